@@ -1,0 +1,1 @@
+"""Segment photos into classes that a user merely names (ReCo)."""

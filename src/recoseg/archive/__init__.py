@@ -1,0 +1,1 @@
+"""Photos, and the index of their embeddings."""

@@ -1,0 +1,1 @@
+"""What retrieved photos have in common."""

@@ -1,0 +1,1 @@
+"""Exact search for the photos that show a class best."""

@@ -1,0 +1,1 @@
+"""From a concept bank to label maps."""
