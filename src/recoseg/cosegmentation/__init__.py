@@ -1,1 +1,20 @@
-"""What retrieved photos have in common."""
+"""Co-segmentation: pure functions from feature maps to seeds and a reference embedding."""
+
+from recoseg.cosegmentation.checks import CosegmentationError
+from recoseg.cosegmentation.cosegment import Cosegmentation, cosegment
+from recoseg.cosegmentation.guidance import context_elimination, language_guidance
+from recoseg.cosegmentation.reference import ReferenceForm, reference_embedding
+from recoseg.cosegmentation.seeds import Block, select_seeds, support_scores
+
+__all__ = [
+    "Block",
+    "Cosegmentation",
+    "CosegmentationError",
+    "ReferenceForm",
+    "context_elimination",
+    "cosegment",
+    "language_guidance",
+    "reference_embedding",
+    "select_seeds",
+    "support_scores",
+]

@@ -1,0 +1,85 @@
+"""Co-segmentation of retrieved images: support scores, seed pixels, reference embedding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from recoseg.cosegmentation.affinity import block_maxima, unit_patches
+from recoseg.cosegmentation.checks import check_features, check_weights
+from recoseg.cosegmentation.reference import ReferenceForm, reference_embedding
+from recoseg.cosegmentation.seeds import Block, gather_seeds, select_seeds, support_scores
+
+
+@dataclass(frozen=True)
+class Cosegmentation:
+    """What k images of one class have in common.
+
+    Attributes:
+        support: How well each patch is matched in all images, in [-1, 1].
+        seeds: The best-supported cells of each image as (y, x), best first.
+        seed_features: The features there, not normalised.
+        reference: The reference embedding, L2-normalised.
+    """
+
+    support: Float[Tensor, "k h w"]
+    seeds: Int64[Tensor, "k s 2"]
+    seed_features: Float[Tensor, "k s C"]
+    reference: Float[Tensor, " C"]
+
+
+@torch.no_grad()
+def cosegment(
+    features: Float[Tensor, "k C h w"],
+    weights: Float[Tensor, "k h w"] | None = None,
+    *,
+    seeds_per_image: int = 1,
+    block: Block = "image",
+    reference: ReferenceForm = "mean",
+    border: int = 0,
+) -> Cosegmentation:
+    """Find the patches that recur in all images (paper, section 3.2; supplement, Algorithm 1).
+
+    Every patch votes for each image with its best weighted cosine there; the mean of the votes is
+    its support, and the best-supported patches of each image are the seeds. All arithmetic is
+    fp32 (fp64 for fp64 features), whatever autocast is on. Memory beyond the features is one
+    fp32 copy of them, k numbers per patch and one tile; the matrix of all pairs is never held.
+
+    Args:
+        features: Features of phi for k retrieved images, best match first; any scale, any
+            floating-point dtype.
+        weights: How much each patch may count as a match, in [0, 1]: the product of
+            `language_guidance` and `context_elimination`. None for ones.
+        seeds_per_image: How many seed pixels to take per image.
+        block: `image`, or `paper` for the published slice; see `support_scores`.
+        reference: How seeds become a reference embedding; see `reference_embedding`.
+        border: Outer rings of cells that cannot be seeds; see `select_seeds`.
+
+    Returns:
+        Support, seeds, their features and the reference embedding, on the features' device.
+
+    Raises:
+        CosegmentationError: The features hold NaN or infinity, or shapes or settings do not fit.
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> features = torch.randn(3, 8, 4, 5)
+        >>> features[0, :, 1, 2] = features[1, :, 3, 0] = features[2, :, 0, 4]
+        >>> cosegment(features).seeds[:, 0].tolist()
+        [[1, 2], [3, 0], [0, 4]]
+    """
+    check_features(features)
+    if weights is not None:
+        check_weights(weights, features)
+        weights = weights.to(features.device).flatten()
+    k, _, height, width = features.shape
+    maxima = block_maxima(unit_patches(features), k, weights)
+    support = support_scores(maxima, block).view(k, height, width)
+    seeds = select_seeds(support, seeds_per_image, border)
+    seed_features = gather_seeds(features, seeds)
+    return Cosegmentation(
+        support, seeds, seed_features, reference_embedding(seed_features, reference)
+    )

@@ -1,0 +1,62 @@
+"""The reference embedding: one vector that stands for what the seeds have in common."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from recoseg.cosegmentation.checks import CosegmentationError, check_choice
+
+ReferenceForm = Literal["mean", "normalised-mean", "rank-weighted", "winner"]
+"""How seed features become one reference embedding; see `reference_embedding`."""
+
+
+def reference_embedding(
+    seed_features: Float[Tensor, "k s C"], form: ReferenceForm = "mean"
+) -> Float[Tensor, " C"]:
+    """Reduce the seeds of k retrieved images, best match first, to one unit vector.
+
+    Args:
+        seed_features: Seed features as the encoder gave them, not normalised.
+        form: `mean`: the mean of the raw seeds, with which the published numbers were made, so
+            that seeds with large features count more. `normalised-mean`: the mean of unit seeds,
+            as in the supplement's Algorithm 1. `rank-weighted`: the mean of the raw seeds with
+            weight k - r for the image of rank r = 0, 1, ..., k - 1. `winner`: the one seed with
+            the highest mean cosine to all others, the first of equal ones.
+
+    Returns:
+        The reference embedding, L2-normalised.
+
+    Raises:
+        CosegmentationError: The form is unknown, or the seeds are zero or cancel each other.
+
+    Example:
+        >>> reference_embedding(torch.tensor([[[3.0, 0.0]], [[0.0, 4.0]]]))
+        tensor([0.6000, 0.8000])
+    """
+    check_choice("reference", form, get_args(ReferenceForm))
+    k, s, _ = seed_features.shape
+    seeds = seed_features.flatten(0, 1)
+    if form == "mean":
+        merged = seeds.mean(0)
+    elif form == "normalised-mean":
+        merged = F.normalize(seeds, dim=1).mean(0)
+    elif form == "rank-weighted":
+        weights = torch.arange(k, 0, -1, device=seeds.device, dtype=seeds.dtype)
+        merged = (weights.repeat_interleave(s)[:, None] * seeds).sum(0) / (weights.sum() * s)
+    else:
+        unit = F.normalize(seeds, dim=1)
+        # The sum of the cosines to all others, without a matrix of all pairs.
+        others = (unit * (unit.sum(0) - unit)).sum(1)
+        merged = seeds[int(others.argmax())]
+    norm = torch.linalg.vector_norm(merged)
+    if not norm > 0:
+        raise CosegmentationError(
+            "The seed features are zero or cancel each other, so they have no direction. "
+            "Expected features that are not all zero; check the encoder's output."
+        )
+    return merged / norm
