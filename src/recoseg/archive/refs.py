@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
-    + (".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".mpo", ".heic", ".heif")
-)
+_SUFFIXES = """
+.jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm .avif .jp2 .mpo
+.heic .heif
+"""
+IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
 """Extensions, in any case, of the files that are taken for photos."""
 
 

@@ -1,0 +1,195 @@
+"""The index on disk: clip-retrieval's folders, one manifest, and a marker for each whole shard.
+
+    INDEX/
+      manifest.json                   encoder, frame, precision, versions, counts
+      img_emb/img_emb_0.npy           float16 (n, d), rows L2-normalised
+      metadata/metadata_0.parquet     row i describes row i of img_emb_0.npy
+      failures/failures_0.parquet     photos that could not be used, each with its reason
+      shards/shard_0.json             written last: the shard counts from then on
+
+Every file is written under a temporary name, flushed to the disk and renamed. A shard without a
+marker is a leftover of a killed run. A marker may say that its shard replaces an older one, which
+is dead from that moment, so that re-embedding changed photos is one atomic step.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recoseg.archive.files import TEMPORARY, to_json, write_atomically
+from recoseg.errors import ArchiveError
+
+_NUMBER = re.compile(r"(\d+)\.(npy|parquet|json)$")
+_METADATA_TYPES: dict[str, Any] = {
+    "image_path": pa.string(),
+    "width": pa.int32(),
+    "height": pa.int32(),
+    "bytes": pa.int64(),
+    "stamp": pa.string(),
+    "hash": pa.string(),
+    "offset": pa.int64(),
+}
+_FAILURE_TYPES: dict[str, Any] = dict.fromkeys(("image_path", "reason", "stamp"), pa.string())
+_METADATA = pa.schema(_METADATA_TYPES)
+_FAILURES = pa.schema(_FAILURE_TYPES)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One indexed photo: a row of the metadata.
+
+    Attributes:
+        image_path: Where it lies; see `PhotoRef.path`.
+        width: Pixels, of the upright photo.
+        height: Pixels, of the upright photo.
+        bytes: Size of the file or member.
+        stamp: See `PhotoRef.stamp`.
+        hash: 32 hex digits, BLAKE2b of the bytes.
+        offset: See `PhotoRef.offset`.
+    """
+
+    image_path: str
+    width: int
+    height: int
+    bytes: int
+    stamp: str
+    hash: str
+    offset: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One photo that could not be used, and why; `stamp` is empty if it is worth another try."""
+
+    image_path: str
+    reason: str
+    stamp: str = ""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A finished shard's marker.
+
+    Attributes:
+        number: In its files' names.
+        source: Name of the source its photos were listed in.
+        photos: Rows of its embeddings and metadata.
+        failures: Rows of its failures.
+        replaces: Number of the shard that it supersedes, if any.
+    """
+
+    number: int
+    source: str
+    photos: int
+    failures: int
+    replaces: int | None = None
+
+
+def shard_files(root: Path, number: int) -> tuple[Path, Path, Path, Path]:
+    """Embeddings, metadata, failures and marker of a shard."""
+    return (
+        root / "img_emb" / f"img_emb_{number}.npy",
+        root / "metadata" / f"metadata_{number}.parquet",
+        root / "failures" / f"failures_{number}.parquet",
+        root / "shards" / f"shard_{number}.json",
+    )
+
+
+def write_shard(
+    root: Path,
+    shard: Shard,
+    embeddings: np.ndarray,
+    records: Sequence[Record],
+    failures: Sequence[Failure],
+) -> None:
+    """Write a whole shard; it does not exist before the last rename.
+
+    Args:
+        root: The index.
+        shard: Its marker.
+        embeddings: (n, d) float16, rows L2-normalised.
+        records: The n photos, in the rows' order.
+        failures: The photos without a row.
+    """
+    array, metadata, failed, marker = shard_files(root, shard.number)
+    if len(embeddings):  # other readers stumble over files without rows
+        write_atomically(array, lambda file: np.save(file, embeddings, allow_pickle=False))
+        write_atomically(metadata, lambda file: pq.write_table(_table(records, _METADATA), file))
+    if failures:
+        write_atomically(failed, lambda file: pq.write_table(_table(failures, _FAILURES), file))
+    write_atomically(marker, lambda file: file.write(to_json(asdict(shard))))
+
+
+def read_shards(root: Path) -> tuple[list[Shard], list[int]]:
+    """The living shards by number, and the numbers of those that others replaced.
+
+    Raises:
+        ArchiveError: A marker is damaged.
+    """
+    shards = []
+    for path in _numbered(root / "shards", ".json"):
+        try:
+            shards.append(Shard(**json.loads(path.read_text(encoding="utf-8"))))
+        except (ValueError, TypeError) as error:
+            raise ArchiveError(
+                f"{path} is damaged. Delete it and run `recoseg index` again."
+            ) from error
+    dead = {shard.replaces for shard in shards if shard.replaces is not None}
+    alive = [shard for shard in shards if shard.number not in dead]
+    return alive, sorted(number for number in dead if number is not None)
+
+
+def read_failures(root: Path, shard: Shard) -> list[Failure]:
+    """The shard's unusable photos."""
+    if not shard.failures:
+        return []
+    table = pq.read_table(shard_files(root, shard.number)[2], schema=_FAILURES)
+    return [Failure(**row) for row in table.to_pylist()]
+
+
+def clean(root: Path) -> None:
+    """Remove what killed runs left: temporary files, shards without marker, replaced shards.
+
+    Call it with the lock held.
+    """
+    alive, dead = read_shards(root)
+    for number in dead:  # oldest first: the marker that declares it dead outlives it
+        for path in shard_files(root, number):
+            path.unlink(missing_ok=True)
+    numbers = {shard.number for shard in alive}
+    for folder in {path.parent for path in shard_files(root, 0)}:
+        for path in folder.glob(f"{TEMPORARY}*"):
+            path.unlink()
+        for path in _numbered(folder, ""):
+            if file_number(path) not in numbers:
+                path.unlink()
+    for path in root.glob(f"{TEMPORARY}*"):
+        path.unlink()
+
+
+def file_number(path: Path) -> int:
+    """The number in a shard file's name, zero-padded or not; -1 if it has none."""
+    found = _NUMBER.search(path.name)
+    return int(found[1]) if found else -1
+
+
+def _numbered(folder: Path, suffix: str) -> list[Path]:
+    found = [
+        path
+        for path in folder.glob(f"*{suffix}")
+        if file_number(path) >= 0 and not path.name.startswith(TEMPORARY)
+    ]
+    return sorted(found, key=file_number)
+
+
+def _table(rows: Sequence[Record] | Sequence[Failure], schema: Any) -> Any:
+    return pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
