@@ -1,0 +1,175 @@
+"""From a row of the encoder table to an encoder; the heavy libraries are imported here."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from recoseg.device import Compute
+from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder, EncoderInfo, ImageTextEncoder
+from recoseg.encoders.clip import OpenClipEncoder
+from recoseg.encoders.clip_arch import ClipArch, parse_open_clip
+from recoseg.encoders.clip_model import LoadedClip, ModelPool
+from recoseg.encoders.dense_clip import DenseClipEncoder
+from recoseg.encoders.features import (
+    HEADS,
+    Backbone,
+    BackboneEncoder,
+    clip_resnet_backbone,
+    create_timm,
+    is_vit,
+    map_backbone,
+    vit_backbone,
+)
+from recoseg.encoders.inputs import IMAGENET, Normalisation, normalisation
+from recoseg.encoders.sources import HubFile, Source, UrlFile
+from recoseg.encoders.weights import (
+    find_weights,
+    fingerprint,
+    load_into,
+    read_state_dict,
+    seeded,
+)
+from recoseg.errors import RecosegError, UnknownNameError
+
+if TYPE_CHECKING:
+    from recoseg.encoders.registry import Request
+
+Encoder = ImageTextEncoder | DenseTextEncoder | DenseImageEncoder
+
+POOL = ModelPool()
+"""The open_clip models that the encoders built by name share."""
+
+
+def build_clip(request: Request) -> Encoder:
+    """A CLIP of the table, in any of its roles."""
+    entry = request.entry
+    _no_variant(request, unless_role="phi")
+    return _clip_encoder(request, ClipArch(entry.arch, "openai"))
+
+
+def build_open_clip_family(request: Request) -> Encoder:
+    """`open_clip:ARCH/TAG`, or `open_clip:ARCH` with a local file."""
+    return _clip_encoder(request, parse_open_clip(request.rest))
+
+
+def build_timm_row(request: Request) -> DenseImageEncoder:
+    """A phi of the table that is a timm architecture with ImageNet normalisation."""
+    entry = request.entry
+    return _timm_encoder(request, entry.arch, entry.source, IMAGENET, request.rest)
+
+
+def build_timm_family(request: Request) -> DenseImageEncoder:
+    """`timm:MODEL`, with the file and normalisation of timm's own record."""
+    import timm
+
+    arch, _, variant = request.rest.partition("/")
+    if not timm.is_model(arch):
+        near = timm.list_models(f"*{arch.split('.')[0].split('_')[0]}*") or [
+            "see timm.list_models()"
+        ]
+        raise UnknownNameError("timm model", arch, near[:20])
+    config = timm.get_pretrained_cfg(arch)
+    source: Source | None = None
+    if config.hf_hub_id:
+        name = config.hf_hub_filename
+        source = HubFile(config.hf_hub_id, (name,)) if name else HubFile(config.hf_hub_id)
+    elif config.url:
+        source = UrlFile(config.url)
+    statistics = normalisation(config.mean, config.std)
+    return _timm_encoder(request, arch, source, statistics, variant)
+
+
+def parse_variant(variant: str, name: str) -> tuple[int | None, int | None]:
+    """Read what follows the slash of a feature-map encoder's name.
+
+    Args:
+        variant: Empty, an output stride (`16`) or a stage (`layer3`).
+        name: The encoder's name, for messages.
+
+    Returns:
+        Output stride and stage, of which at least one is None.
+
+    Example:
+        >>> parse_variant("16", "moco-v2-rn50/16"), parse_variant("layer3", "moco-v2-rn50/layer3")
+        ((16, None), (None, 3))
+    """
+    match = re.fullmatch(r"(?P<stride>8|16|32)|layer(?P<stage>\d)|", variant)
+    if match is None:
+        raise RecosegError(
+            f"{name}: expected an output stride (/8, /16, /32) or a stage (/layer1 to /layer4) "
+            f"after the slash, got {variant!r}."
+        )
+    stride, stage = match["stride"], match["stage"]
+    return (int(stride) if stride else None), (int(stage) if stage else None)
+
+
+def _clip_encoder(request: Request, arch: ClipArch) -> Encoder:
+    clip = POOL.get(request.spec, arch, request.compute)
+    if request.role == "retrieval":
+        return OpenClipEncoder(clip, request.compute)
+    if request.role == "saliency":
+        return DenseClipEncoder(clip, request.compute)
+    return _clip_phi(request, clip)
+
+
+def _clip_phi(request: Request, clip: LoadedClip) -> DenseImageEncoder:
+    name = request.spec.name
+    stride, stage = parse_variant(request.rest, name)
+    if stride not in (None, 32):
+        raise RecosegError(f"{name}: CLIP ResNets are not dilated. Use /layer3 for stride 16.")
+    backbone = clip_resnet_backbone(clip.visual, clip.statistics, name, stage or 4)
+    identity = fingerprint(clip.visual, backbone.statistics, stage or 4)
+    info = EncoderInfo(name, clip.origin, identity, backbone.dim, backbone.stride)
+    return BackboneEncoder(backbone, info, request.compute)
+
+
+def _timm_encoder(
+    request: Request,
+    arch: str,
+    source: Source | None,
+    statistics: Normalisation,
+    variant: str,
+) -> DenseImageEncoder:
+    spec = request.spec
+    stride, stage = parse_variant(variant, spec.name)
+    located = find_weights(spec, source)
+    with seeded():
+        module = create_timm(arch, stride)
+    if located is not None:
+        state = read_state_dict(located.path)
+        load_into(module, state, str(located.path), heads=HEADS)
+    backbone = _backbone(module, statistics, spec.name, variant, stage)
+    identity = fingerprint(module, statistics, stride, stage)
+    origin = "random" if located is None else located.origin
+    info = EncoderInfo(spec.name, origin, identity, backbone.dim, backbone.stride)
+    _place(module, request.compute, backbone)
+    return BackboneEncoder(backbone, info, request.compute)
+
+
+def _backbone(
+    module: nn.Module, statistics: Normalisation, name: str, variant: str, stage: int | None
+) -> Backbone:
+    if not is_vit(module):
+        return map_backbone(module, statistics, name, stage)
+    if variant:
+        raise RecosegError(f"{name}: a ViT has one stride and one map; leave out '/{variant}'.")
+    return vit_backbone(module, statistics)
+
+
+def _place(module: nn.Module, compute: Compute, backbone: Backbone) -> None:
+    module.requires_grad_(False).eval().to(compute.device)
+    if backbone.is_convolutional:
+        for parameter in module.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+def _no_variant(request: Request, unless_role: str) -> None:
+    if request.rest and request.role != unless_role:
+        raise RecosegError(
+            f"{request.spec.name}: '/{request.rest}' has a meaning only for the phi encoder."
+        )

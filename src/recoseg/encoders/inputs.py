@@ -1,0 +1,66 @@
+"""From `uint8` photos to a model's input: device, scale, normalisation, padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from recoseg.device import Compute
+from recoseg.errors import RecosegError
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation per channel (RGB), of values in [0, 1]."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def normalisation(mean: Sequence[float], std: Sequence[float]) -> Normalisation:
+    """The statistics of a library's configuration."""
+    return Normalisation((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+
+
+def to_input(
+    images: UInt8[Tensor, "n 3 h w"],
+    statistics: Normalisation,
+    compute: Compute,
+    *,
+    multiple: int = 1,
+    channels_last: bool = False,
+) -> Float[Tensor, "n 3 H W"]:
+    """Photos as a model takes them.
+
+    Args:
+        images: RGB.
+        statistics: What the model's weights were trained with.
+        compute: The device to move to.
+        multiple: Height and width are filled up to a multiple of this at the bottom and at the
+            right by repeating the last row and column, so that no patch is lost or shifted.
+        channels_last: Memory layout, faster for convolutional networks.
+
+    Raises:
+        RecosegError: Not uint8, or not of three channels.
+    """
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise RecosegError(
+            "Expected photos as uint8 tensor (n, 3, h, w), "
+            f"got {images.dtype} {tuple(images.shape)}."
+        )
+    moved = images.to(compute.device, non_blocking=True)
+    mean = torch.tensor(statistics.mean, device=moved.device).view(1, 3, 1, 1)
+    std = torch.tensor(statistics.std, device=moved.device).view(1, 3, 1, 1)
+    scaled = (moved.float() / 255 - mean) / std
+    bottom, right = -scaled.shape[-2] % multiple, -scaled.shape[-1] % multiple
+    if bottom or right:
+        scaled = F.pad(scaled, (0, right, 0, bottom), mode="replicate")
+    return scaled.contiguous(memory_format=torch.channels_last) if channels_last else scaled

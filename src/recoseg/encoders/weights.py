@@ -1,0 +1,241 @@
+"""Encoder specs and weights files: parse, read safely, load into a model, fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recoseg.encoders.download import locate
+from recoseg.encoders.sources import Located, Source
+from recoseg.errors import MissingWeightsError, RecosegError
+
+RANDOM = "random"
+RANDOM_SEED = 0
+
+_log = logging.getLogger(__name__)
+_NESTS = ("state_dict", "model", "teacher", "student")
+# Of a checkpoint with several networks only the one under such a prefix is the encoder.
+_CHOSEN_PREFIXES = ("encoder_q.", "backbone.")
+_WRAPPER_PREFIXES = ("module.", "_orig_mod.")
+_SAMPLES_PER_TENSOR = 64
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """An encoder as it is asked for: `NAME` or `NAME=WEIGHTS`.
+
+    Attributes:
+        name: A name of the encoder table.
+        weights: A file, `random` (the architecture at seeded random weights), or None for the
+            published weights.
+    """
+
+    name: str
+    weights: str | None = None
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the weights are drawn at random."""
+        return self.weights == RANDOM
+
+    def __str__(self) -> str:
+        return self.name if self.weights is None else f"{self.name}={self.weights}"
+
+
+def parse_spec(text: str) -> EncoderSpec:
+    """Read `NAME` or `NAME=WEIGHTS`.
+
+    Raises:
+        RecosegError: The name or the weights are empty.
+
+    Example:
+        >>> parse_spec("ViT-B/32=clip.safetensors")
+        EncoderSpec(name='ViT-B/32', weights='clip.safetensors')
+    """
+    name, equals, weights = text.strip().partition("=")
+    if not name or (equals and not weights):
+        raise RecosegError(
+            f"Expected an encoder as NAME, NAME=/path/to/weights or NAME=random, got {text!r}."
+        )
+    return EncoderSpec(name, weights or None)
+
+
+def find_weights(spec: EncoderSpec, source: Source | None) -> Located | None:
+    """The file with a spec's weights; None when they are random.
+
+    Raises:
+        MissingWeightsError: There is no such file and it cannot be downloaded.
+    """
+    if spec.is_random:
+        return None
+    if spec.weights is None:
+        if source is None:
+            raise RecosegError(
+                f"{spec.name} has no published weights; use {spec.name}=/path/to/file."
+            )
+        return locate(source, spec.name)
+    path = Path(spec.weights).expanduser()
+    if not path.is_file():
+        raise MissingWeightsError(
+            f"There is no weights file {str(path)!r} (asked for by {str(spec)!r}).\n"
+            f"Give an existing file, or leave it out to use the published weights of {spec.name}."
+        )
+    return Located(path, f"file {path.name}")
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file, on the CPU, with the names the architecture gives them.
+
+    Opens safetensors, and PyTorch files with `weights_only=True`. State dicts nested under
+    `state_dict`, `model`, `teacher` or `student` are found; the prefixes `module.`,
+    `_orig_mod.`, `backbone.` and `encoder_q.` (MoCo's query network) are removed.
+
+    Raises:
+        RecosegError: The file cannot be read without running code in it, or holds no tensors.
+    """
+    content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    for nest in _NESTS:
+        if isinstance(content, Mapping) and isinstance(content.get(nest), Mapping):
+            content = content[nest]
+    tensors = _tensors_of(content)
+    if not tensors:
+        raise RecosegError(f"{path} holds no named tensors; expected a state dict.")
+    return _strip_prefixes(tensors)
+
+
+def load_into(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    origin: str,
+    *,
+    heads: Sequence[str] = (),
+) -> None:
+    """Load weights into a model; whatever the model has, the file must have.
+
+    Args:
+        module: The encoder.
+        state: Names and tensors; those the model has no use for are left out.
+        origin: The file, for messages.
+        heads: Prefixes of names that are expected to be in the file only, such as classifiers;
+            any other surplus name is logged as a warning.
+
+    Raises:
+        RecosegError: Names are missing or shapes differ; both are listed.
+    """
+    own = module.state_dict()
+    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
+    if missing:
+        raise RecosegError(
+            f"{origin} lacks {len(missing)} of the {len(own)} tensors of "
+            f"{type(module).__name__}: {_some(missing)}.\n"
+            f"It holds {len(state)}: {_some(list(state))}. "
+            "Is it the file of another architecture or another library?"
+        )
+    wrong = [
+        f"{k} (expected {tuple(own[k].shape)}, got {tuple(state[k].shape)})"
+        for k in own
+        if k in state and state[k].shape != own[k].shape
+    ]
+    if wrong:
+        raise RecosegError(
+            f"{origin} has tensors of other shapes than {type(module).__name__}: {_some(wrong)}."
+        )
+    surplus = [k for k in state if k not in own and not k.startswith(tuple(heads))]
+    if surplus:
+        _log.warning("%s: %d tensors not used: %s", origin, len(surplus), _some(surplus))
+    module.load_state_dict({k: state[k] for k in own if k in state}, strict=False)
+
+
+def fingerprint(weights: nn.Module | Mapping[str, Tensor], *settings: object) -> str:
+    """16 hex digits that tell weights apart, whatever file they came from.
+
+    SHA-256 over the names in order, the shapes and up to 64 evenly spaced values (as fp32) of
+    each tensor; counters of batch normalisation are left out.
+
+    Args:
+        weights: A model or its state dict.
+        settings: What else decides the features (activation, input normalisation), by its repr.
+    """
+    state = weights.state_dict() if isinstance(weights, nn.Module) else weights
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        if name.endswith("num_batches_tracked"):
+            continue
+        tensor = state[name].detach()
+        digest.update(f"{name} {tuple(tensor.shape)} ".encode())
+        flat = tensor.reshape(-1)
+        count = min(flat.numel(), _SAMPLES_PER_TENSOR)
+        if count:
+            steps = torch.arange(count, device=flat.device) * (flat.numel() - 1)
+            at = steps // max(count - 1, 1)
+            digest.update(flat[at].to("cpu", torch.float32).numpy().tobytes())
+    return combine(digest.hexdigest()[:16], *settings)
+
+
+def combine(identity: str, *settings: object) -> str:
+    """A fingerprint of the same weights used in another way; no settings leave it as it is."""
+    if not settings:
+        return identity
+    return hashlib.sha256(repr((identity, settings)).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def seeded() -> Iterator[None]:
+    """A region whose random numbers on the CPU are the same at every run, without traces after."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(RANDOM_SEED)
+        yield
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise RecosegError(f"{path} is no valid safetensors file: {error}") from error
+
+
+def _read_torch(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise RecosegError(
+            f"{path} cannot be read as plain tensors: {str(error).splitlines()[0]}\n"
+            "recoseg does not run code that a file brings along (pickles, TorchScript). If you "
+            "trust the file, convert it once:\n"
+            "  python -c \"import torch, sys; x = torch.load(sys.argv[1], 'cpu', "
+            "weights_only=False); x = x.state_dict() if hasattr(x, 'state_dict') else x; "
+            f"torch.save(x.get('state_dict', x), sys.argv[2])\" {path} {path.stem}-plain.pth"
+        ) from error
+
+
+def _tensors_of(content: object) -> dict[str, Tensor]:
+    if not isinstance(content, Mapping):
+        return {}
+    return {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+
+
+def _strip_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in _WRAPPER_PREFIXES:
+        if all(k.startswith(prefix) for k in tensors):
+            tensors = {k.removeprefix(prefix): v for k, v in tensors.items()}
+    for prefix in _CHOSEN_PREFIXES:
+        chosen = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        tensors = chosen or tensors
+    return tensors
+
+
+def _some(names: Sequence[str], limit: int = 8) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
