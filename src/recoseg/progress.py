@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -122,7 +122,7 @@ def track(
         >>> list(track([1, 2], "Segmenting", enabled=False))
         [1, 2]
     """
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     with StageProgress(description, total, unit=unit, enabled=enabled) as progress:
         for item in items:

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from recoseg.archive.layout import Failure, read_failures
 from recoseg.archive.manifest import Manifest
-from recoseg.archive.reading import read_bytes
 from recoseg.archive.mapping import OpenShard, check_rows, foreign_shards, own_shards
+from recoseg.archive.reading import read_bytes
 from recoseg.encoders.base import EncoderInfo
 from recoseg.errors import ArchiveError
 from recoseg.images import decode_image
