@@ -92,7 +92,7 @@ def parse_open_clip(text: str) -> ClipArch:
     return ClipArch(arch, tag)
 
 
-def build_open_clip(arch: ClipArch, name: str = "") -> Any:
+def build_open_clip(arch: ClipArch, name: str = "", device: str = "cpu") -> Any:
     """The architecture at random weights, with the activation its weights were trained with."""
     import open_clip
 
@@ -107,6 +107,7 @@ def build_open_clip(arch: ClipArch, name: str = "") -> Any:
         return open_clip.create_model(
             arch.arch,
             pretrained=None,
+            device=device,
             pretrained_text=False,
             force_quick_gelu=bool(arch.config.get("quick_gelu", False)),
             **overrides,

@@ -64,7 +64,11 @@ class BackboneEncoder:
         return self._info
 
     def features(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c gh gw"]:
-        """Patch features, not normalised; gh = ceil(h / stride), gw = ceil(w / stride)."""
+        """Patch features, not normalised; gh = ceil(h / stride), gw = ceil(w / stride).
+
+        Raises:
+            RecosegError: The photos are no uint8 RGB, or of a size the network cannot take.
+        """
         backbone = self._backbone
         inputs = to_input(
             images,
@@ -73,8 +77,15 @@ class BackboneEncoder:
             multiple=backbone.stride,
             channels_last=backbone.is_convolutional,
         )
-        with torch.no_grad(), self._compute.autocast():
-            features = backbone.extract(inputs)
+        try:
+            with torch.no_grad(), self._compute.autocast():
+                features = backbone.extract(inputs)
+        except AssertionError as error:
+            # timm's way to say that an architecture is tied to one input size.
+            raise RecosegError(
+                f"{self._info.name} cannot take photos of {images.shape[-2]} x "
+                f"{images.shape[-1]}: {error} Bring them to that size or choose another encoder."
+            ) from error
         return features.float().contiguous()
 
 

@@ -1,0 +1,85 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from recoseg.encoders.prompts import PromptSet, TextCache, embed_names, prompt_set
+from recoseg.errors import RecosegError, UnknownNameError
+
+
+class Texts:
+    """Embeddings read off the text, of unequal lengths; counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, texts: Sequence[str]) -> torch.Tensor:
+        self.asked += texts
+        return torch.tensor([[len(t), t.count("a") + 1, t.count("d") * 3.0] for t in texts])
+
+
+def test_published_ensemble():
+    prompts = prompt_set("reco85")
+    assert len(prompts.templates) == len(set(prompts.templates)) == 85
+    assert all(template.count("{}") == 1 for template in prompts.templates)
+    assert "there is a dog in the scene." in prompts.texts("dog")
+    assert "a photo of the dog." in prompts.texts("dog")
+    assert prompt_set("single").texts("dog") == ["a photo of a dog."]
+    assert prompt_set("none").texts("{dog}") == ["{dog}"]
+
+
+def test_order_of_normalisation():
+    prompts = PromptSet("two", ("a {}", "the very long {} indeed"))
+    first, second = Texts()(prompts.texts("dad"))
+    mean = (first / first.norm() + second / second.norm()) / 2
+    row = embed_names(Texts(), ["dad"], prompts)
+    torch.testing.assert_close(row, (mean / mean.norm())[None])
+    other_order = (first + second) / (first + second).norm()
+    assert not torch.allclose(row[0], other_order, atol=1e-4)
+
+
+def test_many_names_equal_each_alone():
+    names = [f"d{'a' * i}" for i in range(37)]
+    prompts = prompt_set("single")
+    alone = torch.cat([embed_names(Texts(), [name], prompts) for name in names])
+    torch.testing.assert_close(embed_names(Texts(), names, prompts), alone)
+
+
+def test_cache_asks_once_per_encoder_prompts_and_name():
+    cache, texts = TextCache(), Texts()
+    single, bare = prompt_set("single"), prompt_set("none")
+    first = embed_names(texts, ["dog", "cat", "dog"], single, cache=cache, fingerprint="x")
+    assert len(texts.asked) == 2
+    again = embed_names(texts, ["cat", "dog"], single, cache=cache, fingerprint="x")
+    assert len(texts.asked) == 2
+    assert torch.equal(again, first[[1, 0]])
+    embed_names(texts, ["dog"], bare, cache=cache, fingerprint="x")
+    embed_names(texts, ["dog"], single, cache=cache, fingerprint="y")
+    assert len(texts.asked) == 4
+
+
+def test_cache_is_bounded_and_smaller_than_a_call():
+    cache = TextCache(size=2)
+    rows = embed_names(Texts(), ["a", "b", "c", "d"], prompt_set("none"), cache=cache)
+    assert len(cache) == 2
+    torch.testing.assert_close(rows, embed_names(Texts(), ["a", "b", "c", "d"], prompt_set("none")))
+
+
+def test_template_files(tmp_path: Path):
+    path = tmp_path / "mine.txt"
+    path.write_text("# mine\na {} at night\n\n  the {}.  \n", encoding="utf-8")
+    assert prompt_set(str(path)) == PromptSet("mine.txt", ("a {} at night", "the {}."))
+    path.write_text("a {}\nno place\n")
+    with pytest.raises(RecosegError, match=r"line 2: .*got 'no place'"):
+        prompt_set(str(path))
+    path.write_text("# nothing\n")
+    with pytest.raises(RecosegError, match="holds no template"):
+        prompt_set(str(path))
+    with pytest.raises(UnknownNameError, match="Valid: reco85, single, none, a file of templates"):
+        prompt_set("reco86")
+
+
+def test_no_names():
+    with pytest.raises(RecosegError, match="at least one name"):
+        embed_names(Texts(), [], prompt_set("none"))
