@@ -1,1 +1,7 @@
-"""Exact search for the photos that show a class best."""
+"""Photos for each class, by exact search over the archive's embeddings."""
+
+from recoseg.retrieval.retriever import Hit, retrieve
+from recoseg.retrieval.search import Query, Ranking, top_k
+from recoseg.retrieval.sheet import write_contact_sheet
+
+__all__ = ["Hit", "Query", "Ranking", "retrieve", "top_k", "write_contact_sheet"]

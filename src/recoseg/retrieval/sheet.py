@@ -1,0 +1,91 @@
+"""A contact sheet: retrieved photos of each class in one HTML file."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from jinja2 import Environment, PackageLoader
+from PIL import Image
+
+from recoseg.errors import BadImageError
+from recoseg.retrieval.retriever import Hit
+
+_QUALITY = 82
+
+
+class PhotoArchive(Protocol):
+    """What a sheet needs of an index; `ArchiveIndex` is one."""
+
+    def path(self, position: int) -> str:
+        """Where the photo lies."""
+
+    def read(self, position: int) -> Image.Image:
+        """The photo, RGB."""
+
+
+@dataclass(frozen=True)
+class _Cell:
+    path: str
+    name: str
+    score: str
+    thumbnail: str
+    problem: str
+
+
+def write_contact_sheet(
+    path: str | os.PathLike[str],
+    groups: Sequence[tuple[str, Sequence[Hit]]],
+    index: PhotoArchive,
+    *,
+    title: str = "Retrieved photos",
+    thumbnail: int = 200,
+) -> Path:
+    """Write one self-contained HTML file with a row of thumbnails per class.
+
+    Args:
+        path: The file to write; its folder is made if absent.
+        groups: Class names with their hits, best first.
+        index: The archive that the hits belong to.
+        title: Heading of the page.
+        thumbnail: Height of the thumbnails in pixels.
+
+    Returns:
+        The file.
+    """
+    shown = [
+        (name, [_cell(rank, hit, index, thumbnail) for rank, hit in enumerate(hits, 1)])
+        for name, hits in groups
+    ]
+    environment = Environment(loader=PackageLoader("recoseg"), autoescape=True, trim_blocks=True)
+    page = environment.get_template("sheet.html.jinja").render(
+        title=title, groups=shown, height=thumbnail
+    )
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(page, encoding="utf-8")
+    return target
+
+
+def thumbnail_uri(image: Image.Image, height: int) -> str:
+    """A photo as a JPEG data URI of some height, at most four times as wide; never enlarged."""
+    small = image.copy()
+    small.thumbnail((4 * height, height), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=_QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
+def _cell(rank: int, hit: Hit, index: PhotoArchive, height: int) -> _Cell:
+    path = index.path(hit.position)
+    name = path.rsplit("::", 1)[-1].rsplit("/", 1)[-1]
+    try:
+        uri, problem = thumbnail_uri(index.read(hit.position), height), ""
+    except BadImageError as error:
+        uri, problem = "", str(error)
+    return _Cell(path, f"{rank}. {name}", f"{hit.score:.3f}", uri, problem)
