@@ -1,3 +1,4 @@
+import argparse
 from pathlib import Path
 
 import pytest
@@ -80,11 +81,12 @@ def test_vit_patches_are_timms_tokens_without_the_prefix(arch: str, prefix: int,
 
 
 def test_published_deit_checkpoint_loads(tmp_path: Path, compute: Compute):
-    """The published file: timm's names under `model`, with the heads."""
+    """The form of DeiT's checkpoints: timm's names under `model`, with heads and options."""
     torch.manual_seed(1)
     published = timm.create_model("deit_small_distilled_patch16_224")
     path = tmp_path / "deit_s_sin_dist.pth"
-    torch.save({"model": published.state_dict(), "epoch": 3}, path)
+    options = argparse.Namespace(lr=5e-4, data_set="SIN")
+    torch.save({"model": published.state_dict(), "epoch": 3, "args": options}, path)
     encoder = build_phi(f"deit-s16-sin={path}", compute)
     assert encoder.info.weights == "file deit_s_sin_dist.pth"
     assert (encoder.info.dim, encoder.info.stride) == (384, 16)

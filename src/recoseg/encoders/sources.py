@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
+Checksum = tuple[str, str]
+"""A hash algorithm's name and the beginning of the digest in hex."""
+
 
 @dataclass(frozen=True)
 class HubFile:
@@ -41,10 +44,19 @@ class UrlFile:
     Attributes:
         url: The address.
         sha256: The checksum or its beginning (at least 8 hex digits); None if unpublished.
+        md5: The same, where this is what was published.
     """
 
     url: str
     sha256: str | None = None
+    md5: str | None = None
+
+    @property
+    def checksum(self) -> Checksum | None:
+        """Algorithm and the digest's beginning."""
+        if self.md5:
+            return "md5", self.md5
+        return ("sha256", self.sha256) if self.sha256 else None
 
     @property
     def local_names(self) -> tuple[str, ...]:
@@ -65,6 +77,11 @@ class PackageFile:
     package: str
     path: str
     sha256: str | None = None
+
+    @property
+    def checksum(self) -> Checksum | None:
+        """Algorithm and the digest's beginning."""
+        return ("sha256", self.sha256) if self.sha256 else None
 
 
 Source = HubFile | UrlFile | PackageFile
