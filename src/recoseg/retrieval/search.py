@@ -14,6 +14,8 @@ from recoseg.classes import combine_names
 
 _ROWS = 2048
 """Rows per product: few enough for the processor's cache, many enough for its matrix units."""
+_CANDIDATES = 16_384
+"""Most candidates that are held back before they are scored exactly and merged."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def top_k(
     if not queries:
         return []
     words = _Words(queries)
-    best = [_Best(k) for _ in queries]
+    best = _Best(words, len(queries), k)
     buffer = torch.zeros(_ROWS, words.dim)
     positions = torch.empty(_ROWS, dtype=torch.int64)
     filled, end = 0, 0
@@ -99,12 +101,11 @@ def top_k(
             )
             first, filled = first + count, filled + count
             if filled == _ROWS:
-                _absorb(words.scores(buffer), positions, best)
+                best.offer(buffer, positions)
                 filled = 0
     if filled:
-        # The product keeps its shape, so that rounding does not depend on how many rows are left.
-        _absorb(words.scores(buffer)[:, :filled], positions[:filled], best)
-    return [item.ranking() for item in best]
+        best.offer(buffer[:filled], positions[:filled])
+    return best.rankings()
 
 
 class _Words:
@@ -127,48 +128,83 @@ class _Words:
             self._spans.append((at, middle, stop))
             at = stop
             parts += [query.positive] + ([query.negative] if len(query.negative) else [])
-        self._columns = torch.cat(parts).float().cpu().T.contiguous()
+        self._words = torch.cat(parts).float().cpu()
         self._plain = at == len(queries)
+        # Bound of the rounding of an fp32 dot product of unit vectors, summed in any order; the
+        # combined score moves by at most three times as much.
+        self.error = 3 * 1.02 * (self.dim + 2) * torch.finfo(torch.float32).eps
 
     def scores(self, rows: Float[Tensor, "n d"]) -> Float[Tensor, "c n"]:
-        """One score per class and row."""
-        cosines = rows @ self._columns
+        """One score per class and row, within `error` of the exact one."""
+        cosines = rows @ self._words.T
         if self._plain:
             return cosines.T.contiguous()
         return torch.stack(
             [combine_names(cosines[:, a:b], cosines[:, b:c]) for a, b, c in self._spans]
         )
 
+    def exact(self, query: int, rows: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """One class's scores, each row on its own in fp64, then rounded to fp32."""
+        first, middle, stop = self._spans[query]
+        wide = rows.double()
+        columns = [(wide * word).sum(-1) for word in self._words[first:stop].double()]
+        cosines = torch.stack(columns, dim=-1)
+        count = middle - first
+        return combine_names(cosines[:, :count], cosines[:, count:]).float()
+
 
 class _Best:
-    """The k best scores so far, best first, equal ones by position."""
+    """The k best photos of each class so far, best first, equal scores by position.
 
-    def __init__(self, k: int) -> None:
+    Candidates are gathered until there are about as many as places, since merging each block's
+    few into each class's ranking would cost more than the products.
+    """
+
+    def __init__(self, words: _Words, classes: int, k: int) -> None:
+        self._words = words
         self._k = k
-        self._scores = torch.empty(0)
-        self._positions = torch.empty(0, dtype=torch.int64)
-        self.bar = float("-inf")
+        self._best = [Ranking(torch.empty(0, dtype=torch.int64), torch.empty(0))] * classes
+        self._bars = torch.full((classes, 1), float("-inf"))
+        self._patience = min(classes * k, _CANDIDATES)
+        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._count = 0
 
-    def add(self, scores: Float[Tensor, " m"], positions: Int64[Tensor, " m"]) -> None:
-        """Merge candidates whose positions are higher than all before."""
-        scores = torch.cat([self._scores, scores])
-        # Stable: earlier positions stay in front of later ones with the same score.
-        order = torch.sort(scores, descending=True, stable=True).indices[: self._k]
-        self._scores = scores[order]
-        self._positions = torch.cat([self._positions, positions])[order]
-        if len(order) == self._k:
-            self.bar = float(self._scores[-1])
+    def offer(self, rows: Float[Tensor, "n d"], positions: Int64[Tensor, " n"]) -> None:
+        """Take the rows that may be above a class's k-th score; positions go on ascending."""
+        scores = self._words.scores(rows)
+        floor = self._bars - self._words.error
+        above = (scores > floor) & (scores < float("inf"))
+        if int(above.sum()) > len(self._best) * self._k:
+            # No more than k rows of one block can enter a ranking, but for rounding.
+            scores = scores.masked_fill(~above, float("-inf"))
+            kth = scores.topk(min(self._k, len(rows)), dim=1).values[:, -1:]
+            above &= scores >= kth - 2 * self._words.error
+        # Sorted by class, then by row.
+        pairs = above.nonzero()
+        for first in range(0, len(pairs), _CANDIDATES):
+            query, row = pairs[first : first + _CANDIDATES].unbind(1)
+            self._waiting.append((query, rows[row], positions[row]))
+            self._count += len(query)
+            if self._count >= self._patience:
+                self._merge()
 
-    def ranking(self) -> Ranking:
-        return Ranking(self._positions, self._scores)
+    def rankings(self) -> list[Ranking]:
+        """The rankings once every row has been offered."""
+        self._merge()
+        return self._best
 
-
-def _absorb(
-    scores: Float[Tensor, "c n"], positions: Int64[Tensor, " n"], best: list[_Best]
-) -> None:
-    """Offer each class the rows above its running k-th score; an equal later one never enters."""
-    bars = torch.tensor([item.bar for item in best])
-    above = (scores > bars[:, None]) & (scores < float("inf"))
-    for index in above.any(1).nonzero().flatten().tolist():
-        chosen = above[index]
-        best[index].add(scores[index][chosen], positions[chosen])
+    def _merge(self) -> None:
+        if not self._waiting:
+            return
+        query, rows, positions = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
+        self._waiting, self._count = [], 0
+        for item in query.bincount().nonzero().flatten().tolist():
+            chosen = query == item
+            old = self._best[item]
+            scores = torch.cat([old.scores, self._words.exact(item, rows[chosen])])
+            # Stable: earlier positions stay in front of later ones with the same score.
+            order = torch.sort(scores, descending=True, stable=True).indices[: self._k]
+            found = torch.cat([old.positions, positions[chosen]])[order]
+            self._best[item] = Ranking(found, scores[order])
+            if len(order) == self._k:
+                self._bars[item] = scores[order[-1]]
