@@ -1,0 +1,90 @@
+"""Score grids: the cosine of every patch with every class, by looks and by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from recoseg.classes import combine_names
+from recoseg.errors import ConceptError
+
+
+def visual_scores(
+    features: Float[Tensor, "n C gh gw"], references: Sequence[Float[Tensor, "r C"]]
+) -> Float[Tensor, "n c gh gw"]:
+    """Cosine of each patch with each class's reference embedding (paper, section 3.2).
+
+    Args:
+        features: Features of phi; need not be normalised.
+        references: One or more reference embeddings for each of the c classes; the best counts.
+
+    Returns:
+        Cosines in [-1, 1], fp32.
+
+    Raises:
+        ConceptError: A class has no reference, or one of another length than the features.
+    """
+    for index, rows in enumerate(references):
+        if rows.ndim != 2 or rows.shape[1] != features.shape[1] or len(rows) == 0:
+            raise ConceptError(
+                f"Expected references of shape (r, {features.shape[1]}) with r >= 1 for class "
+                f"{index}; got {tuple(rows.shape)}."
+            )
+    groups = [range(len(rows)) for rows in references]
+    cosines = _cosines(features, torch.cat(list(references)))
+    if all(len(group) == 1 for group in groups):
+        return cosines
+    parts = cosines.split([len(group) for group in groups], dim=1)
+    return torch.stack([part.amax(1) for part in parts], dim=1)
+
+
+def text_scores(
+    features: Float[Tensor, "n d gh gw"],
+    words: Sequence[tuple[Float[Tensor, "a d"], Float[Tensor, "b d"] | None]],
+) -> Float[Tensor, "n c gh gw"]:
+    """Cosine of each patch with each class's name (paper, section 3.3).
+
+    Args:
+        features: Features of the saliency encoder.
+        words: For each of the c classes the text embeddings of its positive words and of its
+            negative ones; see `recoseg.classes.combine_names`.
+
+    Returns:
+        Scores in [-2, 1] (a negative word can lower them below -1), fp32.
+
+    Raises:
+        ConceptError: A class has no positive word, or embeddings of another length.
+    """
+    rows: list[Tensor] = []
+    sizes: list[int] = []
+    for index, (positive, negative) in enumerate(words):
+        if len(positive) == 0:
+            raise ConceptError(f"Class {index} has no positive word. Give it at least one.")
+        for part in (positive, negative if negative is not None else positive[:0]):
+            if part.ndim != 2 or (len(part) and part.shape[1] != features.shape[1]):
+                raise ConceptError(
+                    f"Expected text embeddings of shape (a, {features.shape[1]}) for class "
+                    f"{index}; got {tuple(part.shape)}."
+                )
+            sizes.append(len(part))
+            if len(part):
+                rows.append(part)
+    cosines = _cosines(features, torch.cat(rows))
+    parts = cosines.movedim(1, -1).split(sizes, dim=-1)
+    scores = [
+        combine_names(positive, negative)
+        for positive, negative in zip(parts[::2], parts[1::2], strict=True)
+    ]
+    return torch.stack(scores, dim=1)
+
+
+def _cosines(
+    features: Float[Tensor, "n C gh gw"], rows: Float[Tensor, "m C"]
+) -> Float[Tensor, "n m gh gw"]:
+    unit = F.normalize(features.float(), dim=1)
+    rows = F.normalize(rows.to(features.device, torch.float32), dim=1)
+    return torch.einsum("nchw,mc->nmhw", unit, rows)
