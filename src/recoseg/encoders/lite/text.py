@@ -1,0 +1,51 @@
+"""all-MiniLM-L6-v2: unit embeddings of names and short sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import BertConfig, BertModel
+
+DIM = 384
+_BATCH = 256
+_MAX_TOKENS = 128
+_BUFFER = "embeddings.position_ids"  # stored by old versions of transformers, made by new ones
+
+
+class MiniLM:
+    """The sentence encoder, from a folder with `model.safetensors` and `tokenizer.json`.
+
+    It always runs in fp32: names are short and few.
+    """
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.enable_padding(pad_id=0, pad_token="[PAD]")
+        self._tokenizer.enable_truncation(_MAX_TOKENS)
+        model = BertModel(BertConfig.from_json_file(str(folder / "config.json")))
+        state = load_file(str(folder / "model.safetensors"))
+        state.pop(_BUFFER, None)
+        model.load_state_dict(state)
+        self.state = state
+        self._model = model.eval().to(device)
+        self._device = device
+
+    @torch.inference_mode()
+    def embed(self, texts: Sequence[str]) -> Float[Tensor, "n 384"]:
+        """Mean of the token embeddings, L2-normalised."""
+        chunks = [torch.empty(0, DIM, device=self._device)]
+        for start in range(0, len(texts), _BATCH):
+            coded = self._tokenizer.encode_batch(list(texts[start : start + _BATCH]))
+            ids = torch.tensor([item.ids for item in coded], device=self._device)
+            mask = torch.tensor([item.attention_mask for item in coded], device=self._device)
+            tokens = self._model(input_ids=ids, attention_mask=mask).last_hidden_state
+            weights = mask[..., None].float()
+            chunks.append(F.normalize((tokens * weights).sum(1) / weights.sum(1), dim=-1))
+        return torch.cat(chunks)
