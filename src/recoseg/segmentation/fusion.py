@@ -53,7 +53,7 @@ class Fusion:
         return asdict(self)
 
 
-def activate_visual(scores: Float[Tensor, "*n c gh gw"], fusion: Fusion) -> Float[Tensor, "..."]:
+def activate_visual(scores: Float[Tensor, "*n c gh gw"], fusion: Fusion) -> Float[Tensor, ...]:
     """What is done to phi's cosines on their grid, before up-sampling."""
     return torch.sigmoid(fusion.visual_scale * scores) if fusion.form == "product" else scores
 
@@ -62,7 +62,7 @@ def activate_text(
     scores: Float[Tensor, "*n c gh gw"],
     fusion: Fusion,
     text_stats: Float[Tensor, "c 2"] | None = None,
-) -> Float[Tensor, "..."]:
+) -> Float[Tensor, ...]:
     """What is done to text scores on their grid, before up-sampling.
 
     Args:

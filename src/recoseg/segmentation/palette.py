@@ -40,7 +40,7 @@ def _ordered() -> tuple[Colour, ...]:
 
 
 def _to_lab(rgb: np.ndarray) -> np.ndarray:
-    """sRGB in [0, 1] to CIE L*a*b* (D65), where distances are near what the eye sees."""
+    """SRGB in [0, 1] to CIE L*a*b* (D65), where distances are near what the eye sees."""
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     to_xyz = np.array(
         [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]

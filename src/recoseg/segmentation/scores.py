@@ -34,11 +34,11 @@ def visual_scores(
                 f"Expected references of shape (r, {features.shape[1]}) with r >= 1 for class "
                 f"{index}; got {tuple(rows.shape)}."
             )
-    groups = [range(len(rows)) for rows in references]
+    sizes = [len(rows) for rows in references]
     cosines = _cosines(features, torch.cat(list(references)))
-    if all(len(group) == 1 for group in groups):
+    if max(sizes) == 1:
         return cosines
-    parts = cosines.split([len(group) for group in groups], dim=1)
+    parts = torch.split_with_sizes(cosines, sizes, dim=1)
     return torch.stack([part.amax(1) for part in parts], dim=1)
 
 
@@ -74,7 +74,7 @@ def text_scores(
             if len(part):
                 rows.append(part)
     cosines = _cosines(features, torch.cat(rows))
-    parts = cosines.movedim(1, -1).split(sizes, dim=-1)
+    parts = torch.split_with_sizes(cosines.movedim(1, -1), sizes, dim=-1)
     scores = [
         combine_names(positive, negative)
         for positive, negative in zip(parts[::2], parts[1::2], strict=True)
