@@ -1,0 +1,278 @@
+"""Learn classes: retrieve, guide, eliminate context, co-segment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from recoseg.archive.store import ArchiveIndex
+from recoseg.classes import ClassNames, combine_names
+from recoseg.concepts import (
+    BankEncoders,
+    Concept,
+    ConceptBank,
+    RetrievedPhoto,
+    Role,
+    stack_references,
+)
+from recoseg.config import BankSettings, LearnSettings
+from recoseg.cosegmentation import Cosegmentation, cosegment
+from recoseg.cosegmentation.guidance import context_elimination, language_guidance
+from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder, ImageTextEncoder
+from recoseg.encoders.prompts import embed_names, prompt_set
+from recoseg.errors import ConceptError, EncoderMismatchError
+from recoseg.learning.patches import PatchStore
+from recoseg.progress import track
+from recoseg.retrieval.retriever import Hit, retrieve
+from recoseg.retrieval.search import Query
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """The three encoders of the method."""
+
+    retrieval: ImageTextEncoder
+    saliency: DenseTextEncoder
+    phi: DenseImageEncoder
+
+    @property
+    def info(self) -> BankEncoders:
+        """Their identities."""
+        return BankEncoders(self.retrieval.info, self.saliency.info, self.phi.info)
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """One class just learnt, for figures and reports.
+
+    Attributes:
+        concept: What goes into the bank.
+        positions: The archive positions of its retrieved photos, best first.
+        cosegmentation: Their support scores and seeds.
+    """
+
+    concept: Concept
+    positions: tuple[int, ...]
+    cosegmentation: Cosegmentation
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A class to be learnt, and where its words stand among all words."""
+
+    words: ClassNames
+    role: Role
+    positive: slice
+    negative: slice
+
+
+def learn(
+    index: ArchiveIndex,
+    classes: Sequence[ClassNames],
+    encoders: Encoders,
+    settings: BankSettings | None = None,
+    *,
+    bank: ConceptBank | None = None,
+    observe: Callable[[Learnt], object] | None = None,
+    progress: bool | None = False,
+) -> ConceptBank:
+    """Learn the references of classes from an archive (paper, sections 3.2 and 3.3).
+
+    The context classes come first, in order, each already eliminating those before it; then each
+    class eliminates all of them. A class that bears a context class's name takes its reference.
+    Every retrieved photo is encoded once, for all classes that share it.
+
+    Args:
+        index: The archive.
+        classes: What to learn, in order.
+        encoders: The retrieval encoder must be the index's own.
+        settings: How; ignored where a bank is given, whose own settings go on.
+        bank: A bank to add to; its classes are not computed again, and its context is used.
+        observe: Called with each class as it is learnt, context classes too; not with a class
+            that shares a context class's reference.
+        progress: See `StageProgress`.
+
+    Returns:
+        The bank; unreadable photos are left out of the classes that retrieved them.
+
+    Raises:
+        EncoderMismatchError: The index or the bank was made with other encoders.
+        ConceptError: A class is in the bank already, or none of its photos can be read.
+    """
+    _check_index(index, encoders)
+    if bank is not None:
+        bank.check_encoders(saliency=encoders.saliency.info, phi=encoders.phi.info)
+    else:
+        bank = ConceptBank((), encoders.info, settings or BankSettings())
+    chosen = bank.settings.learn
+    wanted = _wanted(classes, bank)
+    tasks, words = _lay_out(wanted)
+    hits = retrieve(
+        index,
+        _queries(words, tasks, encoders.retrieval, chosen),
+        chosen.k,
+        skip_duplicates=chosen.skip_duplicates,
+    )
+    texts = _embed(words, encoders.saliency, chosen)
+    positions = sorted({hit.position for found in hits for hit in found})
+    saliency = encoders.saliency if chosen.guidance else None
+    with PatchStore(index, encoders.phi, saliency, texts, chosen.image_size) as store:
+        store.fill(positions, progress=progress)
+        steps = list(zip(tasks, hits, strict=True))
+        for task, found in track(steps, "Co-segmenting", unit="classes", enabled=progress):
+            shared = _shared_with_context(task, texts, bank)
+            if shared is not None:
+                bank = bank.add([shared])
+                continue
+            learnt = _learn_one(task, found, index, store, texts, bank)
+            bank = bank.add([learnt.concept])
+            if observe is not None:
+                observe(learnt)
+    return bank
+
+
+def _check_index(index: ArchiveIndex, encoders: Encoders) -> None:
+    made, given = index.info, encoders.retrieval.info
+    if made is not None and not made.same_as(given):
+        raise EncoderMismatchError(
+            f"The index was made with {made.name} (fingerprint {made.fingerprint}), got "
+            f"{given.name} (fingerprint {given.fingerprint}) as retrieval encoder. Use the "
+            "index's own (--retrieval), or make the index again."
+        )
+    if index.dim != given.dim:
+        raise EncoderMismatchError(
+            f"The index holds embeddings of {index.dim} numbers, {given.name} makes {given.dim}. "
+            "Use the encoder that made them (--retrieval)."
+        )
+
+
+def _wanted(classes: Sequence[ClassNames], bank: ConceptBank) -> list[tuple[ClassNames, Role]]:
+    """What is to be learnt: the context that the bank lacks, then the classes."""
+    present = [concept.name for concept in bank.classes]
+    twice = [item.name for item in classes if item.name in present]
+    if twice:
+        raise ConceptError(
+            f"The bank already holds: {', '.join(twice)}. Remove them first to learn them anew."
+        )
+    known = {concept.name for concept in bank.context}
+    context = [name for name in bank.settings.learn.context if name not in known]
+    roles: list[tuple[ClassNames, Role]] = [(ClassNames(n, (n,)), "context") for n in context]
+    return roles + [(item, "class") for item in classes]
+
+
+def _lay_out(wanted: Sequence[tuple[ClassNames, Role]]) -> tuple[list[_Task], list[str]]:
+    tasks: list[_Task] = []
+    words: list[str] = []
+    for item, role in wanted:
+        start = len(words)
+        middle = start + len(item.prompts)
+        words += [*item.prompts, *item.negatives]
+        tasks.append(_Task(item, role, slice(start, middle), slice(middle, len(words))))
+    return tasks, words
+
+
+def _embed(
+    words: Sequence[str], encoder: ImageTextEncoder | DenseTextEncoder, settings: LearnSettings
+) -> Float[Tensor, "m d"]:
+    return embed_names(encoder.embed_texts, words, prompt_set(settings.prompts)).cpu()
+
+
+def _queries(
+    words: Sequence[str],
+    tasks: Sequence[_Task],
+    encoder: ImageTextEncoder,
+    settings: LearnSettings,
+) -> list[Query]:
+    texts = _embed(words, encoder, settings)
+    return [Query(texts[task.positive], texts[task.negative]) for task in tasks]
+
+
+def _learn_one(
+    task: _Task,
+    hits: Sequence[Hit],
+    index: ArchiveIndex,
+    store: PatchStore,
+    texts: Float[Tensor, "m d"],
+    bank: ConceptBank,
+) -> Learnt:
+    settings = bank.settings.learn
+    readable = [(hit, index.photo_id(hit.position)) for hit in hits]
+    readable = [(hit, photo_id) for hit, photo_id in readable if photo_id in store]
+    if not readable:
+        raise ConceptError(
+            f"None of the {len(hits)} photos retrieved for {task.words.name!r} can be read any "
+            "more. Is the archive still where the index says?"
+        )
+    photo_ids = [photo_id for _, photo_id in readable]
+    features = store.features(photo_ids)
+    weights = _weights(task, features, photo_ids, store, bank)
+    result = cosegment(
+        features,
+        weights,
+        seeds_per_image=settings.seeds_per_image,
+        block=settings.block,
+        reference=settings.reference,
+        border=settings.border,
+    )
+    concept = Concept(
+        words=task.words,
+        role=task.role,
+        references=result.reference[None],
+        text_positive=texts[task.positive],
+        text_negative=texts[task.negative],
+        retrieved=_retrieved(readable, index, result),
+    )
+    return Learnt(concept, tuple(hit.position for hit, _ in readable), result)
+
+
+def _shared_with_context(
+    task: _Task, texts: Float[Tensor, "m d"], bank: ConceptBank
+) -> Concept | None:
+    """The class as the context class of its name has learnt it, if there is one."""
+    for other in bank.context:
+        if other.name == task.words.name:
+            positive, negative = texts[task.positive], texts[task.negative]
+            return Concept(
+                task.words, "class", other.references, positive, negative, other.retrieved
+            )
+    return None
+
+
+def _weights(
+    task: _Task,
+    features: Float[Tensor, "k C h w"],
+    photo_ids: Sequence[str],
+    store: PatchStore,
+    bank: ConceptBank,
+) -> Float[Tensor, "k h w"] | None:
+    settings = bank.settings.learn
+    weights: Tensor | None = None
+    if settings.guidance:
+        positive = store.text_cosines(photo_ids, task.positive).movedim(1, -1)
+        negative = store.text_cosines(photo_ids, task.negative).movedim(1, -1)
+        scores = combine_names(positive, negative)
+        weights = language_guidance(
+            scores, (features.shape[2], features.shape[3]), settings.guidance_scale
+        )
+    if bank.context:
+        kept = context_elimination(features, stack_references(bank.context))
+        weights = kept if weights is None else weights * kept
+    return weights
+
+
+def _retrieved(
+    readable: Sequence[tuple[Hit, str]], index: ArchiveIndex, result: Cosegmentation
+) -> tuple[RetrievedPhoto, ...]:
+    photos = []
+    for row, (hit, photo_id) in enumerate(readable):
+        seeds = [(int(y), int(x)) for y, x in result.seeds[row].tolist()]
+        support = tuple(float(result.support[row, y, x]) for y, x in seeds)
+        path = index.path(hit.position)
+        photos.append(RetrievedPhoto(path, photo_id, hit.score, tuple(seeds), support))
+    return tuple(photos)
+
+
+__all__ = ["Encoders", "Learnt", "learn"]
