@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from recoseg.segmentation.overlay import load_font
+from recoseg.segmentation.overlay import drawable, load_font
 
 _RED = np.array([255.0, 0.0, 0.0])
 
@@ -53,7 +53,8 @@ def cosegmentation_figure(
         for index, (image, heat) in enumerate(zip(images[:shown], maps, strict=True))
     ]
     gap, size = max(4, height // 40), max(14, height // 12)
-    font = load_font(size)
+    font = load_font(size, title)
+    title = drawable(title, font)
     width = max(
         sum(panel.width for panel in panels) + gap * (shown + 1),
         round(font.getlength(title)) + 2 * gap,

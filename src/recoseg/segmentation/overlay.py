@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +14,41 @@ from recoseg.segmentation.result import Segmentation
 
 _SHORTEST_LONG_SIDE = 480
 _MOST_ENTRIES = 60
+_SYSTEM_FONTS = (
+    "NotoSansCJK-Regular.ttc",
+    "Arial Unicode.ttf",
+    "DejaVuSans.ttf",
+    "NotoSans-Regular.ttf",
+    "Arial.ttf",
+    "LiberationSans-Regular.ttf",
+)
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-def load_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font in this size; its one bitmap size where Pillow has no FreeType."""
+def load_font(size: int, text: str = "") -> Font:
+    """A font in this size that can draw the text.
+
+    Pillow's own font, which is the same everywhere, where the text is ASCII; else the first of
+    the common system fonts. See `drawable` for what is left.
+    """
+    if not text.isascii():
+        for name in _SYSTEM_FONTS:
+            with contextlib.suppress(OSError):
+                return ImageFont.truetype(name, size)
     try:
         return ImageFont.load_default(size)
-    except ImportError:
+    except ImportError:  # Pillow was built without FreeType: its one bitmap size
         return ImageFont.load_default()
+
+
+def drawable(text: str, font: Font) -> str:
+    """The text; without accents, and with ? for other scripts, where only Pillow's font is had."""
+    if text.isascii() or (isinstance(font, ImageFont.FreeTypeFont) and isinstance(font.path, str)):
+        return text
+    plain = unicodedata.normalize("NFKD", text.replace("…", "..."))
+    kept = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    return kept.encode("ascii", "replace").decode()
 
 
 def draw_overlay(
@@ -99,10 +128,10 @@ def _entries(segmentation: Segmentation) -> list[_Entry]:
 def _draw_legend(entries: list[_Entry], width: int, long_side: int) -> Image.Image:
     """Entries side by side, as many to a line as fit; long names are shortened."""
     size = min(48, max(14, round(long_side / 50)))
-    font = load_font(size)
+    font = load_font(size, "".join(entry.text for entry in entries))
     swatch, gap = size, size // 2
     room = width - 2 * gap - swatch - gap
-    texts = [_shorten(entry.text, font, room) for entry in entries]
+    texts = [_shorten(drawable(entry.text, font), font, room) for entry in entries]
     line_height = round(size * 1.6)
     places: list[tuple[int, int]] = []
     x, y = gap, gap
@@ -122,10 +151,10 @@ def _draw_legend(entries: list[_Entry], width: int, long_side: int) -> Image.Ima
     return legend
 
 
-def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: int) -> str:
+def _shorten(text: str, font: Font, room: int) -> str:
     """Cut out of the name's end until it fits; the share after it stays."""
     name, _, share = text.rpartition(" ")
     while len(name) > 1 and font.getlength(text) > room:
         name = name[:-1]
-        text = f"{name}… {share}"
+        text = f"{name}... {share}"
     return text
