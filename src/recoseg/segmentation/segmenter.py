@@ -138,8 +138,8 @@ class Segmenter:
         """The fusion in use."""
         return self._fusion
 
-    @overload
-    def __call__(self, photos: Photo) -> Segmentation: ...
+    @overload  # a str is also a Sequence; it is taken as one photo
+    def __call__(self, photos: Photo) -> Segmentation: ...  # type: ignore[overload-overlap]
 
     @overload
     def __call__(self, photos: Sequence[Photo]) -> list[Segmentation]: ...
@@ -150,14 +150,15 @@ class Segmenter:
         Raises:
             BadImageError: A photo cannot be decoded; see `stream` to go on with the others.
         """
-        single = isinstance(photos, (str, Path, Image.Image, np.ndarray))
+        if isinstance(photos, (str, Path, Image.Image, np.ndarray)):
+            return self([photos])[0]
         results = []
-        for outcome in self.stream([photos] if single else photos):
+        for outcome in self.stream(photos):
             if outcome.segmentation is None:
                 where = f"{outcome.photo}: " if isinstance(outcome.photo, (str, Path)) else ""
                 raise BadImageError(f"{where}{outcome.error}")
             results.append(outcome.segmentation)
-        return results[0] if single else results
+        return results
 
     def stream(self, photos: Iterable[Photo]) -> Iterator[Outcome]:
         """Segment photos in order, a few batches at a time.
@@ -300,10 +301,10 @@ class Segmenter:
             parts = [part[1].strip(part[0], start, end) if part else None for part in maps]
             return fuse(parts[0], parts[1], self._fusion)
 
-        labels, scores = label_strips(
+        labels, kept = label_strips(
             strip, len(self._names), output_hw, self._background, keep_scores=self._keep_scores
         )
-        return Segmentation(labels, self._names, self._palette, scores)
+        return Segmentation(labels, self._names, self._palette, kept)
 
 
 def _equal_sizes(images: dict[int, Tensor]) -> list[list[int]]:

@@ -1,0 +1,54 @@
+"""Encoders that describe a cell by its mean colour, and banks for them."""
+
+import torch
+import torch.nn.functional as F
+
+from recoseg.classes import ClassNames
+from recoseg.concepts import BankEncoders, Concept, ConceptBank
+from recoseg.config import BankSettings, SegmentSettings
+from recoseg.encoders.base import EncoderInfo
+from recoseg.segmentation.fusion import Fusion
+
+
+class ColourEncoder:
+    """Mean RGB of each cell, centred; pads at the right and the bottom by repeating pixels."""
+
+    def __init__(self, stride, name="colour", fingerprint="0" * 16):
+        self.info = EncoderInfo(name, "random", fingerprint, 3, stride)
+        self.calls = []
+
+    def features(self, images):
+        self.calls.append(tuple(images.shape))
+        stride = self.info.stride
+        h, w = images.shape[2:]
+        pad = (0, -w % stride, 0, -h % stride)
+        padded = F.pad(images.float() - 127.5, pad, mode="replicate")
+        return F.avg_pool2d(padded, stride)
+
+    def embed_texts(self, texts):
+        raise NotImplementedError
+
+
+COLOURS = {
+    "red": (255, 0, 0),
+    "green": (0, 255, 0),
+    "blue": (0, 0, 255),
+    "black": (0, 0, 0),
+    "white": (255, 255, 255),
+}
+
+
+def unit(name):
+    return F.normalize(torch.tensor([COLOURS[name]]) - 127.5, dim=1)
+
+
+def make_bank(names=("red", "green", "blue"), phi_stride=4, text_stride=6, **settings):
+    none = torch.zeros(0, 3)
+    concepts = [Concept(ClassNames(n, (n,)), "class", unit(n), unit(n), none) for n in names]
+    context = Concept(ClassNames("sky", ("sky",)), "context", unit("white"), none, none)
+    infos = [ColourEncoder(stride).info for stride in (text_stride, phi_stride)]
+    segment = SegmentSettings(
+        fusion=settings.get("fusion", Fusion()), short_side=settings.get("short_side", 0)
+    )
+    encoders = BankEncoders(infos[0], *infos)
+    return ConceptBank((context, *concepts), encoders, BankSettings(segment=segment))
