@@ -29,7 +29,8 @@ class LearnSettings:
         guidance: Whether patches are weighted by the class's text (LGC).
         guidance_scale: Factor on the text's cosine in the guidance.
         context: Names of the context classes to eliminate (CE), in order; none switches it off.
-        skip_duplicates: Whether near-duplicates among the retrieved images are left out.
+        skip_duplicates: Leave out retrieved images whose cosine to a better one is above this;
+            0 keeps all.
     """
 
     k: int = 50
@@ -42,7 +43,7 @@ class LearnSettings:
     guidance: bool = True
     guidance_scale: float = 10.0
     context: tuple[str, ...] = PAPER_CONTEXT
-    skip_duplicates: bool = False
+    skip_duplicates: float = 0.0
 
     def __post_init__(self) -> None:
         for name, least in (("k", 1), ("image_size", 16), ("seeds_per_image", 1), ("border", 0)):

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
 from recoseg.errors import RecosegError
-
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -42,7 +39,7 @@ class Compute:
         return torch.autocast(self.device.type, dtype=self.dtype)
 
 
-def resolve_compute(device: str = "auto", precision: Precision = "auto") -> Compute:
+def resolve_compute(device: str = "auto", precision: str = "auto") -> Compute:
     """Choose device and precision.
 
     Args:
@@ -85,7 +82,7 @@ def _check_present(device: torch.device) -> None:
         )
 
 
-def _best_precision(device: torch.device) -> Precision:
+def _best_precision(device: torch.device) -> str:
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False):

@@ -13,7 +13,7 @@ from recoseg.device import Compute
 from recoseg.encoders import builders
 from recoseg.encoders.clip_arch import ClipArch, build_open_clip, parse_open_clip
 from recoseg.encoders.dense_clip import value_map
-from recoseg.encoders.presets import PRESETS, preset
+from recoseg.presets import PRESETS, preset
 from recoseg.encoders.registry import (
     TABLE,
     build_phi,
@@ -170,7 +170,7 @@ def test_presets_name_encoders_of_the_table():
 
 def test_table_is_quick_to_import():
     code = (
-        "import sys, recoseg.encoders.registry, recoseg.encoders.presets\n"
+        "import sys, recoseg.encoders.registry, recoseg.presets\n"
         "heavy = {'timm', 'open_clip', 'transformers', 'torchvision', 'huggingface_hub'}\n"
         "sys.exit(', '.join(heavy & sys.modules.keys()) or 0)"
     )

@@ -50,6 +50,11 @@ class EncoderInfo:
     dim: int
     stride: int = 0
 
+    @property
+    def spec(self) -> str:
+        """What builds it again by name, unless its weights came from a local file."""
+        return f"{self.name}=random" if self.weights == "random" else self.name
+
     def to_json(self) -> dict[str, Any]:
         """The fields, for a manifest."""
         return asdict(self)

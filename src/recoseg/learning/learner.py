@@ -18,16 +18,15 @@ from recoseg.concepts import (
     Role,
     stack_references,
 )
-from recoseg.config import BankSettings, LearnSettings
+from recoseg.config import BankSettings
 from recoseg.cosegmentation import Cosegmentation, cosegment
 from recoseg.cosegmentation.guidance import context_elimination, language_guidance
 from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder, ImageTextEncoder
-from recoseg.encoders.prompts import embed_names, prompt_set
-from recoseg.errors import ConceptError, EncoderMismatchError
+from recoseg.errors import ConceptError
 from recoseg.learning.patches import PatchStore
+from recoseg.learning.words import Words, check_index
 from recoseg.progress import track
 from recoseg.retrieval.retriever import Hit, retrieve
-from recoseg.retrieval.search import Query
 
 
 @dataclass(frozen=True)
@@ -102,21 +101,27 @@ def learn(
         EncoderMismatchError: The index or the bank was made with other encoders.
         ConceptError: A class is in the bank already, or none of its photos can be read.
     """
-    _check_index(index, encoders)
+    check_index(index, encoders.retrieval)
     if bank is not None:
         bank.check_encoders(saliency=encoders.saliency.info, phi=encoders.phi.info)
     else:
         bank = ConceptBank((), encoders.info, settings or BankSettings())
     chosen = bank.settings.learn
     wanted = _wanted(classes, bank)
-    tasks, words = _lay_out(wanted)
+    words = Words.of([item for item, _ in wanted])
+    tasks = [
+        _Task(item, role, positive, negative)
+        for (item, role), positive, negative in zip(
+            wanted, words.positive, words.negative, strict=True
+        )
+    ]
     hits = retrieve(
         index,
-        _queries(words, tasks, encoders.retrieval, chosen),
+        words.queries(encoders.retrieval, chosen.prompts),
         chosen.k,
-        skip_duplicates=chosen.skip_duplicates,
+        skip_duplicates=chosen.skip_duplicates or False,
     )
-    texts = _embed(words, encoders.saliency, chosen)
+    texts = words.embed(encoders.saliency, chosen.prompts)
     positions = sorted({hit.position for found in hits for hit in found})
     saliency = encoders.saliency if chosen.guidance else None
     with PatchStore(index, encoders.phi, saliency, texts, chosen.image_size) as store:
@@ -134,21 +139,6 @@ def learn(
     return bank
 
 
-def _check_index(index: ArchiveIndex, encoders: Encoders) -> None:
-    made, given = index.info, encoders.retrieval.info
-    if made is not None and not made.same_as(given):
-        raise EncoderMismatchError(
-            f"The index was made with {made.name} (fingerprint {made.fingerprint}), got "
-            f"{given.name} (fingerprint {given.fingerprint}) as retrieval encoder. Use the "
-            "index's own (--retrieval), or make the index again."
-        )
-    if index.dim != given.dim:
-        raise EncoderMismatchError(
-            f"The index holds embeddings of {index.dim} numbers, {given.name} makes {given.dim}. "
-            "Use the encoder that made them (--retrieval)."
-        )
-
-
 def _wanted(classes: Sequence[ClassNames], bank: ConceptBank) -> list[tuple[ClassNames, Role]]:
     """What is to be learnt: the context that the bank lacks, then the classes."""
     present = [concept.name for concept in bank.classes]
@@ -161,33 +151,6 @@ def _wanted(classes: Sequence[ClassNames], bank: ConceptBank) -> list[tuple[Clas
     context = [name for name in bank.settings.learn.context if name not in known]
     roles: list[tuple[ClassNames, Role]] = [(ClassNames(n, (n,)), "context") for n in context]
     return roles + [(item, "class") for item in classes]
-
-
-def _lay_out(wanted: Sequence[tuple[ClassNames, Role]]) -> tuple[list[_Task], list[str]]:
-    tasks: list[_Task] = []
-    words: list[str] = []
-    for item, role in wanted:
-        start = len(words)
-        middle = start + len(item.prompts)
-        words += [*item.prompts, *item.negatives]
-        tasks.append(_Task(item, role, slice(start, middle), slice(middle, len(words))))
-    return tasks, words
-
-
-def _embed(
-    words: Sequence[str], encoder: ImageTextEncoder | DenseTextEncoder, settings: LearnSettings
-) -> Float[Tensor, "m d"]:
-    return embed_names(encoder.embed_texts, words, prompt_set(settings.prompts)).cpu()
-
-
-def _queries(
-    words: Sequence[str],
-    tasks: Sequence[_Task],
-    encoder: ImageTextEncoder,
-    settings: LearnSettings,
-) -> list[Query]:
-    texts = _embed(words, encoder, settings)
-    return [Query(texts[task.positive], texts[task.negative]) for task in tasks]
 
 
 def _learn_one(

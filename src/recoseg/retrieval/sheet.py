@@ -13,6 +13,7 @@ from typing import Protocol
 from jinja2 import Environment, PackageLoader
 from PIL import Image
 
+from recoseg.archive.files import write_atomically
 from recoseg.errors import BadImageError
 from recoseg.retrieval.retriever import Hit
 
@@ -30,7 +31,9 @@ class PhotoArchive(Protocol):
 
 
 @dataclass(frozen=True)
-class _Cell:
+class SheetCell:
+    """A thumbnail with its captions."""
+
     path: str
     name: str
     score: str
@@ -58,18 +61,22 @@ def write_contact_sheet(
     Returns:
         The file.
     """
-    shown = [
-        (name, [_cell(rank, hit, index, thumbnail) for rank, hit in enumerate(hits, 1)])
-        for name, hits in groups
-    ]
+    shown = [(name, sheet_cells(hits, index, thumbnail)) for name, hits in groups]
+    return write_page(path, "sheet.html.jinja", title=title, groups=shown, height=thumbnail)
+
+
+def write_page(path: str | os.PathLike[str], template: str, **fields: object) -> Path:
+    """Render one of the package's templates, everything escaped, into a file."""
     environment = Environment(loader=PackageLoader("recoseg"), autoescape=True, trim_blocks=True)
-    page = environment.get_template("sheet.html.jinja").render(
-        title=title, groups=shown, height=thumbnail
-    )
+    page = environment.get_template(template).render(**fields)
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(page, encoding="utf-8")
+    write_atomically(target, lambda file: file.write(page.encode("utf-8", "replace")))
     return target
+
+
+def sheet_cells(hits: Sequence[Hit], index: PhotoArchive, height: int) -> list[SheetCell]:
+    """The thumbnails of some hits, with rank, file name and cosine."""
+    return [_cell(rank, hit, index, height) for rank, hit in enumerate(hits, 1)]
 
 
 def thumbnail_uri(image: Image.Image, height: int) -> str:
@@ -81,11 +88,11 @@ def thumbnail_uri(image: Image.Image, height: int) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
-def _cell(rank: int, hit: Hit, index: PhotoArchive, height: int) -> _Cell:
+def _cell(rank: int, hit: Hit, index: PhotoArchive, height: int) -> SheetCell:
     path = index.path(hit.position)
     name = path.rsplit("::", 1)[-1].rsplit("/", 1)[-1]
     try:
         uri, problem = thumbnail_uri(index.read(hit.position), height), ""
     except BadImageError as error:
         uri, problem = "", str(error)
-    return _Cell(path, f"{rank}. {name}", f"{hit.score:.3f}", uri, problem)
+    return SheetCell(path, f"{rank}. {name}", f"{hit.score:.3f}", uri, problem)

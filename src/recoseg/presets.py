@@ -1,10 +1,12 @@
-"""Named choices of the three encoders."""
+"""Named choices of the three encoders, and the settings that go with a pair of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from recoseg.config import BankSettings, LearnSettings, SegmentSettings
 from recoseg.errors import UnknownNameError
+from recoseg.segmentation.fusion import Fusion
 
 
 @dataclass(frozen=True)
@@ -47,3 +49,19 @@ def preset(name: str) -> Preset:
         if candidate.name == name:
             return candidate
     raise UnknownNameError("preset", name, [candidate.name for candidate in PRESETS])
+
+
+def pair_settings(saliency: str, phi: str) -> BankSettings:
+    """The default settings of a pair of dense encoders, given by their names.
+
+    CLIP's are the paper's. The cosines of `lite` have another scale, hence another fusion; and
+    its convolutions pad with zeros, hence seeds keep off the border (see `docs/lite.md`).
+    """
+    lite_text, lite_phi = saliency.startswith("lite"), phi.startswith("lite")
+    return BankSettings(
+        LearnSettings(
+            prompts="short5" if lite_text else "reco85",
+            border=2 if lite_phi else 0,
+        ),
+        SegmentSettings(Fusion("sum", text_weight=0.05) if lite_text else Fusion()),
+    )

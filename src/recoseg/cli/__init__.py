@@ -1,0 +1,36 @@
+"""The command line: one sub-command per stage, each a thin shell over the library."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from recoseg.cli.bank import forget, inspect
+from recoseg.cli.demo import demo
+from recoseg.cli.encoders import encoders
+from recoseg.cli.index import index
+from recoseg.cli.learn import learn
+from recoseg.cli.retrieve import retrieve
+from recoseg.cli.segment import segment
+from recoseg.errors import RecosegError
+
+app = typer.Typer(
+    help="Segment photos into classes that you merely name.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode=None,
+)
+for command in (index, retrieve, learn, inspect, forget, segment, encoders, demo):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; errors meant for the user come without a traceback."""
+    try:
+        app()
+    except RecosegError as error:
+        sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

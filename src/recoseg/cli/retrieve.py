@@ -1,0 +1,65 @@
+"""`recoseg retrieve`: look at what an archive has for a class."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recoseg.cli.options import Device, Precision, Prompts, Retrieval, SkipDuplicates
+
+
+def retrieve(
+    index: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    classes: Annotated[
+        list[str], typer.Argument(help="Classes, such as zebra or 'sofa; couch; -bed'.")
+    ],
+    k: Annotated[int, typer.Option("-k", min=1, help="Photos per class.")] = 50,
+    out: Annotated[Path | None, typer.Option(help="HTML contact sheet to write.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    skip_duplicates: SkipDuplicates = None,
+    retrieval: Retrieval = None,
+    prompts: Prompts = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> None:
+    """Find the photos that show each class best, by cosine of their embeddings."""
+    from recoseg.archive.store import ArchiveIndex
+    from recoseg.classes import parse_classes
+    from recoseg.device import resolve_compute
+    from recoseg.encoders.registry import build_retrieval
+    from recoseg.errors import ArchiveError
+    from recoseg.learning.words import Words, check_index
+    from recoseg.presets import pair_settings
+    from recoseg.retrieval.retriever import retrieve as search
+    from recoseg.retrieval.sheet import write_contact_sheet
+
+    archive = ArchiveIndex.open(index)
+    if retrieval is None and archive.info is None:
+        raise ArchiveError(
+            f"{index} does not say which encoder made it. Name it: --retrieval ViT-L/14, say."
+        )
+    spec = retrieval or (archive.info.spec if archive.info else "")
+    encoder = build_retrieval(spec, resolve_compute(device, precision))
+    wanted = parse_classes(classes)
+    chosen = prompts or pair_settings(encoder.info.name, "").learn.prompts
+    check_index(archive, encoder)
+    queries = Words.of(wanted).queries(encoder, chosen)
+    found = search(archive, queries, k, skip_duplicates=skip_duplicates or False)
+    groups = {item.name: hits for item, hits in zip(wanted, found, strict=True)}
+    if out is not None:
+        write_contact_sheet(out, list(groups.items()), archive)
+        typer.echo(f"Contact sheet: {out}")
+    if as_json:
+        rows = {
+            name: [{"path": archive.path(hit.position), "score": hit.score} for hit in hits]
+            for name, hits in groups.items()
+        }
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif out is None:
+        for name, hits in groups.items():
+            typer.echo(name)
+            for hit in hits:
+                typer.echo(f"  {hit.score:.4f}  {archive.path(hit.position)}")

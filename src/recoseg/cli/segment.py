@@ -1,0 +1,59 @@
+"""`recoseg segment`: masks, overlays and one line per photo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recoseg.cli.options import Device, Phi, Precision, Saliency
+
+
+def segment(
+    bank: Annotated[Path, typer.Argument(help="Concept bank.")],
+    images: Annotated[
+        list[str], typer.Argument(help="Photos: files, folders, lists, tar shards, globs.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    fusion: Annotated[
+        str | None, typer.Option(help="product, sum, visual or text; by default the bank's.")
+    ] = None,
+    resize: Annotated[
+        int | None, typer.Option(help="Short side of the encoders' input; 0 for the photo's own.")
+    ] = None,
+    window: Annotated[int | None, typer.Option(help="Side of sliding windows, pixels.")] = None,
+    window_step: Annotated[int | None, typer.Option(help="Step of the windows, pixels.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Pixels whose best score is lower become background.")
+    ] = None,
+    background: Annotated[
+        str, typer.Option(help="Comma-separated classes or context classes that become background.")
+    ] = "",
+    overlays: Annotated[bool, typer.Option(help="Write overlays with a legend.")] = True,
+    scores: Annotated[bool, typer.Option(help="Write score maps, fp16; large.")] = False,
+    resume: Annotated[bool, typer.Option(help="Keep what an earlier run has finished.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Photos per forward pass.")] = 8,
+    saliency: Saliency = None,
+    phi: Phi = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> None:
+    """Segment photos into the classes of a concept bank."""
+    from recoseg.device import resolve_compute
+    from recoseg.segmentation.segmenter import Segmenter
+
+    segmenter = Segmenter(
+        bank,
+        phi=phi,
+        saliency=saliency,
+        compute=resolve_compute(device, precision),
+        fusion=None,
+        resize=resize,
+        window=window,
+        window_step=window_step,
+        background_threshold=threshold,
+        background=[name.strip() for name in background.split(",") if name.strip()],
+        keep_scores=scores,
+        batch_size=batch_size,
+    )

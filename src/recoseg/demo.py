@@ -1,0 +1,207 @@
+"""The main job from end to end, with one HTML report: index, learn, segment."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from PIL import Image
+
+from recoseg.archive.indexing import build_index
+from recoseg.archive.sources import list_sources
+from recoseg.archive.store import ArchiveIndex
+from recoseg.classes import ClassNames, parse_classes
+from recoseg.concepts import ConceptBank
+from recoseg.device import Compute
+from recoseg.encoders.registry import build_phi, build_retrieval, build_saliency
+from recoseg.errors import ArchiveError, MissingExtraError
+from recoseg.learning import Encoders, Learnt, learn
+from recoseg.learning.figures import FigureWriter
+from recoseg.presets import pair_settings, preset
+from recoseg.progress import StageProgress
+from recoseg.retrieval.retriever import Hit
+from recoseg.retrieval.sheet import sheet_cells, thumbnail_uri, write_page
+from recoseg.segmentation.outputs import OutputFolder, output_names
+from recoseg.segmentation.overlay import draw_overlay
+from recoseg.segmentation.segmenter import Segmenter
+
+# Photos among the example data of these packages; their drawings, scans and textures are not.
+_PHOTOS = (
+    ("scikit-image", "skimage/data", "astronaut.png"),
+    ("scikit-image", "skimage/data", "chelsea.png"),
+    ("scikit-image", "skimage/data", "coffee.png"),
+    ("scikit-image", "skimage/data", "motorcycle_*.png"),
+    ("scikit-image", "skimage/data", "rocket.jpg"),
+    ("scikit-learn", "sklearn/datasets/images", "*.jpg"),
+    ("foolbox", "foolbox/data", "imagenet_*.jpg"),
+)
+_CLASSES = (
+    "dog",
+    "bird",
+    "car: car; jeep",
+    "motorcycle",
+    "building: building; house; palace",
+    "flower",
+)
+_SHOWN = 24
+_HEIGHT = 420
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A class in the report."""
+
+    name: str
+    note: str
+    figure: str
+    cells: Sequence[object]
+
+
+@dataclass(frozen=True)
+class _Result:
+    """A segmented photo in the report."""
+
+    path: str
+    name: str
+    overlay: str
+
+
+def package_photos() -> list[Path]:
+    """The real photos that ship inside the packages of the extra `demo`.
+
+    Raises:
+        MissingExtraError: One of the packages is not installed.
+    """
+    found: list[Path] = []
+    for package, folder, pattern in _PHOTOS:
+        try:
+            distribution = importlib.metadata.distribution(package)
+        except importlib.metadata.PackageNotFoundError as error:
+            raise MissingExtraError(package, "demo", "The demo without --photos") from error
+        found += sorted(Path(str(distribution.locate_file(folder))).glob(pattern))
+    return found
+
+
+def run_demo(out: Path, compute: Compute, *, photos: Sequence[str] = (), classes: str = "") -> Path:
+    """Index photos, learn a handful of classes with `lite`, segment, and write a report.
+
+    Args:
+        out: Folder for all that is made; the index in it is continued where it exists.
+        compute: Device and precision.
+        photos: Sources of photos; none takes `package_photos`.
+        classes: Comma-separated class names; none takes the demo's own.
+
+    Returns:
+        The report, one self-contained HTML file.
+
+    Raises:
+        MissingExtraError: No photos are given and the extra `demo` is missing.
+        ArchiveError: The sources hold no usable photo.
+    """
+    sources = [str(source) for source in photos] or [str(path) for path in package_photos()]
+    wanted = parse_classes([name for name in classes.split(",") if name.strip()] or _CLASSES)
+    chosen = preset("lite")
+    encoders = Encoders(
+        build_retrieval(chosen.retrieval, compute),
+        build_saliency(chosen.saliency, compute),
+        build_phi(chosen.phi, compute),
+    )
+    indexed = build_index(
+        sources,
+        out / "index",
+        encoders.retrieval,
+        precision=compute.precision,
+        preset="lite",
+        progress=None,
+    )
+    index = ArchiveIndex.open(out / "index")
+    if not len(index):
+        raise ArchiveError(f"None of the photos in {', '.join(sources)} can be used.")
+    bank, parts = _learn(index, wanted, encoders, out)
+    results = _segment(sources, bank, encoders, out)
+    report = out / "report.html"
+    summary = (
+        f"{len(index):,} photos indexed without labels; {len(bank.classes)} classes learnt from "
+        "their names alone. The offline models of `lite` are for trial: the presets paper and "
+        "paper-light are the published ones."
+    )
+    return write_page(
+        report,
+        "report.html.jinja",
+        title="recoseg",
+        summary=summary,
+        classes=parts,
+        results=results,
+        failures=indexed.failures,
+        height=160,
+    )
+
+
+def photos_per_class(photos: int) -> int:
+    """How many photos to retrieve per class from an archive of this size: 3 to 50.
+
+    Example:
+        >>> photos_per_class(27), photos_per_class(500), photos_per_class(100_000)
+        (3, 10, 50)
+    """
+    return min(50, max(3, photos // 50), photos)
+
+
+def _learn(
+    index: ArchiveIndex, wanted: Sequence[ClassNames], encoders: Encoders, out: Path
+) -> tuple[ConceptBank, list[_Part]]:
+    settings = pair_settings(encoders.saliency.info.name, encoders.phi.info.name)
+    learnt_from = replace(settings.learn, k=photos_per_class(len(index)))
+    figures = FigureWriter(index, out / "figures", learnt_from.image_size)
+    seen: list[Learnt] = []
+
+    def observe(learnt: Learnt) -> None:
+        figures(learnt)
+        seen.append(learnt)
+
+    bank = learn(
+        index,
+        wanted,
+        encoders,
+        replace(settings, learn=learnt_from),
+        observe=observe,
+        progress=None,
+    )
+    bank.save(out / "bank.safetensors")
+    parts = []
+    for learnt in sorted(seen, key=lambda item: item.concept.role):
+        concept = learnt.concept
+        hits = [
+            Hit(position, photo.score)
+            for position, photo in zip(learnt.positions, concept.retrieved, strict=True)
+        ]
+        with Image.open(figures.path(concept)) as figure:
+            uri = thumbnail_uri(figure, figure.height)
+        note = f"{concept.role}, {len(hits)} photos retrieved, best first"
+        parts.append(_Part(concept.name, note, uri, sheet_cells(hits, index, 160)))
+    return bank, parts
+
+
+def _segment(
+    sources: Sequence[str], bank: ConceptBank, encoders: Encoders, out: Path
+) -> list[_Result]:
+    paths = [photo.path for source in list_sources(sources) for photo in source.photos]
+    names = output_names(paths)
+    segmenter = Segmenter(bank, phi=encoders.phi, saliency=encoders.saliency)
+    results: list[_Result] = []
+    with (
+        OutputFolder(out / "masks") as folder,
+        StageProgress("Segmenting", len(paths)) as bar,
+    ):
+        for path, name, outcome in zip(paths, names, segmenter.stream(paths), strict=True):
+            bar.advance(failed=outcome.segmentation is None)
+            if outcome.segmentation is None or outcome.image is None:
+                folder.write_failure(path, outcome.error or "")
+                continue
+            folder.write(name, path, outcome.image, outcome.segmentation)
+            if len(results) < _SHOWN:
+                overlay = draw_overlay(outcome.image, outcome.segmentation)
+                results.append(_Result(path, name, thumbnail_uri(overlay, _HEIGHT)))
+    return results
