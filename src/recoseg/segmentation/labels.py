@@ -69,7 +69,7 @@ def label_strips(
     background: Background | None = None,
     *,
     keep_scores: bool = False,
-    max_elements: int = 8_000_000,
+    max_elements: int = 4_000_000,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """A label map whose score maps are never held in full.
 
