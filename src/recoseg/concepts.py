@@ -14,11 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from recoseg.archive.files import write_atomically
 from recoseg.classes import ClassNames
 from recoseg.config import BankSettings
 from recoseg.encoders.base import EncoderInfo
 from recoseg.errors import ConceptError, EncoderMismatchError
+from recoseg.files import write_atomically
 
 FORMAT = "recoseg-bank-1"
 Role = Literal["class", "context"]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from recoseg.cosegmentation.reference import ReferenceForm
 from recoseg.cosegmentation.seeds import Block
-from recoseg.errors import RecosegError
-from recoseg.segmentation.fusion import Fusion
+from recoseg.errors import RecosegError, UnknownNameError
 
 PAPER_CONTEXT = ("tree", "sky", "building", "road", "person")
 """The context classes of the paper, in the order in which their references are computed."""
@@ -54,6 +53,43 @@ class LearnSettings:
                 raise RecosegError(
                     f"{name} is {getattr(self, name)!r}; expected one of {', '.join(valid)}."
                 )
+
+
+FusionForm = Literal["product", "sum", "visual", "text"]
+"""How scores are fused; see `Fusion`."""
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """The form of the fusion and its constants, which belong to the pair of encoders.
+
+    Attributes:
+        form: `product`: sigmoid(visual_scale * cosine of phi) times sigmoid(text_scale * cosine
+            of the text), as published. `sum`: cosine of phi + text_weight * cosine of the text.
+            `visual` and `text`: one of the two cosines alone.
+        visual_scale: Factor on phi's cosine in the product; 1 is published.
+        text_scale: Factor on the text's cosine in the product; 10 is published.
+        text_weight: Weight of the text's cosine in the sum.
+    """
+
+    form: FusionForm = "product"
+    visual_scale: float = 1.0
+    text_scale: float = 10.0
+    text_weight: float = 0.4
+
+    def __post_init__(self) -> None:
+        if self.form not in get_args(FusionForm):
+            raise UnknownNameError("fusion", self.form, list(get_args(FusionForm)))
+
+    @property
+    def uses_visual(self) -> bool:
+        """Whether phi is needed at all."""
+        return self.form != "text"
+
+    @property
+    def uses_text(self) -> bool:
+        """Whether the saliency encoder is needed at all."""
+        return self.form != "visual"
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ from recoseg.errors import ArchiveError, MissingExtraError
 from recoseg.learning import Encoders, Learnt, learn
 from recoseg.learning.figures import FigureWriter
 from recoseg.presets import pair_settings, preset
-from recoseg.progress import StageProgress
 from recoseg.retrieval.retriever import Hit
 from recoseg.retrieval.sheet import sheet_cells, thumbnail_uri, write_page
-from recoseg.segmentation.outputs import OutputFolder, output_names
+from recoseg.segmentation.outputs import OutputFolder
 from recoseg.segmentation.overlay import draw_overlay
-from recoseg.segmentation.segmenter import Segmenter
+from recoseg.segmentation.run import segment_photos
+from recoseg.segmentation.segmenter import Outcome, Segmenter
 
 # Photos among the example data of these packages; their drawings, scans and textures are not.
 _PHOTOS = (
@@ -188,20 +188,14 @@ def _segment(
     sources: Sequence[str], bank: ConceptBank, encoders: Encoders, out: Path
 ) -> list[_Result]:
     paths = [photo.path for source in list_sources(sources) for photo in source.photos]
-    names = output_names(paths)
     segmenter = Segmenter(bank, phi=encoders.phi, saliency=encoders.saliency)
     results: list[_Result] = []
-    with (
-        OutputFolder(out / "masks") as folder,
-        StageProgress("Segmenting", len(paths)) as bar,
-    ):
-        for path, name, outcome in zip(paths, names, segmenter.stream(paths), strict=True):
-            bar.advance(failed=outcome.segmentation is None)
-            if outcome.segmentation is None or outcome.image is None:
-                folder.write_failure(path, outcome.error or "")
-                continue
-            folder.write(name, path, outcome.image, outcome.segmentation)
-            if len(results) < _SHOWN:
-                overlay = draw_overlay(outcome.image, outcome.segmentation)
-                results.append(_Result(path, name, thumbnail_uri(overlay, _HEIGHT)))
+
+    def observe(name: str, outcome: Outcome) -> None:
+        if outcome.segmentation is not None and outcome.image and len(results) < _SHOWN:
+            overlay = draw_overlay(outcome.image, outcome.segmentation)
+            results.append(_Result(str(outcome.photo), name, thumbnail_uri(overlay, _HEIGHT)))
+
+    with OutputFolder(out / "masks", settings=segmenter.settings) as folder:
+        segment_photos(segmenter, paths, folder, observe=observe, progress=None)
     return results

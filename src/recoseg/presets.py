@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recoseg.config import BankSettings, LearnSettings, SegmentSettings
+from recoseg.config import BankSettings, Fusion, LearnSettings, SegmentSettings
 from recoseg.errors import UnknownNameError
-from recoseg.segmentation.fusion import Fusion
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def pair_settings(saliency: str, phi: str) -> BankSettings:
     """The default settings of a pair of dense encoders, given by their names.
 
     CLIP's are the paper's. The cosines of `lite` have another scale, hence another fusion; and
-    its convolutions pad with zeros, hence seeds keep off the border (see `docs/lite.md`).
+    its phi makes better references when seeds keep off the border (see `docs/lite.md`).
     """
     lite_text, lite_phi = saliency.startswith("lite"), phi.startswith("lite")
     return BankSettings(
@@ -63,5 +62,5 @@ def pair_settings(saliency: str, phi: str) -> BankSettings:
             prompts="short5" if lite_text else "reco85",
             border=2 if lite_phi else 0,
         ),
-        SegmentSettings(Fusion("sum", text_weight=0.05) if lite_text else Fusion()),
+        SegmentSettings(Fusion("sum") if lite_text else Fusion()),
     )

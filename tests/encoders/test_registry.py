@@ -13,7 +13,6 @@ from recoseg.device import Compute
 from recoseg.encoders import builders
 from recoseg.encoders.clip_arch import ClipArch, build_open_clip, parse_open_clip
 from recoseg.encoders.dense_clip import value_map
-from recoseg.presets import PRESETS, preset
 from recoseg.encoders.registry import (
     TABLE,
     build_phi,
@@ -24,6 +23,7 @@ from recoseg.encoders.registry import (
 )
 from recoseg.encoders.sources import HubFile
 from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.presets import PRESETS, preset
 
 from .conftest import photos, tiny_clip
 

@@ -5,9 +5,8 @@ import torch.nn.functional as F
 
 from recoseg.classes import ClassNames
 from recoseg.concepts import BankEncoders, Concept, ConceptBank
-from recoseg.config import BankSettings, SegmentSettings
+from recoseg.config import BankSettings, Fusion, SegmentSettings
 from recoseg.encoders.base import EncoderInfo
-from recoseg.segmentation.fusion import Fusion
 
 
 class ColourEncoder:
@@ -45,7 +44,7 @@ def unit(name):
 def make_bank(names=("red", "green", "blue"), phi_stride=4, text_stride=6, **settings):
     none = torch.zeros(0, 3)
     concepts = [Concept(ClassNames(n, (n,)), "class", unit(n), unit(n), none) for n in names]
-    context = Concept(ClassNames("sky", ("sky",)), "context", unit("white"), none, none)
+    context = Concept(ClassNames("sky", ("sky",)), "context", unit("white"), unit("white"), none)
     infos = [ColourEncoder(stride).info for stride in (text_stride, phi_stride)]
     segment = SegmentSettings(
         fusion=settings.get("fusion", Fusion()), short_side=settings.get("short_side", 0)

@@ -4,16 +4,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from recoseg.config import Fusion
 from recoseg.errors import RecosegError, UnknownNameError
-from recoseg.segmentation.fusion import Fusion, activate_text, activate_visual, fuse
+from recoseg.segmentation.fusion import activate_text, activate_visual, fuse
 
 
 def maps(*values):
     return torch.tensor(values).view(len(values), 1, 1)
 
 
-def run(visual, text, fusion, stats=None):
-    fused = fuse(activate_visual(visual, fusion), activate_text(text, fusion, stats), fusion)
+def run(visual, text, fusion):
+    fused = fuse(activate_visual(visual, fusion), activate_text(text, fusion), fusion)
     return fused.flatten().tolist()
 
 
@@ -27,24 +28,9 @@ def test_product_is_the_published_one():
     assert got == pytest.approx([sigmoid(1) * sigmoid(1.5)])
 
 
-def test_sum_standardises_over_the_classes_of_a_patch():
-    # Scores .1 .2 .3: mean .2, deviation sqrt(.02 / 3); z = -1.2247, 0, 1.2247.
-    z = math.sqrt(1.5)
-    got = run(maps(0.5, 0.4, 0.3), maps(0.1, 0.2, 0.3), Fusion("sum", text_weight=0.1))
-    assert got == pytest.approx([0.5 - 0.1 * z, 0.4, 0.3 + 0.1 * z], abs=1e-6)
-
-
-def test_sum_with_statistics_by_class():
-    stats = torch.tensor([[0.1, 0.2], [0.0, 0.5]])
-    got = run(maps(0.5, 0.4), maps(0.3, 0.3), Fusion("sum", text_weight=0.1), stats)
-    assert got == pytest.approx([0.5 + 0.1 * 1.0, 0.4 + 0.1 * 0.6])
-    with pytest.raises(RecosegError, match=r"\(1, 2\)"):
-        activate_text(maps(0.3), Fusion("sum"), stats)
-
-
-def test_sum_of_one_class_and_of_equal_scores_stays_finite():
-    assert run(maps(0.5), maps(0.3), Fusion("sum", text_weight=0.1)) == pytest.approx([0.53])
-    assert run(maps(0.5, 0.4), maps(0.3, 0.3), Fusion("sum")) == pytest.approx([0.5, 0.4])
+def test_sum_adds_the_weighted_cosine():
+    got = run(maps(0.5, 0.4), maps(0.1, 0.3), Fusion("sum", text_weight=0.1))
+    assert got == pytest.approx([0.51, 0.43])
 
 
 def test_one_alone_needs_nothing_of_the_other():
@@ -57,13 +43,6 @@ def test_one_alone_needs_nothing_of_the_other():
         fuse(part, None, Fusion())
     with pytest.raises(RecosegError, match="'text' needs text scores"):
         fuse(part, None, Fusion("text"))
-
-
-def test_batches_are_standardised_image_by_image():
-    text = torch.randn(2, 5, 3, 7)
-    whole = activate_text(text, Fusion("sum"))
-    for index in range(2):
-        torch.testing.assert_close(whole[index], activate_text(text[index], Fusion("sum")))
 
 
 def test_sigmoid_comes_before_up_sampling():

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from recoseg.config import Fusion
 from recoseg.errors import BadImageError, ConceptError, EncoderMismatchError, RecosegError
-from recoseg.segmentation.fusion import Fusion
 from recoseg.segmentation.segmenter import Segmenter
 
 from .fakes import COLOURS, ColourEncoder, make_bank
@@ -143,8 +143,18 @@ def test_background_by_threshold_and_by_name():
     named = segmenter(background=["blue"])(photo(60, 96))
     assert named.labels[55, 5] == 255
     assert named.labels[5, 5] == 0
-    with pytest.raises(RecosegError, match="Unknown background classes: sky"):
-        segmenter(background=["sky"])  # a context class is none of the labels
+    with pytest.raises(RecosegError, match="Unknown background classes: sea"):
+        segmenter(background=["sea"])
+
+
+@pytest.mark.parametrize("names", [["sky"], ["context"]])
+def test_context_classes_compete_as_background(names):
+    white = np.full((48, 48, 3), 255, np.uint8)
+    assert (segmenter()(white).labels < 3).all()
+    result = segmenter(background=names, keep_scores=True)(white)
+    assert (result.labels == 255).all()
+    assert result.names == ("red", "green", "blue")
+    assert result.scores.shape == (3, 48, 48)
 
 
 def test_files_images_and_arrays_are_the_same(tmp_path):
@@ -207,7 +217,7 @@ from tests_fakes import ColourEncoder, make_bank
 import numpy as np
 from dataclasses import replace
 from recoseg.classes import ClassNames
-from recoseg.segmentation.fusion import Fusion
+from recoseg.config import Fusion
 from recoseg.segmentation.segmenter import Segmenter
 
 def peak():

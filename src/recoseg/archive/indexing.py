@@ -12,7 +12,6 @@ from itertools import chain, islice
 from pathlib import Path
 
 from recoseg.archive.embedding import run_job
-from recoseg.archive.files import write_lock
 from recoseg.archive.layout import Failure, clean, read_shards
 from recoseg.archive.loading import ahead, load_photo
 from recoseg.archive.manifest import Manifest
@@ -20,6 +19,7 @@ from recoseg.archive.planning import make_plan
 from recoseg.archive.sources import list_sources
 from recoseg.encoders.base import ImageTextEncoder
 from recoseg.errors import ArchiveError, EncoderMismatchError
+from recoseg.files import write_lock
 from recoseg.progress import StageProgress
 
 

@@ -25,8 +25,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recoseg.archive.files import TEMPORARY, to_json, write_atomically
 from recoseg.errors import ArchiveError
+from recoseg.files import TEMPORARY, to_json, write_atomically
 
 _NUMBER = re.compile(r"(\d+)\.(npy|parquet|json)$")
 _METADATA_TYPES: dict[str, Any] = {

@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from recoseg.archive.files import to_json, write_atomically
 from recoseg.encoders.base import EncoderInfo, Frame
 from recoseg.errors import ArchiveError
+from recoseg.files import to_json, write_atomically
 
 MANIFEST = "manifest.json"
 _FORMAT = "recoseg-index"

@@ -14,6 +14,7 @@ from recoseg.cli.learn import learn
 from recoseg.cli.retrieve import retrieve
 from recoseg.cli.segment import segment
 from recoseg.errors import RecosegError
+from recoseg.memory import keep_freed_memory
 
 app = typer.Typer(
     help="Segment photos into classes that you merely name.",
@@ -28,6 +29,7 @@ for command in (index, retrieve, learn, inspect, forget, segment, encoders, demo
 
 def main() -> None:
     """Run the command line; errors meant for the user come without a traceback."""
+    keep_freed_memory()
     try:
         app()
     except RecosegError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -40,15 +42,24 @@ def segment(
     precision: Precision = "auto",
 ) -> None:
     """Segment photos into the classes of a concept bank."""
+    from recoseg.archive.sources import list_sources
+    from recoseg.concepts import ConceptBank
     from recoseg.device import resolve_compute
+    from recoseg.errors import RecosegError
+    from recoseg.segmentation.outputs import OutputFolder
+    from recoseg.segmentation.run import segment_photos
     from recoseg.segmentation.segmenter import Segmenter
 
+    loaded = ConceptBank.load(bank)
+    chosen = loaded.settings.segment.fusion
+    if fusion is not None:
+        chosen = replace(chosen, form=fusion)  # type: ignore[arg-type]
     segmenter = Segmenter(
-        bank,
+        loaded,
         phi=phi,
         saliency=saliency,
         compute=resolve_compute(device, precision),
-        fusion=None,
+        fusion=chosen,
         resize=resize,
         window=window,
         window_step=window_step,
@@ -57,3 +68,13 @@ def segment(
         keep_scores=scores,
         batch_size=batch_size,
     )
+    paths = [photo.path for source in list_sources(images) for photo in source.photos]
+    if not paths:
+        raise RecosegError(f"No photos found in {', '.join(images)}.")
+    settings = segmenter.settings | {"bank": hashlib.sha256(bank.read_bytes()).hexdigest()}
+    folder = OutputFolder(out, overlays=overlays, scores=scores, settings=settings, resume=resume)
+    with folder:
+        failures = segment_photos(segmenter, paths, folder, progress=None)
+    for path, reason in failures.items():
+        typer.echo(f"Left out: {path}: {reason}", err=True)
+    typer.echo(f"Masks of {len(paths) - len(failures):,} photos: {out}")

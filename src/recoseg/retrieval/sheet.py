@@ -13,8 +13,8 @@ from typing import Protocol
 from jinja2 import Environment, PackageLoader
 from PIL import Image
 
-from recoseg.archive.files import write_atomically
 from recoseg.errors import BadImageError
+from recoseg.files import write_atomically
 from recoseg.retrieval.retriever import Hit
 
 _QUALITY = 82

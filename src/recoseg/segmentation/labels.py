@@ -98,8 +98,15 @@ def label_strips(
     return labels, kept
 
 
-def class_indices(names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:
+def class_indices(
+    names: Sequence[str], wanted: Sequence[str], valid: Sequence[str] | None = None
+) -> tuple[int, ...]:
     """Where the wanted names stand among the names.
+
+    Args:
+        names: All names.
+        wanted: Those asked for.
+        valid: What the message lists; by default the names.
 
     Raises:
         RecosegError: A wanted name is not there.
@@ -107,7 +114,7 @@ def class_indices(names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...
     missing = [name for name in wanted if name not in names]
     if missing:
         raise RecosegError(
-            f"Unknown background classes: {', '.join(missing)}. The bank's classes: "
-            f"{', '.join(names)}. Add them to the bank first, or drop them."
+            f"Unknown background classes: {', '.join(missing)}. The bank has: "
+            f"{', '.join(valid or names)}. Add them to the bank first, or drop them."
         )
     return tuple(list(names).index(name) for name in wanted)

@@ -6,7 +6,7 @@ import io
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -14,7 +14,8 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from recoseg.archive.files import write_atomically
+from recoseg.errors import RecosegError
+from recoseg.files import write_atomically
 from recoseg.segmentation.labels import IGNORE_INDEX
 from recoseg.segmentation.overlay import draw_overlay
 from recoseg.segmentation.palette import colour_table
@@ -122,30 +123,54 @@ def encode_scores(segmentation: Segmentation) -> bytes:
 class OutputFolder:
     """Writes a run's files; a context manager.
 
-    `labels/NAME.png`, `overlays/NAME.jpg`, `scores/NAME.npz` and, one line per photo,
-    `segmentations.jsonl`. Each file is whole or absent; the lines get their final name when the
-    run ends, even by an error.
+    `labels/NAME.png`, `overlays/NAME.jpg`, `scores/NAME.npz`, one line per photo in
+    `segmentations.jsonl`, and `settings.json`. Each file is whole or absent; the lines get their
+    final name when the run ends, even by an error.
 
     Args:
         folder: Where to write; made if absent.
         overlays: Whether to write overlays.
         scores: Whether to write score maps.
+        settings: What decides the masks, as JSON fields.
+        resume: Keep the photos that an earlier run with equal settings has finished.
+
+    Raises:
+        RecosegError: On entering, with `resume`: the folder's masks were made otherwise.
     """
 
-    def __init__(self, folder: str | Path, *, overlays: bool = True, scores: bool = False) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        overlays: bool = True,
+        scores: bool = False,
+        settings: Mapping[str, Any] | None = None,
+        resume: bool = False,
+    ) -> None:
         self._folder = Path(folder)
         self._overlays = overlays
         self._scores = scores
+        self._settings = dict(settings or {}, overlays=overlays, scores=scores)
+        self._resume = resume
         self._lines: IO[str] | None = None
+        self._finished: set[str] = set()
 
     @property
     def lines_path(self) -> Path:
         """The file of JSON lines."""
         return self._folder / "segmentations.jsonl"
 
+    def __contains__(self, path: object) -> bool:
+        """Whether an earlier run has finished the photo of this path."""
+        return path in self._finished
+
     def __enter__(self) -> OutputFolder:
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._lines = self._temporary.open("w", encoding="utf-8")
+        kept = self._earlier_lines() if self._resume else []
+        settings = json.dumps(self._settings, indent=2, ensure_ascii=False).encode()
+        _write(self._folder / "settings.json", settings)
+        _write(self._temporary, "".join(kept).encode())
+        self._lines = self._temporary.open("a", encoding="utf-8")
         return self
 
     def __exit__(
@@ -158,6 +183,39 @@ class OutputFolder:
             self._lines.close()
             self._lines = None
             self._temporary.replace(self.lines_path)
+
+    def _earlier_lines(self) -> list[str]:
+        """The lines of finished photos; a killed run has left them under the temporary name."""
+        settings = self._folder / "settings.json"
+        if not settings.is_file():
+            return []
+        # Through JSON, so that tuples and lists compare equal.
+        ours = json.loads(json.dumps(self._settings))
+        theirs = json.loads(settings.read_text(encoding="utf-8"))
+        if theirs != ours:
+            changed = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
+            raise RecosegError(
+                f"The masks in {self._folder} were made with other settings "
+                f"({', '.join(changed)}). Use those to resume, or write to another folder."
+            )
+        kept = []
+        for source in (self.lines_path, self._temporary):
+            lines = source.read_text(encoding="utf-8").splitlines() if source.is_file() else []
+            for line in lines:
+                path = self._finished_path(line)
+                if path is not None and path not in self._finished:
+                    self._finished.add(path)
+                    kept.append(line + "\n")
+        return kept
+
+    def _finished_path(self, line: str) -> str | None:
+        """The photo of a line whose files are all there."""
+        try:
+            fields = json.loads(line)
+            files = [self._folder / file for file in fields["files"].values()]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None  # cut off by a kill, or a failure
+        return fields["path"] if all(file.is_file() for file in files) else None
 
     def write(
         self, name: str, path: str, image: Image.Image, segmentation: Segmentation

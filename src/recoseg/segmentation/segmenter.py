@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -15,13 +15,15 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from recoseg.concepts import ConceptBank
+from recoseg.archive.reading import read_bytes
+from recoseg.concepts import Concept, ConceptBank
+from recoseg.config import Fusion
 from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder
 from recoseg.encoders.registry import build_phi, build_saliency
 from recoseg.errors import BadImageError, ConceptError, RecosegError
 from recoseg.images import decode_image, resize_short_side, to_tensor
-from recoseg.segmentation.fusion import Fusion, activate_text, activate_visual, fuse
+from recoseg.segmentation.fusion import activate_text, activate_visual, fuse
 from recoseg.segmentation.labels import Background, class_indices, label_strips
 from recoseg.segmentation.palette import default_palette
 from recoseg.segmentation.result import Segmentation
@@ -30,10 +32,14 @@ from recoseg.segmentation.upsample import Upsampler
 from recoseg.segmentation.windows import GridMean, window_boxes
 
 Photo = str | Path | Image.Image | np.ndarray
-"""A file, a PIL image, or an array (h, w, 3) of uint8 RGB."""
+"""A path, URL or `shard.tar::member`; a PIL image; or an array (h, w, 3) of uint8 RGB."""
 
 Grids = tuple[Float[Tensor, "n c gh gw"] | None, Float[Tensor, "n c hh hw"] | None]
 """Visual and text scores of some images, each on its encoder's grid; None where not used."""
+
+
+CONTEXT = "context"
+"""As a name of background: all context classes of the bank."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,8 @@ class Segmenter:
             cells of both encoders. None for no windows.
         window_step: Pixels from one window to the next; None for half a window.
         background_threshold: Pixels whose best fused score is lower become background.
-        background: Names of classes of the bank that become background.
-        text_stats: For the fusion `sum`: mean and deviation per class; see `activate_text`.
+        background: Names of classes that become background: classes of the bank, its context
+            classes, which then compete with the others, or `context` for all of those.
         keep_scores: Whether results hold their score maps, 2 c h w bytes each.
         batch_size: Photos (or windows) of equal size that are embedded together.
 
@@ -100,7 +106,6 @@ class Segmenter:
         window_step: int | None = None,
         background_threshold: float | None = None,
         background: Sequence[str] = (),
-        text_stats: Float[Tensor, "c 2"] | None = None,
         keep_scores: bool = False,
         batch_size: int = 8,
     ) -> None:
@@ -119,8 +124,8 @@ class Segmenter:
         ):
             if value < least:
                 raise RecosegError(f"{name} is {value}; expected {least} or more.")
-        self._background = Background(background_threshold, class_indices(self._names, background))
-        self._text_stats = text_stats
+        self._concepts = (*self._bank.classes, *self._context_of(background))
+        self._background = Background(background_threshold, self._indices(background))
         self._keep_scores = keep_scores
         self._batch_size = batch_size
         self._phi: DenseImageEncoder | None = None
@@ -137,6 +142,18 @@ class Segmenter:
     def fusion(self) -> Fusion:
         """The fusion in use."""
         return self._fusion
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the masks beside the bank, as JSON fields."""
+        return {
+            "fusion": asdict(self._fusion),
+            "resize": self._short_side,
+            "window": self._window,
+            "window_step": self._step,
+            "background_threshold": self._background.threshold,
+            "background": [self._concepts[i].name for i in self._background.classes],
+        }
 
     @overload  # a str is also a Sequence; it is taken as one photo
     def __call__(self, photos: Photo) -> Segmentation: ...  # type: ignore[overload-overlap]
@@ -186,6 +203,26 @@ class Segmenter:
             for index in range(len(chunk)):
                 yield outcomes.pop(index)
 
+    def _context_of(self, background: Sequence[str]) -> list[Concept]:
+        """The context classes that compete although they are no classes of the bank."""
+        return [
+            concept
+            for concept in self._bank.context
+            if concept.name not in self._names
+            and (concept.name in background or CONTEXT in background)
+        ]
+
+    def _indices(self, background: Sequence[str]) -> tuple[int, ...]:
+        """Which of the concepts become background."""
+        context = [concept.name for concept in self._bank.context] if CONTEXT in background else []
+        wanted = [
+            *(name for name in background if name != CONTEXT or name in self._names),
+            *context,
+        ]
+        competing = [concept.name for concept in self._concepts]
+        valid = [*self._names, *(concept.name for concept in self._bank.context), CONTEXT]
+        return class_indices(competing, list(dict.fromkeys(wanted)), list(dict.fromkeys(valid)))
+
     def _load_encoders(
         self,
         phi: DenseImageEncoder | str | None,
@@ -197,13 +234,13 @@ class Segmenter:
         if self._fusion.uses_visual:
             if phi is None or isinstance(phi, str):
                 compute = compute or resolve_compute()
-                phi = build_phi(phi or encoders.phi.name, compute)
+                phi = build_phi(phi or encoders.phi.spec, compute)
             self._bank.check_encoders(phi=phi.info)
             self._phi = phi
         if self._fusion.uses_text:
             if saliency is None or isinstance(saliency, str):
                 compute = compute or resolve_compute()
-                saliency = build_saliency(saliency or encoders.saliency.name, compute)
+                saliency = build_saliency(saliency or encoders.saliency.spec, compute)
             self._bank.check_encoders(saliency=saliency.info)
             self._saliency = saliency
 
@@ -230,7 +267,7 @@ class Segmenter:
         elif isinstance(photo, Image.Image):
             image = photo.convert("RGB")
         else:
-            image = decode_image(Path(photo))
+            image = decode_image(read_bytes(str(photo)))
         resized = resize_short_side(image, self._short_side) if self._short_side else image
         return _Ready(image, to_tensor(resized))
 
@@ -268,7 +305,7 @@ class Segmenter:
     @torch.inference_mode()
     def _score_directly(self, pixels: UInt8[Tensor, "n 3 h w"]) -> Grids:
         visual = text = None
-        classes = self._bank.classes
+        classes = self._concepts
         if self._phi is not None:
             features = self._phi.features(pixels)
             visual = visual_scores(features, [concept.references for concept in classes])
@@ -286,7 +323,7 @@ class Segmenter:
         if visual is not None:
             visual = activate_visual(visual, self._fusion)[0]
         if text is not None:
-            text = activate_text(text, self._fusion, self._text_stats)[0]
+            text = activate_text(text, self._fusion)[0]
         maps: list[tuple[Tensor, Upsampler] | None] = []
         for scores, encoder in ((visual, self._phi), (text, self._saliency)):
             if scores is None or encoder is None:
@@ -302,9 +339,10 @@ class Segmenter:
             return fuse(parts[0], parts[1], self._fusion)
 
         labels, kept = label_strips(
-            strip, len(self._names), output_hw, self._background, keep_scores=self._keep_scores
+            strip, len(self._concepts), output_hw, self._background, keep_scores=self._keep_scores
         )
-        return Segmentation(labels, self._names, self._palette, kept)
+        own = None if kept is None else kept[: len(self._names)]
+        return Segmentation(labels, self._names, self._palette, own)
 
 
 def _equal_sizes(images: dict[int, Tensor]) -> list[list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 import timm
 import torch
 from jaxtyping import Float, UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from recoseg.device import Compute
@@ -18,8 +21,9 @@ from recoseg.encoders.lite.backbone import STRIDE, LiteBackbone, map_keys
 from recoseg.encoders.lite.bridge import Bridge
 from recoseg.encoders.lite.text import MiniLM
 from recoseg.encoders.prompts import embed_names, prompt_set
-from recoseg.encoders.sources import PackageFile
+from recoseg.encoders.sources import PackageFile, weights_folder
 from recoseg.encoders.weights import combine, find_weights, fingerprint, read_state_dict, seeded
+from recoseg.files import write_atomically
 
 if TYPE_CHECKING:
     from recoseg.encoders.registry import Request
@@ -132,8 +136,6 @@ _MODELS: dict[tuple[str, Compute], LiteModel] = {}
 
 
 def _load(request: Request) -> LiteModel:
-    from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
-
     variant = int(request.entry.arch[-1])
     located = find_weights(request.spec, request.entry.source)
     with seeded():
@@ -144,9 +146,7 @@ def _load(request: Request) -> LiteModel:
     backbone = LiteBackbone(variant, state, request.compute)
     text = _load_text(request.compute.device)
     rows, biases = backbone.classifier
-    bridge = Bridge.build(
-        embed_names(text.embed, IMAGENET_CLASSNAMES, prompt_set("short5")), rows, biases
-    )
+    bridge = Bridge.build(_load_names(text), rows, biases)
     info = EncoderInfo(
         name=request.spec.name,
         weights=located.origin if located else "random",
@@ -160,3 +160,22 @@ def _load(request: Request) -> LiteModel:
 def _load_text(device: torch.device) -> MiniLM:
     source = PackageFile(_TEXT_PACKAGE, f"{_TEXT_FOLDER}/model.safetensors", _TEXT_SHA256)
     return MiniLM(locate(source, "lite").path.parent, device)
+
+
+def _load_names(text: MiniLM) -> Float[Tensor, "1000 384"]:
+    """Embeddings of the classifier's names; computed once and kept in the cache folder."""
+    prompts = prompt_set("short5")
+    key = combine(fingerprint(text.state), prompts.templates)
+    path = weights_folder().parent / f"lite-names-{key}.safetensors"
+    try:
+        return load_file(path)["names"].to(text.device)
+    except (OSError, SafetensorError, KeyError):
+        pass  # not there yet, or cut off
+    from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
+
+    names = embed_names(text.embed, IMAGENET_CLASSNAMES, prompts)
+    with contextlib.suppress(OSError):  # a read-only home costs time, nothing else
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = save({"names": names.cpu()})
+        write_atomically(path, lambda file: file.write(data))
+    return names

@@ -35,16 +35,16 @@ class MiniLM:
         model.load_state_dict(state)
         self.state = state
         self._model = model.eval().to(device)
-        self._device = device
+        self.device = device
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Float[Tensor, "n 384"]:
         """Mean of the token embeddings, L2-normalised."""
-        chunks = [torch.empty(0, DIM, device=self._device)]
+        chunks = [torch.empty(0, DIM, device=self.device)]
         for start in range(0, len(texts), _BATCH):
             coded = self._tokenizer.encode_batch(list(texts[start : start + _BATCH]))
-            ids = torch.tensor([item.ids for item in coded], device=self._device)
-            mask = torch.tensor([item.attention_mask for item in coded], device=self._device)
+            ids = torch.tensor([item.ids for item in coded], device=self.device)
+            mask = torch.tensor([item.attention_mask for item in coded], device=self.device)
             tokens = self._model(input_ids=ids, attention_mask=mask).last_hidden_state
             weights = mask[..., None].float()
             chunks.append(F.normalize((tokens * weights).sum(1) / weights.sum(1), dim=-1))
