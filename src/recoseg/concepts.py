@@ -159,7 +159,7 @@ class ConceptBank:
         for number, concept in enumerate(self.concepts):
             for key in ("references", "text_positive", "text_negative"):
                 tensor: Tensor = getattr(concept, key)
-                tensors[f"{number}.{key}"] = tensor.detach().float().cpu().contiguous()
+                tensors[f"{number}.{key}"] = tensor.detach().float().cpu().clone().contiguous()
             entries.append(
                 {
                     "words": asdict(concept.words),
