@@ -1,0 +1,106 @@
+"""Class lines, files of classes, and the one score of several words."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recoseg.classes import ClassNames, combine_names, parse_class, parse_classes, read_classes
+from recoseg.errors import ConceptError
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("sofa", ClassNames("sofa", ("sofa",))),
+        ("  traffic light  ", ClassNames("traffic light", ("traffic light",))),
+        ("sofa; couch", ClassNames("sofa", ("sofa", "couch"))),
+        ("sofa;; couch ;sofa", ClassNames("sofa", ("sofa", "couch"))),
+        ("sofa; -bed; couch", ClassNames("sofa", ("sofa", "couch"), ("bed",))),
+        ("-bed; sofa", ClassNames("sofa", ("sofa",), ("bed",))),
+        ("vegetation: tree", ClassNames("vegetation", ("tree",))),
+        ("crane: crane bird; -crane", ClassNames("crane", ("crane bird",), ("crane",))),
+        ("crane: -digger", ClassNames("crane", ("crane",), ("digger",))),
+        ("crane:", ClassNames("crane", ("crane",))),
+        ("ratio: 3:2 screen", ClassNames("ratio", ("3:2 screen",))),
+        ("sofa; -; - ", ClassNames("sofa", ("sofa",))),
+        ("été: plage; 海辺", ClassNames("été", ("plage", "海辺"))),
+        ("t-shirt", ClassNames("t-shirt", ("t-shirt",))),
+    ],
+)
+def test_lines(line, expected):
+    assert parse_class(line) == expected
+
+
+@pytest.mark.parametrize("line", ["", "   ", ";;", "-bed", ": sofa", " : -bed"])
+def test_lines_without_a_name(line):
+    with pytest.raises(ConceptError, match="No class name in .* Expected 'name' or 'name: alias"):
+        parse_class(line)
+
+
+@pytest.mark.parametrize("line", ["sofa", "sofa: couch", "sofa: sofa; couch; -bed; -chair"])
+def test_a_class_as_text_is_its_line(line):
+    assert str(parse_class(line)) == line
+
+
+word = st.text(
+    st.characters(whitelist_categories=("L", "N"), whitelist_characters=" '"), min_size=1
+)
+words = word.map(str.strip).filter(bool)
+
+
+@given(words, st.lists(words, min_size=1, unique=True), st.lists(words))
+def test_text_and_back(name, prompts, negatives):
+    item = ClassNames(name, tuple(prompts), tuple(negatives))
+    assert parse_class(str(item)) == item
+
+
+def test_lists_of_classes(tmp_path):
+    lines = ["# furniture", "sofa; couch", "", "   ", "tree"]
+    assert [item.name for item in parse_classes(lines)] == ["sofa", "tree"]
+    file = tmp_path / "classes.txt"
+    file.write_bytes("\ufeffsofa; couch\r\nété\r\n".encode())
+    assert read_classes(file) == [parse_class("sofa; couch"), parse_class("été")]
+
+
+def test_what_no_list_of_classes_is(tmp_path):
+    with pytest.raises(ConceptError, match="stand twice: sofa, tree"):
+        parse_classes(["tree", "sofa", "sofa: couch", "tree", "sky"])
+    with pytest.raises(ConceptError, match="is empty"):
+        parse_classes(["", "# nothing"])
+    with pytest.raises(ConceptError, match=r"No file of classes at .*gone\.txt"):
+        read_classes(tmp_path / "gone.txt")
+    latin = tmp_path / "latin.txt"
+    latin.write_bytes("été".encode("latin-1"))
+    with pytest.raises(ConceptError, match="no UTF-8 text"):
+        read_classes(latin)
+
+
+cosines = st.floats(-1, 1, width=32)
+
+
+@given(st.lists(cosines, min_size=1, max_size=4), st.lists(cosines, max_size=4))
+def test_combined_score(positive, negative):
+    got = float(combine_names(torch.tensor(positive), torch.tensor(negative)))
+    best = max(positive)
+    if not negative or max(negative) <= best:
+        assert got == best
+    else:
+        assert got == pytest.approx(2 * best - max(negative), abs=1e-6)
+
+
+@given(st.lists(cosines, min_size=2, max_size=5), st.lists(cosines, min_size=1, max_size=5))
+def test_combined_score_is_continuous(positive, negative):
+    step = 1e-3
+    start = combine_names(torch.tensor(positive), torch.tensor(negative))
+    moved = combine_names(torch.tensor(positive) + step, torch.tensor(negative) - step)
+    assert abs(float(moved - start)) <= 3.01 * step + 1e-6
+
+
+def test_combined_score_keeps_the_grid():
+    positive, negative = torch.rand(2, 3, 5), torch.rand(2, 3, 7)
+    combined = combine_names(positive, negative)
+    assert combined.shape == (2, 3)
+    assert combined[1, 2] == combine_names(positive[1, 2], negative[1, 2])
+    assert torch.equal(combine_names(positive, negative[..., :0]), positive.amax(-1))
+    assert torch.equal(combine_names(positive), positive.amax(-1))

@@ -1,0 +1,121 @@
+"""Settings are checked when they are made, and survive JSON."""
+
+import json
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+from recoseg.config import PAPER_CONTEXT, BankSettings, Fusion, LearnSettings, SegmentSettings
+from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.presets import PRESETS, pair_settings, preset
+
+
+def test_defaults_are_the_papers():
+    learn = LearnSettings()
+    assert (learn.k, learn.image_size, learn.seeds_per_image) == (50, 224, 1)
+    assert (learn.prompts, learn.guidance, learn.guidance_scale) == ("reco85", True, 10.0)
+    assert learn.context == ("tree", "sky", "building", "road", "person") == PAPER_CONTEXT
+    assert Fusion() == Fusion("product", visual_scale=1.0, text_scale=10.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "least"),
+    [
+        ("k", 0, 1),
+        ("image_size", 15, 16),
+        ("seeds_per_image", 0, 1),
+        ("border", -1, 0),
+    ],
+)
+def test_numbers_out_of_range(name, value, least):
+    with pytest.raises(RecosegError, match=f"{name} is {value}; expected {least} or more"):
+        LearnSettings(**{name: value})
+    assert getattr(LearnSettings(**{name: least}), name) == least
+
+
+@pytest.mark.parametrize(
+    ("name", "valid"),
+    [
+        ("block", "image, paper"),
+        ("reference", "mean, normalised-mean, rank-weighted, winner"),
+    ],
+)
+def test_unknown_choices_list_the_valid_ones(name, valid):
+    with pytest.raises(RecosegError, match=f"{name} is 'other'; expected one of {valid}"):
+        LearnSettings(**{name: "other"})
+
+
+def test_unknown_fusion():
+    with pytest.raises(UnknownNameError, match="'other'. Valid: product, sum, visual, text"):
+        Fusion("other")
+
+
+@pytest.mark.parametrize(
+    ("form", "visual", "text"),
+    [
+        ("product", True, True),
+        ("sum", True, True),
+        ("visual", True, False),
+        ("text", False, True),
+    ],
+)
+def test_what_a_fusion_needs(form, visual, text):
+    assert (Fusion(form).uses_visual, Fusion(form).uses_text) == (visual, text)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        BankSettings(),
+        BankSettings(
+            LearnSettings(
+                k=7,
+                image_size=96,
+                prompts="short5",
+                seeds_per_image=3,
+                block="paper",
+                reference="winner",
+                border=2,
+                guidance=False,
+                guidance_scale=4.5,
+                context=("ciel bleu", "木"),
+                skip_duplicates=0.9,
+            ),
+            SegmentSettings(Fusion("sum", 2.0, 3.0, 0.25), 0),
+        ),
+        BankSettings(LearnSettings(context=())),
+    ],
+)
+def test_json_and_back(settings):
+    again = BankSettings.from_json(json.loads(json.dumps(settings.to_json())))
+    assert again == settings
+    assert isinstance(again.learn.context, tuple)
+
+
+def test_json_is_checked_too():
+    fields = BankSettings().to_json()
+    fields["learn"]["k"] = 0
+    with pytest.raises(RecosegError, match="k is 0"):
+        BankSettings.from_json(fields)
+
+
+def test_settings_are_frozen():
+    with pytest.raises(FrozenInstanceError):
+        LearnSettings().k = 3
+    assert replace(LearnSettings(), k=3).k == 3
+
+
+def test_presets_by_name():
+    assert [preset(item.name) for item in PRESETS] == list(PRESETS)
+    with pytest.raises(UnknownNameError, match="'papier'. Valid: lite, paper, paper-light"):
+        preset("papier")
+
+
+def test_settings_of_a_pair():
+    assert pair_settings("RN50x16", "deit-s16-sin") == BankSettings()
+    lite = pair_settings("lite", "lite")
+    assert (lite.learn.prompts, lite.learn.border) == ("short5", 2)
+    assert lite.segment.fusion.form == "sum"
+    mixed = pair_settings("RN50", "lite0")
+    assert (mixed.learn.prompts, mixed.learn.border) == ("reco85", 2)
+    assert mixed.segment.fusion == Fusion()

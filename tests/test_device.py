@@ -1,0 +1,73 @@
+"""Device and precision by name; an absent device is said to be absent."""
+
+import pytest
+import torch
+
+from recoseg.device import Compute, resolve_compute
+from recoseg.errors import RecosegError
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    """A machine with two CUDA devices, the same on every machine."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation
+    )
+
+
+@pytest.fixture
+def cpu_only(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)],
+)
+def test_names_of_precisions(precision, dtype):
+    compute = resolve_compute("cpu", precision)
+    assert compute == Compute(torch.device("cpu"), dtype)
+    assert compute.precision == precision
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_automatic_on_a_processor(cpu_only, monkeypatch, native, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+    compute = resolve_compute()
+    assert (compute.device.type, compute.precision) == ("cpu", expected)
+
+
+def test_automatic_on_cuda(cuda):
+    # Emulated bf16 does not count: fp16 is faster there.
+    assert resolve_compute() == Compute(torch.device("cuda"), torch.float16)
+    assert resolve_compute("cuda:1", "fp32") == Compute(torch.device("cuda:1"), torch.float32)
+    with pytest.raises(RecosegError, match="'cuda:2' is not available"):
+        resolve_compute("cuda:2")
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "mps", "meta"])
+def test_absent_devices(cpu_only, device):
+    with pytest.raises(RecosegError, match=f"'{device}' is not available .* --device auto or cpu"):
+        resolve_compute(device)
+
+
+@pytest.mark.parametrize("device", ["gpu", "", "cuda:x", "cuda:-1"])
+def test_unknown_devices(device):
+    with pytest.raises(RecosegError, match=r"Unknown device .* Expected auto, cpu, mps, cuda"):
+        resolve_compute(device)
+
+
+def test_unknown_precision():
+    with pytest.raises(RecosegError, match="Unknown precision 'fp8'. Expected auto, fp32, bf16"):
+        resolve_compute("cpu", "fp8")
+
+
+def test_autocast_only_in_half_precision():
+    product = torch.ones(4, 4)
+    with resolve_compute("cpu", "fp32").autocast():
+        assert (product @ product).dtype == torch.float32
+    with resolve_compute("cpu", "bf16").autocast():
+        assert (product @ product).dtype == torch.bfloat16
