@@ -198,15 +198,18 @@ class ConceptBank:
                     _read_concept(entry, {key: file.get_tensor(f"{n}.{key}") for key in _TENSORS})
                     for n, entry in enumerate(entries)
                 )
-        except (SafetensorError, KeyError, ValueError, TypeError) as error:
+            encoders = BankEncoders(
+                **{
+                    role: EncoderInfo(**info)
+                    for role, info in json.loads(metadata["encoders"]).items()
+                }
+            )
+            settings = BankSettings.from_json(json.loads(metadata["settings"]))
+        except (SafetensorError, AttributeError, KeyError, ValueError, TypeError) as error:
             raise ConceptError(
                 f"{path} is damaged or no concept bank ({error}). Make one with `recoseg learn`."
             ) from error
-        encoders = {
-            role: EncoderInfo(**info) for role, info in json.loads(metadata["encoders"]).items()
-        }
-        settings = BankSettings.from_json(json.loads(metadata["settings"]))
-        return cls(concepts, BankEncoders(**encoders), settings)
+        return cls(concepts, encoders, settings)
 
 
 _TENSORS = ("references", "text_positive", "text_negative")
