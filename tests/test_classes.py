@@ -34,7 +34,7 @@ def test_lines(line, expected):
 
 @pytest.mark.parametrize("line", ["", "   ", ";;", "-bed", ": sofa", " : -bed"])
 def test_lines_without_a_name(line):
-    with pytest.raises(ConceptError, match="No class name in .* Expected 'name' or 'name: alias"):
+    with pytest.raises(ConceptError, match=r"No class name in .* Expected 'name' or 'name: alias"):
         parse_class(line)
 
 

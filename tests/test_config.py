@@ -46,7 +46,7 @@ def test_unknown_choices_list_the_valid_ones(name, valid):
 
 
 def test_unknown_fusion():
-    with pytest.raises(UnknownNameError, match="'other'. Valid: product, sum, visual, text"):
+    with pytest.raises(UnknownNameError, match=r"'other'. Valid: product, sum, visual, text"):
         Fusion("other")
 
 
@@ -107,7 +107,7 @@ def test_settings_are_frozen():
 
 def test_presets_by_name():
     assert [preset(item.name) for item in PRESETS] == list(PRESETS)
-    with pytest.raises(UnknownNameError, match="'papier'. Valid: lite, paper, paper-light"):
+    with pytest.raises(UnknownNameError, match=r"'papier'. Valid: lite, paper, paper-light"):
         preset("papier")
 
 

@@ -61,7 +61,7 @@ def test_unknown_devices(device):
 
 
 def test_unknown_precision():
-    with pytest.raises(RecosegError, match="Unknown precision 'fp8'. Expected auto, fp32, bf16"):
+    with pytest.raises(RecosegError, match=r"Unknown precision 'fp8'. Expected auto, fp32, bf16"):
         resolve_compute("cpu", "fp8")
 
 
