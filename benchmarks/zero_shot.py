@@ -57,6 +57,7 @@ def evaluate(segmenter: Segmenter, images: list[Path], masks: Path) -> tuple[np.
 
 
 def main() -> None:
+    """Print the table; write the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("index", type=Path)
     parser.add_argument("--data", type=Path, required=True)
