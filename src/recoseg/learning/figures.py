@@ -14,6 +14,7 @@ from recoseg.learning.patches import crop_for_learning
 from recoseg.segmentation.figures import cosegmentation_figure
 
 COLUMNS = 5
+_LONGEST = 180  # bytes; leaves room for a prefix, a number and the suffix below 255
 
 
 class FigureWriter:
@@ -53,8 +54,12 @@ class FigureWriter:
         if key in self._written:
             return self._written[key]
         stem = re.sub(r"[^\w\- ]+", "_", concept.name).strip() or "class"
+        stem = stem.encode()[:_LONGEST].decode(errors="ignore")
         if concept.role == "context":
             stem = f"context-{stem}"
-        if any(path.stem == stem for path in self._written.values()):
-            stem = f"{stem}-{len(self._written)}"
-        return self._folder / f"{stem}.jpg"
+        taken = {path.stem.casefold() for path in self._written.values()}
+        name, count = stem, 1
+        while name.casefold() in taken:
+            count += 1
+            name = f"{stem}-{count}"
+        return self._folder / f"{name}.jpg"
