@@ -104,7 +104,7 @@ def _distinct(index: EmbeddedArchive, hits: list[Hit], k: int, limit: float) -> 
         if len(taken) == k:
             break
         row = index.embeddings([hit.position])
-        if taken and float((rows @ row[0]).max()) > limit:
+        if taken and min(1.0, float((rows @ row[0]).max())) > limit:  # fp16 rounds above 1
             continue
         content = index.photo_id(hit.position)
         if content in contents:
