@@ -20,7 +20,12 @@ def cosines(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.cosine_similarity(a, b, dim=1)
 
 
-@pytest.mark.parametrize("spec", ["open_clip:tiny-rn=random", "open_clip:tiny-vit=random"])
+# Least cosine of bf16 with fp32. The deep trained network of `lite` rounds more often, and ReLU6
+# and the likeliest classes of ConSE have edges.
+HALF = {"lite": 0.95}
+
+
+@pytest.mark.parametrize("spec", ["open_clip:tiny-rn=random", "open_clip:tiny-vit=random", "lite"])
 class TestImageTextContract:
     def test_images_are_unit_fp32_rows_whatever_the_batch(self, spec: str, compute: Compute):
         encoder = build_retrieval(spec, compute)
@@ -58,7 +63,7 @@ class TestImageTextContract:
         images = photos(2, exact.frame.size, exact.frame.size)
         rows = half.embed_images(images)
         assert rows.dtype == torch.float32
-        assert cosines(rows, exact.embed_images(images)).min() > 0.999
+        assert cosines(rows, exact.embed_images(images)).min() > HALF.get(spec, 0.999)
 
     def test_wrong_inputs_are_refused(self, spec: str, compute: Compute):
         encoder = build_retrieval(spec, compute)
@@ -78,10 +83,14 @@ DENSE = [
     (build_phi, "timm:resnet10t/16=random"),
     (build_phi, "timm:resnet10t/layer3=random"),
     (build_phi, "timm:convnext_atto/layer3=random"),
+    (build_saliency, "lite"),
+    (build_phi, "lite"),
 ]
 
 
-@pytest.mark.parametrize(("build", "spec"), DENSE, ids=[spec for _, spec in DENSE])
+@pytest.mark.parametrize(
+    ("build", "spec"), DENSE, ids=[f"{build.__name__}-{spec}" for build, spec in DENSE]
+)
 class TestDenseContract:
     @pytest.mark.parametrize("image_hw", [(64, 96), (45, 71), (97, 33)])
     def test_grid_is_ceil_and_output_fp32(self, build, spec, image_hw, compute: Compute):
@@ -105,7 +114,7 @@ class TestDenseContract:
         images = photos(1, 64, 96)
         half = build(spec, BF16).features(images)
         assert half.dtype == torch.float32
-        assert cosines(half, build(spec, compute).features(images)).min() > 0.999
+        assert cosines(half, build(spec, compute).features(images)).min() > HALF.get(spec, 0.999)
 
     def test_inputs_other_than_uint8_are_refused(self, build, spec, compute: Compute):
         with pytest.raises(RecosegError, match="uint8"):

@@ -30,6 +30,19 @@ def normalisation(mean: Sequence[float], std: Sequence[float]) -> Normalisation:
     return Normalisation((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
 
+def check_photos(images: Tensor) -> None:
+    """Refuse what is no batch of photos.
+
+    Raises:
+        RecosegError: Not uint8, or not of three channels.
+    """
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise RecosegError(
+            "Expected photos as uint8 tensor (n, 3, h, w), "
+            f"got {images.dtype} {tuple(images.shape)}."
+        )
+
+
 def to_input(
     images: UInt8[Tensor, "n 3 h w"],
     statistics: Normalisation,
@@ -51,11 +64,7 @@ def to_input(
     Raises:
         RecosegError: Not uint8, or not of three channels.
     """
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-        raise RecosegError(
-            "Expected photos as uint8 tensor (n, 3, h, w), "
-            f"got {images.dtype} {tuple(images.shape)}."
-        )
+    check_photos(images)
     moved = images.to(compute.device, non_blocking=True)
     mean = torch.tensor(statistics.mean, device=moved.device).view(1, 3, 1, 1)
     std = torch.tensor(statistics.std, device=moved.device).view(1, 3, 1, 1)

@@ -12,6 +12,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from recoseg.device import Compute
+from recoseg.encoders.inputs import check_photos
+from recoseg.errors import RecosegError
 
 STRIDE = 16
 MEAN, SCALE = 127.0, 128.0
@@ -63,15 +65,19 @@ def map_keys(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[s
     shape is compared.
 
     Raises:
-        ValueError: The files differ in length or in a shape.
+        RecosegError: The files differ in length or in a shape.
     """
     if len(theirs) != len(ours):
-        raise ValueError(f"Expected {len(ours)} tensors, got {len(theirs)}.")
+        raise RecosegError(
+            f"Expected weights of an EfficientNet-Lite with {len(ours)} tensors, got "
+            f"{len(theirs)}. Are they those of another model?"
+        )
     renamed = {}
     for (source, tensor), (target, like) in zip(theirs.items(), ours.items(), strict=True):
         if tensor.shape != like.shape:
-            raise ValueError(
-                f"{source} is {tuple(tensor.shape)}, but {target} is {tuple(like.shape)}."
+            raise RecosegError(
+                f"Expected {target} of {tuple(like.shape)}, got {source} of "
+                f"{tuple(tensor.shape)}. Are the weights those of another model?"
             )
         renamed[target] = tensor
     return renamed
@@ -99,7 +105,7 @@ class LiteBackbone:
         model.load_state_dict(dict(state))
         make_dense(model)
         self._model = model.eval().to(compute.device, memory_format=torch.channels_last)
-        self._last: tuple[weakref.ref[Tensor], Tensor] | None = None
+        self._last: tuple[weakref.ref[Tensor], int, Tensor] | None = None
 
     @property
     def dim(self) -> int:
@@ -114,8 +120,10 @@ class LiteBackbone:
 
     def dense(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c gh gw"]:
         """The last map at stride 16: gh = ceil(h / 16), gw = ceil(w / 16); values in [0, 6]."""
-        if self._last is not None and self._last[0]() is images:
-            return self._last[1]
+        check_photos(images)
+        version = 0 if images.is_inference() else images._version  # counts changes in place
+        if self._last is not None and self._last[0]() is images and self._last[1] == version:
+            return self._last[2]
         height, width = images.shape[-2:]
         grid_h, grid_w = -(-height // STRIDE), -(-width // STRIDE)
         margin = self.margin_cells
@@ -125,11 +133,12 @@ class LiteBackbone:
         framed = _mirror_pad(images, front, back_h, back_w)
         features = self._forward(framed)
         features = features[:, :, margin : margin + grid_h, margin : margin + grid_w].contiguous()
-        self._last = (weakref.ref(images), features)
+        self._last = (weakref.ref(images), version, features)
         return features
 
     def pooled(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c"]:
         """The mean feature of each photo, as the classifier gets it."""
+        check_photos(images)
         features = self._forward(images)
         # Every second cell is the stride-32 map that the classifier was trained on: the odd ones
         # where SAME padding of an even grid is lopsided, else the even ones.

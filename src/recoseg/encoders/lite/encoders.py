@@ -23,6 +23,7 @@ from recoseg.encoders.lite.text import MiniLM
 from recoseg.encoders.prompts import embed_names, prompt_set
 from recoseg.encoders.sources import PackageFile, weights_folder
 from recoseg.encoders.weights import combine, find_weights, fingerprint, read_state_dict, seeded
+from recoseg.errors import RecosegError
 from recoseg.files import write_atomically
 
 if TYPE_CHECKING:
@@ -64,7 +65,13 @@ class LiteModel:
         )
 
     def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
-        """Texts in the joint space."""
+        """Texts in the joint space.
+
+        Raises:
+            RecosegError: There are none.
+        """
+        if not texts:
+            raise RecosegError("Expected at least one text to embed, got none.")
         return self.bridge.embed_texts(self.text.embed(texts))
 
 
@@ -78,7 +85,17 @@ class LiteImageText:
 
     @torch.inference_mode()
     def embed_images(self, images: UInt8[Tensor, "n 3 size size"]) -> Float[Tensor, "n d"]:
-        """Embeddings of photos, rows L2-normalised."""
+        """Embeddings of photos, rows L2-normalised.
+
+        Raises:
+            RecosegError: The photos are not of the frame's size.
+        """
+        size = self.frame.size
+        if images.shape[-2:] != (size, size):
+            raise RecosegError(
+                f"{self.info.name} expects photos of {size} x {size}, got {images.shape[-2]} x "
+                f"{images.shape[-1]}. Bring them into its frame first."
+            )
         return self._model.bridge.embed_features(self._model.backbone.pooled(images))
 
     def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
