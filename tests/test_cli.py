@@ -1,0 +1,319 @@
+"""The command line from index to masks with `lite`, and its errors."""
+
+import importlib.metadata
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import recoseg.cli
+from recoseg.concepts import ConceptBank
+
+COMMANDS = ["index", "retrieve", "learn", "inspect", "forget", "segment", "encoders", "demo"]
+PHOTOS = {"00": "dog", "16": "Dalmatian", "06": "jeep", "07": "jeep too", "14": "bird", "11": "été"}
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+def run(*arguments: object) -> Result:
+    """Call `main` as the installed program does; nothing but an exit may come out of it."""
+    arguments = [str(argument) for argument in arguments]
+    runner = CliRunner()
+    with pytest.MonkeyPatch.context() as patch, runner.isolation() as streams:
+        patch.setattr(sys, "argv", ["recoseg", *arguments])
+        patch.setattr("recoseg.cli.keep_freed_memory", lambda: None)
+        code = 0
+        try:
+            recoseg.cli.main()
+        except SystemExit as stop:
+            if isinstance(stop.code, str):
+                print(stop.code, file=sys.stderr)
+            code = stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return Result(code, *(streams[at].getvalue().decode() for at in (0, 1)))
+
+
+@dataclass(frozen=True)
+class Session:
+    root: Path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.root / name
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    """Photos, an index of them, and a bank of two classes."""
+    pytest.importorskip("foolbox")
+    root = tmp_path_factory.mktemp("cli")
+    package = importlib.metadata.distribution("foolbox")
+    folder = Path(str(package.locate_file("foolbox/data")))
+    (root / "photos").mkdir()
+    for number, name in PHOTOS.items():
+        [source] = folder.glob(f"imagenet_{number}_*.jpg")
+        shutil.copy(source, root / "photos" / f"{name}.jpg")
+    (root / "photos" / "broken.jpg").write_bytes(b"no photo")
+    (root / "classes.txt").write_text("dog\ncar: car; jeep; -bicycle\n", encoding="utf-8")
+    (root / "more.txt").write_text("bird\n", encoding="utf-8")
+    indexed = run("index", root / "photos", "--out", root / "index", "--precision", "fp32")
+    assert indexed.code == 0, indexed.err
+    learnt = run(
+        *("learn", root / "index", "--classes", root / "classes.txt"),
+        *("--out", root / "bank.safetensors", "--figures", root / "figures"),
+        *("-k", 2, "--context", "sky,road", "--image-size", 160, "--precision", "fp32"),
+    )
+    assert learnt.code == 0, learnt.err
+    assert "(2 classes)" in learnt.out
+    return Session(root)
+
+
+def segment(session, out, *arguments):
+    return run(
+        *("segment", session / "bank.safetensors", session / "photos", "--out", session / out),
+        *("--resize", 128, "--precision", "fp32", *arguments),
+    )
+
+
+def lines(folder):
+    text = (folder / "segmentations.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+class TestHelp:
+    def test_all_commands_are_listed(self):
+        result = run("--help")
+        assert result.code == 0
+        for command in COMMANDS:
+            assert re.search(rf"^\s+{command}\s+\w", result.out, re.MULTILINE), command
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_each_command_explains_itself(self, command):
+        result = run(command, "--help")
+        assert result.code == 0
+        assert re.search(rf"Usage: .*{command} \[OPTIONS\]", result.out)
+
+    def test_help_is_quick(self):
+        code = (
+            "import sys; sys.argv = ['recoseg', '--help']\n"
+            "from recoseg.cli import main\n"
+            "try: main()\n"
+            "except SystemExit as stop: assert not stop.code\n"
+            "heavy = {'torch', 'timm', 'open_clip', 'transformers', 'numpy'} & set(sys.modules)\n"
+            "assert not heavy, heavy\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    def test_the_table_of_encoders(self):
+        result = run("encoders")
+        assert result.code == 0
+        assert "lite" in result.out
+        assert "NAME=random" in result.out
+
+
+class TestRetrieve:
+    def test_json(self, session):
+        result = run("retrieve", session / "index", "dog", "car; jeep", "-k", 2, "--json")
+        assert result.code == 0, result.err
+        found = json.loads(result.out)
+        assert list(found) == ["dog", "car"]
+        names = {name: {Path(hit["path"]).stem for hit in hits} for name, hits in found.items()}
+        assert names == {"dog": {"dog", "Dalmatian"}, "car": {"jeep", "jeep too"}}
+        assert all(hits[0]["score"] >= hits[1]["score"] for hits in found.values())
+
+    def test_sheet_and_text(self, session):
+        sheet = session / "sheet.html"
+        result = run("retrieve", session / "index", "<b>été", "-k", 3, "--out", sheet)
+        assert result.code == 0
+        assert str(sheet) in result.out
+        page = sheet.read_text(encoding="utf-8")
+        assert page.count("<img") == 3
+        assert "&lt;b&gt;été" in page
+        text = run("retrieve", session / "index", "dog", "-k", 1).out.splitlines()
+        assert text[0] == "dog"
+        assert re.fullmatch(r"  0\.\d{4}  .*\.jpg", text[1])
+
+
+class TestBank:
+    def test_figures(self, session):
+        names = {path.name for path in (session / "figures").iterdir()}
+        assert names == {"context-sky.jpg", "context-road.jpg", "dog.jpg", "car.jpg"}
+
+    def test_inspect(self, session):
+        found = json.loads(run("inspect", session / "bank.safetensors", "--json").out)
+        assert [(item["role"], item["words"]["name"]) for item in found["concepts"]] == [
+            ("context", "sky"),
+            ("context", "road"),
+            ("class", "dog"),
+            ("class", "car"),
+        ]
+        assert found["concepts"][3]["words"]["negatives"] == ["bicycle"]
+        dogs = {Path(photo["path"]).stem for photo in found["concepts"][2]["retrieved"]}
+        assert dogs == {"dog", "Dalmatian"}
+        learn = found["settings"]["learn"]
+        assert (learn["k"], learn["image_size"], learn["prompts"]) == (2, 160, "short5")
+        assert found["encoders"]["phi"]["name"] == "lite"
+        table = run("inspect", session / "bank.safetensors")
+        assert table.code == 0
+        assert "context" in table.out
+        assert "k=2" in table.out
+
+    def test_add_and_forget(self, session):
+        more = session / "more.safetensors"
+        added = run(
+            *("learn", session / "index", "--classes", session / "more.txt", "--out", more),
+            *("--add-to", session / "bank.safetensors", "--precision", "fp32"),
+        )
+        assert added.code == 0, added.err
+        old, new = ConceptBank.load(session / "bank.safetensors"), ConceptBank.load(more)
+        assert [item.name for item in new.classes] == ["dog", "car", "bird"]
+        assert len(new.classes[2].retrieved) == 2
+        for one, other in zip(old.concepts, new.concepts, strict=False):
+            assert one.references.equal(other.references)
+        fewer = session / "fewer.safetensors"
+        assert run("forget", more, "dog", "car", "--out", fewer).code == 0
+        assert [item.name for item in ConceptBank.load(fewer).classes] == ["bird"]
+        assert "(2 classes)" in run("forget", more, "bird").out  # in place
+        assert [item.name for item in ConceptBank.load(more).classes] == ["dog", "car"]
+        again = run(
+            *("learn", session / "index", "--classes", session / "classes.txt", "--out", more),
+            *("--add-to", session / "bank.safetensors", "--precision", "fp32"),
+        )
+        assert again.code == 1
+        assert "already holds: dog, car" in again.err
+
+
+class TestSegment:
+    def test_masks_lines_and_resume(self, session):
+        first = segment(session, "masks")
+        assert first.code == 0, first.err
+        assert "Masks of 6 photos" in first.out
+        assert "Left out" in first.err
+        folder = session / "masks"
+        done = [line for line in lines(folder) if "error" not in line]
+        assert {Path(line["path"]).stem for line in done} == set(PHOTOS.values())
+        for line in done:
+            with (
+                Image.open(line["path"]) as photo,
+                Image.open(folder / line["files"]["labels"]) as m,
+            ):
+                assert m.size == photo.size
+                assert set(np.unique(m)) <= {0, 1}
+        before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*")}
+        assert len(before) == 12
+        second = segment(session, "masks", "--resume")
+        assert second.code == 0, second.err
+        assert {path: path.stat().st_mtime_ns for path in folder.glob("*/*")} == before
+        assert [line for line in lines(folder) if "error" not in line] == done
+
+    def test_resuming_with_other_settings_is_refused(self, session):
+        folder = session / "settled"
+        assert segment(session, "settled", "--no-overlays").code == 0
+        assert not list(folder.glob("overlays/*"))
+        kept = lines(folder)
+        refused = segment(session, "settled", "--no-overlays", "--resume", "--threshold", 0.1)
+        assert refused.code == 1
+        assert "other settings (background_threshold)" in refused.err
+        assert lines(folder) == kept
+
+    def test_a_killed_run_is_taken_up(self, session):
+        folder = session / "killed"
+        assert segment(session, "killed", "--no-overlays").code == 0
+        whole = {line["path"]: line for line in lines(folder) if "error" not in line}
+        kept, *lost = list(whole)
+        # As a kill leaves it: lines under the temporary name, the last one cut off.
+        (folder / "segmentations.jsonl").unlink()
+        text = json.dumps(whole[kept], ensure_ascii=False) + "\n" + json.dumps(whole[lost[0]])[:40]
+        (folder / ".tmp-segmentations.jsonl").write_text(text, encoding="utf-8")
+        untouched = folder / whole[kept]["files"]["labels"]
+        stamp = untouched.stat().st_mtime_ns
+        for path in lost:
+            (folder / whole[path]["files"]["labels"]).unlink()
+        assert segment(session, "killed", "--no-overlays", "--resume").code == 0
+        assert untouched.stat().st_mtime_ns == stamp
+        assert {line["path"]: line for line in lines(folder) if "error" not in line} == whole
+        assert not (folder / ".tmp-segmentations.jsonl").exists()
+
+    def test_fusion_background_and_scores(self, session):
+        result = segment(
+            *(session, "text", "--fusion", "text", "--background", "context", "--scores"),
+            "--no-overlays",
+        )
+        assert result.code == 0, result.err
+        [dog] = [line for line in lines(session / "text") if line["path"].endswith("/dog.jpg")]
+        with np.load(session / "text" / dog["files"]["scores"]) as scores:
+            assert scores["names"].tolist() == ["dog", "car"]
+            assert scores["scores"].shape == (2, dog["height"], dog["width"])
+        assert dog["areas"]["dog"] > dog["areas"].get("car", 0)
+        assert sum(dog["areas"].values()) + dog["background"] == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["retrieve", "{}/gone", "dog"], "gone"),
+        (["learn", "{}/gone", "--classes", "{}/classes.txt", "--out", "{}/x"], "gone"),
+        (["learn", "{}/index", "--classes", "{}/gone.txt", "--out", "{}/x"], "No file of classes"),
+        (
+            ["learn", "{}/index", "--classes", "{}/classes.txt", "--out", "{}/x", "-k", "0"],
+            "k is 0",
+        ),
+        (
+            ["learn", "{}/index", "--classes", "{}/classes.txt", "--out", "{}/x", "--preset", "a"],
+            "Unknown preset 'a'. Valid: lite, paper, paper-light",
+        ),
+        (["index", "{}/photos", "--out", "{}/x", "--preset", "best"], "Unknown preset 'best'"),
+        (["index", "{}/photos", "--out", "{}/x", "--retrieval", "best"], "Unknown retrieval"),
+        (["index", "{}/photos", "--out", "{}/x", "--device", "gpu"], "Unknown device 'gpu'"),
+        (["index", "{}/photos", "--out", "{}/x", "--precision", "int4"], "Unknown precision"),
+        (["index", "{}/empty", "--out", "{}/x"], "No photos in"),
+        (["index", "{}/gone", "--out", "{}/x"], "gone"),
+        (["inspect", "{}/gone"], "No concept bank"),
+        (["inspect", "{}/classes.txt"], "no concept bank"),
+        (["forget", "{}/bank.safetensors", "cow"], "no class cow. It holds: dog, car"),
+        (["segment", "{}/gone", "{}/photos", "--out", "{}/x"], "No concept bank"),
+        (["segment", "{}/bank.safetensors", "{}/empty", "--out", "{}/x"], "No photos found"),
+        (
+            ["segment", "{}/bank.safetensors", "{}/photos", "--out", "{}/x", "--fusion", "max"],
+            "Unknown fusion 'max'. Valid: product, sum, visual, text",
+        ),
+        (
+            ["segment", "{}/bank.safetensors", "{}/photos", "--out", "{}/x", "--background", "cow"],
+            "cow",
+        ),
+        (
+            ["segment", "{}/bank.safetensors", "{}/photos", "--out", "{}/x", "--phi", "lite1"],
+            "lite1",
+        ),
+    ],
+    ids=lambda value: " ".join(value).replace("{}/", "") if isinstance(value, list) else "",
+)
+def test_errors_are_one_message(session, arguments, message):
+    (session / "empty").mkdir(exist_ok=True)
+    result = run(*(argument.replace("{}", str(session.root)) for argument in arguments))
+    assert result.code == 1
+    assert result.err.startswith("Error: ")
+    assert message in result.err
+    assert "Traceback" not in result.err + result.out
+    assert not (session / "x").exists()
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["segment"], ["index", "--out"]])
+def test_wrong_usage(arguments):
+    result = run(*arguments)
+    assert result.code == 2
+    assert "Traceback" not in result.err
