@@ -25,8 +25,10 @@ class LearnSettings:
         block: `image`, or `paper` for the published block slice.
         reference: How seeds become a reference embedding; see `reference_embedding`.
         border: Outer rings of patches that cannot be seeds.
+        weigh_seeds: Whether a patch's own weight counts when seeds are chosen; see `cosegment`.
         guidance: Whether patches are weighted by the class's text (LGC).
         guidance_scale: Factor on the text's cosine in the guidance.
+        guidance_offset: Cosine that gives the weight 0.5.
         context: Names of the context classes to eliminate (CE), in order; none switches it off.
         skip_duplicates: Leave out retrieved images whose cosine to a better one is above this;
             0 keeps all.
@@ -39,8 +41,10 @@ class LearnSettings:
     block: Block = "image"
     reference: ReferenceForm = "mean"
     border: int = 0
+    weigh_seeds: bool = False
     guidance: bool = True
     guidance_scale: float = 10.0
+    guidance_offset: float = 0.0
     context: tuple[str, ...] = PAPER_CONTEXT
     skip_duplicates: float = 0.0
 

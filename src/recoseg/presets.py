@@ -53,14 +53,18 @@ def preset(name: str) -> Preset:
 def pair_settings(saliency: str, phi: str) -> BankSettings:
     """The default settings of a pair of dense encoders, given by their names.
 
-    CLIP's are the paper's. The cosines of `lite` have another scale, hence another fusion; and
-    its phi makes better references when seeds keep off the border (see `docs/lite.md`).
+    CLIP's are the paper's. The cosines of `lite` have another scale, hence another fusion and
+    guidance; its references are better when seeds keep off the border and heed their own weights
+    (see `docs/lite.md`).
     """
     lite_text, lite_phi = saliency.startswith("lite"), phi.startswith("lite")
     return BankSettings(
         LearnSettings(
             prompts="short5" if lite_text else "reco85",
             border=2 if lite_phi else 0,
+            weigh_seeds=lite_text,
+            guidance_scale=30.0 if lite_text else 10.0,
+            guidance_offset=0.2 if lite_text else 0.0,
         ),
         SegmentSettings(Fusion("sum") if lite_text else Fusion()),
     )

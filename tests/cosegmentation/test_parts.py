@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from recoseg.cosegmentation import (
     CosegmentationError,
     context_elimination,
+    cosegment,
     language_guidance,
     reference_embedding,
     select_seeds,
@@ -110,3 +111,20 @@ def test_shapes_of_the_weights_are_checked():
         context_elimination(torch.ones(1, 4, 2, 2), torch.ones(2, 3))
     with pytest.raises(CosegmentationError, match="text scores"):
         language_guidance(torch.ones(2, 2), (2, 2))
+
+
+def test_weighed_seeds_heed_their_own_weight():
+    torch.manual_seed(0)
+    features, weights = torch.randn(3, 8, 5, 7), torch.rand(3, 5, 7)
+    plain, weighed = (cosegment(features, weights, weigh_seeds=w) for w in (False, True))
+    torch.testing.assert_close(weighed.support, plain.support * weights)
+    best = (plain.support * weights).flatten(1).argmax(1)
+    seeds = weighed.seeds[:, 0]
+    assert (seeds[:, 0] * 7 + seeds[:, 1]).tolist() == best.tolist()
+    assert not torch.equal(weighed.seeds, plain.seeds)
+
+
+def test_guidance_can_be_moved():
+    scores = torch.tensor([[[0.0, 0.2, 0.5]]])
+    weights = language_guidance(scores, (1, 3), scale=30, offset=0.2)
+    assert weights.flatten().tolist() == pytest.approx([sigmoid(-6), 0.5, sigmoid(9)])

@@ -76,7 +76,9 @@ def test_template_files(tmp_path: Path):
     path.write_text("# nothing\n")
     with pytest.raises(RecosegError, match="holds no template"):
         prompt_set(str(path))
-    with pytest.raises(UnknownNameError, match="Valid: reco85, single, none, a file of templates"):
+    with pytest.raises(
+        UnknownNameError, match="Valid: reco85, short5, single, none, a file of templates"
+    ):
         prompt_set("reco86")
 
 

@@ -40,6 +40,7 @@ def cosegment(
     block: Block = "image",
     reference: ReferenceForm = "mean",
     border: int = 0,
+    weigh_seeds: bool = False,
 ) -> Cosegmentation:
     """Find the patches that recur in all images (paper, section 3.2; supplement, Algorithm 1).
 
@@ -57,6 +58,8 @@ def cosegment(
         block: `image`, or `paper` for the published slice; see `support_scores`.
         reference: How seeds become a reference embedding; see `reference_embedding`.
         border: Outer rings of cells that cannot be seeds; see `select_seeds`.
+        weigh_seeds: Multiply the support of each patch by its own weight, too. As published, a
+            weight counts for a patch as a match only: a patch of low weight can still be a seed.
 
     Returns:
         Support, seeds, their features and the reference embedding, on the features' device.
@@ -77,7 +80,10 @@ def cosegment(
         weights = weights.to(features.device).flatten()
     k, _, height, width = features.shape
     maxima = block_maxima(unit_patches(features), k, weights)
-    support = support_scores(maxima, block).view(k, height, width)
+    support = support_scores(maxima, block)
+    if weigh_seeds and weights is not None:
+        support = support * weights
+    support = support.view(k, height, width)
     seeds = select_seeds(support, seeds_per_image, border)
     seed_features = gather_seeds(features, seeds)
     return Cosegmentation(

@@ -14,6 +14,7 @@ def language_guidance(
     text_scores: Float[Tensor, "k gh gw"],
     feature_hw: tuple[int, int],
     scale: float = 10.0,
+    offset: float = 0.0,
 ) -> Float[Tensor, "k h w"]:
     """How much each patch looks like what the class is called (paper, section 3.3).
 
@@ -21,9 +22,11 @@ def language_guidance(
         text_scores: Cosine of each patch of the saliency encoder with the class's text embedding.
         feature_hw: The grid of phi, to which the weights are brought.
         scale: Factor on the cosine before the sigmoid; 10 is published.
+        offset: Cosine that gives the weight 0.5; 0 is published.
 
     Returns:
-        `sigmoid(scale * cosine)`, then up-sampled bilinearly (corners not aligned); in (0, 1).
+        `sigmoid(scale * (cosine - offset))`, then up-sampled bilinearly (corners not aligned); in
+        (0, 1).
 
     Example:
         >>> language_guidance(torch.tensor([[[0.0, 1.0]]]), (1, 2))
@@ -33,7 +36,7 @@ def language_guidance(
         raise CosegmentationError(
             f"Expected text scores of shape (k, h, w); got {tuple(text_scores.shape)}."
         )
-    weights = torch.sigmoid(scale * text_scores.float())
+    weights = torch.sigmoid(scale * (text_scores.float() - offset))
     if weights.shape[1:] != feature_hw:
         weights = F.interpolate(
             weights[:, None], size=feature_hw, mode="bilinear", align_corners=False

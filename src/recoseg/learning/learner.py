@@ -179,6 +179,7 @@ def _learn_one(
         block=settings.block,
         reference=settings.reference,
         border=settings.border,
+        weigh_seeds=settings.weigh_seeds,
     )
     concept = Concept(
         words=task.words,
@@ -218,7 +219,10 @@ def _weights(
         negative = store.text_cosines(photo_ids, task.negative).movedim(1, -1)
         scores = combine_names(positive, negative)
         weights = language_guidance(
-            scores, (features.shape[2], features.shape[3]), settings.guidance_scale
+            scores,
+            (features.shape[2], features.shape[3]),
+            settings.guidance_scale,
+            settings.guidance_offset,
         )
     if bank.context:
         kept = context_elimination(features, stack_references(bank.context))

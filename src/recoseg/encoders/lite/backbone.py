@@ -19,11 +19,6 @@ STRIDE = 16
 MEAN, SCALE = 127.0, 128.0
 """Input normalisation of the published weights: (RGB - 127) / 128."""
 
-# With TensorFlow's SAME padding, cell j of the stride-16 map looks at pixel 16 j + 15 instead of
-# the middle of the 16 pixels that it stands for. Eight pixels of padding in front put it right;
-# one more cell all round keeps the convolutions' zero padding away from the photo's edge.
-_CENTRING = 8
-
 
 def make_dense(model: nn.Module) -> None:
     """Turn a timm `tf_efficientnet_lite*` of stride 32 into one of stride 16, in place.
@@ -93,7 +88,8 @@ class LiteBackbone:
         variant: 0, 1 or 2.
         state: timm's keys, see `map_keys`.
         compute: Device and precision.
-        margin_cells: Cells of mirrored photo around it that are computed and cut off again.
+        margin_cells: Cells of mirrored photo around it that are computed and cut off again, since
+            the convolutions pad with zeros.
     """
 
     def __init__(
@@ -127,9 +123,9 @@ class LiteBackbone:
         height, width = images.shape[-2:]
         grid_h, grid_w = -(-height // STRIDE), -(-width // STRIDE)
         margin = self.margin_cells
-        front = _CENTRING + margin * STRIDE
-        back_h = (grid_h + 1 + 2 * margin) * STRIDE - front - height
-        back_w = (grid_w + 1 + 2 * margin) * STRIDE - front - width
+        front = margin * STRIDE
+        back_h = (grid_h + 2 * margin) * STRIDE - front - height
+        back_w = (grid_w + 2 * margin) * STRIDE - front - width
         framed = _mirror_pad(images, front, back_h, back_w)
         features = self._forward(framed)
         features = features[:, :, margin : margin + grid_h, margin : margin + grid_w].contiguous()
