@@ -1,1 +1,50 @@
-"""Segment photos into classes that a user merely names (ReCo)."""
+"""Segment photos into classes that a user merely names (ReCo, NeurIPS 2022)."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recoseg.archive import ArchiveIndex, build_index
+    from recoseg.classes import ClassNames, parse_class, read_classes
+    from recoseg.concepts import ConceptBank
+    from recoseg.cosegmentation import cosegment
+    from recoseg.learning import Encoders, learn
+    from recoseg.segmentation.result import Segmentation
+    from recoseg.segmentation.segmenter import Segmenter
+
+# Imported on first use, so that the command line answers at once.
+_EXPORTS = {
+    "ArchiveIndex": "recoseg.archive",
+    "ClassNames": "recoseg.classes",
+    "ConceptBank": "recoseg.concepts",
+    "Encoders": "recoseg.learning",
+    "Segmentation": "recoseg.segmentation.result",
+    "Segmenter": "recoseg.segmentation.segmenter",
+    "build_index": "recoseg.archive",
+    "cosegment": "recoseg.cosegmentation",
+    "learn": "recoseg.learning",
+    "parse_class": "recoseg.classes",
+    "read_classes": "recoseg.classes",
+}
+
+__all__ = [
+    "ArchiveIndex",
+    "ClassNames",
+    "ConceptBank",
+    "Encoders",
+    "Segmentation",
+    "Segmenter",
+    "build_index",
+    "cosegment",
+    "learn",
+    "parse_class",
+    "read_classes",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'recoseg' has no attribute {name!r}")
+    return getattr(import_module(_EXPORTS[name]), name)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from archive.fake_encoder import FakeEncoder
+from tests.archive.fake_encoder import FakeEncoder
 
 
 def make_photo(seed, width=20, height=16):

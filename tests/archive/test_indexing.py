@@ -8,15 +8,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from archive.conftest import make_folder, make_photo
-from archive.fake_encoder import FakeEncoder
-from archive.test_sources import make_tar
 from recoseg.archive import ArchiveIndex, build_index
 from recoseg.encoders.base import Frame
 from recoseg.errors import ArchiveError, EncoderMismatchError
 from recoseg.files import write_lock
 from recoseg.images import decode_image, to_frame
-from test_images import encoded, huge_png
+from tests.archive.conftest import make_folder, make_photo
+from tests.archive.fake_encoder import FakeEncoder
+from tests.archive.test_sources import make_tar
+from tests.test_images import encoded, huge_png
 
 
 def contents(root):

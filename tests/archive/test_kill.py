@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from archive.conftest import make_folder, make_photo
-from archive.fake_encoder import FakeEncoder
-from archive.test_indexing import contents, run
 from recoseg.archive import ArchiveIndex
 from recoseg.archive import layout as layout_module
+from tests.archive.conftest import make_folder, make_photo
+from tests.archive.fake_encoder import FakeEncoder
+from tests.archive.test_indexing import contents, run
 
 SCRIPT = """
 import sys
-from archive.fake_encoder import FakeEncoder
+from tests.archive.fake_encoder import FakeEncoder
 from recoseg.archive import build_index
 print("ready", flush=True)
 options = {"precision": "fp32", "shard_size": 5, "batch_size": 3, "workers": 2}
@@ -44,8 +44,8 @@ def wait_for(condition, seconds=60):
 def test_three_kills_at_random_moments(tmp_path):
     folder = make_folder(tmp_path / "photos", 60)
     run([folder], tmp_path / "undisturbed", FakeEncoder())
-    tests = Path(__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": str(tests), "OMP_NUM_THREADS": "1"}
+    root = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     moments = random.Random(7)
     grown = [0]
     for _ in range(3):

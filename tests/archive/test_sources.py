@@ -7,11 +7,11 @@ import tarfile
 import fsspec
 import pytest
 
-from archive.conftest import make_folder, make_photo
 from recoseg.archive.reading import UnreadableError, read_bytes
 from recoseg.archive.refs import natural_key, split_member
 from recoseg.archive.sources import list_sources
 from recoseg.errors import ArchiveError, BadImageError
+from tests.archive.conftest import make_folder, make_photo
 
 
 def names(*sources):

@@ -5,10 +5,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from archive.conftest import make_photo
-from archive.test_indexing import run
 from recoseg.archive import ArchiveIndex
 from recoseg.errors import ArchiveError, BadImageError
+from tests.archive.conftest import make_photo
+from tests.archive.test_indexing import run
 
 
 def unit(rows, dim=7, seed=0):

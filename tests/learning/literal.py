@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from cosegmentation.literal import literal_cosegment
+from tests.cosegmentation.literal import literal_cosegment
 
 
 def unit(vector):

@@ -112,9 +112,9 @@ def test_contact_sheet_is_one_escaped_file(tmp_path):
 
 
 def test_with_a_real_index(tmp_path):
-    from archive.conftest import make_folder
-    from archive.fake_encoder import FakeEncoder
-    from archive.test_indexing import run
+    from tests.archive.conftest import make_folder
+    from tests.archive.fake_encoder import FakeEncoder
+    from tests.archive.test_indexing import run
 
     encoder = FakeEncoder()
     run([make_folder(tmp_path / "photos", 12)], tmp_path / "index", encoder)
