@@ -45,4 +45,13 @@ def index(
         prune=prune,
         progress=None,
     )
-    typer.echo(str(report))
+    for failure in report.failures:
+        typer.echo(f"Left out: {failure.image_path}: {failure.reason}", err=True)
+    if report.missing:
+        typer.echo(
+            f"{len(report.missing):,} indexed photos are gone; --prune drops them.", err=True
+        )
+    typer.echo(
+        f"Index: {out} ({report.photos:,} photos; this run: {report.new:,} new, "
+        f"{report.changed:,} changed, {report.skipped:,} known, {report.failed:,} left out)"
+    )

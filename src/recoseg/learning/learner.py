@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ from recoseg.learning.patches import PatchStore
 from recoseg.learning.words import Words, check_index
 from recoseg.progress import track
 from recoseg.retrieval.retriever import Hit, retrieve
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,8 @@ def learn(
     saliency = encoders.saliency if chosen.guidance else None
     with PatchStore(index, encoders.phi, saliency, texts, chosen.image_size) as store:
         store.fill(positions, progress=progress)
+        for path, reason in store.failures.items():
+            _log.warning("left out: %s: %s", path, reason)
         steps = list(zip(tasks, hits, strict=True))
         for task, found in track(steps, "Co-segmenting", unit="classes", enabled=progress):
             shared = _shared_with_context(task, texts, bank)
