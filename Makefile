@@ -8,7 +8,7 @@ CLASSES ?=
 .PHONY: demo test check format clean
 
 demo: $(VENV)/.demo
-	$(BIN)/recoseg demo --out demo $(if $(PHOTOS),--photos "$(PHOTOS)") $(if $(CLASSES),--classes "$(CLASSES)")
+	$(BIN)/recoseg demo --out $(if $(PHOTOS),demo/own,demo) $(if $(PHOTOS),--photos "$(PHOTOS)") $(if $(CLASSES),--classes "$(CLASSES)")
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest

@@ -130,7 +130,7 @@ def run_demo(out: Path, compute: Compute, *, photos: Sequence[str] = (), classes
     report = out / "report.html"
     summary = (
         f"{len(index):,} photos indexed without labels; {len(bank.classes)} classes learnt from "
-        "their names alone. The offline models of `lite` are for trial: the presets paper and "
+        "their names alone. The offline models (lite) are for trial; the presets paper and "
         "paper-light are the published ones."
     )
     return write_page(

@@ -15,24 +15,20 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from recoseg.archive.reading import read_bytes
 from recoseg.concepts import Concept, ConceptBank
 from recoseg.config import Fusion
 from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder
 from recoseg.encoders.registry import build_phi, build_saliency
 from recoseg.errors import BadImageError, ConceptError, RecosegError
-from recoseg.images import decode_image, resize_short_side, to_tensor
 from recoseg.segmentation.fusion import activate_text, activate_visual, fuse
+from recoseg.segmentation.inputs import Photo, Ready, equal_sizes, prepare
 from recoseg.segmentation.labels import Background, class_indices, label_strips
 from recoseg.segmentation.palette import default_palette
 from recoseg.segmentation.result import Segmentation
 from recoseg.segmentation.scores import text_scores, visual_scores
 from recoseg.segmentation.upsample import Upsampler
 from recoseg.segmentation.windows import GridMean, window_boxes
-
-Photo = str | Path | Image.Image | np.ndarray
-"""A path, URL or `shard.tar::member`; a PIL image; or an array (h, w, 3) of uint8 RGB."""
 
 Grids = tuple[Float[Tensor, "n c gh gw"] | None, Float[Tensor, "n c hh hw"] | None]
 """Visual and text scores of some images, each on its encoder's grid; None where not used."""
@@ -57,14 +53,6 @@ class Outcome:
     image: Image.Image | None = None
     segmentation: Segmentation | None = None
     error: str | None = None
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """A decoded photo and the encoders' input."""
-
-    image: Image.Image
-    pixels: UInt8[Tensor, "3 h w"]
 
 
 class Segmenter:
@@ -185,14 +173,14 @@ class Segmenter:
         """
         pending = iter(photos)
         while chunk := list(itertools.islice(pending, 2 * self._batch_size)):
-            ready: dict[int, _Ready] = {}
+            ready: dict[int, Ready] = {}
             outcomes: dict[int, Outcome] = {}
             for index, photo in enumerate(chunk):
                 try:
-                    ready[index] = self._prepare(photo)
+                    ready[index] = prepare(photo, self._short_side)
                 except BadImageError as error:
                     outcomes[index] = Outcome(photo, error=str(error))
-            for group in _equal_sizes({index: item.pixels for index, item in ready.items()}):
+            for group in equal_sizes({index: item.pixels for index, item in ready.items()}):
                 for start in range(0, len(group), self._batch_size):
                     part = group[start : start + self._batch_size]
                     grids = self._score(torch.stack([ready[index].pixels for index in part]))
@@ -257,20 +245,6 @@ class Segmenter:
         """The least common multiple of the strides in use, pixels."""
         return math.lcm(*(e.info.stride for e in (self._phi, self._saliency) if e is not None))
 
-    def _prepare(self, photo: Photo) -> _Ready:
-        if isinstance(photo, np.ndarray):
-            if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or not photo.size:
-                raise BadImageError(
-                    f"expected an array (h, w, 3) of uint8; got {photo.shape} of {photo.dtype}"
-                )
-            image = Image.fromarray(photo)
-        elif isinstance(photo, Image.Image):
-            image = photo.convert("RGB")
-        else:
-            image = decode_image(read_bytes(str(photo)))
-        resized = resize_short_side(image, self._short_side) if self._short_side else image
-        return _Ready(image, to_tensor(resized))
-
     def _score(self, pixels: UInt8[Tensor, "n 3 h w"]) -> Grids:
         """Scores on the grids of the whole photos, from windows where they are large."""
         height, width = pixels.shape[2:]
@@ -284,7 +258,7 @@ class Segmenter:
         }
         strides = [e.info.stride if e else 0 for e in (self._phi, self._saliency)]
         means: list[list[GridMean] | None] = [None, None]
-        for group in _equal_sizes(crops):
+        for group in equal_sizes(crops):
             for start in range(0, len(group), self._batch_size):
                 part = group[start : start + self._batch_size]
                 grids = self._score_directly(torch.stack([crops[index] for index in part]))
@@ -315,7 +289,7 @@ class Segmenter:
         return visual, text
 
     @torch.inference_mode()
-    def _finish(self, item: _Ready, grids: Grids) -> Segmentation:
+    def _finish(self, item: Ready, grids: Grids) -> Segmentation:
         """Fuse, up-sample and label one photo, strip by strip."""
         input_hw = (item.pixels.shape[1], item.pixels.shape[2])
         output_hw = (item.image.height, item.image.width)
@@ -343,14 +317,6 @@ class Segmenter:
         )
         own = None if kept is None else kept[: len(self._names)]
         return Segmentation(labels, self._names, self._palette, own)
-
-
-def _equal_sizes(images: dict[int, Tensor]) -> list[list[int]]:
-    """The keys of images of equal size together, in the order in which sizes first appear."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, pixels in images.items():
-        groups.setdefault(tuple(pixels.shape), []).append(index)
-    return list(groups.values())
 
 
 def _pick(grids: Grids, index: int) -> Grids:
