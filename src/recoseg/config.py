@@ -29,7 +29,8 @@ class LearnSettings:
         guidance: Whether patches are weighted by the class's text (LGC).
         guidance_scale: Factor on the text's cosine in the guidance.
         guidance_offset: Cosine that gives the weight 0.5.
-        context: Names of the context classes to eliminate (CE), in order; none switches it off.
+        context: The context classes to eliminate (CE), in order, as names or as lines that
+            `parse_class` reads; none switches it off.
         skip_duplicates: Leave out retrieved images whose cosine to a better one is above this;
             0 keeps all.
     """

@@ -301,3 +301,19 @@ def test_figures_of_classes_and_context(index, tmp_path):
         with Image.open(path) as image:
             assert image.format == "JPEG"
             assert image.width > 4 * 224  # four photos side by side
+
+
+def test_context_classes_may_have_several_words(index):
+    plain = settings(context=("sky", "road"))
+    aliased = settings(context=("sky: sky; sea", "road"))
+    classes = parse_classes(["rose"])
+    bank = learn(index, classes, make_encoders(), aliased)
+    assert [item.name for item in bank.context] == ["sky", "road"]
+    assert bank.context[0].text_positive.shape[0] == 2
+    shown = {stem(photo)[:3] for photo in bank.context[0].retrieved}
+    assert shown != {
+        stem(photo)[:3]
+        for photo in learn(index, classes, make_encoders(), plain).context[0].retrieved
+    }
+    again = learn(index, parse_classes(["grass"]), make_encoders(), bank=bank)
+    assert [item.name for item in again.context] == ["sky", "road"]

@@ -58,7 +58,9 @@ def learn(
     ] = None,
     context: Annotated[
         str | None,
-        typer.Option(help="Context classes to eliminate, comma-separated, or none; the paper's 5."),
+        typer.Option(
+            help="Context to eliminate, such as 'sky, tree: tree; forest', or none; the paper's 5."
+        ),
     ] = None,
     skip_duplicates: SkipDuplicates = None,
     device: Device = "auto",

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recoseg.archive.store import ArchiveIndex
-from recoseg.classes import ClassNames, combine_names
+from recoseg.classes import ClassNames, combine_names, parse_classes
 from recoseg.concepts import (
     BankEncoders,
     Concept,
@@ -153,8 +153,10 @@ def _wanted(classes: Sequence[ClassNames], bank: ConceptBank) -> list[tuple[Clas
             f"The bank already holds: {', '.join(twice)}. Remove them first to learn them anew."
         )
     known = {concept.name for concept in bank.context}
-    context = [name for name in bank.settings.learn.context if name not in known]
-    roles: list[tuple[ClassNames, Role]] = [(ClassNames(n, (n,)), "context") for n in context]
+    context = parse_classes(bank.settings.learn.context) if bank.settings.learn.context else []
+    roles: list[tuple[ClassNames, Role]] = [
+        (item, "context") for item in context if item.name not in known
+    ]
     return roles + [(item, "class") for item in classes]
 
 
