@@ -56,6 +56,8 @@ ALLOWED = {
         "images",
         "progress",
     ],
+    # Labelled data and what is measured on them.
+    "datasets": ["classes"],
     # The top.
     "demo": [
         *BOTTOM,
