@@ -84,9 +84,10 @@ class KernelRidge:
 class Bridge:
     """The joint space: `[ConSE or text | feature or row]`, rows L2-normalised.
 
-    The cosine of an image and a text is, up to one factor for all, the ConSE cosine plus
-    `ROW_WEIGHT` times the kernel-ridge cosine. Texts are taken relative to the mean of the 1,000
-    names, so that a cosine of 0 means *no more than any name*.
+    Before centring, the product of an image and a text is the ConSE cosine plus `ROW_WEIGHT` times
+    the kernel-ridge cosine, up to one factor. Texts are then taken relative to the mean of the
+    1,000 names, so that a cosine of 0 means *no more than any name*, and scaled to unit length: a
+    factor of each text's own.
 
     Attributes:
         names: Unit text embeddings of the classifier's names.
