@@ -58,6 +58,7 @@ ALLOWED = {
     ],
     # Labelled data and what is measured on them.
     "datasets": ["classes"],
+    "evaluation": [*BOTTOM, "datasets.label_space"],
     # The top.
     "demo": [
         *BOTTOM,

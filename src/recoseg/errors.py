@@ -42,3 +42,7 @@ class EncoderMismatchError(RecosegError):
 
 class ConceptError(RecosegError):
     """A list of classes, or a concept bank's entry, that cannot be used as asked."""
+
+
+class LabelError(RecosegError):
+    """Labels that do not belong to the classes they are compared as."""

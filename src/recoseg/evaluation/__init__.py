@@ -1,0 +1,1 @@
+"""How good label maps are: measures, reports and pictures of them."""

@@ -1,0 +1,144 @@
+"""Pixel measures from a confusion matrix."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from recoseg.errors import LabelError
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Measures in [0, 1] over all labelled pixels of a data set.
+
+    Attributes:
+        iou: Per class, pixels in truth and prediction over pixels in either; NaN for classes
+            that are in neither.
+        precision: Per class, the right share of its predicted pixels; NaN if never predicted.
+        recall: Per class, the found share of its true pixels; NaN if never true.
+        share: Per class, its share of the true pixels.
+        miou: Mean IoU over the classes that are in truth or prediction.
+        accuracy: The right share of all pixels.
+        mean_class_accuracy: Mean recall over the classes that are in the truth.
+        frequency_weighted_iou: Mean IoU, each class weighted with its share of the true pixels.
+    """
+
+    iou: Float64[np.ndarray, " c"]
+    precision: Float64[np.ndarray, " c"]
+    recall: Float64[np.ndarray, " c"]
+    share: Float64[np.ndarray, " c"]
+    miou: float
+    accuracy: float
+    mean_class_accuracy: float
+    frequency_weighted_iou: float
+
+    def to_json(self, names: Sequence[str]) -> dict[str, Any]:
+        """The scores with the classes' names; null for NaN."""
+        return {
+            "miou": self.miou,
+            "accuracy": self.accuracy,
+            "mean_class_accuracy": self.mean_class_accuracy,
+            "frequency_weighted_iou": self.frequency_weighted_iou,
+            "classes": [
+                {
+                    "name": name,
+                    "iou": or_none(self.iou[label]),
+                    "precision": or_none(self.precision[label]),
+                    "recall": or_none(self.recall[label]),
+                    "share": or_none(self.share[label]),
+                }
+                for label, name in enumerate(names)
+            ],
+        }
+
+
+def scores_of(counts: Int64[np.ndarray, "c c+1"]) -> Scores:
+    """The measures of a confusion matrix.
+
+    Args:
+        counts: Rows are true classes, columns predicted ones; the last column counts pixels
+            without a prediction. From `confusion_matrix`, as numpy array.
+
+    Raises:
+        LabelError: There is no labelled pixel, so there is nothing to measure.
+
+    Example:
+        >>> scores = scores_of(np.array([[3, 1, 0], [0, 2, 2]]))
+        >>> scores.accuracy, scores.iou.tolist()
+        (0.625, [0.75, 0.4])
+    """
+    true = counts.sum(1)
+    total = int(true.sum())
+    if not total:
+        raise LabelError(
+            "No labelled pixel was compared: there is no image, or every pixel of the truth is "
+            "ignored. Check the data set's folder and its label space."
+        )
+    right = np.diagonal(counts)
+    predicted = counts[:, :-1].sum(0)
+    iou = ratio(right, true + predicted - right)
+    recall = ratio(right, true)
+    share = true / total
+    return Scores(
+        iou=iou,
+        precision=ratio(right, predicted),
+        recall=recall,
+        share=share,
+        miou=float(np.nanmean(iou)),
+        accuracy=float(right.sum() / total),
+        mean_class_accuracy=float(np.nanmean(recall)),
+        frequency_weighted_iou=float((share * np.nan_to_num(iou)).sum()),
+    )
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """One class taken for another.
+
+    Attributes:
+        truth: Label of the true class.
+        taken_for: Label of the predicted class; the number of classes where nothing is predicted.
+        pixels: How often.
+        share: Of the true class's pixels, in (0, 1].
+    """
+
+    truth: int
+    taken_for: int
+    pixels: int
+    share: float
+
+
+def confusions(counts: Int64[np.ndarray, "c c+1"], most: int = 10) -> list[Confusion]:
+    """The most frequent confusions by pixels, the first of equal ones in the matrix first.
+
+    Example:
+        >>> [found] = confusions(np.array([[3, 1, 0], [0, 2, 0]]))
+        >>> found
+        Confusion(truth=0, taken_for=1, pixels=1, share=0.25)
+    """
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    true = counts.sum(1)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    rows, columns = np.unravel_index(order, wrong.shape)
+    return [
+        Confusion(row, column, int(wrong[row, column]), float(wrong[row, column] / true[row]))
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+        if wrong[row, column]
+    ]
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> Float64[np.ndarray, " c"]:
+    """Part over whole, NaN where the whole is 0."""
+    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole != 0)
+
+
+def or_none(value: float) -> float | None:
+    """The number as Python's, None for NaN, which JSON has no word for."""
+    return None if math.isnan(value) else float(value)
