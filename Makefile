@@ -34,5 +34,5 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,demo,lite-small]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,demo,lite-small,datasets]'
 	touch $@

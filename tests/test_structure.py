@@ -57,7 +57,7 @@ ALLOWED = {
         "progress",
     ],
     # Labelled data and what is measured on them.
-    "datasets": ["classes"],
+    "datasets": [*BOTTOM, "classes", "segmentation.palette"],
     "evaluation": [*BOTTOM, "datasets.label_space"],
     # The top.
     "demo": [

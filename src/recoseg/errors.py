@@ -46,3 +46,7 @@ class ConceptError(RecosegError):
 
 class LabelError(RecosegError):
     """Labels that do not belong to the classes they are compared as."""
+
+
+class DatasetError(RecosegError):
+    """A data set whose folders, files or label space are not as its reader expects them."""

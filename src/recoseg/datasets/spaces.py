@@ -1,0 +1,169 @@
+"""The label spaces of known data sets, read from the files in `data`."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from recoseg.classes import ClassNames, read_classes
+from recoseg.datasets.label_space import IGNORE_INDEX, Group, LabelClass, LabelSpace
+from recoseg.errors import ConceptError, DatasetError, UnknownNameError
+from recoseg.segmentation.palette import default_palette
+
+SPACES = (
+    "cityscapes27",
+    "cityscapes19",
+    "kitti_step19",
+    "cocostuff171",
+    "cocostuff27",
+    "cocostuff27_published",
+    "coco_object",
+    "context59",
+    "context60",
+    "voc20",
+    "voc21",
+    "ade150",
+)
+"""Names of the label spaces, each a file `data/NAME.toml`."""
+
+
+@functools.cache
+def label_space(name: str) -> LabelSpace:
+    """A label space by name.
+
+    A file lists its classes, or takes them from another file with `classes_from`: its own classes
+    come first, then those taken, up to and with `up_to`, without those in `leave_out`. Groups are
+    listed or taken with `groups_from`; `moved` puts classes into another group.
+
+    Raises:
+        UnknownNameError: There is none of that name; the text lists those that are.
+
+    Example:
+        >>> label_space("cityscapes27").names[:4]
+        ('road', 'sidewalk', 'parking', 'rail track')
+        >>> len(label_space("cocostuff27").names), len(label_space("cocostuff27").scored)
+        (171, 27)
+    """
+    if name not in SPACES:
+        raise UnknownNameError("label space", name, list(SPACES))
+    text = files("recoseg.datasets").joinpath("data", f"{name}.toml").read_text(encoding="utf-8")
+    entry = tomllib.loads(text)
+    return LabelSpace(
+        name,
+        entry["title"],
+        _classes(entry),
+        _groups(entry),
+        entry.get("background"),
+        tuple(entry.get("background_words", ())),
+    )
+
+
+def _classes(entry: dict[str, Any]) -> tuple[LabelClass, ...]:
+    own = tuple(
+        LabelClass(
+            item["name"],
+            tuple(item["colour"]),
+            tuple(item.get("prompts", ())),
+            tuple(item.get("aliases", ())),
+        )
+        for item in entry.get("classes", ())
+    )
+    if "classes_from" not in entry:
+        return own
+    taken = label_space(entry["classes_from"]).classes
+    if "up_to" in entry:
+        taken = taken[: [item.name for item in taken].index(entry["up_to"]) + 1]
+    return own + tuple(item for item in taken if item.name not in entry.get("leave_out", ()))
+
+
+def _groups(entry: dict[str, Any]) -> tuple[Group, ...]:
+    if "groups_from" not in entry:
+        return tuple(
+            Group(item["name"], tuple(item["colour"]), tuple(item["members"]))
+            for item in entry.get("groups", ())
+        )
+    moved = entry.get("moved", {})
+    return tuple(
+        replace(
+            group,
+            members=tuple(
+                name for name in group.members if moved.get(name, group.name) == group.name
+            )
+            + tuple(name for name, goal in moved.items() if goal == group.name),
+        )
+        for group in label_space(entry["groups_from"]).groups
+    )
+
+
+def class_lines(space: LabelSpace, *, aliases: bool = False) -> list[ClassNames]:
+    """The classes of a label space as `recoseg learn` takes them.
+
+    The name of a background says nothing that photos could be retrieved by: with aliases the
+    class is made of the background words, without aliases it is left out.
+
+    Example:
+        >>> [str(line) for line in class_lines(label_space("voc20"), aliases=True)][:2]
+        ['aeroplane: aeroplane; airplane', 'bicycle: bicycle; bike']
+    """
+    lines = []
+    for item in space.classes:
+        if item.name != space.background:
+            lines.append(item.words(aliases=aliases))
+        elif aliases and space.background_words:
+            lines.append(ClassNames(item.name, space.background_words))
+    return lines
+
+
+def classes_of(text: str, aliases: bool = False) -> list[ClassNames]:
+    """Classes from the name of a label space, or else from a file of classes.
+
+    Args:
+        text: Such as `cityscapes27` or `classes.txt`; `./voc20` is a file in any case.
+        aliases: Take a label space's aliases too; see `class_lines`. A file says itself what words
+            its classes have.
+
+    Raises:
+        ConceptError: It is neither, or the file cannot be used.
+
+    Example:
+        >>> str(classes_of("cityscapes27")[2])
+        'parking: parking lot'
+    """
+    if text in SPACES:
+        return class_lines(label_space(text), aliases=aliases)
+    if not Path(text).is_file():
+        raise ConceptError(
+            f"{text!r} is neither a file of classes nor a label space. Give a file with one class "
+            f"per line, or one of {', '.join(SPACES)}."
+        )
+    return read_classes(Path(text))
+
+
+def space_of(name: str, title: str, classes: Sequence[ClassNames]) -> LabelSpace:
+    """A label space from classes of the user's own, in colours that can be told apart.
+
+    Raises:
+        DatasetError: There are more classes than 8-bit masks have labels.
+
+    Example:
+        >>> space_of("pets", "Pets", [ClassNames("cat", ("cat", "kitten"))]).classes[0].prompts
+        ('cat', 'kitten')
+    """
+    if len(classes) > IGNORE_INDEX:
+        raise DatasetError(
+            f"{title} has {len(classes)} classes; 8-bit masks hold at most {IGNORE_INDEX}."
+        )
+    colours = default_palette(len(classes))
+    return LabelSpace(
+        name,
+        title,
+        tuple(
+            LabelClass(item.name, colour, item.prompts)
+            for item, colour in zip(classes, colours, strict=True)
+        ),
+    )
