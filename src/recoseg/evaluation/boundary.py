@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float64, Int64, Integer
 from torch import Tensor
 
@@ -22,7 +21,6 @@ TOLERANCE = 0.0075
 """The customary distance that is still a hit, as a fraction of the image's diagonal."""
 
 _NOTHING = -1
-_MOST_COMPARED = 8_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +107,7 @@ def boundary_counts(
     void = target == ignore_index
     counted = ~(void | _beside(void))
     outlines = [
-        labels.masked_fill(~_outline(labels) | (labels == ignore_index), _NOTHING)
+        labels.masked_fill(~_outline(labels) | (labels < 0) | (labels >= classes), _NOTHING)
         for labels in (preds, target)
     ]
     columns: list[Tensor] = []
@@ -166,26 +164,30 @@ def _near(
 ) -> Bool[Tensor, " n"]:
     """Whether `outline` has the place's label within the radius.
 
-    A pixel belongs to one class only, so the boundaries of all classes fit in one map, and only
-    boundary pixels are compared: the cost does not depend on the number of classes.
+    A pixel belongs to one class only, so the boundary pixels of all classes can stand in one list,
+    sorted by class, row and column. Whether a row of the disc round a place holds one of the
+    place's class is then one binary search, whatever the number of classes and the row's length.
     """
     height, width = outline.shape
     # Farther than the image is nowhere; and the square of a float radius may round down.
     square = math.floor(radius * radius + 1e-9)
     reach_y, reach_x = min(math.isqrt(square), height - 1), min(math.isqrt(square), width - 1)
-    padded = F.pad(outline, (reach_x, reach_x, reach_y, reach_y), value=_NOTHING).view(-1)
-    stride = width + 2 * reach_x
-    steps = torch.tensor(
-        [
-            y * stride + x
-            for y in range(2 * reach_y + 1)
-            for x in range(2 * reach_x + 1)
-            if (y - reach_y) ** 2 + (x - reach_x) ** 2 <= square
-        ],
-        device=outline.device,
-    )
-    start = places[:, 0] * stride + places[:, 1]
+
+    def keys(labels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Numbers in the list's order; the margins keep rows and classes apart."""
+        place = (rows + reach_y) * (width + 2 * reach_x) + columns + reach_x
+        return labels * ((height + 2 * reach_y) * (width + 2 * reach_x)) + place
+
+    rows, columns = (outline != _NOTHING).nonzero().unbind(1)
+    there = keys(outline[rows, columns], rows, columns).sort().values
+    there = torch.cat((there, there.new_full((1,), torch.iinfo(torch.int64).max)))
+    own = keys(labels, places[:, 0], places[:, 1])
     near = torch.zeros_like(labels, dtype=torch.bool)
-    for some in torch.split(steps, max(1, _MOST_COMPARED // max(1, len(labels)))):
-        near |= (padded[start[:, None] + some] == labels[:, None]).any(1)
+    left = torch.arange(len(labels), device=labels.device)
+    for step in sorted(range(-reach_y, reach_y + 1), key=abs):
+        half = min(math.isqrt(square - step * step), reach_x)
+        first = own[left] + (step * (width + 2 * reach_x) - half)
+        found = there[torch.searchsorted(there, first)] <= first + 2 * half
+        near[left[found]] = True
+        left = left[~found]
     return near
