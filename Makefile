@@ -35,4 +35,6 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,demo,lite-small,datasets]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[crf]' || \
+		echo "No dense CRF here (it needs a C++ compiler); its tests will be left out."
 	touch $@

@@ -24,6 +24,7 @@ ALLOWED = {
     "cosegmentation": BOTTOM,
     "config": [*BOTTOM, "cosegmentation"],  # the names of its choices
     "presets": [*BOTTOM, "config"],
+    "refinement": BOTTOM,
     # The stages.
     "encoders": [*BOTTOM, "device", "files"],
     "archive": [*BOTTOM, "encoders.base", "files", "images", "progress"],

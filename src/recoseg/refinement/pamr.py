@@ -1,0 +1,211 @@
+"""Pixel-adaptive mask refinement: each pixel takes the mean of neighbours of its own colour.
+
+Araslanov and Roth, "Single-Stage Semantic Segmentation from Image Labels", CVPR 2020. The
+neighbours k of a pixel i are the 8 surrounding ones at each of several dilations. Their weights
+are a softmax over k of
+
+    -mean over the colour channels of |x_i - x_k| / (0.1 s_i),
+
+where s_i is the channel's standard deviation over the 3 x 3 windows of all dilations round i.
+Beyond the border the photo repeats its outermost pixels. Probabilities are then replaced, several
+times, by the weighted means of their neighbours.
+
+A step is a product of a sparse matrix, 8 numbers per dilation and pixel, with the score maps. It
+runs as `embedding_bag` over maps whose classes lie side by side: a pixel's weights are read once
+for all classes, sums stay in registers, and no neighbour is ever copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int32, UInt8
+from torch import Tensor
+
+from recoseg.errors import RecosegError
+
+PUBLISHED_DILATIONS = (1, 2, 4, 8, 12, 24)
+"""Of the authors' configurations for PASCAL VOC, and of most who have used PAMR since."""
+
+PUBLISHED_ITERATIONS = 10
+"""Likewise."""
+
+_SHARPNESS = 0.1  # published: differences count in tenths of the standard deviation
+_FLAT = 1e-8  # keeps flat neighbourhoods from dividing by zero; their weights are equal
+
+_AFFINITY_PIXELS = 4096  # pixels whose neighbours' colours are held at a time: 3 k floats each
+_STRIP_PIXELS = {"cpu": 4096}  # pixels per call of `embedding_bag`, so that they stay in cache
+_STRIP_PIXELS_ELSEWHERE = 1 << 18
+_CHUNK_ELEMENTS = 1 << 24  # of one of the two buffers that hold a chunk of classes
+
+
+def neighbour_offsets(dilations: Sequence[int]) -> list[tuple[int, int]]:
+    """The (y, x) steps to all neighbours, dilation by dilation, row by row.
+
+    Example:
+        >>> neighbour_offsets([2])[:4]
+        [(-2, -2), (-2, 0), (-2, 2), (0, -2)]
+    """
+    if not dilations or min(dilations) < 1:
+        raise RecosegError(f"Expected dilations of 1 or more; got {tuple(dilations)}.")
+    steps = (-1, 0, 1)
+    return [(d * y, d * x) for d in dilations for y in steps for x in steps if (y, x) != (0, 0)]
+
+
+def affinities(
+    images: UInt8[Tensor, "n 3 h w"] | Float[Tensor, "n 3 h w"],
+    dilations: Sequence[int] = PUBLISHED_DILATIONS,
+) -> Float[Tensor, "n h w k"]:
+    """The weight of each neighbour of each pixel.
+
+    Args:
+        images: RGB of any scale: multiplying a channel, or adding to it, changes nothing.
+        dilations: Distances of the neighbours, pixels.
+
+    Returns:
+        fp32 weights in [0, 1], in the order of `neighbour_offsets`; they add up to 1 over
+        k = 8 * len(dilations).
+
+    Raises:
+        RecosegError: The images or the dilations are not what was expected.
+    """
+    if images.ndim != 4:
+        raise RecosegError(f"Expected images (n, 3, h, w); got {tuple(images.shape)}.")
+    offsets = neighbour_offsets(dilations)
+    n, _, height, width = images.shape
+    margin = max(dilations)
+    weights = torch.empty(n, height, width, len(offsets), device=images.device)
+    rows = max(1, _AFFINITY_PIXELS // width)
+    for image, out in zip(images, weights, strict=True):
+        padded = F.pad(image[None].float(), [margin] * 4, mode="replicate")[0]
+        for start in range(0, height, rows):
+            end = min(start + rows, height)
+            strip = padded[:, start : end + 2 * margin]
+            out[start:end] = _strip_affinities(strip, offsets, margin).permute(1, 2, 0)
+    return weights
+
+
+def _strip_affinities(
+    padded: Float[Tensor, "3 hp wp"], offsets: Sequence[tuple[int, int]], margin: int
+) -> Float[Tensor, "k h w"]:
+    """The affinities of the pixels inside the margin."""
+    height, width = padded.shape[1] - 2 * margin, padded.shape[2] - 2 * margin
+
+    def shifted(y: int, x: int) -> Tensor:
+        return padded[:, margin + y : margin + y + height, margin + x : margin + x + width]
+
+    away = torch.stack([shifted(y, x) for y, x in offsets], 1).sub_(shifted(0, 0)[:, None])
+    # The windows hold the pixel itself once per dilation; there `away` is 0. Counted from that
+    # pixel, the difference of the two terms loses no more than a digit.
+    count = len(offsets) * 9 // 8
+    total, squares = away.sum(1), away.square().sum(1)
+    variance = (squares - total.square() / count) / (count - 1)
+    scale = 1 / (_SHARPNESS * variance.clamp_(min=0).sqrt() + _FLAT)
+    return away.abs_().mul_(scale[:, None]).mean(0).neg_().softmax(0)
+
+
+def pamr(
+    probs: Float[Tensor, "n c h w"],
+    images: UInt8[Tensor, "n 3 h w"] | Float[Tensor, "n 3 h w"],
+    iterations: int = PUBLISHED_ITERATIONS,
+    dilations: Sequence[int] = PUBLISHED_DILATIONS,
+) -> Float[Tensor, "n c h w"]:
+    """Average score maps over neighbours of the same colour, several times.
+
+    Each step is linear and its weights add up to 1, so maps that are constant stay so, and the
+    sum over classes is kept.
+
+    Beyond its result the call holds, for one image at a time, 4 k h w bytes of affinities (192
+    per pixel as published) and two buffers of at most 64 MiB, or of one class where that is more.
+
+    Args:
+        probs: Score maps; probabilities as published, though any scale will do.
+        images: RGB of the same pixels, on the same device, of any scale.
+        iterations: Number of steps; 0 changes nothing.
+        dilations: Distances of the neighbours, pixels.
+
+    Returns:
+        The refined maps, fp32.
+
+    Raises:
+        RecosegError: The shapes do not fit, or a setting is out of range.
+
+    Example:
+        >>> image = torch.tensor([0, 0, 0, 9, 9, 9]).expand(1, 3, 1, 6)
+        >>> noisy = torch.tensor([[[[1.0, 0.0, 1.0, 0.0, 0.0, 0.0]]]])
+        >>> (pamr(noisy, image, dilations=(1, 2)) > 0.5).flatten().tolist()
+        [True, True, True, False, False, False]
+    """
+    if images.ndim != 4 or probs.ndim != 4 or _pixels(probs) != _pixels(images):
+        raise RecosegError(
+            f"Expected score maps (n, c, h, w) and images (n, 3, h, w) of the same pixels; got "
+            f"{tuple(probs.shape)} and {tuple(images.shape)}."
+        )
+    if iterations < 0:
+        raise RecosegError(f"iterations is {iterations}; expected 0 or more.")
+    refined = torch.empty(probs.shape, device=probs.device)
+    classes, height, width = probs.shape[1:]
+    margin = max(dilations)
+    chunk = max(1, _CHUNK_ELEMENTS // ((height + 2 * margin) * width))
+    with torch.no_grad():
+        indices = _strip_indices(height, width, dilations, probs.device)
+        for index in range(len(probs)):
+            weights = affinities(images[index : index + 1], dilations)[0]
+            for start in range(0, classes, chunk):
+                part = slice(start, start + chunk)
+                maps = probs[index, part].permute(1, 2, 0)
+                maps = _iterate(maps, weights, indices, margin, iterations)
+                refined[index, part] = maps.permute(2, 0, 1)
+    return refined
+
+
+def _pixels(maps: Tensor) -> tuple[int, int, int]:
+    return len(maps), maps.shape[2], maps.shape[3]
+
+
+def _strip_indices(
+    height: int, width: int, dilations: Sequence[int], device: torch.device
+) -> Int32[Tensor, "rows w k"]:
+    """Where the neighbours stand in a strip that has a margin of rows above and below.
+
+    The same for all strips, counted in pixels from the strip's first margin row.
+    """
+    margin = max(dilations)
+    pixels = _STRIP_PIXELS.get(device.type, _STRIP_PIXELS_ELSEWHERE)
+    rows = min(height, max(1, pixels // width))
+    y = torch.arange(rows, device=device)[:, None] + margin
+    x = torch.arange(width, device=device)
+    offsets = neighbour_offsets(dilations)
+    places = [(y + dy) * width + (x + dx).clamp(0, width - 1) for dy, dx in offsets]
+    return torch.stack(places, -1).int()
+
+
+def _iterate(
+    maps: Float[Tensor, "h w c"],
+    weights: Float[Tensor, "h w k"],
+    indices: Int32[Tensor, "rows w k"],
+    margin: int,
+    iterations: int,
+) -> Float[Tensor, "h w c"]:
+    """All steps of one chunk of classes, strip by strip."""
+    height, width, classes = maps.shape
+    rows, _, k = indices.shape
+    shape = (height + 2 * margin, width, classes)
+    before, after = (torch.empty(shape, device=maps.device) for _ in range(2))
+    before[margin : margin + height] = maps
+    for _ in range(iterations):
+        before[:margin] = before[margin]
+        before[margin + height :] = before[margin + height - 1]
+        for start in range(0, height, rows):
+            end = min(start + rows, height)
+            means = F.embedding_bag(
+                indices[: end - start].view(-1, k),
+                before[start : end + 2 * margin].view(-1, classes),
+                mode="sum",
+                per_sample_weights=weights[start:end].view(-1, k),
+            )
+            after[margin + start : margin + end] = means.view(-1, width, classes)
+        before, after = after, before
+    return before[margin : margin + height]

@@ -1,0 +1,201 @@
+"""One choice of refinement, from fused scores to refined probabilities."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Literal, final, get_args
+
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.refinement.crf import CrfPool
+from recoseg.refinement.mean_field import CrfSettings
+from recoseg.refinement.pamr import (
+    PUBLISHED_DILATIONS,
+    PUBLISHED_ITERATIONS,
+    neighbour_offsets,
+    pamr,
+)
+
+RefineForm = Literal["none", "pamr", "crf"]
+"""`pamr`: on any device, no further package. `crf`: as published, on CPU, slower."""
+
+PUBLISHED_TEMPERATURE = 1.0
+"""The published evaluation of ReCo takes the softmax over classes of the fused scores as they are
+(products of two sigmoids) for the probabilities that the CRF starts from."""
+
+
+@dataclass(frozen=True)
+class PamrSettings:
+    """Parameters of PAMR; the defaults are published.
+
+    Attributes:
+        iterations: Number of averaging steps.
+        dilations: Distances of the neighbours, pixels.
+    """
+
+    iterations: int = PUBLISHED_ITERATIONS
+    dilations: tuple[int, ...] = PUBLISHED_DILATIONS
+
+    def __post_init__(self) -> None:
+        if self.iterations < 0:
+            raise RecosegError(f"iterations is {self.iterations}; expected 0 or more.")
+        neighbour_offsets(self.dilations)
+
+
+@dataclass(frozen=True)
+class RefineSettings:
+    """How score maps are refined.
+
+    Attributes:
+        form: The method, or `none`.
+        temperature: Fused scores are divided by this before the softmax over classes. It belongs
+            to the pair of encoders and to the fusion, whose scores it has to be compared with:
+            the lower, the more a pixel's own scores count against its neighbours'.
+        pamr: Parameters of `pamr`.
+        crf: Parameters of `crf`.
+    """
+
+    form: RefineForm = "none"
+    temperature: float = PUBLISHED_TEMPERATURE
+    pamr: PamrSettings = field(default_factory=PamrSettings)
+    crf: CrfSettings = field(default_factory=CrfSettings)
+
+    def __post_init__(self) -> None:
+        if self.form not in get_args(RefineForm):
+            raise UnknownNameError("refinement", self.form, list(get_args(RefineForm)))
+        if not self.temperature > 0:
+            raise RecosegError(f"temperature is {self.temperature}; expected more than 0.")
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> RefineSettings:
+        """What `dataclasses.asdict` gave, also after a round through JSON."""
+        smoothing = dict(fields["pamr"])
+        smoothing["dilations"] = tuple(smoothing["dilations"])
+        return cls(
+            fields["form"],
+            fields["temperature"],
+            PamrSettings(**smoothing),
+            CrfSettings(**fields["crf"]),
+        )
+
+
+def probabilities(scores: Float[Tensor, "n c h w"], temperature: float) -> Float[Tensor, "n c h w"]:
+    """Softmax over classes of the scores divided by the temperature, in fp32.
+
+    Example:
+        >>> import torch
+        >>> probabilities(torch.tensor([0.0, 0.1]).view(1, 2, 1, 1), 0.05).flatten()
+        tensor([0.1192, 0.8808])
+    """
+    return (scores.float() / temperature).softmax(1)
+
+
+class Refiner(AbstractContextManager["Refiner"]):
+    """Refines score maps; a context manager that frees what it holds.
+
+    Args:
+        settings: The choice it was built from.
+    """
+
+    def __init__(self, settings: RefineSettings) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def __call__(
+        self, images: UInt8[Tensor, "n 3 h w"], scores: Float[Tensor, "n c h w"]
+    ) -> Float[Tensor, "n c h w"]:
+        """Fused scores of all classes to refined probabilities.
+
+        Args:
+            images: RGB of the same pixels, on the device of the scores.
+            scores: Fused scores, of any scale; see `Fusion`.
+
+        Returns:
+            Probabilities, fp32, adding up to 1 over the classes, on the device of the scores.
+        """
+
+    def close(self) -> None:
+        """Free what is held; nothing by default."""
+        return
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@final
+class PamrRefiner(Refiner):
+    """Refinement by `pamr`, on the device of the scores."""
+
+    def __call__(
+        self, images: UInt8[Tensor, "n 3 h w"], scores: Float[Tensor, "n c h w"]
+    ) -> Float[Tensor, "n c h w"]:
+        """See `Refiner`."""
+        chosen = self.settings.pamr
+        probs = probabilities(scores, self.settings.temperature)
+        return pamr(probs, images, chosen.iterations, chosen.dilations)
+
+
+@final
+class CrfRefiner(Refiner):
+    """Refinement by `crf`; where there are several workers it holds their processes.
+
+    Args:
+        settings: The choice.
+        workers: Images that are refined at the same time, each by a process of its own.
+
+    Raises:
+        MissingExtraError: The extra `crf` is not installed.
+    """
+
+    def __init__(self, settings: RefineSettings, workers: int = 1) -> None:
+        super().__init__(settings)
+        self._pool = CrfPool(workers)
+
+    def __call__(
+        self, images: UInt8[Tensor, "n 3 h w"], scores: Float[Tensor, "n c h w"]
+    ) -> Float[Tensor, "n c h w"]:
+        """See `Refiner`."""
+        probs = probabilities(scores, self.settings.temperature)
+        return self._pool(probs, images, self.settings.crf)
+
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.close()
+
+
+def build_refiner(settings: RefineSettings, workers: int | None = None) -> Refiner | None:
+    """The refiner of the settings.
+
+    Args:
+        settings: The choice.
+        workers: Processes of the CRF; None for one per core. They are started only when a call
+            holds more than one image. PAMR needs none.
+
+    Returns:
+        The refiner, to be closed after use, or None where the form is `none`.
+
+    Raises:
+        MissingExtraError: The form is `crf` and the extra `crf` is not installed.
+    """
+    if settings.form == "none":
+        return None
+    if settings.form == "pamr":
+        return PamrRefiner(settings)
+    return CrfRefiner(settings, _cores() if workers is None else workers)
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
