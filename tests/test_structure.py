@@ -58,7 +58,7 @@ ALLOWED = {
         "progress",
     ],
     # Labelled data and what is measured on them.
-    "datasets": [*BOTTOM, "classes", "segmentation.palette"],
+    "datasets": [*BOTTOM, "classes", "images", "segmentation.palette"],
     "evaluation": [*BOTTOM, "datasets.label_space"],
     # The top.
     "demo": [

@@ -1,0 +1,184 @@
+"""The folders of a data set as users have them, and what to say when they are not so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from recoseg.errors import DatasetError
+
+PHOTO_ENDINGS = (".jpg", ".jpeg", ".png")
+"""How the names of photos end, in any case."""
+
+_SHOWN = 5  # names in an error
+
+
+class Pair(NamedTuple):
+    """The files of one sample; `name` is unique and without suffix."""
+
+    name: str
+    photo: Path
+    mask: Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a reader expects.
+
+    Attributes:
+        title: The data set, for people.
+        tree: The folders and files below the root, one line each.
+        advice: Where to get the data set, or what to do.
+    """
+
+    title: str
+    tree: tuple[str, ...]
+    advice: str
+
+    def error(self, root: Path, problem: str) -> DatasetError:
+        """An error that says what was expected, what was found and what to do."""
+        lines = [f"{self.title}: {problem}", "Expected:", *(f"  {line}" for line in self.tree)]
+        if root.is_dir():
+            entries = sorted(item.name + "/" * item.is_dir() for item in root.iterdir())
+            more = f" and {len(entries) - 10} more" if len(entries) > 10 else ""
+            lines.append(f"Found in {root}: {', '.join(entries[:10]) or 'nothing'}{more}.")
+        else:
+            lines.append(f"There is no folder {root}.")
+        return DatasetError("\n".join([*lines, self.advice]))
+
+    def folder(self, root: Path, choices: Iterable[str]) -> Path:
+        """The first of several folders below the root that exists.
+
+        Raises:
+            DatasetError: None does.
+        """
+        choices = list(choices)
+        for choice in choices:
+            if (root / choice).is_dir():
+                return root / choice
+        raise self.error(root, f"no folder {' or '.join(choices)}.")
+
+    def base(self, root: Path, choices: Iterable[str], needed: str) -> Path:
+        """The folder, the root itself or one of some below it, that has a folder `needed`.
+
+        Raises:
+            DatasetError: None has.
+        """
+        for choice in ("", *choices):
+            if (root / choice / needed).is_dir():
+                return root / choice
+        raise self.error(root, f"no folder {needed}.")
+
+    def files(self, root: Path, folder: Path, endings: Sequence[str]) -> dict[str, Path]:
+        """The files below a folder, of any depth, by their relative names without ending.
+
+        Args:
+            root: For errors.
+            folder: Where to look; hidden files are passed over.
+            endings: How names end, lower case; names may be in any case.
+
+        Returns:
+            Sorted by name; there may be none.
+
+        Raises:
+            DatasetError: Two files differ by their ending only.
+        """
+        found: dict[str, Path] = {}
+        paths = (
+            Path(at) / leaf
+            for at, _, leaves in os.walk(folder, followlinks=True)
+            for leaf in leaves
+        )
+        for path in paths:
+            ending = next((e for e in endings if path.name.lower().endswith(e)), None)
+            if ending is None or path.name.startswith("."):
+                continue
+            name = path.relative_to(folder).as_posix()[: -len(ending)]
+            if name in found:
+                first, second = sorted((path, found[name]))
+                clash = f"{first} and {second.name} would have the same name"
+                raise self.error(root, f"{clash}; rename or remove one.")
+            found[name] = path
+        return dict(sorted(found.items()))
+
+    def photos(self, root: Path, folder: Path) -> dict[str, Path]:
+        """The photos below a folder by name; see `files`.
+
+        Raises:
+            DatasetError: There is none, or two have the same name.
+        """
+        found = self.files(root, folder, PHOTO_ENDINGS)
+        if not found:
+            raise self.error(root, f"no photo in {folder}.")
+        return found
+
+    def listed(self, root: Path, path: Path) -> list[str]:
+        """The names in a text file, one per line; empty lines and those with # are passed over.
+
+        Raises:
+            DatasetError: There is no such file, or no name in it.
+        """
+        if not path.is_file():
+            raise self.error(root, f"no list of photos {path}.")
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        names = [line for line in lines if line and not line.startswith("#")]
+        if not names:
+            raise self.error(root, f"the list {path} is empty.")
+        return list(dict.fromkeys(names))
+
+    def pairs(
+        self,
+        root: Path,
+        photos: Mapping[str, Path],
+        masks: Mapping[str, Path],
+        names: Iterable[str] | None = None,
+        ids: Path | None = None,
+    ) -> list[Pair]:
+        """Put photos and masks together.
+
+        Args:
+            root: For errors.
+            photos: By name.
+            masks: By name; there may be more.
+            names: Which photos, in which order; None takes all.
+            ids: A file with the names of those to keep: whole, or only the last part where that
+                is unique; a photo's suffix is passed over.
+
+        Raises:
+            DatasetError: A photo or a mask is missing, or a name of `ids` stands for no photo.
+        """
+        chosen = list(photos if names is None else names)
+        if ids is not None:
+            chosen = self._select(root, chosen, ids)
+        for kind, files in (("photo", photos), ("mask", masks)):
+            missing = [name for name in chosen if name not in files]
+            if missing:
+                raise self.error(
+                    root, f"{len(missing)} of {len(chosen)} have no {kind}: {_shown(missing)}."
+                )
+        return [Pair(name, photos[name], masks[name]) for name in chosen]
+
+    def _select(self, root: Path, names: Sequence[str], ids: Path) -> list[str]:
+        by_leaf: dict[str, list[str]] = {}
+        for name in names:
+            by_leaf.setdefault(name.rsplit("/", 1)[-1], []).append(name)
+        known = {leaf: found[0] for leaf, found in by_leaf.items() if len(found) == 1}
+        known |= {name: name for name in names}
+        wanted = [_without_ending(line) for line in self.listed(root, ids)]
+        unknown = [name for name in wanted if name not in known]
+        if unknown:
+            problem = f"{len(unknown)} of {len(wanted)} names in {ids} stand for no photo"
+            raise self.error(root, f"{problem}: {_shown(unknown)}.")
+        return list(dict.fromkeys(known[name] for name in wanted))
+
+
+def _without_ending(name: str) -> str:
+    ending = next((e for e in PHOTO_ENDINGS if name.lower().endswith(e)), "")
+    return name[: len(name) - len(ending)]
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

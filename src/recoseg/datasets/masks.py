@@ -1,0 +1,174 @@
+"""From the pixels of a mask file to labels: one lookup table per way of writing masks."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from recoseg.datasets.label_space import IGNORE_INDEX
+from recoseg.errors import BadImageError
+from recoseg.images import MAX_PIXELS
+
+_FORMATS = ("PNG", "BMP", "TIFF")
+
+
+@dataclass(frozen=True, eq=False)
+class MaskCode:
+    """What the values of a mask's pixels mean.
+
+    Attributes:
+        table: (256,) uint8, the label of each value; 255 where no measure counts.
+        known: (256,) bool, which values may occur.
+        channel: Where the values are in masks of several channels; None for masks of one.
+    """
+
+    table: np.ndarray
+    known: np.ndarray
+    channel: int | None = None
+
+
+def mask_code(
+    labels: Mapping[int, int],
+    *,
+    ignored: Iterable[int] = (IGNORE_INDEX,),
+    others: int | None = None,
+    channel: int | None = None,
+) -> MaskCode:
+    """A code from its single entries.
+
+    Args:
+        labels: From values to labels.
+        ignored: Values without a label, which no measure counts.
+        others: The label of all other values; None makes them an error.
+        channel: See `MaskCode`.
+
+    Example:
+        >>> code = mask_code({1: 0, 2: 1}, ignored=(0, 255))
+        >>> code.table[:3].tolist(), code.known[:4].tolist()
+        ([255, 0, 1], [True, True, True, False])
+    """
+    table = np.full(256, IGNORE_INDEX if others is None else others, np.uint8)
+    known = np.full(256, others is not None)
+    for value in ignored:
+        table[value], known[value] = IGNORE_INDEX, True
+    for value, label in labels.items():
+        table[value], known[value] = label, True
+    return MaskCode(table, known, channel)
+
+
+def counted(classes: int, *, start: int = 0, channel: int | None = None) -> MaskCode:
+    """Values `start`, `start` + 1, ... are labels 0, 1, ...; those below and 255 are ignored.
+
+    Example:
+        >>> counted(2, start=1).table[:3].tolist()
+        [255, 0, 1]
+    """
+    labels = {start + label: label for label in range(classes)}
+    return mask_code(labels, ignored=(*range(start), IGNORE_INDEX), channel=channel)
+
+
+def decode_values(data: bytes, channel: int | None = None) -> np.ndarray:
+    """The numbers that a mask file holds; of a palette file the indices, not the colours.
+
+    Args:
+        data: The content of a PNG, BMP or TIFF file.
+        channel: Which channel of several; None expects one, or several that are equal.
+
+    Returns:
+        (h, w) integers.
+
+    Raises:
+        BadImageError: It is no such file, or its channels are not as expected.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise BadImageError(f"its mask has more than {MAX_PIXELS:,} pixels")
+            values = np.asarray(image)
+    except BadImageError:
+        raise
+    except Exception as error:  # decoders of damaged files raise nearly anything
+        raise BadImageError(
+            "its mask is no undamaged PNG, BMP or TIFF file; other formats do not keep labels exact"
+        ) from error
+    return one_channel(values, channel)
+
+
+def one_channel(values: np.ndarray, channel: int | None = None) -> np.ndarray:
+    """Take the channel that holds the labels; see `decode_values`.
+
+    Args:
+        values: (h, w) or (h, w, c).
+        channel: Which of the c.
+
+    Raises:
+        BadImageError: There is no such channel, or no single one.
+    """
+    if values.ndim == 2 and channel is None:
+        return values
+    if values.ndim == 3 and channel is not None and channel < values.shape[2]:
+        return values[..., channel]
+    if values.ndim == 3 and channel is None and (values[..., :3] == values[..., :1]).all():
+        return values[..., 0]
+    if channel is None:
+        raise BadImageError(
+            f"its mask has an array of shape {values.shape}, where one number per pixel is "
+            "expected; convert coloured masks to class indices"
+        )
+    raise BadImageError(
+        f"its mask has an array of shape {values.shape}, where the labels are expected in "
+        f"channel {channel} of a colour picture"
+    )
+
+
+def to_labels(values: np.ndarray, code: MaskCode, size: tuple[int, int]) -> np.ndarray:
+    """Look the values up.
+
+    Args:
+        values: (h, w) integers.
+        code: What they mean.
+        size: Height and width of the photo.
+
+    Returns:
+        (h, w) uint8 labels.
+
+    Raises:
+        BadImageError: The size is another, or a value stands for no label.
+
+    Example:
+        >>> to_labels(np.array([[0, 1, 255]]), counted(1, start=1), (1, 3)).tolist()
+        [[255, 0, 255]]
+    """
+    if values.shape != size:
+        raise BadImageError(
+            f"its mask is {values.shape[0]} x {values.shape[1]} pixels (height x width), "
+            f"the photo {size[0]} x {size[1]}"
+        )
+    if values.dtype == bool:
+        values = values.astype(np.uint8)
+    if not np.issubdtype(values.dtype, np.integer):
+        raise BadImageError(f"its mask holds numbers of type {values.dtype}, not integers")
+    if values.dtype == np.uint8:
+        counts = np.bincount(values.ravel(), minlength=256)
+        wrong = np.flatnonzero((counts > 0) & ~code.known)
+    else:
+        found = np.unique(values)
+        inside = (found >= 0) & (found < 256)
+        wrong = found[~inside | ~code.known[np.where(inside, found, 0)]]
+    if wrong.size:
+        shown = ", ".join(str(value) for value in wrong[:5]) + (", ..." if wrong.size > 5 else "")
+        raise BadImageError(
+            f"its mask holds values that stand for no label: {shown}; expected {_ranges(code)}"
+        )
+    return code.table[values]
+
+
+def _ranges(code: MaskCode) -> str:
+    """The known values in words: `0 to 20, 255`."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], code.known, [False]]).astype(np.int8)))
+    pairs = [(int(a), int(b) - 1) for a, b in edges.reshape(-1, 2)]
+    return ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in pairs)
