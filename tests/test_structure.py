@@ -56,6 +56,7 @@ ALLOWED = {
         "files",
         "images",
         "progress",
+        "refinement.refiner",
     ],
     # Labelled data and what is measured on them.
     "datasets": [*BOTTOM, "classes", "images", "segmentation.palette"],

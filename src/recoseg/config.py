@@ -104,10 +104,13 @@ class SegmentSettings:
     Attributes:
         fusion: How the two score maps become one; belongs to the pair of encoders.
         short_side: Photos are resized to this short side before the encoders; 0 leaves them.
+        refine_temperature: Divides the fused scores before the softmax over classes that refinement
+            starts from; belongs to the pair of encoders and to the fusion. 1 is published.
     """
 
     fusion: Fusion = field(default_factory=Fusion)
     short_side: int = 320
+    refine_temperature: float = 1.0
 
 
 @dataclass(frozen=True)

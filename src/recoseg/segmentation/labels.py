@@ -41,9 +41,16 @@ class Background:
 
 
 def label_map(
-    scores: Float[Tensor, "c h w"], background: Background | None = None
+    scores: Float[Tensor, "c h w"],
+    background: Background | None = None,
+    ignored: int | None = None,
 ) -> Int64[Tensor, "h w"]:
-    """The best class of each pixel, the first of equal ones; background as `ignore_index`.
+    """The best class of each pixel, the first of equal ones.
+
+    Args:
+        scores: Fused scores.
+        background: What becomes background.
+        ignored: The label of background; by default `ignore_index` of c classes.
 
     Example:
         >>> scores = torch.tensor([[[0.9, 0.2]], [[0.1, 0.3]]])
@@ -51,7 +58,7 @@ def label_map(
         [[0, 255]]
     """
     background = background or Background()
-    ignored = ignore_index(len(scores))
+    ignored = ignore_index(len(scores)) if ignored is None else ignored
     best, labels = scores.max(0)
     if background.classes:
         table = torch.arange(len(scores), device=scores.device)
@@ -68,6 +75,7 @@ def label_strips(
     output_hw: tuple[int, int],
     background: Background | None = None,
     *,
+    ignored: int | None = None,
     keep_scores: bool = False,
     max_elements: int = 4_000_000,
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -78,6 +86,7 @@ def label_strips(
         classes: Their number c.
         output_hw: Size of the label map, pixels.
         background: What becomes background.
+        ignored: The label of background; by default `ignore_index` of c classes.
         keep_scores: Whether to keep all score maps, in fp16 (2 c h w bytes).
         max_elements: Bound on c * strip rows * w, the numbers held at a time per score kind.
 
@@ -85,14 +94,15 @@ def label_strips(
         The label map (h, w), uint8 or uint16, and the scores (c, h, w), fp16, if kept.
     """
     height, width = output_hw
-    dtype = np.uint8 if ignore_index(classes) == IGNORE_INDEX else np.uint16
+    ignored = ignore_index(classes) if ignored is None else ignored
+    dtype = np.uint8 if ignored == IGNORE_INDEX else np.uint16
     labels = np.empty((height, width), dtype)
     kept = np.empty((classes, height, width), np.float16) if keep_scores else None
     step = max(1, max_elements // (classes * width))
     for start in range(0, height, step):
         end = min(start + step, height)
         scores = strip(start, end)
-        labels[start:end] = label_map(scores, background).cpu().numpy().astype(dtype)
+        labels[start:end] = label_map(scores, background, ignored).cpu().numpy().astype(dtype)
         if kept is not None:
             kept[:, start:end] = scores.half().cpu().numpy()
     return labels, kept

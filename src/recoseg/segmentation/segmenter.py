@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,9 +10,7 @@ from typing import Any, overload
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
 from PIL import Image
-from torch import Tensor
 
 from recoseg.concepts import Concept, ConceptBank
 from recoseg.config import Fusion
@@ -21,18 +18,13 @@ from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder
 from recoseg.encoders.registry import build_phi, build_saliency
 from recoseg.errors import BadImageError, ConceptError, RecosegError
-from recoseg.segmentation.fusion import activate_text, activate_visual, fuse
+from recoseg.refinement.refiner import RefineForm, RefineSettings, build_refiner
+from recoseg.segmentation.grids import PhotoEncoders
 from recoseg.segmentation.inputs import Photo, Ready, equal_sizes, prepare
-from recoseg.segmentation.labels import Background, class_indices, label_strips
+from recoseg.segmentation.labeller import Labeller
+from recoseg.segmentation.labels import Background, class_indices
 from recoseg.segmentation.palette import default_palette
 from recoseg.segmentation.result import Segmentation
-from recoseg.segmentation.scores import text_scores, visual_scores
-from recoseg.segmentation.upsample import Upsampler
-from recoseg.segmentation.windows import GridMean, window_boxes
-
-Grids = tuple[Float[Tensor, "n c gh gw"] | None, Float[Tensor, "n c hh hw"] | None]
-"""Visual and text scores of some images, each on its encoder's grid; None where not used."""
-
 
 CONTEXT = "context"
 """As a name of background: all context classes of the bank."""
@@ -72,6 +64,7 @@ class Segmenter:
         background_threshold: Pixels whose best fused score is lower become background.
         background: Names of classes that become background: classes of the bank, its context
             classes, which then compete with the others, or `context` for all of those.
+        refine: How the fused scores are refined; a form alone takes the bank's temperature.
         keep_scores: Whether results hold their score maps, 2 c h w bytes each.
         batch_size: Photos (or windows) of equal size that are embedded together.
 
@@ -94,6 +87,7 @@ class Segmenter:
         window_step: int | None = None,
         background_threshold: float | None = None,
         background: Sequence[str] = (),
+        refine: RefineForm | RefineSettings | None = None,
         keep_scores: bool = False,
         batch_size: int = 8,
     ) -> None:
@@ -101,8 +95,7 @@ class Segmenter:
         if not self._bank.classes:
             raise ConceptError("The bank holds no class. Add one with `recoseg learn`.")
         self._names = tuple(concept.name for concept in self._bank.classes)
-        self._palette = default_palette(len(self._names))
-        self._fusion = fusion or self._bank.settings.segment.fusion
+        fusion = fusion or self._bank.settings.segment.fusion
         self._short_side = self._bank.settings.segment.short_side if resize is None else resize
         for name, value, least in (
             ("resize", self._short_side, 0),
@@ -112,14 +105,25 @@ class Segmenter:
         ):
             if value < least:
                 raise RecosegError(f"{name} is {value}; expected {least} or more.")
-        self._concepts = (*self._bank.classes, *self._context_of(background))
-        self._background = Background(background_threshold, self._indices(background))
-        self._keep_scores = keep_scores
-        self._batch_size = batch_size
-        self._phi: DenseImageEncoder | None = None
-        self._saliency: DenseTextEncoder | None = None
-        self._load_encoders(phi, saliency, compute)
-        self._window, self._step = self._whole_cells(window, window_step)
+        concepts = (*self._bank.classes, *self._context_of(background))
+        self._refine = (
+            refine
+            if isinstance(refine, RefineSettings)
+            else RefineSettings(refine or "none", self._bank.settings.segment.refine_temperature)
+        )
+        self._labeller = Labeller(
+            concepts,
+            self._names,
+            default_palette(len(self._names)),
+            fusion,
+            Background(background_threshold, self._background_classes(concepts, background)),
+            build_refiner(self._refine),
+            keep_scores,
+        )
+        used = self._load_encoders(phi, saliency, compute, fusion)
+        self._encoders = PhotoEncoders(*used, batch_size=batch_size).with_windows(
+            window, window_step
+        )
 
     @property
     def bank(self) -> ConceptBank:
@@ -127,20 +131,27 @@ class Segmenter:
         return self._bank
 
     @property
-    def fusion(self) -> Fusion:
-        """The fusion in use."""
-        return self._fusion
+    def encoders(self) -> PhotoEncoders:
+        """The encoders in use, and how photos go through them."""
+        return self._encoders
+
+    @property
+    def labeller(self) -> Labeller:
+        """What makes label maps of scores."""
+        return self._labeller
 
     @property
     def settings(self) -> dict[str, Any]:
         """What decides the masks beside the bank, as JSON fields."""
+        labeller, encoders = self._labeller, self._encoders
         return {
-            "fusion": asdict(self._fusion),
+            "fusion": asdict(labeller.fusion),
             "resize": self._short_side,
-            "window": self._window,
-            "window_step": self._step,
-            "background_threshold": self._background.threshold,
-            "background": [self._concepts[i].name for i in self._background.classes],
+            "window": encoders.window,
+            "window_step": encoders.step,
+            "background_threshold": labeller.background.threshold,
+            "background": [labeller.concepts[i].name for i in labeller.background.classes],
+            "refine": asdict(self._refine),
         }
 
     @overload  # a str is also a Sequence; it is taken as one photo
@@ -171,25 +182,8 @@ class Segmenter:
         Photos of equal size that stand near each other are embedded together; one that cannot be
         decoded becomes an outcome with its reason.
         """
-        pending = iter(photos)
-        while chunk := list(itertools.islice(pending, 2 * self._batch_size)):
-            ready: dict[int, Ready] = {}
-            outcomes: dict[int, Outcome] = {}
-            for index, photo in enumerate(chunk):
-                try:
-                    ready[index] = prepare(photo, self._short_side)
-                except BadImageError as error:
-                    outcomes[index] = Outcome(photo, error=str(error))
-            for group in equal_sizes({index: item.pixels for index, item in ready.items()}):
-                for start in range(0, len(group), self._batch_size):
-                    part = group[start : start + self._batch_size]
-                    grids = self._score(torch.stack([ready[index].pixels for index in part]))
-                    for place, index in enumerate(part):
-                        item = ready[index]
-                        segmentation = self._finish(item, _pick(grids, place))
-                        outcomes[index] = Outcome(chunk[index], item.image, segmentation)
-            for index in range(len(chunk)):
-                yield outcomes.pop(index)
+        for outcomes in segment_together([self], photos):
+            yield outcomes[0]
 
     def _context_of(self, background: Sequence[str]) -> list[Concept]:
         """The context classes that compete although they are no classes of the bank."""
@@ -200,14 +194,16 @@ class Segmenter:
             and (concept.name in background or CONTEXT in background)
         ]
 
-    def _indices(self, background: Sequence[str]) -> tuple[int, ...]:
+    def _background_classes(
+        self, concepts: Sequence[Concept], background: Sequence[str]
+    ) -> tuple[int, ...]:
         """Which of the concepts become background."""
         context = [concept.name for concept in self._bank.context] if CONTEXT in background else []
         wanted = [
             *(name for name in background if name != CONTEXT or name in self._names),
             *context,
         ]
-        competing = [concept.name for concept in self._concepts]
+        competing = [concept.name for concept in concepts]
         valid = [*self._names, *(concept.name for concept in self._bank.context), CONTEXT]
         return class_indices(competing, list(dict.fromkeys(wanted)), list(dict.fromkeys(valid)))
 
@@ -216,113 +212,101 @@ class Segmenter:
         phi: DenseImageEncoder | str | None,
         saliency: DenseTextEncoder | str | None,
         compute: Compute | None,
-    ) -> None:
-        """Take or build the encoders that the fusion uses, and check that they are the bank's."""
+        fusion: Fusion,
+    ) -> tuple[DenseImageEncoder | None, DenseTextEncoder | None]:
+        """Take the encoders that are given, build those that the fusion needs, and check them.
+
+        One that is given and not needed still counts for the whole cells of windows, so that
+        segmenters with the same encoders have the same windows whatever their fusion.
+        """
         encoders = self._bank.encoders
-        if self._fusion.uses_visual:
-            if phi is None or isinstance(phi, str):
-                compute = compute or resolve_compute()
-                phi = build_phi(phi or encoders.phi.spec, compute)
-            self._bank.check_encoders(phi=phi.info)
-            self._phi = phi
-        if self._fusion.uses_text:
-            if saliency is None or isinstance(saliency, str):
-                compute = compute or resolve_compute()
-                saliency = build_saliency(saliency or encoders.saliency.spec, compute)
-            self._bank.check_encoders(saliency=saliency.info)
-            self._saliency = saliency
-
-    def _whole_cells(self, window: int | None, step: int | None) -> tuple[int | None, int]:
-        """Window and step in pixels, both rounded up to whole cells of all encoders in use."""
-        if window is None:
-            return None, 0
-        cell = self._cell()
-        window = -(-window // cell) * cell
-        step = -(-(step or window // 2) // cell) * cell
-        return window, min(step, window)
-
-    def _cell(self) -> int:
-        """The least common multiple of the strides in use, pixels."""
-        return math.lcm(*(e.info.stride for e in (self._phi, self._saliency) if e is not None))
-
-    def _score(self, pixels: UInt8[Tensor, "n 3 h w"]) -> Grids:
-        """Scores on the grids of the whole photos, from windows where they are large."""
-        height, width = pixels.shape[2:]
-        if self._window is None or max(height, width) <= self._window:
-            return self._score_directly(pixels)
-        boxes = window_boxes((height, width), self._window, self._step, self._cell())
-        jobs = [(image, box) for box in boxes for image in range(len(pixels))]
-        crops = {
-            index: pixels[image, :, box.y0 : box.y1, box.x0 : box.x1]
-            for index, (image, box) in enumerate(jobs)
-        }
-        strides = [e.info.stride if e else 0 for e in (self._phi, self._saliency)]
-        means: list[list[GridMean] | None] = [None, None]
-        for group in equal_sizes(crops):
-            for start in range(0, len(group), self._batch_size):
-                part = group[start : start + self._batch_size]
-                grids = self._score_directly(torch.stack([crops[index] for index in part]))
-                for kind, (scores, stride) in enumerate(zip(grids, strides, strict=True)):
-                    if scores is None:
-                        continue
-                    grid_hw = (-(-height // stride), -(-width // stride))
-                    kept = means[kind] or [
-                        GridMean(scores.shape[1], grid_hw, scores.device) for _ in pixels
-                    ]
-                    means[kind] = kept
-                    for place, index in enumerate(part):
-                        image, box = jobs[index]
-                        kept[image].add(scores[place], box.y0 // stride, box.x0 // stride)
-        visual, text = (torch.stack([m.mean() for m in kept]) if kept else None for kept in means)
-        return visual, text
-
-    @torch.inference_mode()
-    def _score_directly(self, pixels: UInt8[Tensor, "n 3 h w"]) -> Grids:
-        visual = text = None
-        classes = self._concepts
-        if self._phi is not None:
-            features = self._phi.features(pixels)
-            visual = visual_scores(features, [concept.references for concept in classes])
-        if self._saliency is not None:
-            words = [(concept.text_positive, concept.text_negative) for concept in classes]
-            text = text_scores(self._saliency.features(pixels), words)
-        return visual, text
-
-    @torch.inference_mode()
-    def _finish(self, item: Ready, grids: Grids) -> Segmentation:
-        """Fuse, up-sample and label one photo, strip by strip."""
-        input_hw = (item.pixels.shape[1], item.pixels.shape[2])
-        output_hw = (item.image.height, item.image.width)
-        visual, text = grids
-        if visual is not None:
-            visual = activate_visual(visual, self._fusion)[0]
-        if text is not None:
-            text = activate_text(text, self._fusion)[0]
-        maps: list[tuple[Tensor, Upsampler] | None] = []
-        for scores, encoder in ((visual, self._phi), (text, self._saliency)):
-            if scores is None or encoder is None:
-                maps.append(None)
-                continue
-            grid_hw = (scores.shape[1], scores.shape[2])
-            stride = encoder.info.stride
-            up = Upsampler.build(grid_hw, stride, input_hw, output_hw, scores.device)
-            maps.append((scores, up))
-
-        def strip(start: int, end: int) -> Tensor:
-            parts = [part[1].strip(part[0], start, end) if part else None for part in maps]
-            return fuse(parts[0], parts[1], self._fusion)
-
-        labels, kept = label_strips(
-            strip, len(self._concepts), output_hw, self._background, keep_scores=self._keep_scores
+        if fusion.uses_visual and (phi is None or isinstance(phi, str)):
+            compute = compute or resolve_compute()
+            phi = build_phi(phi or encoders.phi.spec, compute)
+        if fusion.uses_text and (saliency is None or isinstance(saliency, str)):
+            compute = compute or resolve_compute()
+            saliency = build_saliency(saliency or encoders.saliency.spec, compute)
+        phi = None if isinstance(phi, str) else phi
+        saliency = None if isinstance(saliency, str) else saliency
+        self._bank.check_encoders(
+            phi=None if phi is None else phi.info,
+            saliency=None if saliency is None else saliency.info,
         )
-        own = None if kept is None else kept[: len(self._names)]
-        return Segmentation(labels, self._names, self._palette, own)
+        return phi, saliency
 
 
-def _pick(grids: Grids, index: int) -> Grids:
-    """The grids of one image, as a batch of one."""
-    visual, text = grids
-    return (
-        None if visual is None else visual[index : index + 1],
-        None if text is None else text[index : index + 1],
+def segment_together(
+    segmenters: Sequence[Segmenter], photos: Iterable[Photo]
+) -> Iterator[list[Outcome]]:
+    """Segment each photo with several segmenters, decoding and encoding it once.
+
+    Args:
+        segmenters: They may differ in bank, fusion, background and refinement, not in encoders,
+            input size or windows.
+        photos: The photos.
+
+    Yields:
+        For each photo the outcome of each segmenter.
+
+    Raises:
+        RecosegError: The segmenters differ in what they have to share.
+    """
+    encoders, short_side = _shared(segmenters)
+    labellers = [segmenter.labeller for segmenter in segmenters]
+    wanted = [labeller.wanted for labeller in labellers]
+    pending = iter(photos)
+    while chunk := list(itertools.islice(pending, 2 * encoders.batch_size)):
+        ready: dict[int, Ready] = {}
+        outcomes: dict[int, list[Outcome]] = {}
+        for index, photo in enumerate(chunk):
+            try:
+                ready[index] = prepare(photo, short_side)
+            except BadImageError as error:
+                outcomes[index] = [Outcome(photo, error=str(error)) for _ in labellers]
+        for group in equal_sizes({index: item.pixels for index, item in ready.items()}):
+            for start in range(0, len(group), encoders.batch_size):
+                part = group[start : start + encoders.batch_size]
+                items = [ready[index] for index in part]
+                grids = encoders.grids(torch.stack([item.pixels for item in items]), wanted)
+                found = [
+                    labeller.label(items, own, encoders.strides)
+                    for labeller, own in zip(labellers, grids, strict=True)
+                ]
+                for place, index in enumerate(part):
+                    image = ready[index].image
+                    outcomes[index] = [Outcome(chunk[index], image, own[place]) for own in found]
+        for index in range(len(chunk)):
+            yield outcomes.pop(index)
+
+
+def _shared(segmenters: Sequence[Segmenter]) -> tuple[PhotoEncoders, int]:
+    """The encoders and the short side of all segmenters."""
+    if not segmenters:
+        raise RecosegError("Expected at least one segmenter, got none.")
+    parts = [segmenter.encoders for segmenter in segmenters]
+    phi = next((part.phi for part in parts if part.phi is not None), None)
+    saliency = next((part.saliency for part in parts if part.saliency is not None), None)
+    first = segmenters[0]
+    for segmenter, part in zip(segmenters, parts, strict=True):
+        for role, mine, theirs in (
+            ("phi", phi, part.phi),
+            ("saliency encoder", saliency, part.saliency),
+        ):
+            if mine and theirs and not mine.info.same_as(theirs.info):
+                raise RecosegError(
+                    f"Expected segmenters with one {role}; got {mine.info.name} "
+                    f"({mine.info.fingerprint}) and {theirs.info.name} "
+                    f"({theirs.info.fingerprint}). Run them one after the other."
+                )
+        ours, its = ({key: one.settings[key] for key in _SHARED} for one in (first, segmenter))
+        if ours != its:
+            raise RecosegError(
+                f"Expected segmenters of one input size and window; got {ours} and {its}. "
+                "Run them one after the other."
+            )
+    return PhotoEncoders(phi, saliency, parts[0].window, parts[0].step, parts[0].batch_size), (
+        first.settings["resize"]
     )
+
+
+_SHARED = ("resize", "window", "window_step")

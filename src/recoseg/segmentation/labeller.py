@@ -1,0 +1,158 @@
+"""From score grids to label maps: fuse, up-sample, refine, decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from recoseg.concepts import Concept
+from recoseg.config import Fusion
+from recoseg.images import to_tensor
+from recoseg.refinement.refiner import Refiner
+from recoseg.segmentation.fusion import activate_text, activate_visual, fuse
+from recoseg.segmentation.grids import Grids, Wanted
+from recoseg.segmentation.inputs import Ready
+from recoseg.segmentation.labels import Background, ignore_index, label_map, label_strips
+from recoseg.segmentation.palette import Colour
+from recoseg.segmentation.result import Segmentation
+from recoseg.segmentation.upsample import Upsampler
+
+_MOST_REFINED = 64_000_000
+"""Score numbers (photos x classes x pixels) that are refined together, unless one has more."""
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """Everything between the score grids and the label maps.
+
+    Attributes:
+        concepts: The classes that compete: those that are named, then context classes that stand
+            for background.
+        names: The classes that are named.
+        palette: Their colours.
+        fusion: How the two kinds of scores become one.
+        background: What becomes background.
+        refiner: What refines the fused scores; None for nothing.
+        keep_scores: Whether results hold their fused scores, as they were before refinement.
+    """
+
+    concepts: tuple[Concept, ...]
+    names: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    fusion: Fusion
+    background: Background
+    refiner: Refiner | None = None
+    keep_scores: bool = False
+
+    @property
+    def wanted(self) -> Wanted:
+        """The scores it needs."""
+        return Wanted(self.concepts, self.fusion.uses_visual, self.fusion.uses_text)
+
+    @torch.inference_mode()
+    def label(
+        self, items: Sequence[Ready], grids: Grids, strides: tuple[int, int]
+    ) -> list[Segmentation]:
+        """Label photos.
+
+        Args:
+            items: The photos.
+            grids: Their scores.
+            strides: Pixels per cell of both kinds of scores.
+        """
+        strips = [
+            _Strips(item, grids.of(place), strides, self.fusion) for place, item in enumerate(items)
+        ]
+        if self.refiner is None:
+            return [self._label_strips(part) for part in strips]
+        results: dict[int, Segmentation] = {}
+        for part in self._refined_together(items):
+            results |= zip(part, self._refine([strips[index] for index in part]), strict=True)
+        return [results[index] for index in range(len(items))]
+
+    def _label_strips(self, strips: _Strips) -> Segmentation:
+        labels, kept = label_strips(
+            strips,
+            len(self.concepts),
+            strips.output_hw,
+            self.background,
+            ignored=ignore_index(len(self.names)),
+            keep_scores=self.keep_scores,
+        )
+        own = None if kept is None else kept[: len(self.names)]
+        return Segmentation(labels, self.names, self.palette, own)
+
+    def _refined_together(self, items: Sequence[Ready]) -> Iterator[list[int]]:
+        """Photos of equal size, as many as may be refined at a time."""
+        sizes: dict[tuple[int, int], list[int]] = {}
+        for index, item in enumerate(items):
+            sizes.setdefault(item.image.size, []).append(index)
+        for (width, height), group in sizes.items():
+            count = max(1, _MOST_REFINED // (len(self.concepts) * height * width))
+            for start in range(0, len(group), count):
+                yield group[start : start + count]
+
+    def _refine(self, strips: Sequence[_Strips]) -> list[Segmentation]:
+        """Refine photos of equal size.
+
+        A background threshold takes part as a class whose score is the threshold everywhere: the
+        same decision as without refinement, and background gets refined edges as well.
+        """
+        assert self.refiner is not None
+        height, width = strips[0].output_hw
+        scores = torch.stack([part(0, height) for part in strips])
+        names = len(self.names)
+        own = scores[:, :names].half().cpu().numpy() if self.keep_scores else None
+        background = self.background
+        if background.threshold is not None:
+            level = scores.new_full((len(scores), 1, height, width), background.threshold)
+            scores = torch.cat([scores, level], dim=1)
+            background = Background(classes=(*background.classes, len(self.concepts)))
+        images = torch.stack([part.photo for part in strips])
+        refined = self.refiner(images, scores)
+        ignored = ignore_index(names)
+        dtype = "uint8" if ignored == ignore_index(1) else "uint16"
+        return [
+            Segmentation(
+                label_map(photo, background, ignored).cpu().numpy().astype(dtype),
+                self.names,
+                self.palette,
+                None if own is None else own[place],
+            )
+            for place, photo in enumerate(refined)
+        ]
+
+
+class _Strips:
+    """Fused scores of one photo, any strip of its rows at a time."""
+
+    def __init__(self, item: Ready, grids: Grids, strides: tuple[int, int], fusion: Fusion) -> None:
+        input_hw = (item.pixels.shape[1], item.pixels.shape[2])
+        self.output_hw = (item.image.height, item.image.width)
+        self._item = item
+        self._fusion = fusion
+        self._maps: list[tuple[Tensor, Upsampler] | None] = []
+        for scores, activate, stride in zip(
+            grids, (activate_visual, activate_text), strides, strict=True
+        ):
+            if scores is None:
+                self._maps.append(None)
+                continue
+            active = activate(scores, fusion)[0]
+            grid_hw = (active.shape[1], active.shape[2])
+            up = Upsampler.build(grid_hw, stride, input_hw, self.output_hw, active.device)
+            self._maps.append((active, up))
+        self._device = next(part[0].device for part in self._maps if part is not None)
+
+    @property
+    def photo(self) -> Tensor:
+        """The photo itself, (3, h, w) uint8, on the scores' device."""
+        return to_tensor(self._item.image).to(self._device)
+
+    def __call__(self, start: int, end: int) -> Float[Tensor, "c strip w"]:
+        parts = [part[1].strip(part[0], start, end) if part else None for part in self._maps]
+        return fuse(parts[0], parts[1], self._fusion)
