@@ -145,12 +145,12 @@ def pamr(
         )
     if iterations < 0:
         raise RecosegError(f"iterations is {iterations}; expected 0 or more.")
-    refined = torch.empty(probs.shape, device=probs.device)
     classes, height, width = probs.shape[1:]
+    indices = _strip_indices(height, width, dilations, probs.device)
     margin = max(dilations)
     chunk = max(1, _CHUNK_ELEMENTS // ((height + 2 * margin) * width))
+    refined = torch.empty(probs.shape, device=probs.device)
     with torch.no_grad():
-        indices = _strip_indices(height, width, dilations, probs.device)
         for index in range(len(probs)):
             weights = affinities(images[index : index + 1], dilations)[0]
             for start in range(0, classes, chunk):
@@ -172,12 +172,12 @@ def _strip_indices(
 
     The same for all strips, counted in pixels from the strip's first margin row.
     """
+    offsets = neighbour_offsets(dilations)
     margin = max(dilations)
     pixels = _STRIP_PIXELS.get(device.type, _STRIP_PIXELS_ELSEWHERE)
     rows = min(height, max(1, pixels // width))
     y = torch.arange(rows, device=device)[:, None] + margin
     x = torch.arange(width, device=device)
-    offsets = neighbour_offsets(dilations)
     places = [(y + dy) * width + (x + dx).clamp(0, width - 1) for dy, dx in offsets]
     return torch.stack(places, -1).int()
 
