@@ -11,8 +11,8 @@ from recoseg.archive import ArchiveIndex, build_index
 from recoseg.classes import parse_class, parse_classes
 from recoseg.config import BankSettings, LearnSettings
 from recoseg.encoders.prompts import prompt_set
-from recoseg.errors import ConceptError, EncoderMismatchError
-from recoseg.learning import learn
+from recoseg.errors import ConceptError, EncoderMismatchError, RecosegError
+from recoseg.learning import PatchStore, learn
 from recoseg.learning.figures import FigureWriter
 
 from .fakes import (
@@ -149,6 +149,41 @@ def test_each_photo_goes_through_each_encoder_once(index):
     for encoder in (encoders.phi, encoders.saliency):
         assert list(encoder.seen.values()) == [1] * len(used)
     assert not encoders.retrieval.seen
+
+
+def test_banks_that_share_a_store_encode_each_photo_once(index):
+    encoders = make_encoders()
+    first, second = parse_classes(["rose", "grass"]), parse_classes(["grass", "sun", "violet"])
+    with PatchStore(index, [encoders.phi, encoders.saliency], SIZE) as store:
+        shared = [
+            learn(index, classes, encoders, chosen, store=store)
+            for classes, chosen in (
+                (first, settings(k=4)),
+                (second, settings(k=9)),
+                (second, settings(k=3, guidance=False, context=())),
+            )
+        ]
+    for encoder in (encoders.phi, encoders.saliency):
+        assert set(encoder.seen.values()) == {1}
+        assert len(encoder.seen) > 9
+    alone = learn(index, second, make_encoders(), settings(k=9))
+    for mine, other in zip(shared[1].concepts, alone.concepts, strict=True):
+        torch.testing.assert_close(mine.references, other.references)
+
+
+def test_a_store_that_does_not_fit_is_refused(index):
+    encoders = make_encoders()
+    classes = parse_classes(["rose"])
+    with (
+        PatchStore(index, [encoders.phi], SIZE) as store,
+        pytest.raises(RecosegError, match="no features of fake-saliency"),
+    ):
+        learn(index, classes, encoders, settings(), store=store)
+    with (
+        PatchStore(index, [encoders.phi, encoders.saliency], 24) as store,
+        pytest.raises(RecosegError, match="features at 24 pixels, and the settings say 48"),
+    ):
+        learn(index, classes, encoders, settings(), store=store)
 
 
 def test_without_guidance_the_saliency_encoder_sees_no_photo(index):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -23,8 +24,8 @@ from recoseg.config import BankSettings
 from recoseg.cosegmentation import Cosegmentation, cosegment
 from recoseg.cosegmentation.guidance import context_elimination, language_guidance
 from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder, ImageTextEncoder
-from recoseg.errors import ConceptError
-from recoseg.learning.patches import PatchStore
+from recoseg.errors import ConceptError, RecosegError
+from recoseg.learning.patches import DenseEncoder, PatchStore
 from recoseg.learning.words import Words, check_index
 from recoseg.progress import track
 from recoseg.retrieval.retriever import Hit, retrieve
@@ -78,6 +79,7 @@ def learn(
     settings: BankSettings | None = None,
     *,
     bank: ConceptBank | None = None,
+    store: PatchStore | None = None,
     observe: Callable[[Learnt], object] | None = None,
     progress: bool | None = False,
 ) -> ConceptBank:
@@ -93,6 +95,8 @@ def learn(
         encoders: The retrieval encoder must be the index's own.
         settings: How; ignored where a bank is given, whose own settings go on.
         bank: A bank to add to; its classes are not computed again, and its context is used.
+        store: Where features are kept, for banks that are learnt one after the other from the same
+            photos; by default one of its own.
         observe: Called with each class as it is learnt, context classes too; not with a class
             that shares a context class's reference.
         progress: See `StageProgress`.
@@ -103,6 +107,7 @@ def learn(
     Raises:
         EncoderMismatchError: The index or the bank was made with other encoders.
         ConceptError: A class is in the bank already, or none of its photos can be read.
+        RecosegError: The store is of another archive, size or encoder.
     """
     check_index(index, encoders.retrieval)
     if bank is not None:
@@ -125,23 +130,46 @@ def learn(
         skip_duplicates=chosen.skip_duplicates or False,
     )
     texts = words.embed(encoders.saliency, chosen.prompts)
-    positions = sorted({hit.position for found in hits for hit in found})
-    saliency = encoders.saliency if chosen.guidance else None
-    with PatchStore(index, encoders.phi, saliency, texts, chosen.image_size) as store:
+    used = [encoders.phi, *([encoders.saliency] if chosen.guidance else [])]
+    with ExitStack() as stack:
+        if store is None:
+            store = stack.enter_context(PatchStore(index, used, chosen.image_size))
+        else:
+            _check_store(store, index, used, chosen.image_size)
+        positions = sorted({hit.position for found in hits for hit in found})
         store.fill(positions, progress=progress)
-        for path, reason in store.failures.items():
-            _log.warning("left out: %s: %s", path, reason)
+        for path in (index.path(position) for position in positions):
+            if path in store.failures:
+                _log.warning("left out: %s: %s", path, store.failures[path])
         steps = list(zip(tasks, hits, strict=True))
         for task, found in track(steps, "Co-segmenting", unit="classes", enabled=progress):
             shared = _shared_with_context(task, texts, bank)
             if shared is not None:
                 bank = bank.add([shared])
                 continue
-            learnt = _learn_one(task, found, index, store, texts, bank)
+            learnt = _learn_one(task, found, store, encoders, texts, bank)
             bank = bank.add([learnt.concept])
             if observe is not None:
                 observe(learnt)
     return bank
+
+
+def _check_store(
+    store: PatchStore, index: ArchiveIndex, used: Sequence[DenseEncoder], image_size: int
+) -> None:
+    """Refuse a store that cannot serve."""
+    absent = [encoder.info.name for encoder in used if not store.holds(encoder)]
+    if absent:
+        raise RecosegError(
+            f"The store keeps no features of {', '.join(absent)}. Make it with these encoders."
+        )
+    if store.index is not index:
+        raise RecosegError("The store keeps features of another archive. Make one of this index.")
+    if store.image_size != image_size:
+        raise RecosegError(
+            f"The store keeps features at {store.image_size} pixels, and the settings say "
+            f"{image_size}. Make a store of that size."
+        )
 
 
 def _wanted(classes: Sequence[ClassNames], bank: ConceptBank) -> list[tuple[ClassNames, Role]]:
@@ -163,12 +191,12 @@ def _wanted(classes: Sequence[ClassNames], bank: ConceptBank) -> list[tuple[Clas
 def _learn_one(
     task: _Task,
     hits: Sequence[Hit],
-    index: ArchiveIndex,
     store: PatchStore,
+    encoders: Encoders,
     texts: Float[Tensor, "m d"],
     bank: ConceptBank,
 ) -> Learnt:
-    settings = bank.settings.learn
+    settings, index = bank.settings.learn, store.index
     readable = [(hit, index.photo_id(hit.position)) for hit in hits]
     readable = [(hit, photo_id) for hit, photo_id in readable if photo_id in store]
     if not readable:
@@ -177,8 +205,15 @@ def _learn_one(
             "more. Is the archive still where the index says?"
         )
     photo_ids = [photo_id for _, photo_id in readable]
-    features = store.features(photo_ids)
-    weights = _weights(task, features, photo_ids, store, bank)
+    features = store.features(encoders.phi, photo_ids)
+    scores = None
+    if settings.guidance:
+        positive, negative = (
+            store.text_cosines(encoders.saliency, photo_ids, texts[part]).movedim(1, -1)
+            for part in (task.positive, task.negative)
+        )
+        scores = combine_names(positive, negative)
+    weights = _weights(features, scores, bank)
     result = cosegment(
         features,
         weights,
@@ -213,18 +248,12 @@ def _shared_with_context(
 
 
 def _weights(
-    task: _Task,
-    features: Float[Tensor, "k C h w"],
-    photo_ids: Sequence[str],
-    store: PatchStore,
-    bank: ConceptBank,
+    features: Float[Tensor, "k C h w"], scores: Float[Tensor, "k gh gw"] | None, bank: ConceptBank
 ) -> Float[Tensor, "k h w"] | None:
+    """Guidance by the text scores, if given, times the elimination of the bank's context."""
     settings = bank.settings.learn
     weights: Tensor | None = None
-    if settings.guidance:
-        positive = store.text_cosines(photo_ids, task.positive).movedim(1, -1)
-        negative = store.text_cosines(photo_ids, task.negative).movedim(1, -1)
-        scores = combine_names(positive, negative)
+    if scores is not None:
         weights = language_guidance(
             scores,
             (features.shape[2], features.shape[3]),
@@ -247,6 +276,3 @@ def _retrieved(
         path = index.path(hit.position)
         photos.append(RetrievedPhoto(path, photo_id, hit.score, tuple(seeds), support))
     return tuple(photos)
-
-
-__all__ = ["Encoders", "Learnt", "learn"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -25,40 +26,33 @@ from recoseg.progress import StageProgress
 
 _BATCH = 16
 
+DenseEncoder = DenseImageEncoder | DenseTextEncoder
+_Key = tuple[str, str, int, int]
+
 
 class PatchStore:
-    """Features of phi and text cosines of archive photos, in fp16 files that are memory-mapped.
+    """Patch features of archive photos, in fp16 files that are memory-mapped.
 
-    Every photo is decoded and passed through each encoder once, at the same size; of the saliency
-    encoder only the cosines with the given words are kept. Memory stays bounded by one batch,
-    whatever the number of classes; the files go when the store is closed.
+    Every photo is decoded once and passed through each encoder once, at the same size, however
+    many classes and banks retrieve it. Memory stays bounded by one batch; the files grow with the
+    photos and go when the store is closed.
 
     Args:
         index: The archive.
-        phi: The dense image encoder.
-        saliency: The dense text encoder; None where no guidance is wanted.
-        words: Text embeddings of all words of all classes.
+        encoders: The dense encoders whose features are wanted.
         image_size: Short side and centre crop, pixels.
     """
 
     def __init__(
-        self,
-        index: ArchiveIndex,
-        phi: DenseImageEncoder,
-        saliency: DenseTextEncoder | None,
-        words: Float[Tensor, "m d"],
-        image_size: int,
+        self, index: ArchiveIndex, encoders: Sequence[DenseEncoder], image_size: int
     ) -> None:
-        self._index = index
-        self._phi = phi
-        self._saliency = saliency
-        self._words = words
-        self._size = image_size
+        self.index = index
+        self.image_size = image_size
+        self.failures: dict[str, str] = {}
+        self._encoders = {_key(encoder): encoder for encoder in encoders}
         self._folder = tempfile.TemporaryDirectory(prefix="recoseg-")
         self._rows: dict[str, int] = {}
-        self._features: np.memmap | None = None
-        self._cosines: np.memmap | None = None
-        self.failures: dict[str, str] = {}
+        self._files: dict[_Key, np.memmap] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -69,32 +63,40 @@ class PatchStore:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._features = self._cosines = None
+        self._files.clear()
         self._folder.cleanup()
 
+    def holds(self, encoder: DenseEncoder) -> bool:
+        """Whether it keeps the features of this encoder."""
+        return _key(encoder) in self._encoders
+
     def fill(self, positions: Sequence[int], *, progress: bool | None = False) -> None:
-        """Compute the features of these photos, once; those that cannot be read become failures.
+        """Compute the features of those of these photos that are not there yet.
 
         Args:
-            positions: Of the photos in the archive, without repetition.
+            positions: Of the photos in the archive. Photos that cannot be read become failures.
             progress: See `StageProgress`.
         """
-        self._capacity = len(positions)
+        missing: dict[str, int] = {}  # photos of equal content once
+        for position in positions:
+            photo_id = self.index.photo_id(position)
+            if photo_id not in self._rows and self.index.path(position) not in self.failures:
+                missing.setdefault(photo_id, position)
+        todo = list(missing.values())
         with (
-            StageProgress("Co-segmenting: features", len(positions), enabled=progress) as bar,
+            StageProgress("Co-segmenting: features", len(todo), enabled=progress) as bar,
             ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool,
         ):
             names: list[str] = []
             photos: list[Tensor] = []
-            for position, loaded in zip(
-                positions, ahead(pool, self._load, positions, 3 * _BATCH), strict=True
-            ):
-                if isinstance(loaded, str):
-                    self.failures[self._index.path(position)] = loaded
+            loaded = ahead(pool, self._load, todo, 3 * _BATCH)
+            for (name, position), photo in zip(missing.items(), loaded, strict=True):
+                if isinstance(photo, str):
+                    self.failures[self.index.path(position)] = photo
                     bar.advance(failed=1)
                     continue
-                names.append(self._index.photo_id(position))
-                photos.append(loaded)
+                names.append(name)
+                photos.append(photo)
                 if len(photos) == _BATCH:
                     self._encode(names, photos)
                     bar.advance(len(photos))
@@ -106,44 +108,58 @@ class PatchStore:
     def __contains__(self, photo_id: object) -> bool:
         return photo_id in self._rows
 
-    def features(self, photo_ids: Sequence[str]) -> Float[Tensor, "k C h w"]:
-        """Features of phi, fp16 on the CPU."""
-        assert self._features is not None
-        return torch.from_numpy(self._features[[self._rows[name] for name in photo_ids]])
-
-    def text_cosines(self, photo_ids: Sequence[str], words: slice) -> Float[Tensor, "k m gh gw"]:
-        """Cosine of every patch of the saliency encoder with some of the words, fp32."""
-        assert self._cosines is not None
+    def features(self, encoder: DenseEncoder, photo_ids: Sequence[str]) -> Float[Tensor, "k C h w"]:
+        """Features of one of the encoders, fp16 on the CPU."""
         rows = [self._rows[name] for name in photo_ids]
-        return torch.from_numpy(self._cosines[rows][:, words]).float()
+        return torch.from_numpy(self._files[_key(encoder)][rows])
+
+    def text_cosines(
+        self,
+        encoder: DenseTextEncoder,
+        photo_ids: Sequence[str],
+        words: Float[Tensor, "m d"],
+    ) -> Float[Tensor, "k m gh gw"]:
+        """Cosine of every patch with words, fp32.
+
+        Args:
+            encoder: The saliency encoder.
+            photo_ids: The photos.
+            words: Text embeddings, rows L2-normalised.
+        """
+        patches = F.normalize(self.features(encoder, photo_ids).float(), dim=1)
+        return torch.einsum("kdhw,md->kmhw", patches, words)
 
     def _load(self, position: int) -> UInt8[Tensor, "3 size size"] | str:
         try:
-            return crop_for_learning(self._index, position, self._size)
+            return crop_for_learning(self.index, position, self.image_size)
         except BadImageError as error:
             return str(error)
 
-    def _encode(self, names: list[str], photos: list[Tensor]) -> None:
-        batch = torch.stack(photos)
-        features = self._phi.features(batch).half().cpu().numpy()
-        if self._features is None:
-            self._features = self._create("features", features.shape[1:])
-        cosines = None
-        if self._saliency is not None:
-            patches = F.normalize(self._saliency.features(batch), dim=1)
-            words = self._words.to(patches.device)
-            cosines = torch.einsum("ndhw,md->nmhw", patches, words).half().cpu().numpy()
-            if self._cosines is None:
-                self._cosines = self._create("cosines", cosines.shape[1:])
-        for place, name in enumerate(names):
-            row = self._rows.setdefault(name, len(self._rows))  # equal content: one row
-            self._features[row] = features[place]
-            if cosines is not None and self._cosines is not None:
-                self._cosines[row] = cosines[place]
+    def _encode(self, names: Sequence[str], photos: Sequence[Tensor]) -> None:
+        batch = torch.stack(list(photos))
+        start = len(self._rows)
+        for key, encoder in self._encoders.items():
+            features = encoder.features(batch).half().cpu().numpy()
+            file = self._grown(key, features.shape[1:], start + len(names))
+            file[start : start + len(names)] = features
+        self._rows |= {name: start + place for place, name in enumerate(names)}
 
-    def _create(self, name: str, shape: Sequence[int]) -> np.memmap:
-        path = Path(self._folder.name) / name
-        return np.memmap(path, np.float16, "w+", shape=(self._capacity, *shape))
+    def _grown(self, key: _Key, shape: Sequence[int], rows: int) -> np.memmap:
+        """The file of an encoder with room for this many rows, at least doubled where it grows."""
+        file = self._files.get(key)
+        if file is None or len(file) < rows:
+            path = Path(self._folder.name) / str(list(self._encoders).index(key))
+            path.touch()
+            capacity = max(rows, 0 if file is None else 2 * len(file))
+            os.truncate(path, 2 * capacity * math.prod(shape))  # holes take no space on most disks
+            file = np.memmap(path, np.float16, "r+", shape=(capacity, *shape))
+            self._files[key] = file
+        return file
+
+
+def _key(encoder: DenseEncoder) -> _Key:
+    """What tells encoders apart; two of the same weights may still give different features."""
+    return encoder.info.name, encoder.info.fingerprint, encoder.info.dim, encoder.info.stride
 
 
 def crop_for_learning(
