@@ -60,7 +60,12 @@ ALLOWED = {
     ],
     # Labelled data and what is measured on them.
     "datasets": [*BOTTOM, "classes", "images", "segmentation.palette"],
-    "evaluation": [*BOTTOM, "datasets.label_space"],
+    "evaluation": [
+        *BOTTOM,
+        "datasets.label_space",
+        "segmentation.overlay",
+        "segmentation.palette",
+    ],
     # The top.
     "demo": [
         *BOTTOM,
