@@ -17,7 +17,17 @@ from typer.testing import CliRunner
 import recoseg.cli
 from recoseg.concepts import ConceptBank
 
-COMMANDS = ["index", "retrieve", "learn", "inspect", "forget", "segment", "encoders", "demo"]
+COMMANDS = [
+    "index",
+    "retrieve",
+    "learn",
+    "inspect",
+    "forget",
+    "segment",
+    "datasets",
+    "encoders",
+    "demo",
+]
 PHOTOS = {"00": "dog", "16": "Dalmatian", "06": "jeep", "07": "jeep too", "14": "bird", "11": "été"}
 
 

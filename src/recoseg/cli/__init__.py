@@ -7,8 +7,10 @@ import sys
 import typer
 
 from recoseg.cli.bank import forget, inspect
+from recoseg.cli.datasets import datasets
 from recoseg.cli.demo import demo
 from recoseg.cli.encoders import encoders
+from recoseg.cli.evaluate import evaluate
 from recoseg.cli.index import index
 from recoseg.cli.learn import learn
 from recoseg.cli.retrieve import retrieve
@@ -23,7 +25,18 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
 )
-for command in (index, retrieve, learn, inspect, forget, segment, encoders, demo):
+for command in (
+    index,
+    retrieve,
+    learn,
+    inspect,
+    forget,
+    segment,
+    evaluate,
+    datasets,
+    encoders,
+    demo,
+):
     app.command()(command)
 
 

@@ -102,12 +102,17 @@ def _read_photo(rows: Any, column: str, row: int) -> Image.Image:
     value = _value(rows, column, row)
     if isinstance(value, bytes):
         return decode_image(value)
+    return Image.fromarray(_pixels(value)).convert("RGB")
+
+
+def _pixels(value: Any) -> np.ndarray:
+    """A photo that is held as an array: (h, w) or (h, w, c) uint8."""
     pixels = np.asarray(value)
     if value is None or not np.issubdtype(pixels.dtype, np.number):
         raise BadImageError("it has no photo")
     if pixels.ndim not in (2, 3) or pixels.min() < 0 or pixels.max() > 255:
         raise BadImageError(f"an array of shape {pixels.shape} is no photo of 8 bits")
-    return Image.fromarray(pixels.astype(np.uint8)).convert("RGB")
+    return pixels.astype(np.uint8)
 
 
 def _read_target(
@@ -120,5 +125,5 @@ def _read_target(
         values = decode_values(mask, code.channel)
     else:
         values = one_channel(np.asarray(mask), code.channel)
-    size = upright_size(photo) if isinstance(photo, bytes) else np.asarray(photo).shape[:2]
+    size = upright_size(photo) if isinstance(photo, bytes) else _pixels(photo).shape[:2]
     return to_labels(values, code, size)

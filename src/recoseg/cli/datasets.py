@@ -1,0 +1,44 @@
+"""`recoseg datasets`: the table of labelled data sets, and the classes of one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def datasets(
+    name: Annotated[
+        str | None, typer.Argument(help="Print the classes of this data set, for learn --classes.")
+    ] = None,
+    aliases: Annotated[
+        bool, typer.Option("--aliases", help="With further words for each class.")
+    ] = False,
+) -> None:
+    """List labelled data sets with the folders they are read from, or print one's classes."""
+    from recoseg.datasets.spaces import class_lines, label_space
+
+    if name is not None:
+        for line in class_lines(label_space(name), aliases=aliases):
+            typer.echo(str(line))
+        return
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from recoseg.datasets.registry import TABLE
+
+    table = Table("name", "classes", "data set", "folders")
+    for row in TABLE:
+        classes = "classes.txt"
+        if row.fixed:
+            space = label_space(row.name)
+            merged = f", scored as {len(space.groups)}" if space.groups else ""
+            classes = f"{len(space.classes)}{merged}"
+        table.add_row(row.name, classes, row.layout.title, "\n".join(row.layout.tree))
+    table.add_row(
+        "hf:OWNER/NAME", "its own", "Hugging Face Hub", "a column of photos, one of masks"
+    )
+    console = Console()
+    console.print(table)
+    console.print("Classes as `recoseg learn` takes them: recoseg datasets NAME", markup=False)
