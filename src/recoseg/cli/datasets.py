@@ -28,17 +28,18 @@ def datasets(
 
     from recoseg.datasets.registry import TABLE
 
-    table = Table("name", "classes", "data set", "folders")
+    table = Table("name", "classes", "data set")
+    folders: dict[str, list[str]] = {}
     for row in TABLE:
         classes = "classes.txt"
         if row.fixed:
             space = label_space(row.name)
             merged = f", scored as {len(space.groups)}" if space.groups else ""
             classes = f"{len(space.classes)}{merged}"
-        table.add_row(row.name, classes, row.layout.title, "\n".join(row.layout.tree))
-    table.add_row(
-        "hf:OWNER/NAME", "its own", "Hugging Face Hub", "a column of photos, one of masks"
-    )
-    console = Console()
-    console.print(table)
-    console.print("Classes as `recoseg learn` takes them: recoseg datasets NAME", markup=False)
+        table.add_row(row.name, classes, row.layout.title)
+        folders.setdefault(row.layout.title, list(row.layout.tree))
+    table.add_row("hf:OWNER/NAME", "its own", "Hugging Face Hub: photos and masks in columns")
+    Console().print(table)
+    for title, tree in folders.items():
+        typer.echo("\n  ".join([f"{title}:", *tree]))
+    typer.echo("Classes as `recoseg learn` takes them: recoseg datasets NAME")
