@@ -60,6 +60,11 @@ def test_words_read_back(space):
             assert not any(";" in word or ":" in word for word in (line.name, *line.prompts))
 
 
+def test_no_word_belongs_to_two_classes(space):
+    words = [word for line in class_lines(space, aliases=True) for word in line.prompts]
+    assert len(set(words)) == len(words)
+
+
 def test_aliases_add_words_and_do_not_change_prompts(space):
     for item in space.classes:
         plain, rich = item.words().prompts, item.words(aliases=True).prompts
