@@ -24,6 +24,7 @@ COMMANDS = [
     "inspect",
     "forget",
     "segment",
+    "evaluate",
     "datasets",
     "encoders",
     "demo",
@@ -277,7 +278,10 @@ class TestSegment:
     [
         (["retrieve", "{}/gone", "dog"], "gone"),
         (["learn", "{}/gone", "--classes", "{}/classes.txt", "--out", "{}/x"], "gone"),
-        (["learn", "{}/index", "--classes", "{}/gone.txt", "--out", "{}/x"], "No file of classes"),
+        (
+            ["learn", "{}/index", "--classes", "{}/gone.txt", "--out", "{}/x"],
+            "neither a file of classes nor a label space",
+        ),
         (
             ["learn", "{}/index", "--classes", "{}/classes.txt", "--out", "{}/x", "-k", "0"],
             "k is 0",

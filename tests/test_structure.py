@@ -62,9 +62,11 @@ ALLOWED = {
     "datasets": [*BOTTOM, "classes", "images", "segmentation.palette"],
     "evaluation": [
         *BOTTOM,
-        "datasets.label_space",
-        "segmentation.overlay",
-        "segmentation.palette",
+        "datasets",
+        "files",
+        "images",
+        "progress",
+        "segmentation",
     ],
     # The top.
     "demo": [

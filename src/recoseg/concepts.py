@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -108,6 +109,19 @@ class ConceptBank:
     def context(self) -> tuple[Concept, ...]:
         """The context classes, in the order in which they were eliminated."""
         return tuple(concept for concept in self.concepts if concept.role == "context")
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits drawn from all that decides masks: words, references, texts, encoders."""
+        digest = hashlib.sha256()
+        for info in (self.encoders.saliency, self.encoders.phi):
+            digest.update(json.dumps([info.fingerprint, info.dim, info.stride]).encode())
+        for concept in self.concepts:
+            digest.update(json.dumps([concept.role, asdict(concept.words)]).encode())
+            for tensor in (concept.references, concept.text_positive, concept.text_negative):
+                digest.update(repr(tuple(tensor.shape)).encode())
+                digest.update(tensor.detach().float().cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def add(self, concepts: Iterable[Concept]) -> ConceptBank:
         """A bank with more concepts; those there stay as they are.

@@ -46,6 +46,7 @@ _ORIENTATION_TAG = 0x0112
 _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
+    "nearest": Image.Resampling.NEAREST,  # label maps; photos only where a protocol says so
 }
 # Longest ratio of sides that is scaled whole for a centre crop; beyond it the far ends, which the
 # crop drops anyway, are cut off first, so that a 1 x 100,000 strip cannot fill the memory.

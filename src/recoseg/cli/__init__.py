@@ -10,6 +10,7 @@ from recoseg.cli.bank import forget, inspect
 from recoseg.cli.datasets import datasets
 from recoseg.cli.demo import demo
 from recoseg.cli.encoders import encoders
+from recoseg.cli.evaluate import evaluate
 from recoseg.cli.index import index
 from recoseg.cli.learn import learn
 from recoseg.cli.retrieve import retrieve
@@ -31,6 +32,7 @@ for command in (
     inspect,
     forget,
     segment,
+    evaluate,
     datasets,
     encoders,
     demo,

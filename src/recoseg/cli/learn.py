@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 def learn(
     index: Annotated[Path, typer.Argument(help="Folder of the index.")],
     classes: Annotated[
-        Path, typer.Option(help="File with one class per line: name, or name: alias; -negative.")
+        str,
+        typer.Option(
+            help="File with one class per line: name, or name: alias; -negative. Or the name of a "
+            "label space, such as cityscapes27; see `recoseg datasets`."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Concept bank to write, .safetensors.")],
     add_to: Annotated[
@@ -38,6 +42,9 @@ def learn(
     figures: Annotated[
         Path | None, typer.Option(help="Folder for a co-segmentation figure per class.")
     ] = None,
+    aliases: Annotated[
+        bool, typer.Option(help="With a label space: its aliases and background words, too.")
+    ] = False,
     preset: PresetName = None,
     retrieval: Retrieval = None,
     saliency: Saliency = None,
@@ -68,14 +75,14 @@ def learn(
 ) -> None:
     """Learn classes: retrieve photos of each and find the patch that they have in common."""
     from recoseg.archive.store import ArchiveIndex
-    from recoseg.classes import read_classes
     from recoseg.concepts import ConceptBank
+    from recoseg.datasets.spaces import classes_of
     from recoseg.device import resolve_compute
     from recoseg.learning import learn as learn_classes
     from recoseg.learning.figures import FigureWriter
 
     archive = ArchiveIndex.open(index)
-    wanted = read_classes(classes)
+    wanted = classes_of(classes, aliases)
     bank = ConceptBank.load(add_to) if add_to is not None else None
     compute = resolve_compute(device, precision)
     encoders = _encoders(archive, bank, preset, retrieval, saliency, phi, compute)

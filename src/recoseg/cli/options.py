@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,4 +28,31 @@ SkipDuplicates = Annotated[
     typer.Option(
         min=0.01, max=1, help="Leave out photos whose cosine to a better one is above this; 0.95."
     ),
+]
+FusionForm = Annotated[
+    str | None,
+    typer.Option("--fusion", help="product, sum, visual or text; by default the bank's."),
+]
+Threshold = Annotated[
+    float | None, typer.Option(help="Pixels whose best score is lower become background.")
+]
+Background = Annotated[
+    str, typer.Option(help="Comma-separated classes or context classes that become background.")
+]
+Refine = Annotated[str, typer.Option(help="none, pamr, or crf (extra `crf`).")]
+Temperature = Annotated[
+    float | None,
+    typer.Option(help="Divides scores before refinement; by default the bank's; 1 is published."),
+]
+DatasetName = Annotated[
+    str, typer.Option(help="Data set; see `recoseg datasets`. `folder` for images/ and masks/.")
+]
+Root = Annotated[Path | None, typer.Option(help="Folder that holds the data set.")]
+Split = Annotated[str | None, typer.Option(help="Part of it; most often val.")]
+Ids = Annotated[Path | None, typer.Option(help="File of the photos to keep, one name per line.")]
+ProtocolName = Annotated[
+    str, typer.Option("--protocol", help="paper, tcl (the community's), or native.")
+]
+Quirks = Annotated[
+    bool, typer.Option(help="With --protocol paper: resize photos by the nearest pixel.")
 ]

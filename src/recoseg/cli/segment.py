@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from recoseg.cli.options import Device, Phi, Precision, Saliency
+from recoseg.cli.options import (
+    Background,
+    Device,
+    FusionForm,
+    Phi,
+    Precision,
+    Refine,
+    Saliency,
+    Temperature,
+    Threshold,
+)
 
 
 def segment(
@@ -18,20 +26,16 @@ def segment(
         list[str], typer.Argument(help="Photos: files, folders, lists, tar shards, globs.")
     ],
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
-    fusion: Annotated[
-        str | None, typer.Option(help="product, sum, visual or text; by default the bank's.")
-    ] = None,
+    fusion: FusionForm = None,
     resize: Annotated[
         int | None, typer.Option(help="Short side of the encoders' input; 0 for the photo's own.")
     ] = None,
     window: Annotated[int | None, typer.Option(help="Side of sliding windows, pixels.")] = None,
     window_step: Annotated[int | None, typer.Option(help="Step of the windows, pixels.")] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="Pixels whose best score is lower become background.")
-    ] = None,
-    background: Annotated[
-        str, typer.Option(help="Comma-separated classes or context classes that become background.")
-    ] = "",
+    threshold: Threshold = None,
+    background: Background = "",
+    refine: Refine = "none",
+    temperature: Temperature = None,
     overlays: Annotated[bool, typer.Option(help="Write overlays with a legend.")] = True,
     scores: Annotated[bool, typer.Option(help="Write score maps, fp16; large.")] = False,
     resume: Annotated[bool, typer.Option(help="Keep what an earlier run has finished.")] = False,
@@ -43,6 +47,7 @@ def segment(
 ) -> None:
     """Segment photos into the classes of a concept bank."""
     from recoseg.archive.sources import list_sources
+    from recoseg.cli.building import chosen_fusion, chosen_refinement, names_in
     from recoseg.concepts import ConceptBank
     from recoseg.device import resolve_compute
     from recoseg.errors import RecosegError
@@ -51,27 +56,25 @@ def segment(
     from recoseg.segmentation.segmenter import Segmenter
 
     loaded = ConceptBank.load(bank)
-    chosen = loaded.settings.segment.fusion
-    if fusion is not None:
-        chosen = replace(chosen, form=fusion)  # type: ignore[arg-type]
     segmenter = Segmenter(
         loaded,
         phi=phi,
         saliency=saliency,
         compute=resolve_compute(device, precision),
-        fusion=chosen,
+        fusion=chosen_fusion(loaded, fusion),
         resize=resize,
         window=window,
         window_step=window_step,
         background_threshold=threshold,
-        background=[name.strip() for name in background.split(",") if name.strip()],
+        background=names_in(background),
+        refine=chosen_refinement(loaded, refine, temperature),
         keep_scores=scores,
         batch_size=batch_size,
     )
     paths = [photo.path for source in list_sources(images) for photo in source.photos]
     if not paths:
         raise RecosegError(f"No photos found in {', '.join(images)}.")
-    settings = segmenter.settings | {"bank": hashlib.sha256(bank.read_bytes()).hexdigest()}
+    settings = segmenter.settings | {"bank": loaded.fingerprint}
     folder = OutputFolder(out, overlays=overlays, scores=scores, settings=settings, resume=resume)
     with folder:
         failures = segment_photos(segmenter, paths, folder, progress=None)

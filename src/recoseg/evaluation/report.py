@@ -73,7 +73,7 @@ def report_markdown(evaluation: Evaluation, *, most_confusions: int = 10) -> str
     """
     parts = [
         f"# {_line(evaluation.name)} on {_line(evaluation.dataset)}, {_line(evaluation.split)}",
-        _headline(evaluation),
+        headline(evaluation),
         "All measures are in per cent, over all labelled pixels of all photos together. mIoU is "
         "the mean over the classes that occur in the truth or the prediction; IoU is -, and not "
         "part of the mean, where a class occurs in neither.",
@@ -106,7 +106,8 @@ def settings_rows(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[s
     return rows
 
 
-def _headline(evaluation: Evaluation) -> str:
+def headline(evaluation: Evaluation) -> str:
+    """The scores of the data set as a table of one row, in per cent."""
     header = ["mIoU", "pixel accuracy", "mean class accuracy", "frequency-weighted IoU"]
     if not evaluation.counts.any():
         return "No labelled pixel was compared, so there are no scores."

@@ -29,141 +29,134 @@ class Grids(NamedTuple):
         return Grids(*(None if part is None else part[index : index + 1] for part in self))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Wanted:
     """Which scores a labeller wants.
 
     Attributes:
         concepts: The classes that compete.
-        visual: Whether it wants their visual scores.
-        text: Whether it wants their text scores.
+        phi: The encoder of their visual scores; None where those are not wanted.
+        saliency: The encoder of their text scores; likewise.
     """
 
     concepts: tuple[Concept, ...]
-    visual: bool
-    text: bool
+    phi: DenseImageEncoder | None
+    saliency: DenseTextEncoder | None
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """Pixels per cell of both kinds of scores; 0 where there are none."""
+        phi, saliency = (0 if e is None else e.info.stride for e in (self.phi, self.saliency))
+        return phi, saliency
 
 
 @dataclass(frozen=True)
-class PhotoEncoders:
-    """The dense encoders, and how photos go through them.
+class InputPlan:
+    """How photos go to the encoders.
 
     Attributes:
-        phi: The dense image encoder; None where no visual score is wanted.
-        saliency: The dense text encoder; likewise.
-        window: Side of sliding windows over larger inputs, pixels; None for no windows.
-        step: Pixels from one window to the next.
+        short_side: Photos are resized to this short side, pixels; 0 leaves them.
+        window: Side of sliding windows over larger inputs, in whole cells of all encoders; None
+            for no windows.
+        step: Pixels from one window to the next, likewise.
         batch_size: Photos (or windows) of equal size that are embedded together.
     """
 
-    phi: DenseImageEncoder | None
-    saliency: DenseTextEncoder | None
+    short_side: int
     window: int | None = None
     step: int = 0
     batch_size: int = 8
 
-    @property
-    def strides(self) -> tuple[int, int]:
-        """Pixels per cell of phi and of the saliency encoder; 0 where there is none."""
-        phi, saliency = (0 if e is None else e.info.stride for e in (self.phi, self.saliency))
-        return phi, saliency
-
-    @property
-    def cell(self) -> int:
-        """The least common multiple of the strides in use, pixels."""
-        return math.lcm(*(stride for stride in self.strides if stride))
-
-    def with_windows(self, window: int | None, step: int | None) -> PhotoEncoders:
-        """The same with windows and steps of at least these sizes, in whole cells of both."""
+    @classmethod
+    def of(
+        cls, short_side: int, window: int | None, step: int | None, batch_size: int, cell: int
+    ) -> InputPlan:
+        """A plan with windows and steps of at least these sizes, in whole cells."""
         if window is None:
-            return PhotoEncoders(self.phi, self.saliency, None, 0, self.batch_size)
-        window = -(-window // self.cell) * self.cell
-        step = -(-(step or window // 2) // self.cell) * self.cell
-        return PhotoEncoders(self.phi, self.saliency, window, min(step, window), self.batch_size)
+            return cls(short_side, batch_size=batch_size)
+        window = -(-window // cell) * cell
+        step = -(-(step or window // 2) // cell) * cell
+        return cls(short_side, window, min(step, window), batch_size)
 
-    def grids(self, pixels: UInt8[Tensor, "n 3 h w"], wanted: Sequence[Wanted]) -> list[Grids]:
-        """Scores on the grids of whole photos, from windows where they are large.
 
-        Args:
-            pixels: Photos of equal size.
-            wanted: What each of several labellers wants.
+def score_grids(
+    pixels: UInt8[Tensor, "n 3 h w"], wanted: Sequence[Wanted], plan: InputPlan
+) -> list[Grids]:
+    """Scores on the grids of whole photos, from windows where they are large.
 
-        Returns:
-            The grids of each; features are computed once for all, and scores of the same concepts
-            too.
-        """
-        # Banks are compared by identity: equal concepts of two banks are scored twice.
-        keys = [tuple(map(id, item.concepts)) for item in wanted]
-        merged: dict[tuple[int, ...], Wanted] = {}
-        for key, item in zip(keys, wanted, strict=True):
-            other = merged.get(key, item)
-            merged[key] = Wanted(
-                item.concepts, item.visual or other.visual, item.text or other.text
-            )
-        height, width = pixels.shape[2:]
-        if self.window is None or max(height, width) <= self.window:
-            scored = self._score(pixels, list(merged.values()))
-        else:
-            scored = self._score_windows(pixels, list(merged.values()), self.window)
-        found = dict(zip(merged, scored, strict=True))
-        return [
-            Grids(
-                found[key].visual if item.visual else None, found[key].text if item.text else None
-            )
-            for key, item in zip(keys, wanted, strict=True)
-        ]
+    Args:
+        pixels: Photos of equal size.
+        wanted: What each of several labellers wants.
+        plan: Windows and batches.
 
-    def _score_windows(
-        self, pixels: UInt8[Tensor, "n 3 h w"], wanted: Sequence[Wanted], window: int
-    ) -> list[Grids]:
-        height, width = pixels.shape[2:]
-        boxes = window_boxes((height, width), window, self.step, self.cell)
-        jobs = [(image, box) for box in boxes for image in range(len(pixels))]
-        crops = {
-            index: pixels[image, :, box.y0 : box.y1, box.x0 : box.x1]
-            for index, (image, box) in enumerate(jobs)
-        }
-        means: dict[tuple[int, int], list[GridMean]] = {}  # by place in wanted and kind of score
-        for group in equal_sizes(crops):
-            for start in range(0, len(group), self.batch_size):
-                part = group[start : start + self.batch_size]
-                for number, grids in enumerate(
-                    self._score(torch.stack([crops[index] for index in part]), wanted)
+    Returns:
+        The grids of each; features are computed once for all that share an encoder, and scores
+        once for those that share the very same concepts too.
+    """
+    unique = {_key(item): item for item in wanted}
+    height, width = pixels.shape[2:]
+    if plan.window is None or max(height, width) <= plan.window:
+        scored = _score(pixels, list(unique.values()))
+    else:
+        scored = _score_windows(pixels, list(unique.values()), plan, plan.window)
+    found = dict(zip(unique, scored, strict=True))
+    return [found[_key(item)] for item in wanted]
+
+
+def _key(item: Wanted) -> tuple[int, ...]:
+    return (id(item.phi), id(item.saliency), *map(id, item.concepts))
+
+
+def _score_windows(
+    pixels: UInt8[Tensor, "n 3 h w"], wanted: Sequence[Wanted], plan: InputPlan, window: int
+) -> list[Grids]:
+    height, width = pixels.shape[2:]
+    cell = math.lcm(*(stride for item in wanted for stride in item.strides if stride))
+    boxes = window_boxes((height, width), window, plan.step, cell)
+    jobs = [(image, box) for box in boxes for image in range(len(pixels))]
+    crops = {
+        index: pixels[image, :, box.y0 : box.y1, box.x0 : box.x1]
+        for index, (image, box) in enumerate(jobs)
+    }
+    means: dict[tuple[int, int], list[GridMean]] = {}  # by place in wanted and kind of score
+    for group in equal_sizes(crops):
+        for start in range(0, len(group), plan.batch_size):
+            part = group[start : start + plan.batch_size]
+            scored = _score(torch.stack([crops[index] for index in part]), wanted)
+            for number, grids in enumerate(scored):
+                for kind, (scores, stride) in enumerate(
+                    zip(grids, wanted[number].strides, strict=True)
                 ):
-                    for kind, (scores, stride) in enumerate(zip(grids, self.strides, strict=True)):
-                        if scores is None:
-                            continue
-                        grid_hw = (-(-height // stride), -(-width // stride))
-                        if (number, kind) not in means:
-                            means[number, kind] = [
-                                GridMean(scores.shape[1], grid_hw, scores.device) for _ in pixels
-                            ]
-                        for place, index in enumerate(part):
-                            image, box = jobs[index]
-                            mean = means[number, kind][image]
-                            mean.add(scores[place], box.y0 // stride, box.x0 // stride)
-        whole = {key: torch.stack([mean.mean() for mean in kept]) for key, kept in means.items()}
-        return [
-            Grids(whole.get((number, 0)), whole.get((number, 1))) for number in range(len(wanted))
-        ]
+                    if scores is None:
+                        continue
+                    grid_hw = (-(-height // stride), -(-width // stride))
+                    if (number, kind) not in means:
+                        means[number, kind] = [
+                            GridMean(scores.shape[1], grid_hw, scores.device) for _ in pixels
+                        ]
+                    for place, index in enumerate(part):
+                        image, box = jobs[index]
+                        mean = means[number, kind][image]
+                        mean.add(scores[place], box.y0 // stride, box.x0 // stride)
+    whole = {key: torch.stack([mean.mean() for mean in kept]) for key, kept in means.items()}
+    return [Grids(whole.get((number, 0)), whole.get((number, 1))) for number in range(len(wanted))]
 
-    @torch.inference_mode()
-    def _score(self, pixels: UInt8[Tensor, "n 3 h w"], wanted: Sequence[Wanted]) -> list[Grids]:
+
+@torch.inference_mode()
+def _score(pixels: UInt8[Tensor, "n 3 h w"], wanted: Sequence[Wanted]) -> list[Grids]:
+    features: dict[int, Tensor] = {}
+    for item in wanted:
+        for encoder in (item.phi, item.saliency):
+            if encoder is not None and id(encoder) not in features:
+                features[id(encoder)] = encoder.features(pixels)
+    grids = []
+    for item in wanted:
         visual = text = None
-        if self.phi is not None and any(item.visual for item in wanted):
-            visual = self.phi.features(pixels)
-        if self.saliency is not None and any(item.text for item in wanted):
-            text = self.saliency.features(pixels)
-        grids = []
-        for item in wanted:
+        if item.phi is not None:
             references = [concept.references for concept in item.concepts]
+            visual = visual_scores(features[id(item.phi)], references)
+        if item.saliency is not None:
             words = [(concept.text_positive, concept.text_negative) for concept in item.concepts]
-            grids.append(
-                Grids(
-                    visual_scores(visual, references)
-                    if visual is not None and item.visual
-                    else None,
-                    text_scores(text, words) if text is not None and item.text else None,
-                )
-            )
-        return grids
+            text = text_scores(features[id(item.saliency)], words)
+        grids.append(Grids(visual, text))
+    return grids

@@ -9,14 +9,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recoseg.concepts import Concept
 from recoseg.config import Fusion
 from recoseg.images import to_tensor
 from recoseg.refinement.refiner import Refiner
 from recoseg.segmentation.fusion import activate_text, activate_visual, fuse
 from recoseg.segmentation.grids import Grids, Wanted
 from recoseg.segmentation.inputs import Ready
-from recoseg.segmentation.labels import Background, ignore_index, label_map, label_strips
+from recoseg.segmentation.labels import (
+    IGNORE_INDEX,
+    Background,
+    ignore_index,
+    label_map,
+    label_strips,
+)
 from recoseg.segmentation.palette import Colour
 from recoseg.segmentation.result import Segmentation
 from recoseg.segmentation.upsample import Upsampler
@@ -30,8 +35,8 @@ class Labeller:
     """Everything between the score grids and the label maps.
 
     Attributes:
-        concepts: The classes that compete: those that are named, then context classes that stand
-            for background.
+        wanted: The classes that compete (those that are named, then context classes that stand for
+            background), and the encoders of their scores, as far as the fusion uses them.
         names: The classes that are named.
         palette: Their colours.
         fusion: How the two kinds of scores become one.
@@ -40,7 +45,7 @@ class Labeller:
         keep_scores: Whether results hold their fused scores, as they were before refinement.
     """
 
-    concepts: tuple[Concept, ...]
+    wanted: Wanted
     names: tuple[str, ...]
     palette: tuple[Colour, ...]
     fusion: Fusion
@@ -49,21 +54,19 @@ class Labeller:
     keep_scores: bool = False
 
     @property
-    def wanted(self) -> Wanted:
-        """The scores it needs."""
-        return Wanted(self.concepts, self.fusion.uses_visual, self.fusion.uses_text)
+    def ignored(self) -> int:
+        """The label of background."""
+        return ignore_index(len(self.names))
 
     @torch.inference_mode()
-    def label(
-        self, items: Sequence[Ready], grids: Grids, strides: tuple[int, int]
-    ) -> list[Segmentation]:
+    def label(self, items: Sequence[Ready], grids: Grids) -> list[Segmentation]:
         """Label photos.
 
         Args:
             items: The photos.
             grids: Their scores.
-            strides: Pixels per cell of both kinds of scores.
         """
+        strides = self.wanted.strides
         strips = [
             _Strips(item, grids.of(place), strides, self.fusion) for place, item in enumerate(items)
         ]
@@ -77,10 +80,10 @@ class Labeller:
     def _label_strips(self, strips: _Strips) -> Segmentation:
         labels, kept = label_strips(
             strips,
-            len(self.concepts),
+            len(self.wanted.concepts),
             strips.output_hw,
             self.background,
-            ignored=ignore_index(len(self.names)),
+            ignored=self.ignored,
             keep_scores=self.keep_scores,
         )
         own = None if kept is None else kept[: len(self.names)]
@@ -92,7 +95,7 @@ class Labeller:
         for index, item in enumerate(items):
             sizes.setdefault(item.image.size, []).append(index)
         for (width, height), group in sizes.items():
-            count = max(1, _MOST_REFINED // (len(self.concepts) * height * width))
+            count = max(1, _MOST_REFINED // (len(self.wanted.concepts) * height * width))
             for start in range(0, len(group), count):
                 yield group[start : start + count]
 
@@ -111,14 +114,13 @@ class Labeller:
         if background.threshold is not None:
             level = scores.new_full((len(scores), 1, height, width), background.threshold)
             scores = torch.cat([scores, level], dim=1)
-            background = Background(classes=(*background.classes, len(self.concepts)))
+            background = Background(classes=(*background.classes, len(self.wanted.concepts)))
         images = torch.stack([part.photo for part in strips])
         refined = self.refiner(images, scores)
-        ignored = ignore_index(names)
-        dtype = "uint8" if ignored == ignore_index(1) else "uint16"
+        dtype = "uint8" if self.ignored == IGNORE_INDEX else "uint16"
         return [
             Segmentation(
-                label_map(photo, background, ignored).cpu().numpy().astype(dtype),
+                label_map(photo, background, self.ignored).cpu().numpy().astype(dtype),
                 self.names,
                 self.palette,
                 None if own is None else own[place],

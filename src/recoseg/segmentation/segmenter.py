@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder
 from recoseg.encoders.registry import build_phi, build_saliency
 from recoseg.errors import BadImageError, ConceptError, RecosegError
 from recoseg.refinement.refiner import RefineForm, RefineSettings, build_refiner
-from recoseg.segmentation.grids import PhotoEncoders
+from recoseg.segmentation.grids import InputPlan, Wanted, score_grids
 from recoseg.segmentation.inputs import Photo, Ready, equal_sizes, prepare
 from recoseg.segmentation.labeller import Labeller
 from recoseg.segmentation.labels import Background, class_indices
@@ -96,9 +97,9 @@ class Segmenter:
             raise ConceptError("The bank holds no class. Add one with `recoseg learn`.")
         self._names = tuple(concept.name for concept in self._bank.classes)
         fusion = fusion or self._bank.settings.segment.fusion
-        self._short_side = self._bank.settings.segment.short_side if resize is None else resize
+        short_side = self._bank.settings.segment.short_side if resize is None else resize
         for name, value, least in (
-            ("resize", self._short_side, 0),
+            ("resize", short_side, 0),
             ("batch_size", batch_size, 1),
             ("window", 1 if window is None else window, 1),
             ("window_step", 1 if window_step is None else window_step, 1),
@@ -111,8 +112,13 @@ class Segmenter:
             if isinstance(refine, RefineSettings)
             else RefineSettings(refine or "none", self._bank.settings.segment.refine_temperature)
         )
+        phi, saliency = self._load_encoders(phi, saliency, compute, fusion)
         self._labeller = Labeller(
-            concepts,
+            Wanted(
+                concepts,
+                phi if fusion.uses_visual else None,
+                saliency if fusion.uses_text else None,
+            ),
             self._names,
             default_palette(len(self._names)),
             fusion,
@@ -120,10 +126,8 @@ class Segmenter:
             build_refiner(self._refine),
             keep_scores,
         )
-        used = self._load_encoders(phi, saliency, compute, fusion)
-        self._encoders = PhotoEncoders(*used, batch_size=batch_size).with_windows(
-            window, window_step
-        )
+        cell = math.lcm(*(e.info.stride for e in (phi, saliency) if e is not None))
+        self._plan = InputPlan.of(short_side, window, window_step, batch_size, cell)
 
     @property
     def bank(self) -> ConceptBank:
@@ -131,9 +135,9 @@ class Segmenter:
         return self._bank
 
     @property
-    def encoders(self) -> PhotoEncoders:
-        """The encoders in use, and how photos go through them."""
-        return self._encoders
+    def plan(self) -> InputPlan:
+        """How photos go to the encoders."""
+        return self._plan
 
     @property
     def labeller(self) -> Labeller:
@@ -143,14 +147,14 @@ class Segmenter:
     @property
     def settings(self) -> dict[str, Any]:
         """What decides the masks beside the bank, as JSON fields."""
-        labeller, encoders = self._labeller, self._encoders
+        labeller, plan = self._labeller, self._plan
         return {
             "fusion": asdict(labeller.fusion),
-            "resize": self._short_side,
-            "window": encoders.window,
-            "window_step": encoders.step,
+            "resize": plan.short_side,
+            "window": plan.window,
+            "window_step": plan.step,
             "background_threshold": labeller.background.threshold,
-            "background": [labeller.concepts[i].name for i in labeller.background.classes],
+            "background": [labeller.wanted.concepts[i].name for i in labeller.background.classes],
             "refine": asdict(self._refine),
         }
 
@@ -241,8 +245,8 @@ def segment_together(
     """Segment each photo with several segmenters, decoding and encoding it once.
 
     Args:
-        segmenters: They may differ in bank, fusion, background and refinement, not in encoders,
-            input size or windows.
+        segmenters: They may differ in bank, encoders, fusion, background and refinement, not in
+            input size, windows and batch size. Each encoder object is used once per photo.
         photos: The photos.
 
     Yields:
@@ -251,25 +255,32 @@ def segment_together(
     Raises:
         RecosegError: The segmenters differ in what they have to share.
     """
-    encoders, short_side = _shared(segmenters)
+    plans = [segmenter.plan for segmenter in segmenters]
+    if len(set(plans)) != 1:
+        raise RecosegError(
+            "Expected one segmenter or more, with one input size, window and batch size for all; "
+            f"got {', '.join(map(str, dict.fromkeys(plans))) or 'none'}. Run those that differ one "
+            "after the other."
+        )
+    plan = plans[0]
     labellers = [segmenter.labeller for segmenter in segmenters]
-    wanted = [labeller.wanted for labeller in labellers]
     pending = iter(photos)
-    while chunk := list(itertools.islice(pending, 2 * encoders.batch_size)):
+    while chunk := list(itertools.islice(pending, 2 * plan.batch_size)):
         ready: dict[int, Ready] = {}
         outcomes: dict[int, list[Outcome]] = {}
         for index, photo in enumerate(chunk):
             try:
-                ready[index] = prepare(photo, short_side)
+                ready[index] = prepare(photo, plan.short_side)
             except BadImageError as error:
                 outcomes[index] = [Outcome(photo, error=str(error)) for _ in labellers]
         for group in equal_sizes({index: item.pixels for index, item in ready.items()}):
-            for start in range(0, len(group), encoders.batch_size):
-                part = group[start : start + encoders.batch_size]
+            for start in range(0, len(group), plan.batch_size):
+                part = group[start : start + plan.batch_size]
                 items = [ready[index] for index in part]
-                grids = encoders.grids(torch.stack([item.pixels for item in items]), wanted)
+                pixels = torch.stack([item.pixels for item in items])
+                grids = score_grids(pixels, [labeller.wanted for labeller in labellers], plan)
                 found = [
-                    labeller.label(items, own, encoders.strides)
+                    labeller.label(items, own)
                     for labeller, own in zip(labellers, grids, strict=True)
                 ]
                 for place, index in enumerate(part):
@@ -277,36 +288,3 @@ def segment_together(
                     outcomes[index] = [Outcome(chunk[index], image, own[place]) for own in found]
         for index in range(len(chunk)):
             yield outcomes.pop(index)
-
-
-def _shared(segmenters: Sequence[Segmenter]) -> tuple[PhotoEncoders, int]:
-    """The encoders and the short side of all segmenters."""
-    if not segmenters:
-        raise RecosegError("Expected at least one segmenter, got none.")
-    parts = [segmenter.encoders for segmenter in segmenters]
-    phi = next((part.phi for part in parts if part.phi is not None), None)
-    saliency = next((part.saliency for part in parts if part.saliency is not None), None)
-    first = segmenters[0]
-    for segmenter, part in zip(segmenters, parts, strict=True):
-        for role, mine, theirs in (
-            ("phi", phi, part.phi),
-            ("saliency encoder", saliency, part.saliency),
-        ):
-            if mine and theirs and not mine.info.same_as(theirs.info):
-                raise RecosegError(
-                    f"Expected segmenters with one {role}; got {mine.info.name} "
-                    f"({mine.info.fingerprint}) and {theirs.info.name} "
-                    f"({theirs.info.fingerprint}). Run them one after the other."
-                )
-        ours, its = ({key: one.settings[key] for key in _SHARED} for one in (first, segmenter))
-        if ours != its:
-            raise RecosegError(
-                f"Expected segmenters of one input size and window; got {ours} and {its}. "
-                "Run them one after the other."
-            )
-    return PhotoEncoders(phi, saliency, parts[0].window, parts[0].step, parts[0].batch_size), (
-        first.settings["resize"]
-    )
-
-
-_SHARED = ("resize", "window", "window_step")

@@ -10,6 +10,7 @@ strip of output rows can be computed alone.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +33,7 @@ def bilinear_matrix(cells: int, pixels: int) -> Float[Tensor, "pixels cells"]:
     return _resample(torch.eye(cells), pixels)
 
 
+@functools.lru_cache(maxsize=64)  # a folder of photos has few sizes, and many classes and banks
 def axis_matrix(
     cells: int, stride: int, input_pixels: int, output_pixels: int
 ) -> Float[Tensor, "output_pixels cells"]:

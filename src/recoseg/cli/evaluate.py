@@ -1,0 +1,127 @@
+"""`recoseg evaluate`: score a bank, or a folder of predictions, on a labelled data set."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recoseg.cli.options import (
+    Background,
+    DatasetName,
+    Device,
+    FusionForm,
+    Ids,
+    Phi,
+    Precision,
+    ProtocolName,
+    Quirks,
+    Refine,
+    Root,
+    Saliency,
+    Split,
+    Temperature,
+    Threshold,
+)
+
+
+def evaluate(
+    dataset: DatasetName,
+    bank: Annotated[Path | None, typer.Argument(help="Concept bank.")] = None,
+    root: Root = None,
+    split: Split = None,
+    ids: Ids = None,
+    protocol: ProtocolName = "native",
+    published_quirks: Quirks = False,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Folder of NAME.png to score instead of a bank.")
+    ] = None,
+    fusion: FusionForm = None,
+    resize: Annotated[
+        int | None, typer.Option(help="Short side of the encoders' input, not the protocol's.")
+    ] = None,
+    threshold: Threshold = None,
+    background: Background = "",
+    refine: Refine = "none",
+    temperature: Temperature = None,
+    boundary: Annotated[
+        float | None,
+        typer.Option(help="Boundary F-score too, at this tolerance: pixels, or below 1 a share."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for JSON, report, confusion matrix, contact sheet.")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with an interrupted run in --out.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Photos per forward pass.")] = 8,
+    saliency: Saliency = None,
+    phi: Phi = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> None:
+    """Score a concept bank, or anybody's label maps, on a labelled data set."""
+    from recoseg.cli.building import chosen_fusion, chosen_refinement, names_in
+    from recoseg.concepts import ConceptBank
+    from recoseg.datasets.registry import open_dataset
+    from recoseg.device import resolve_compute
+    from recoseg.errors import RecosegError
+    from recoseg.evaluation.outputs import write_evaluation
+    from recoseg.evaluation.predictions import PredictionFolder, Predictor, SegmenterRows
+    from recoseg.evaluation.protocols import protocol_of
+    from recoseg.evaluation.record import Record
+    from recoseg.evaluation.report import headline
+    from recoseg.evaluation.runner import evaluate as run
+    from recoseg.evaluation.runner import settings_of
+    from recoseg.segmentation.segmenter import Segmenter
+
+    if (bank is None) == (predictions is None):
+        raise RecosegError(
+            "Expected either a bank or --predictions; see `recoseg evaluate --help`."
+        )
+    if resume and out is None:
+        raise RecosegError("--resume needs the folder of the interrupted run: --out.")
+    opened = open_dataset(dataset, root, split, ids=ids)
+    chosen = protocol_of(protocol, opened.name, published_quirks=published_quirks, resize=resize)
+    compute = resolve_compute(device, precision)
+    predictor: Predictor
+    if predictions is not None:
+        predictor = PredictionFolder(predictions, opened.space, chosen)
+    else:
+        assert bank is not None
+        loaded = ConceptBank.load(bank)
+        segmenter = Segmenter(
+            loaded,
+            phi=phi,
+            saliency=saliency,
+            compute=compute,
+            fusion=chosen_fusion(loaded, fusion),
+            background_threshold=threshold,
+            background=names_in(background),
+            refine=chosen_refinement(loaded, refine, temperature),
+            batch_size=batch_size,
+            **chosen.segmenter_options,
+        )
+        predictor = SegmenterRows({bank.stem: segmenter}, opened.space)
+    record = None
+    if out is not None:
+        settings = settings_of(opened, chosen, predictor, boundary)[0]
+        record = Record(out, settings, len(opened.space.scored), resume=resume)
+    with record or nullcontext():
+        [result] = run(
+            opened,
+            chosen,
+            predictor,
+            boundary=boundary,
+            record=record,
+            device=compute.device,
+            progress=None,
+        )
+    for image in result.failures:
+        typer.echo(f"Left out: {image.name}: {image.error}", err=True)
+    if out is not None:
+        for problem in write_evaluation(out, result, opened, chosen, predictor):
+            typer.echo(f"Not written: {problem}", err=True)
+    typer.echo(headline(result))
+    if out is not None:
+        typer.echo(f"Report: {out / 'report.md'}")

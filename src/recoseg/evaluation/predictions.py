@@ -1,0 +1,162 @@
+"""Where predicted label maps come from: segmenters, or a folder of anybody's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from typing import Protocol as TypingProtocol
+
+import numpy as np
+from PIL import Image
+
+from recoseg.datasets.label_space import IGNORE_INDEX, LabelSpace
+from recoseg.datasets.masks import decode_values
+from recoseg.datasets.sample import Sample
+from recoseg.errors import BadImageError, DatasetError, LabelError
+from recoseg.evaluation.protocols import Protocol
+from recoseg.evaluation.translate import translation
+from recoseg.segmentation.segmenter import Segmenter, segment_together
+
+Predicted = list[np.ndarray] | str
+"""One photo's scored labels (h, w), int16, for each row; or why there are none."""
+
+
+class Predictor(TypingProtocol):
+    """Gives label maps for one or more rows of a table."""
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Names of the rows."""
+
+    @property
+    def settings(self) -> list[dict[str, Any]]:
+        """All that decides each row's label maps, as JSON has it."""
+
+    def predict(self, photos: Iterable[tuple[Sample, Image.Image]]) -> Iterator[Predicted]:
+        """Scored labels of prepared photos, in order."""
+
+
+class SegmenterRows:
+    """Segmenters that share encoders: each photo is encoded once for all rows.
+
+    Args:
+        segmenters: By name of the row.
+        space: The label space; see `translation`.
+
+    Raises:
+        LabelError: A bank's classes are not those of the label space, or nothing could become the
+            label space's background.
+    """
+
+    def __init__(self, segmenters: Mapping[str, Segmenter], space: LabelSpace) -> None:
+        self._segmenters = list(segmenters.values())
+        self._rows = tuple(segmenters)
+        self._tables = []
+        for segmenter in self._segmenters:
+            labeller = segmenter.labeller
+            idle = not labeller.background.classes and labeller.background.threshold is None
+            if space.background is not None and space.background not in labeller.names and idle:
+                raise LabelError(
+                    f"{space.title} has the class {space.background!r}, and nothing would be given "
+                    "to it. Give a threshold (--threshold), name context classes that stand for it "
+                    f"(--background context), or learn a class {space.background!r}."
+                )
+            self._tables.append(translation(labeller.names, space, labeller.ignored))
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Names of the rows."""
+        return self._rows
+
+    @property
+    def settings(self) -> list[dict[str, Any]]:
+        """Bank and segmentation settings of each row."""
+        return [
+            {
+                "bank": {
+                    "fingerprint": segmenter.bank.fingerprint,
+                    "encoders": {
+                        role: info.to_json() for role, info in vars(segmenter.bank.encoders).items()
+                    },
+                    "learn": segmenter.bank.settings.to_json()["learn"],
+                },
+                "segment": segmenter.settings,
+            }
+            for segmenter in self._segmenters
+        ]
+
+    def predict(self, photos: Iterable[tuple[Sample, Image.Image]]) -> Iterator[Predicted]:
+        """See `Predictor`."""
+        images = (image for _, image in photos)
+        for outcomes in segment_together(self._segmenters, images):
+            found: list[np.ndarray] = []
+            for outcome, table in zip(outcomes, self._tables, strict=True):
+                if outcome.segmentation is not None:
+                    found.append(table[outcome.segmentation.labels])
+            yield found if len(found) == len(outcomes) else outcomes[0].error or "unknown"
+
+
+class PredictionFolder:
+    """Label maps that stand in a folder: `NAME.png`, values as the label space's classes.
+
+    Values are the classes that are predicted, counted from 0 in the label space's order (fine
+    classes, where groups are scored); 255 is background or no prediction. A map may have the size
+    of the photo itself or that of the prepared photo.
+
+    Args:
+        folder: The folder; sub-folders follow the names of the data set's photos.
+        space: The label space.
+        protocol: How the truth is prepared.
+
+    Raises:
+        DatasetError: There is no such folder.
+    """
+
+    def __init__(self, folder: Path, space: LabelSpace, protocol: Protocol) -> None:
+        if not folder.is_dir():
+            raise DatasetError(f"No folder of predictions at {folder}. Give one of NAME.png.")
+        self._folder = folder
+        self._protocol = protocol
+        self._space = space
+        self._table = translation(space.names, space, IGNORE_INDEX)
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The folder's name."""
+        return (self._folder.resolve().name,)
+
+    @property
+    def settings(self) -> list[dict[str, Any]]:
+        """Where the maps are."""
+        return [{"predictions": str(self._folder)}]
+
+    def predict(self, photos: Iterable[tuple[Sample, Image.Image]]) -> Iterator[Predicted]:
+        """See `Predictor`."""
+        for sample, image in photos:
+            try:
+                yield [self._read(sample, image)]
+            except BadImageError as error:
+                yield str(error)
+
+    def _read(self, sample: Sample, image: Image.Image) -> np.ndarray:
+        path = self._folder / f"{sample.name}.png"
+        if not path.is_file():
+            raise BadImageError(f"no prediction {path.name} in {path.parent}")
+        labels = decode_values(path.read_bytes())
+        if labels.shape != (image.height, image.width):
+            labels = self._protocol.prepare_labels(labels)
+        if labels.shape != (image.height, image.width):
+            raise BadImageError(
+                f"the prediction has {labels.shape[1]} x {labels.shape[0]} pixels as scored, the "
+                f"photo {image.width} x {image.height}"
+            )
+        outside = np.setdiff1d(labels, [*range(len(self._space.names)), IGNORE_INDEX])
+        if outside.size:
+            raise LabelError(
+                f"{path}: expected labels from 0 to {len(self._space.names) - 1}, or "
+                f"{IGNORE_INDEX}, which stands for background; got "
+                f"{', '.join(map(str, outside[:8]))}. Are they of another label space, or do they "
+                "begin at 1?"
+            )
+        return self._table[labels]

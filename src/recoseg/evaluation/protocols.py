@@ -1,0 +1,122 @@
+"""Protocols: how photos are prepared, segmented and scored, so that numbers can be compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.images import center_crop, resize_short_side
+
+_LARGE = 1 << 16  # no short side of a data set's photos is as large
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to score a data set.
+
+    Attributes:
+        name: What it is asked for by.
+        note: What it is.
+        short_side: Photo and truth are brought to this short side; 0 leaves them.
+        crop: Then to the central square of this size; 0 leaves them whole.
+        nearest: Whether photos are resized by taking the nearest pixel, as published. The truth
+            always is.
+        resize: Short side of the encoders' input; 0 for the prepared photo's own, None for the
+            bank's. Label maps are scored at the size of the prepared photo.
+        window: Side of sliding windows, pixels; None for no windows.
+        window_step: Their step.
+        aliases: Whether classes are meant to be learnt with the label space's aliases and
+            background words.
+    """
+
+    name: str
+    note: str
+    short_side: int = 0
+    crop: int = 0
+    nearest: bool = False
+    resize: int | None = 0
+    window: int | None = None
+    window_step: int | None = None
+    aliases: bool = False
+
+    def prepare_photo(self, image: Image.Image) -> Image.Image:
+        """The photo as it is segmented."""
+        return self._prepare(image, "nearest" if self.nearest else "bicubic")
+
+    def prepare_labels(self, labels: np.ndarray) -> np.ndarray:
+        """A label map (h, w), uint8 or uint16, as it is scored."""
+        return np.asarray(self._prepare(Image.fromarray(labels), "nearest"), labels.dtype)
+
+    def _prepare(self, image: Image.Image, interpolation: str) -> Image.Image:
+        if self.short_side:
+            image = resize_short_side(image, self.short_side, interpolation)
+        return center_crop(image, self.crop) if self.crop else image
+
+    @property
+    def segmenter_options(self) -> dict[str, Any]:
+        """The arguments of `Segmenter` that the protocol decides."""
+        return {
+            "resize": self.resize,
+            "window": self.window,
+            "window_step": self.window_step,
+        }
+
+
+PROTOCOLS = (
+    Protocol("paper", "as published: short side 320, central square of 320", 320, 320),
+    Protocol(
+        "tcl",
+        "the community's: short side 336, windows of 224 every 112, scored at the original size",
+        resize=336,
+        window=224,
+        window_step=112,
+        aliases=True,
+    ),
+    Protocol("native", "each photo whole, as `recoseg segment` does it", resize=None),
+)
+
+# Where a protocol treats a data set in its own way.
+_EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
+    ("paper", "kitti_step19"): {"short_side": 0, "crop": 0, "note": "as published: full size"},
+    ("tcl", "cityscapes19"): {"resize": 560},
+    ("tcl", "cityscapes27"): {"resize": 560},
+}
+
+
+def protocol_of(
+    name: str, dataset: str, *, published_quirks: bool = False, resize: int | None = None
+) -> Protocol:
+    """The protocol of a name for a data set.
+
+    Args:
+        name: `paper`, `tcl` or `native`.
+        dataset: Name of the data set; some are treated in their own way.
+        published_quirks: With `paper`: resize photos by the nearest pixel, as the published
+            evaluation did.
+        resize: Another short side of the encoders' input than the protocol's.
+
+    Raises:
+        UnknownNameError: There is no such protocol.
+        RecosegError: Quirks are asked of a protocol that has none.
+
+    Example:
+        >>> protocol_of("tcl", "cityscapes19").resize
+        560
+    """
+    found = {protocol.name: protocol for protocol in PROTOCOLS}
+    if name not in found:
+        raise UnknownNameError("protocol", name, list(found))
+    chosen = replace(found[name], **_EXCEPTIONS.get((name, dataset), {}))
+    if published_quirks:
+        if name != "paper":
+            raise RecosegError(f"Only the protocol 'paper' has published quirks; got {name!r}.")
+        chosen = replace(chosen, nearest=True)
+    if resize is not None:
+        if not 0 <= resize < _LARGE:
+            raise RecosegError(f"resize is {resize}; expected 0 to {_LARGE - 1}.")
+        chosen = replace(chosen, resize=resize)
+    return chosen

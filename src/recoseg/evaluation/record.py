@@ -1,0 +1,135 @@
+"""Counts of each photo in a file, so that an interrupted evaluation goes on where it stood."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import numpy as np
+from jaxtyping import Int64
+
+from recoseg.errors import RecosegError
+from recoseg.files import to_json, write_atomically
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoCounts:
+    """What was counted on one photo.
+
+    Attributes:
+        name: Of the photo.
+        counts: Confusion matrix of each row of the table.
+        boundary: Boundary counts of each row; empty where they were not asked for.
+        error: Why nothing could be counted, or None.
+    """
+
+    name: str
+    counts: tuple[Int64[np.ndarray, "c c+1"], ...] = ()
+    boundary: tuple[Int64[np.ndarray, "c 4"], ...] = ()
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields; matrices as lists of place and count, which are short for one photo."""
+        if self.error is not None:
+            return {"name": self.name, "error": self.error}
+        return {
+            "name": self.name,
+            "counts": [_sparse(part) for part in self.counts],
+            "boundary": [_sparse(part) for part in self.boundary],
+        }
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any], classes: int) -> PhotoCounts:
+        """What `to_json` gave."""
+        if "error" in fields:
+            return cls(fields["name"], error=fields["error"])
+        counts = tuple(_dense(part, (classes, classes + 1)) for part in fields["counts"])
+        boundary = tuple(_dense(part, (classes, 4)) for part in fields["boundary"])
+        return cls(fields["name"], counts, boundary)
+
+
+def _sparse(counts: np.ndarray) -> list[list[int]]:
+    places = np.flatnonzero(counts)
+    return [places.tolist(), counts.reshape(-1)[places].tolist()]
+
+
+def _dense(parts: list[list[int]], shape: tuple[int, int]) -> np.ndarray:
+    counts = np.zeros(shape[0] * shape[1], np.int64)
+    counts[parts[0]] = parts[1]
+    return counts.reshape(shape)
+
+
+class Record:
+    """`photos.jsonl` in a folder, beside the `settings.json` that it belongs to.
+
+    Args:
+        folder: Where they are; made if absent.
+        settings: All that decides the counts, as JSON has it.
+        classes: Number of scored classes.
+        resume: Whether to keep what an earlier run has counted; photos that failed are tried again.
+
+    Raises:
+        RecosegError: On entering, with `resume`: the folder's counts were made otherwise.
+    """
+
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], classes: int, *, resume: bool = False
+    ) -> None:
+        self._folder = folder
+        self._settings = json.loads(json.dumps(settings))  # tuples and lists are one
+        self._classes = classes
+        self._resume = resume
+        self._file: IO[str] | None = None
+        self.finished: dict[str, PhotoCounts] = {}
+
+    def __enter__(self) -> Self:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        lines, settings = self._folder / "photos.jsonl", self._folder / "settings.json"
+        if self._resume and settings.is_file() and lines.is_file():
+            self._check(json.loads(settings.read_text(encoding="utf-8")))
+            for line in lines.read_text(encoding="utf-8").splitlines():
+                try:
+                    counted = PhotoCounts.from_json(json.loads(line), self._classes)
+                except (ValueError, KeyError, IndexError, TypeError):
+                    continue  # cut off by a kill
+                if counted.error is None:
+                    self.finished[counted.name] = counted
+        kept = "".join(_line(counted) for counted in self.finished.values()).encode()
+        # The lines go first: new settings never stand beside counts that they did not make.
+        write_atomically(lines, lambda file: file.write(kept))
+        write_atomically(settings, lambda file: file.write(to_json(self._settings)))
+        self._file = lines.open("a", encoding="utf-8")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def add(self, counted: PhotoCounts) -> None:
+        """Write down one photo's counts at once."""
+        if self._file is None:
+            raise ValueError("Use the record in a with statement.")
+        self._file.write(_line(counted))
+        self._file.flush()
+
+    def _check(self, theirs: dict[str, Any]) -> None:
+        ours = self._settings
+        if theirs != ours:
+            changed = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
+            raise RecosegError(
+                f"The counts in {self._folder} were made with other settings "
+                f"({', '.join(changed)}). Use those to resume, or write to another folder."
+            )
+
+
+def _line(counted: PhotoCounts) -> str:
+    return json.dumps(counted.to_json(), ensure_ascii=False) + "\n"

@@ -1,0 +1,59 @@
+"""From the labels of a segmenter to the scored labels of a label space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from recoseg.datasets.label_space import IGNORE_INDEX, LabelSpace
+from recoseg.errors import LabelError
+
+
+def translation(names: Sequence[str], space: LabelSpace, ignored: int) -> np.ndarray:
+    """A table from predicted labels to scored ones: (65536,) int16.
+
+    Labels beyond the names stay out of range (-1).
+
+    Args:
+        names: The class of each predicted label, in any order; the label space's own background
+            may be absent.
+        space: The label space; its groups, where it has some, are what is scored.
+        ignored: The predicted label of background: the label space's background class, or, where
+            it has none, no prediction at all.
+
+    Raises:
+        LabelError: Names are missing, or there are some that the label space does not know.
+
+    Example:
+        >>> from recoseg.datasets.label_space import LabelClass
+        >>> classes = tuple(LabelClass(name, (0, 0, 0)) for name in ("dog", "cat"))
+        >>> translation(["cat", "dog"], LabelSpace("pets", "Pets", classes), 255)[[0, 1, 255]]
+        array([  1,   0, 255], dtype=int16)
+    """
+    missing = [name for name in space.names if name not in names and name != space.background]
+    unknown = [name for name in names if name not in space.names]
+    if missing or unknown:
+        parts = [
+            f"{what}: {_shown(found)}"
+            for what, found in (("missing", missing), ("not in the label space", unknown))
+            if found
+        ]
+        raise LabelError(
+            f"Expected the classes of {space.title} ({len(space.names)} names); got "
+            f"{len(names)}, {'; '.join(parts)}. Learn a bank of the data set's own classes: "
+            f"`recoseg learn --classes {space.name}`."
+        )
+    merge = space.merge_table()
+    table = np.full(1 << 16, -1, np.int16)
+    for label, name in enumerate(names):
+        table[label] = merge[space.names.index(name)]
+    table[ignored] = (
+        IGNORE_INDEX if space.background is None else merge[space.names.index(space.background)]
+    )
+    return table
+
+
+def _shown(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
