@@ -154,7 +154,7 @@ def test_each_photo_goes_through_each_encoder_once(index):
 def test_banks_that_share_a_store_encode_each_photo_once(index):
     encoders = make_encoders()
     first, second = parse_classes(["rose", "grass"]), parse_classes(["grass", "sun", "violet"])
-    with PatchStore(index, [encoders.phi, encoders.saliency], SIZE) as store:
+    with PatchStore([encoders.phi, encoders.saliency], SIZE) as store:
         shared = [
             learn(index, classes, encoders, chosen, store=store)
             for classes, chosen in (
@@ -175,12 +175,12 @@ def test_a_store_that_does_not_fit_is_refused(index):
     encoders = make_encoders()
     classes = parse_classes(["rose"])
     with (
-        PatchStore(index, [encoders.phi], SIZE) as store,
+        PatchStore([encoders.phi], SIZE) as store,
         pytest.raises(RecosegError, match="no features of fake-saliency"),
     ):
         learn(index, classes, encoders, settings(), store=store)
     with (
-        PatchStore(index, [encoders.phi, encoders.saliency], 24) as store,
+        PatchStore([encoders.phi, encoders.saliency], 24) as store,
         pytest.raises(RecosegError, match="features at 24 pixels, and the settings say 48"),
     ):
         learn(index, classes, encoders, settings(), store=store)

@@ -95,7 +95,7 @@ def learn(
         encoders: The retrieval encoder must be the index's own.
         settings: How; ignored where a bank is given, whose own settings go on.
         bank: A bank to add to; its classes are not computed again, and its context is used.
-        store: Where features are kept, for banks that are learnt one after the other from the same
+        store: Where features are kept, for banks that are learnt one after the other and share
             photos; by default one of its own.
         observe: Called with each class as it is learnt, context classes too; not with a class
             that shares a context class's reference.
@@ -107,7 +107,7 @@ def learn(
     Raises:
         EncoderMismatchError: The index or the bank was made with other encoders.
         ConceptError: A class is in the bank already, or none of its photos can be read.
-        RecosegError: The store is of another archive, size or encoder.
+        RecosegError: The store is of another size, or of other encoders.
     """
     check_index(index, encoders.retrieval)
     if bank is not None:
@@ -133,11 +133,11 @@ def learn(
     used = [encoders.phi, *([encoders.saliency] if chosen.guidance else [])]
     with ExitStack() as stack:
         if store is None:
-            store = stack.enter_context(PatchStore(index, used, chosen.image_size))
+            store = stack.enter_context(PatchStore(used, chosen.image_size))
         else:
-            _check_store(store, index, used, chosen.image_size)
+            _check_store(store, used, chosen.image_size)
         positions = sorted({hit.position for found in hits for hit in found})
-        store.fill(positions, progress=progress)
+        store.fill(index, positions, progress=progress)
         for path in (index.path(position) for position in positions):
             if path in store.failures:
                 _log.warning("left out: %s: %s", path, store.failures[path])
@@ -147,24 +147,20 @@ def learn(
             if shared is not None:
                 bank = bank.add([shared])
                 continue
-            learnt = _learn_one(task, found, store, encoders, texts, bank)
+            learnt = _learn_one(task, found, index, store, encoders, texts, bank)
             bank = bank.add([learnt.concept])
             if observe is not None:
                 observe(learnt)
     return bank
 
 
-def _check_store(
-    store: PatchStore, index: ArchiveIndex, used: Sequence[DenseEncoder], image_size: int
-) -> None:
+def _check_store(store: PatchStore, used: Sequence[DenseEncoder], image_size: int) -> None:
     """Refuse a store that cannot serve."""
     absent = [encoder.info.name for encoder in used if not store.holds(encoder)]
     if absent:
         raise RecosegError(
             f"The store keeps no features of {', '.join(absent)}. Make it with these encoders."
         )
-    if store.index is not index:
-        raise RecosegError("The store keeps features of another archive. Make one of this index.")
     if store.image_size != image_size:
         raise RecosegError(
             f"The store keeps features at {store.image_size} pixels, and the settings say "
@@ -191,12 +187,13 @@ def _wanted(classes: Sequence[ClassNames], bank: ConceptBank) -> list[tuple[Clas
 def _learn_one(
     task: _Task,
     hits: Sequence[Hit],
+    index: ArchiveIndex,
     store: PatchStore,
     encoders: Encoders,
     texts: Float[Tensor, "m d"],
     bank: ConceptBank,
 ) -> Learnt:
-    settings, index = bank.settings.learn, store.index
+    settings = bank.settings.learn
     readable = [(hit, index.photo_id(hit.position)) for hit in hits]
     readable = [(hit, photo_id) for hit, photo_id in readable if photo_id in store]
     if not readable:

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -38,15 +39,11 @@ class PatchStore:
     photos and go when the store is closed.
 
     Args:
-        index: The archive.
         encoders: The dense encoders whose features are wanted.
         image_size: Short side and centre crop, pixels.
     """
 
-    def __init__(
-        self, index: ArchiveIndex, encoders: Sequence[DenseEncoder], image_size: int
-    ) -> None:
-        self.index = index
+    def __init__(self, encoders: Sequence[DenseEncoder], image_size: int) -> None:
         self.image_size = image_size
         self.failures: dict[str, str] = {}
         self._encoders = {_key(encoder): encoder for encoder in encoders}
@@ -70,17 +67,20 @@ class PatchStore:
         """Whether it keeps the features of this encoder."""
         return _key(encoder) in self._encoders
 
-    def fill(self, positions: Sequence[int], *, progress: bool | None = False) -> None:
+    def fill(
+        self, index: ArchiveIndex, positions: Sequence[int], *, progress: bool | None = False
+    ) -> None:
         """Compute the features of those of these photos that are not there yet.
 
         Args:
+            index: The archive; photos of equal content in several archives are one photo.
             positions: Of the photos in the archive. Photos that cannot be read become failures.
             progress: See `StageProgress`.
         """
         missing: dict[str, int] = {}  # photos of equal content once
         for position in positions:
-            photo_id = self.index.photo_id(position)
-            if photo_id not in self._rows and self.index.path(position) not in self.failures:
+            photo_id = index.photo_id(position)
+            if photo_id not in self._rows and index.path(position) not in self.failures:
                 missing.setdefault(photo_id, position)
         todo = list(missing.values())
         with (
@@ -89,10 +89,10 @@ class PatchStore:
         ):
             names: list[str] = []
             photos: list[Tensor] = []
-            loaded = ahead(pool, self._load, todo, 3 * _BATCH)
+            loaded = ahead(pool, partial(self._load, index), todo, 3 * _BATCH)
             for (name, position), photo in zip(missing.items(), loaded, strict=True):
                 if isinstance(photo, str):
-                    self.failures[self.index.path(position)] = photo
+                    self.failures[index.path(position)] = photo
                     bar.advance(failed=1)
                     continue
                 names.append(name)
@@ -129,9 +129,9 @@ class PatchStore:
         patches = F.normalize(self.features(encoder, photo_ids).float(), dim=1)
         return torch.einsum("kdhw,md->kmhw", patches, words)
 
-    def _load(self, position: int) -> UInt8[Tensor, "3 size size"] | str:
+    def _load(self, index: ArchiveIndex, position: int) -> UInt8[Tensor, "3 size size"] | str:
         try:
-            return crop_for_learning(self.index, position, self.image_size)
+            return crop_for_learning(index, position, self.image_size)
         except BadImageError as error:
             return str(error)
 
