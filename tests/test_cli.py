@@ -25,6 +25,7 @@ COMMANDS = [
     "forget",
     "segment",
     "evaluate",
+    "ablate",
     "datasets",
     "encoders",
     "demo",

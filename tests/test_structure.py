@@ -68,6 +68,22 @@ ALLOWED = {
         "progress",
         "segmentation",
     ],
+    "experiments": [
+        *BOTTOM,
+        "archive.store",
+        "classes",
+        "concepts",
+        "config",
+        "datasets",
+        "encoders.base",
+        "evaluation",
+        "files",
+        "learning",
+        "progress",
+        "refinement.refiner",
+        "retrieval",
+        "segmentation.segmenter",
+    ],
     # The top.
     "demo": [
         *BOTTOM,

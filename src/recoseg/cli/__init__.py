@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from recoseg.cli.ablate import ablate
 from recoseg.cli.bank import forget, inspect
 from recoseg.cli.datasets import datasets
 from recoseg.cli.demo import demo
@@ -33,6 +34,7 @@ for command in (
     forget,
     segment,
     evaluate,
+    ablate,
     datasets,
     encoders,
     demo,

@@ -1,0 +1,1 @@
+"""The tables of the paper and its supplement, each as a study of rows that share their work."""

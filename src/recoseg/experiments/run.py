@@ -1,0 +1,109 @@
+"""Run studies: learn every bank once, then evaluate all rows in one pass over the photos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recoseg.concepts import ConceptBank
+from recoseg.datasets.sample import SegmentationDataset
+from recoseg.evaluation.predictions import SegmenterRows
+from recoseg.evaluation.protocols import Protocol
+from recoseg.evaluation.record import Record
+from recoseg.evaluation.result import Evaluation
+from recoseg.evaluation.runner import evaluate, settings_of
+from recoseg.experiments.study import Row, Study
+from recoseg.learning import PatchStore, learn
+from recoseg.progress import track
+from recoseg.segmentation.segmenter import Segmenter
+
+Key = tuple[object, ...]
+
+
+def run_studies(
+    studies: Sequence[Study],
+    dataset: SegmentationDataset,
+    protocol: Protocol,
+    *,
+    record: Path | None = None,
+    resume: bool = False,
+    options: Mapping[str, Any] | None = None,
+    device: torch.device | str = "cpu",
+    progress: bool | None = False,
+) -> dict[Key, Evaluation]:
+    """Evaluate the rows of some studies; rows that differ in their label only are one row.
+
+    Features of archive photos are computed once for all banks, those of the data set's photos once
+    for all rows.
+
+    Args:
+        studies: The studies.
+        dataset: Photos with their truth.
+        protocol: How they are prepared.
+        record: Folder in which the counts of each photo are kept; None keeps none.
+        resume: Go on with what the folder has.
+        options: Further arguments of `Segmenter` for all rows, such as a background.
+        device: Where pixels are counted.
+        progress: See `StageProgress`.
+
+    Returns:
+        The evaluation of each row by `Row.key`.
+    """
+    rows: dict[Key, Row] = {}
+    for study in studies:
+        for row in study.rows:
+            rows.setdefault(row.key, row)
+    banks = learn_banks(list(rows.values()), progress=progress)
+    segmenters = {
+        str(number): Segmenter(
+            banks[row.bank_key],
+            phi=row.source.encoders.phi,
+            saliency=row.source.encoders.saliency,
+            fusion=row.fusion,
+            refine=row.refine,
+            **{**(options or {}), **protocol.segmenter_options},
+        )
+        for number, row in enumerate(rows.values())
+    }
+    predictor = SegmenterRows(segmenters, dataset.space)
+    kept = None
+    if record is not None:
+        settings = {"rows": settings_of(dataset, protocol, predictor)}
+        kept = Record(record, settings, len(dataset.space.scored), resume=resume)
+    with kept or nullcontext():
+        found = evaluate(
+            dataset, protocol, predictor, record=kept, device=device, progress=progress
+        )
+    return dict(zip(rows, found, strict=True))
+
+
+def learn_banks(
+    rows: Sequence[Row], *, progress: bool | None = False
+) -> dict[tuple[object, ...], ConceptBank]:
+    """The bank of each row by `Row.bank_key`, with the features of each photo computed once."""
+    wanted = {row.bank_key: row for row in rows}
+    used = {id(e): e for row in rows for e in (row.source.encoders.phi,)}
+    used |= {
+        id(row.source.encoders.saliency): row.source.encoders.saliency
+        for row in rows
+        if row.learn.guidance
+    }
+    banks: dict[tuple[object, ...], ConceptBank] = {}
+    with ExitStack() as stack:
+        stores: dict[int, PatchStore] = {}
+        for key, row in track(wanted.items(), "Learning", unit="banks", enabled=progress):
+            size = row.learn.image_size
+            if size not in stores:
+                stores[size] = stack.enter_context(PatchStore(list(used.values()), size))
+            banks[key] = learn(
+                row.source.index,
+                row.classes,
+                row.source.encoders,
+                row.settings,
+                store=stores[size],
+            )
+    return banks

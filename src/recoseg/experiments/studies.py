@@ -1,0 +1,180 @@
+"""The studies, from a base configuration to the rows of each table."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from recoseg.classes import ClassNames
+from recoseg.config import LearnSettings
+from recoseg.errors import UnknownNameError
+from recoseg.experiments.study import Published, Row, Source, Study
+from recoseg.refinement.refiner import RefineForm, RefineSettings
+
+SEEDS = (1, 5, 10, 50, 100)
+K = (10, 20, 30, 40, 50, 100)
+_RENAMED_ALONE = 4
+"""Up to so many renamed classes, each is also renamed alone."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """What all studies vary.
+
+    Attributes:
+        sources: Archives and encoders; all but the study of encoders use the first.
+        classes: The classes, with their words.
+        refinements: The forms of refinement to show.
+    """
+
+    sources: tuple[Source, ...]
+    classes: tuple[ClassNames, ...]
+    refinements: tuple[RefineForm, ...] = ("pamr",)
+
+    def row(
+        self,
+        label: str,
+        *,
+        source: Source | None = None,
+        classes: Sequence[ClassNames] | None = None,
+        form: str | None = None,
+        refine: RefineForm = "none",
+        x: float | None = None,
+        **learn: Any,
+    ) -> Row:
+        """The base with some things changed; `learn` are fields of `LearnSettings`."""
+        source = source or self.sources[0]
+        settings = source.settings
+        fusion = settings.segment.fusion
+        return Row(
+            label,
+            source,
+            tuple(classes or self.classes),
+            replace(settings.learn, **learn),
+            fusion if form is None else replace(fusion, form=form),  # type: ignore[arg-type]
+            RefineSettings(refine, settings.segment.refine_temperature),
+            x,
+        )
+
+    @property
+    def learn(self) -> LearnSettings:
+        """How classes are learnt unless a study says otherwise."""
+        return self.sources[0].settings.learn
+
+
+def components(base: Base) -> Study:
+    """Each part of the method added to what went before (paper, components table)."""
+    plain: dict[str, Any] = {"guidance": False, "context": ()}
+    rows = [
+        base.row("phi alone", form="visual", **plain),
+        base.row("dense text alone", form="text", **plain),
+        base.row("fused", **plain),
+        base.row("+ guidance", context=()),
+        base.row("+ context", guidance=False),
+        base.row("+ both"),
+        *(base.row(f"+ both, {form}", refine=form) for form in base.refinements),
+    ]
+    return _study("components", "Each part of the method", rows)
+
+
+def context(base: Base) -> Study:
+    """Context categories eliminated one more at a time (supplement, Table 1 left)."""
+    names = base.learn.context
+    rows = []
+    variants: list[tuple[str, dict[str, Any]]] = [
+        ("", {"form": "visual", "guidance": False}),
+        (", fused", {}),
+    ]
+    for title, changes in variants:
+        for count in range(len(names) + 1):
+            label = ", ".join(name.partition(":")[0] for name in names[:count]) or "none"
+            rows.append(base.row(f"{label}{title}", context=names[:count], **changes))
+    return _study("context", "Context categories; phi alone, then fused", rows)
+
+
+def renaming(base: Base) -> Study:
+    """Class names as they are against the words given for them (supplement, Table 1 right)."""
+    bare = [ClassNames(item.name, (item.name,)) for item in base.classes]
+    renamed = [place for place, item in enumerate(base.classes) if item != bare[place]]
+    rows = [base.row("names as they are", classes=bare)]
+    if 1 < len(renamed) <= _RENAMED_ALONE:
+        for place in renamed:
+            one = [*bare[:place], base.classes[place], *bare[place + 1 :]]
+            rows.append(base.row(base.classes[place].name, classes=one))
+    if renamed:
+        rows.append(base.row("all renamed"))
+    return _study("renaming", "Names of classes as they are, and in better words", rows)
+
+
+def encoders(base: Base) -> Study:
+    """Archives and encoders against each other (paper, figure 4; supplement, Table 2 left)."""
+    rows = [base.row(source.name, source=source) for source in base.sources]
+    return _study("encoders", "Encoders", rows)
+
+
+def seeds(base: Base) -> Study:
+    """Seed pixels per image (supplement, Table 2 right)."""
+    rows = [base.row(str(count), seeds_per_image=count, x=count) for count in SEEDS]
+    return _study("seeds", "Seed pixels per image", rows, "seed pixels per image")
+
+
+def retrieved(base: Base) -> Study:
+    """Retrieved images per class (paper, figure 4)."""
+    rows = [base.row(str(count), k=count, x=count) for count in K]
+    return _study("k", "Retrieved images per class", rows, "retrieved images per class")
+
+
+def block(base: Base) -> Study:
+    """The block slice of the published code against the one that is meant."""
+    rows = [
+        base.row("image (right)", block="image"),
+        base.row("paper (as published)", block="paper"),
+    ]
+    return _study("block", "Block slice of the adjacency matrix", rows)
+
+
+STUDIES: dict[str, Callable[[Base], Study]] = {
+    "components": components,
+    "context": context,
+    "renaming": renaming,
+    "encoders": encoders,
+    "seeds": seeds,
+    "k": retrieved,
+    "block": block,
+}
+
+
+def study(name: str, base: Base) -> Study:
+    """The study of a name.
+
+    Raises:
+        UnknownNameError: There is none; the message lists all.
+    """
+    if name not in STUDIES:
+        raise UnknownNameError("study", name, [*STUDIES, "retrieval"])
+    return STUDIES[name](base)
+
+
+@cache
+def published(name: str) -> dict[str, Any]:
+    """What the paper reports on a study: `on`, `finding`, `rows`; empty where it has none."""
+    text = files("recoseg.experiments").joinpath("published.toml").read_text(encoding="utf-8")
+    found: dict[str, Any] = tomllib.loads(text).get(name, {})
+    return found
+
+
+def _study(name: str, title: str, rows: Sequence[Row], x_label: str | None = None) -> Study:
+    paper = published(name)
+    return Study(
+        name,
+        title,
+        tuple(rows),
+        x_label,
+        tuple(Published(**row) for row in paper.get("rows", ())),
+        paper.get("on", ""),
+        paper.get("finding", ""),
+    )
