@@ -28,7 +28,7 @@ def study_markdown(study: Study, found: Mapping[tuple[object, ...], Evaluation])
     """
     paper = {row.label: row for row in study.published}
     labels = {row.label for row in study.rows}
-    header = [study.title, "accuracy", "mIoU"]
+    header = ["", "accuracy", "mIoU"]
     header += ["paper accuracy", "paper mIoU"] if paper else []
     lines: list[list[object]] = []
     for row in study.rows:

@@ -1,0 +1,228 @@
+"""Studies: which rows they have, and that running them together changes nothing."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from recoseg.classes import ClassNames
+from recoseg.config import BankSettings, Fusion, LearnSettings, SegmentSettings
+from recoseg.datasets.sample import Sample, SegmentationDataset
+from recoseg.datasets.spaces import class_lines, label_space, space_of
+from recoseg.errors import UnknownNameError
+from recoseg.evaluation.predictions import SegmenterRows
+from recoseg.evaluation.protocols import protocol_of
+from recoseg.evaluation.runner import evaluate
+from recoseg.experiments.report import study_markdown, write_study
+from recoseg.experiments.run import run_studies
+from recoseg.experiments.studies import STUDIES, Base, published, study
+from recoseg.experiments.study import Source
+from recoseg.learning import learn
+from recoseg.segmentation.segmenter import Segmenter
+
+from ..learning.fakes import COLOURS, SIZE, make_archive, make_encoders, make_photo
+
+CLASSES = (
+    ClassNames("rose", ("rose",)),
+    ClassNames("grass", ("grass",)),
+    ClassNames("lake", ("sea",)),
+)
+NATIVE = protocol_of("native", "colours")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return make_archive(tmp_path_factory.mktemp("archive"), make_encoders().retrieval)
+
+
+def make_source(archive, name="one"):
+    settings = BankSettings(
+        LearnSettings(k=4, image_size=SIZE, prompts="none", context=("sky", "road")),
+        SegmentSettings(Fusion(), short_side=0, refine_temperature=0.05),
+    )
+    return Source(archive, make_encoders(), settings, name)
+
+
+def make_dataset(photos=5):
+    """Photos of two classes each; truth where a pixel is near the class's colour."""
+    samples = []
+    for number in range(photos):
+        image = make_photo(200 + number, "rose", "grass" if number % 2 else "sea")
+        pixels = np.asarray(image).astype(float)
+        target = np.full(pixels.shape[:2], 255, np.uint8)
+        for label, name in enumerate(("rose", "grass", "sea")):
+            target[np.abs(pixels - COLOURS[name]).max(-1) < 60] = label
+        samples.append(Sample(f"photo{number}", lambda i=image: i, lambda t=target: t))
+    space = space_of("colours", "Colours", CLASSES)
+    return SegmentationDataset("colours", "all", space, tuple(samples))
+
+
+def labels_of(rows):
+    return [row.label for row in rows]
+
+
+def test_components_are_those_of_the_paper(archive):
+    rows = study("components", Base((make_source(archive),), CLASSES, ("pamr", "crf"))).rows
+    parts = [
+        (r.label, r.fusion.form, r.learn.guidance, r.learn.context, r.refine.form) for r in rows
+    ]
+    both = ("sky", "road")
+    assert parts == [
+        ("phi alone", "visual", False, (), "none"),
+        ("dense text alone", "text", False, (), "none"),
+        ("fused", "product", False, (), "none"),
+        ("+ guidance", "product", True, (), "none"),
+        ("+ context", "product", False, both, "none"),
+        ("+ both", "product", True, both, "none"),
+        ("+ both, pamr", "product", True, both, "pamr"),
+        ("+ both, crf", "product", True, both, "crf"),
+    ]
+
+
+def test_context_grows_by_one(archive):
+    source = make_source(archive)
+    learnt = replace(source.settings.learn, context=("sky", "tree: oak; elm"))
+    source = replace(source, settings=replace(source.settings, learn=learnt))
+    rows = study("context", Base((source,), CLASSES)).rows
+    assert labels_of(rows) == [
+        "none", "sky", "sky, tree", "none, fused", "sky, fused", "sky, tree, fused",
+    ]  # fmt: skip
+    assert [row.learn.context for row in rows[:3]] == [(), ("sky",), ("sky", "tree: oak; elm")]
+    assert {row.fusion.form for row in rows[:3]} == {"visual"}
+    assert {row.fusion.form for row in rows[3:]} == {"product"}
+
+
+def test_renaming_takes_each_class_alone_and_all(archive):
+    words = class_lines(label_space("cityscapes27"))
+    rows = study("renaming", Base((make_source(archive),), tuple(words))).rows
+    assert labels_of(rows) == ["names as they are", "parking", "vegetation", "all renamed"]
+    said = [{item.name: item.prompts for item in row.classes} for row in rows]
+    renamed = {"parking": ("parking lot",), "vegetation": ("tree",)}
+    for place, changed in enumerate([(), ("parking",), ("vegetation",), tuple(renamed)]):
+        assert said[place] == {
+            item.name: renamed[item.name] if item.name in changed else (item.name,)
+            for item in words
+        }
+
+
+def test_nothing_to_rename_leaves_one_row(archive):
+    bare = tuple(ClassNames(name, (name,)) for name in ("rose", "grass"))
+    rows = study("renaming", Base((make_source(archive),), bare)).rows
+    assert labels_of(rows) == ["names as they are"]
+
+
+@pytest.mark.parametrize("name", list(STUDIES))
+def test_the_paper_s_rows_have_their_place(archive, name):
+    """Every published number stands beside a row, but for encoders that nobody has here."""
+    sources = (make_source(archive), make_source(archive, "two"))
+    learnt = replace(
+        sources[0].settings.learn, context=("tree", "sky", "building", "road", "person")
+    )
+    sources = tuple(replace(s, settings=replace(s.settings, learn=learnt)) for s in sources)
+    words = tuple(class_lines(label_space("cityscapes27")))
+    found = study(name, Base(sources, words, ("pamr", "crf")))
+    assert (len(found.published) > 0) == (name != "block")
+    if name != "encoders":
+        assert {row.label for row in found.published} <= set(labels_of(found.rows))
+    assert len({row.key for row in found.rows}) == len(found.rows)
+
+
+def test_published_numbers_are_the_paper_s():
+    """Facts of the paper and its supplement."""
+    parts = {
+        row["label"]: (row.get("accuracy"), row["miou"]) for row in published("components")["rows"]
+    }
+    assert parts["fused"] == (41.1, 21.8)
+    assert parts["+ both, crf"] == (51.6, 27.2)
+    assert [row["miou"] for row in published("seeds")["rows"]] == [22.0, 22.2, 22.1, 21.7, 20.4]
+    assert [row["miou"] for row in published("renaming")["rows"]] == [15.4, 16.0, 18.6, 19.3]
+    assert published("block") == {}
+
+
+def test_an_unknown_study_lists_the_valid_ones(archive):
+    with pytest.raises(UnknownNameError, match=r"components, context, .*, retrieval"):
+        study("colour", Base((make_source(archive),), CLASSES))
+
+
+def test_rows_together_equal_each_alone(archive, tmp_path):
+    base = Base((make_source(archive), make_source(archive, "two")), CLASSES)
+    chosen = [study(name, base) for name in ("components", "block", "encoders", "seeds")]
+    small = replace(chosen[3], rows=chosen[3].rows[:3])
+    chosen = [*chosen[:3], small]
+    dataset = make_dataset()
+    found = run_studies(chosen, dataset, NATIVE, record=tmp_path)
+    for one in chosen:
+        for row in one.rows:
+            bank = learn(
+                archive, row.classes, row.source.encoders, replace(row.settings, learn=row.learn)
+            )
+            alone = Segmenter(
+                bank,
+                phi=row.source.encoders.phi,
+                saliency=row.source.encoders.saliency,
+                fusion=row.fusion,
+                refine=row.refine,
+            )
+            [expected] = evaluate(dataset, NATIVE, SegmenterRows({"x": alone}, dataset.space))
+            np.testing.assert_array_equal(found[row.key].counts, expected.counts)
+            assert found[row.key].counts.sum() > 1000
+    scores = {row.label: found[row.key].scores.accuracy for row in chosen[0].rows}
+    assert scores["+ both"] > 0.8  # the planted colours are found; chance is a third
+
+
+def test_work_is_shared(archive):
+    """Each archive photo and each photo to be segmented passes each encoder once."""
+    source = make_source(archive)
+    base = Base((source,), CLASSES)
+    dataset = make_dataset(3)
+    chosen = [study(name, base) for name in ("components", "context", "renaming", "block")]
+    found = run_studies(chosen, dataset, NATIVE)
+    distinct = {row.key for one in chosen for row in one.rows}
+    assert len(distinct) < sum(len(one.rows) for one in chosen)  # rows are shared too
+    assert set(found) == distinct
+    for encoder in (source.encoders.phi, source.encoders.saliency):
+        assert set(encoder.seen.values()) == {1}
+        assert len(encoder.seen) > 3 + 8
+
+
+def test_an_interrupted_run_goes_on(archive, tmp_path):
+    dataset = make_dataset(5)
+    base = Base((make_source(archive),), CLASSES)
+    chosen = [study("block", base)]
+    whole = run_studies(chosen, dataset, NATIVE, record=tmp_path)
+    lines = (tmp_path / "photos.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "photos.jsonl").write_text("".join(lines[:2]) + lines[2][:20])
+    source = base.sources[0]
+    source.encoders.phi.seen.clear()
+    again = run_studies(chosen, dataset, NATIVE, record=tmp_path, resume=True)
+    for key, result in whole.items():
+        np.testing.assert_array_equal(again[key].counts, result.counts)
+    tested = {np.asarray(s.read_image()).transpose(2, 0, 1).tobytes() for s in dataset.samples}
+    assert len(tested & set(source.encoders.phi.seen)) == 3
+
+
+def test_tables_and_plots(archive, tmp_path):
+    base = Base((make_source(archive),), CLASSES)
+    chosen = [study(name, base) for name in ("components", "block")]
+    found = run_studies(chosen, make_dataset(3), NATIVE)
+    components = study_markdown(chosen[0], found)
+    row = chosen[0].rows[2]
+    scores = found[row.key].scores
+    cells = [cell.strip() for line in components.splitlines() if "| fused" in line
+             for cell in line.strip("|").split("|")]  # fmt: skip
+    assert cells == [
+        "fused", f"{100 * scores.accuracy:.1f}", f"{100 * scores.miou:.1f}", "41.1", "21.8",
+    ]  # fmt: skip
+    assert "(+ both, crf)" in components  # a published row that was not run
+    assert "colours, all: 3 photos" in components
+    assert "Paper" not in study_markdown(chosen[1], found)
+    for one in chosen:
+        assert write_study(tmp_path, one, found) is None
+        with Image.open(tmp_path / f"{one.name}.png") as picture:
+            assert picture.width > 400
+        fields = json.loads((tmp_path / f"{one.name}.json").read_text())
+        assert [line["label"] for line in fields["rows"]] == labels_of(one.rows)
+        for line, row in zip(fields["rows"], one.rows, strict=True):
+            assert line["scores"]["miou"] == pytest.approx(found[row.key].scores.miou)
