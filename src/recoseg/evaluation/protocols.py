@@ -22,7 +22,7 @@ class Protocol:
         name: What it is asked for by.
         note: What it is.
         short_side: Photo and truth are brought to this short side; 0 leaves them.
-        crop: Then to the central square of this size; 0 leaves them whole.
+        crop: Then to the central square of this size, smaller ones scaled up; 0 leaves them whole.
         nearest: Whether photos are resized by taking the nearest pixel, as published. The truth
             always is.
         resize: Short side of the encoders' input; 0 for the prepared photo's own, None for the
@@ -54,6 +54,8 @@ class Protocol:
     def _prepare(self, image: Image.Image, interpolation: str) -> Image.Image:
         if self.short_side:
             image = resize_short_side(image, self.short_side, interpolation)
+        if min(image.size) < self.crop:
+            image = resize_short_side(image, self.crop, interpolation)
         return center_crop(image, self.crop) if self.crop else image
 
     @property
