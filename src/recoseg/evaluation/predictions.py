@@ -102,7 +102,8 @@ class PredictionFolder:
 
     Values are the classes that are predicted, counted from 0 in the label space's order (fine
     classes, where groups are scored); 255 is background or no prediction. A map may have the size
-    of the photo itself or that of the prepared photo.
+    of the photo itself or that of the prepared photo. A map that is missing, damaged or of another
+    size leaves its photo out.
 
     Args:
         folder: The folder; sub-folders follow the names of the data set's photos.
@@ -143,14 +144,27 @@ class PredictionFolder:
         path = self._folder / f"{sample.name}.png"
         if not path.is_file():
             raise BadImageError(f"no prediction {path.name} in {path.parent}")
-        labels = decode_values(path.read_bytes())
-        if labels.shape != (image.height, image.width):
-            labels = self._protocol.prepare_labels(labels)
-        if labels.shape != (image.height, image.width):
+        try:
+            labels = decode_values(path.read_bytes())
+        except OSError as error:
             raise BadImageError(
-                f"the prediction has {labels.shape[1]} x {labels.shape[0]} pixels as scored, the "
-                f"photo {image.width} x {image.height}"
-            )
+                f"the prediction {path} cannot be read: {error.strerror or error}"
+            ) from error
+        except BadImageError as error:
+            raise BadImageError(f"the prediction {path}: {error}") from error
+        if labels.dtype == bool:  # a PNG of one bit per pixel
+            labels = labels.astype(np.uint8)
+        prepared = (image.height, image.width)
+        if labels.shape != prepared:
+            # Whatever its size, the protocol would bring the map to that of the prepared photo.
+            own = sample.read_target().shape
+            if labels.shape != own:
+                sizes = dict.fromkeys(f"{width} x {height}" for height, width in (own, prepared))
+                raise BadImageError(
+                    f"the prediction {path} has {labels.shape[1]} x {labels.shape[0]} pixels; "
+                    f"expected {' or '.join(sizes)}"
+                )
+            labels = self._protocol.prepare_labels(labels)
         outside = np.setdiff1d(labels, [*range(len(self._space.names)), IGNORE_INDEX])
         if outside.size:
             raise LabelError(
