@@ -59,4 +59,5 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 def to_json(fields: dict[str, Any]) -> bytes:
     """Readable JSON, UTF-8, with a line end."""
-    return (json.dumps(fields, indent=2, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace")  # undecodable bytes of file names

@@ -90,18 +90,18 @@ class Record:
         lines, settings = self._folder / "photos.jsonl", self._folder / "settings.json"
         if self._resume and settings.is_file() and lines.is_file():
             self._check(json.loads(settings.read_text(encoding="utf-8")))
-            for line in lines.read_text(encoding="utf-8").splitlines():
+            for line in lines.read_text(encoding="ascii", errors="replace").splitlines():
                 try:
                     counted = PhotoCounts.from_json(json.loads(line), self._classes)
                 except (ValueError, KeyError, IndexError, TypeError):
                     continue  # cut off by a kill
                 if counted.error is None:
                     self.finished[counted.name] = counted
-        kept = "".join(_line(counted) for counted in self.finished.values()).encode()
+        kept = "".join(_line(counted) for counted in self.finished.values()).encode("ascii")
         # The lines go first: new settings never stand beside counts that they did not make.
         write_atomically(lines, lambda file: file.write(kept))
         write_atomically(settings, lambda file: file.write(to_json(self._settings)))
-        self._file = lines.open("a", encoding="utf-8")
+        self._file = lines.open("a", encoding="ascii")
         return self
 
     def __exit__(
@@ -132,4 +132,5 @@ class Record:
 
 
 def _line(counted: PhotoCounts) -> str:
-    return json.dumps(counted.to_json(), ensure_ascii=False) + "\n"
+    """One line of ASCII, so that any file name fits and a line cut off anywhere can be read."""
+    return json.dumps(counted.to_json()) + "\n"
