@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from recoseg.datasets.label_space import IGNORE_INDEX, LabelSpace
+from recoseg.datasets.spaces import SPACES
 from recoseg.errors import LabelError
 
 
@@ -39,10 +40,11 @@ def translation(names: Sequence[str], space: LabelSpace, ignored: int) -> np.nda
             for what, found in (("missing", missing), ("not in the label space", unknown))
             if found
         ]
+        source = space.name if space.name in SPACES else "FILE"
         raise LabelError(
             f"Expected the classes of {space.title} ({len(space.names)} names); got "
             f"{len(names)}, {'; '.join(parts)}. Learn a bank of the data set's own classes: "
-            f"`recoseg learn --classes {space.name}`."
+            f"`recoseg learn --classes {source}`."
         )
     merge = space.merge_table()
     table = np.full(1 << 16, -1, np.int16)
