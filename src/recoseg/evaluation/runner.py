@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -87,10 +89,19 @@ def settings_of(
         "dataset": dataset.name,
         "split": dataset.split,
         "photos": len(dataset),
+        "dataset_fingerprint": _fingerprint(dataset),
         "protocol": asdict(protocol),
         "boundary_tolerance": boundary,
     }
     return [shared | own for own in predictor.settings]
+
+
+def _fingerprint(dataset: SegmentationDataset) -> str:
+    """Tells data sets of other photos or other classes, or in another order, apart."""
+    space = dataset.space
+    classes = [space.names, [(group.name, group.members) for group in space.groups]]
+    names = [sample.name for sample in dataset.samples]
+    return hashlib.sha256(json.dumps([classes, names]).encode()).hexdigest()[:16]
 
 
 def predictions(
