@@ -48,7 +48,9 @@ def evaluate(
     temperature: Temperature = None,
     boundary: Annotated[
         float | None,
-        typer.Option(help="Boundary F-score too, at this tolerance: pixels, or below 1 a share."),
+        typer.Option(
+            min=0, help="Boundary F-score too, at this tolerance: pixels, or below 1 a share."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for JSON, report, confusion matrix, contact sheet.")
@@ -116,6 +118,12 @@ def evaluate(
             record=record,
             device=compute.device,
             progress=None,
+        )
+    if result.failures and len(result.failures) == len(result.images):
+        first = result.failures[0]
+        raise RecosegError(
+            f"None of the {len(result.images):,} photos could be evaluated. The first, "
+            f"{first.name}: {first.error}."
         )
     for image in result.failures:
         typer.echo(f"Left out: {image.name}: {image.error}", err=True)

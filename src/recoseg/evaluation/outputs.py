@@ -33,6 +33,8 @@ def write_evaluation(
 ) -> list[str]:
     """Write `evaluation.json`, `report.md`, `confusion.png` and `sheet.jpg`.
 
+    Those of an earlier evaluation are replaced, and removed where there are no new ones.
+
     Args:
         folder: Where to; made if absent.
         evaluation: The result, of the predictor's first row.
@@ -44,9 +46,11 @@ def write_evaluation(
         What could not be written, and why: pictures without matplotlib, nothing to show.
     """
     _write(folder / "evaluation.json", to_json(evaluation.to_json()))
+    _write(folder / "report.md", report_markdown(evaluation).encode("utf-8", "replace"))
+    for name in ("confusion.png", "sheet.jpg"):
+        (folder / name).unlink(missing_ok=True)
     if not evaluation.counts.any():
-        return ["report and pictures: no labelled pixel was compared"]
-    _write(folder / "report.md", report_markdown(evaluation).encode())
+        return ["pictures: no labelled pixel was compared"]
     left_out = []
     try:
         picture = confusion_picture(evaluation.counts, evaluation.names)
@@ -54,6 +58,8 @@ def write_evaluation(
     except MissingExtraError as error:
         left_out.append(f"confusion.png: {error}")
     rows = sheet_rows(evaluation, dataset, protocol, predictor)
+    if not rows:
+        return [*left_out, "sheet.jpg: its photos can no longer be read"]
     sheet = contact_sheet(rows, evaluation.palette, evaluation.names)
     _write(folder / "sheet.jpg", _encoded(sheet, "JPEG"))
     return left_out
