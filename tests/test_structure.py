@@ -24,7 +24,7 @@ ALLOWED = {
     "cosegmentation": BOTTOM,
     "config": [*BOTTOM, "cosegmentation"],  # the names of its choices
     "presets": [*BOTTOM, "config"],
-    "refinement": BOTTOM,
+    "refinement": [*BOTTOM, "memory"],
     # The stages.
     "encoders": [*BOTTOM, "device", "files"],
     "archive": [*BOTTOM, "encoders.base", "files", "images", "progress"],

@@ -15,6 +15,7 @@ from recoseg.errors import UnknownNameError
 from recoseg.evaluation.predictions import SegmenterRows
 from recoseg.evaluation.protocols import protocol_of
 from recoseg.evaluation.runner import evaluate
+from recoseg.experiments import run
 from recoseg.experiments.report import study_markdown, write_study
 from recoseg.experiments.run import run_studies
 from recoseg.experiments.studies import STUDIES, Base, published, study
@@ -148,9 +149,9 @@ def test_an_unknown_study_lists_the_valid_ones(archive):
 
 def test_rows_together_equal_each_alone(archive, tmp_path):
     base = Base((make_source(archive), make_source(archive, "two")), CLASSES)
-    chosen = [study(name, base) for name in ("components", "block", "encoders", "seeds")]
-    small = replace(chosen[3], rows=chosen[3].rows[:3])
-    chosen = [*chosen[:3], small]
+    names = ("components", "renaming", "context", "block", "encoders", "seeds")
+    chosen = [study(name, base) for name in names]
+    chosen[-1] = replace(chosen[-1], rows=chosen[-1].rows[:3])
     dataset = make_dataset()
     found = run_studies(chosen, dataset, NATIVE, record=tmp_path)
     for one in chosen:
@@ -185,6 +186,28 @@ def test_work_is_shared(archive):
     for encoder in (source.encoders.phi, source.encoders.saliency):
         assert set(encoder.seen.values()) == {1}
         assert len(encoder.seen) > 3 + 8
+
+
+def test_classes_are_learnt_once(archive, monkeypatch):
+    """Banks with the same context share it; banks that differ in one class share the others."""
+    calls = []
+    real = run.learn
+
+    def counted(index, classes, encoders, *, bank, store):
+        calls.append(([item.name for item in classes], [c.name for c in bank.context]))
+        return real(index, classes, encoders, bank=bank, store=store)
+
+    monkeypatch.setattr(run, "learn", counted)
+    base = Base((make_source(archive),), CLASSES)
+    rows = [*study("context", base).rows[3:], *study("renaming", base).rows]
+    banks = run.learn_banks(rows)
+    assert calls == [
+        (["rose", "grass", "lake"], []),
+        (["rose", "grass", "lake"], []),
+        (["rose", "grass", "lake"], ["sky"]),
+        (["lake"], ["sky", "road"]),
+    ]
+    assert [c.name for c in banks[rows[-2].bank_key].classes] == ["rose", "grass", "lake"]
 
 
 def test_an_interrupted_run_goes_on(archive, tmp_path):

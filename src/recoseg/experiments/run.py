@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from recoseg.concepts import ConceptBank
+from recoseg.concepts import Concept, ConceptBank
 from recoseg.datasets.sample import SegmentationDataset
 from recoseg.evaluation.predictions import SegmenterRows
 from recoseg.evaluation.protocols import Protocol
 from recoseg.evaluation.record import Record
 from recoseg.evaluation.result import Evaluation
 from recoseg.evaluation.runner import evaluate, settings_of
-from recoseg.experiments.study import Row, Study
+from recoseg.experiments.study import BankKey, Row, Study
 from recoseg.learning import PatchStore, learn
 from recoseg.progress import track
 from recoseg.segmentation.segmenter import Segmenter
@@ -83,8 +85,12 @@ def run_studies(
 
 def learn_banks(
     rows: Sequence[Row], *, progress: bool | None = False
-) -> dict[tuple[object, ...], ConceptBank]:
-    """The bank of each row by `Row.bank_key`, with the features of each photo computed once."""
+) -> dict[BankKey, ConceptBank]:
+    """The bank of each row by `Row.bank_key`.
+
+    The features of each photo are computed once, and so is each class that several banks learn in
+    the same way.
+    """
     wanted = {row.bank_key: row for row in rows}
     used = {id(e): e for row in rows for e in (row.source.encoders.phi,)}
     used |= {
@@ -92,18 +98,48 @@ def learn_banks(
         for row in rows
         if row.learn.guidance
     }
-    banks: dict[tuple[object, ...], ConceptBank] = {}
+    banks: dict[BankKey, ConceptBank] = {}
     with ExitStack() as stack:
         stores: dict[int, PatchStore] = {}
         for key, row in track(wanted.items(), "Learning", unit="banks", enabled=progress):
             size = row.learn.image_size
             if size not in stores:
                 stores[size] = stack.enter_context(PatchStore(list(used.values()), size))
-            banks[key] = learn(
+            start = _common(row, [(wanted[other], bank) for other, bank in banks.items()])
+            present = [concept.name for concept in start.classes]
+            learnt = learn(
                 row.source.index,
-                row.classes,
+                [item for item in row.classes if item.name not in present],
                 row.source.encoders,
-                row.settings,
+                bank=start,
                 store=stores[size],
             )
+            banks[key] = _ordered(learnt, row)
     return banks
+
+
+def _common(row: Row, earlier: Sequence[tuple[Row, ConceptBank]]) -> ConceptBank:
+    """A bank of what earlier banks have learnt just as this row's would.
+
+    A context class depends on those before it, so banks share the context up to the first
+    difference; a class depends on the whole context.
+    """
+    context: tuple[Concept, ...] = ()
+    classes: dict[str, Concept] = {}
+    for other, bank in earlier:
+        alike = replace(other.learn, context=row.learn.context) == row.learn
+        if other.source is not row.source or not alike:
+            continue
+        pairs = zip(other.learn.context, row.learn.context, strict=False)
+        equal = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+        context = max(context, bank.context[:equal], key=len)
+        if other.learn == row.learn:
+            classes |= {c.name: c for c in bank.classes if c.words in row.classes}
+    return ConceptBank((*context, *classes.values()), row.source.encoders.info, row.settings)
+
+
+def _ordered(bank: ConceptBank, row: Row) -> ConceptBank:
+    """The bank with its classes in the row's order."""
+    classes = {concept.name: concept for concept in bank.classes}
+    ordered = (classes[item.name] for item in row.classes)
+    return replace(bank, concepts=(*bank.context, *ordered))

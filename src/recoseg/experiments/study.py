@@ -28,6 +28,10 @@ class Source:
     name: str
 
 
+BankKey = tuple[Source, tuple[ClassNames, ...], LearnSettings]
+"""What decides a bank."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One way to learn and to segment.
@@ -52,7 +56,7 @@ class Row:
     x: float | None = None
 
     @property
-    def bank_key(self) -> tuple[Source, tuple[ClassNames, ...], LearnSettings]:
+    def bank_key(self) -> BankKey:
         """What decides its bank."""
         return self.source, self.classes, self.learn
 
