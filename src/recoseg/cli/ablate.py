@@ -71,7 +71,7 @@ def ablate(
     """Measure what each choice of the method does, as in the paper's tables."""
     from recoseg.archive.store import ArchiveIndex
     from recoseg.cli.building import names_in
-    from recoseg.datasets.registry import open_dataset
+    from recoseg.datasets.registry import as_published, open_dataset
     from recoseg.datasets.spaces import class_lines, classes_of
     from recoseg.device import resolve_compute
     from recoseg.errors import RecosegError
@@ -91,6 +91,8 @@ def ablate(
     if dataset is None:
         raise RecosegError(f"{', '.join(names)}: expected a data set to measure on (--dataset).")
     opened = open_dataset(dataset, root, split, ids=ids)
+    if published_quirks:
+        opened = as_published(opened)
     words = classes_of(classes) if classes else class_lines(opened.space, aliases=aliases)
     sources = _sources(archives, preset, saliency, phi, k, compute)
     base = Base(tuple(sources), tuple(words), ("pamr", "crf") if crf else ("pamr",))

@@ -65,7 +65,7 @@ def evaluate(
     """Score a concept bank, or anybody's label maps, on a labelled data set."""
     from recoseg.cli.building import chosen_fusion, chosen_refinement, names_in
     from recoseg.concepts import ConceptBank
-    from recoseg.datasets.registry import open_dataset
+    from recoseg.datasets.registry import as_published, open_dataset
     from recoseg.device import resolve_compute
     from recoseg.errors import RecosegError
     from recoseg.evaluation.outputs import write_evaluation
@@ -84,6 +84,8 @@ def evaluate(
     if resume and out is None:
         raise RecosegError("--resume needs the folder of the interrupted run: --out.")
     opened = open_dataset(dataset, root, split, ids=ids)
+    if published_quirks:
+        opened = as_published(opened)
     chosen = protocol_of(protocol, opened.name, published_quirks=published_quirks, resize=resize)
     compute = resolve_compute(device, precision)
     predictor: Predictor

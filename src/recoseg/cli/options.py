@@ -54,5 +54,8 @@ ProtocolName = Annotated[
     str, typer.Option("--protocol", help="paper, tcl (the community's), or native.")
 ]
 Quirks = Annotated[
-    bool, typer.Option(help="With --protocol paper: resize photos by the nearest pixel.")
+    bool,
+    typer.Option(
+        help="As published, with its errors: photos by the nearest pixel, COCO-Stuff's merge."
+    ),
 ]

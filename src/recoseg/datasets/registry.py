@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from recoseg.datasets import ade20k, cityscapes, coco, folders, kitti_step, pascal
 from recoseg.datasets.layout import Layout
 from recoseg.datasets.sample import SegmentationDataset
+from recoseg.datasets.spaces import SPACES, label_space
 from recoseg.errors import DatasetError, UnknownNameError
 
 HUB = "hf:"
@@ -79,6 +80,19 @@ def entry(name: str) -> Entry:
             return row
     valid = [row.name for row in TABLE]
     raise UnknownNameError("data set", name, [*valid, f"{HUB}OWNER/NAME"])
+
+
+def as_published(dataset: SegmentationDataset) -> SegmentationDataset:
+    """The data set with the published code's label space, where that errs; else as it is.
+
+    For COCO-Stuff the published code merges three of the 171 classes into wrong groups.
+
+    Example:
+        >>> as_published(SegmentationDataset("x", "val", label_space("cocostuff27"), ())).space.name
+        'cocostuff27_published'
+    """
+    name = f"{dataset.space.name}_published"
+    return replace(dataset, space=label_space(name)) if name in SPACES else dataset
 
 
 def open_dataset(

@@ -80,6 +80,7 @@ class SegmenterRows:
                         role: info.to_json() for role, info in vars(segmenter.bank.encoders).items()
                     },
                     "learn": segmenter.bank.settings.to_json()["learn"],
+                    "classes": [str(concept.words) for concept in segmenter.bank.classes],
                 },
                 "segment": segmenter.settings,
             }
