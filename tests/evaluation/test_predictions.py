@@ -1,0 +1,171 @@
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from recoseg.errors import DatasetError, LabelError
+from recoseg.evaluation.predictions import PredictionFolder, SegmenterRows
+from recoseg.evaluation.protocols import Protocol, protocol_of
+from recoseg.evaluation.runner import evaluate
+from recoseg.segmentation.outputs import OutputFolder
+from recoseg.segmentation.run import segment_photos
+
+from .scenes import dataset, sample, scene, segmenter, space
+
+NATIVE = protocol_of("native", "blocks")
+SQUARE = Protocol("square", "", short_side=20, crop=20)
+HEIGHT, WIDTH = 31, 47
+LABELS = scene(5)[1] % 5 % 3  # values 0 to 2, no void
+
+
+def predict(folder, labels=None, label_space=None, protocol=NATIVE, name="town/0"):
+    """What is scored of a label map, an array or an image, that stands in a folder."""
+    path = folder / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(labels, bytes):
+        path.write_bytes(labels)
+    elif labels is not None:
+        image = labels if isinstance(labels, Image.Image) else Image.fromarray(labels)
+        image.save(path)
+    predictor = PredictionFolder(folder, label_space or space(), protocol)
+    image, target = scene(5)
+    photos = [(sample(name, image, target), protocol.prepare_photo(image))]
+    [found] = predictor.predict(photos)
+    return found if isinstance(found, str) else found[0]
+
+
+def palette_image(labels):
+    image = Image.fromarray(labels)
+    image.putpalette([(7 * i + c * 31) % 256 for i in range(256) for c in range(3)])
+    return image
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda labels: labels,
+        lambda labels: labels.astype(np.uint16),
+        lambda labels: np.stack([labels] * 3, 2),
+        palette_image,
+    ],
+    ids=["grey", "16 bit", "three equal channels", "palette"],
+)
+def test_the_values_are_the_labels_however_they_are_stored(tmp_path, form):
+    found = predict(tmp_path, form(LABELS))
+    np.testing.assert_array_equal(found, LABELS)
+    assert found.dtype == np.int16
+
+
+def test_one_bit_per_pixel(tmp_path):
+    two = space(("blue", "red"))
+    image = Image.fromarray((LABELS % 2 * 255).astype(np.uint8)).convert("1")
+    np.testing.assert_array_equal(predict(tmp_path, image, two), LABELS % 2)
+
+
+def test_255_is_background_or_no_prediction(tmp_path):
+    labels = np.where(LABELS == 2, 255, LABELS).astype(np.uint8)
+    np.testing.assert_array_equal(predict(tmp_path, labels), labels)
+    plain = space(("blue", "nothing", "red"), background="nothing")
+    expected = np.where(labels == 255, 1, labels)
+    np.testing.assert_array_equal(predict(tmp_path, labels, plain), expected)
+
+
+def test_predictions_are_of_the_fine_classes_where_groups_are_scored(tmp_path):
+    groups = space(("oak", "cat", "moss"), (("animals", ("cat",)), ("plants", ("moss", "oak"))))
+    np.testing.assert_array_equal(predict(tmp_path, LABELS, groups), np.array([1, 0, 1])[LABELS])
+
+
+def test_maps_of_the_photos_own_size_and_of_the_prepared_one(tmp_path):
+    prepared = SQUARE.prepare_labels(LABELS)
+    assert prepared.shape == (20, 20)
+    for labels in (LABELS, prepared):
+        found = predict(tmp_path, np.ascontiguousarray(labels), protocol=SQUARE)
+        np.testing.assert_array_equal(found, prepared)
+
+
+@pytest.mark.parametrize(
+    ("labels", "protocol", "reason"),
+    [
+        (None, NATIVE, "no prediction 0.png in"),
+        (b"no picture", NATIVE, r"the prediction .*0\.png: its mask is no undamaged PNG"),
+        (LABELS.T, NATIVE, "has 31 x 47 pixels; expected 47 x 31$"),
+        # The protocol would make this one 20 x 20 as well, of other pixels.
+        (LABELS.T, SQUARE, "has 31 x 47 pixels; expected 47 x 31 or 20 x 20$"),
+        (np.stack([LABELS, LABELS * 2, LABELS], 2), NATIVE, "convert coloured masks to class"),
+    ],
+    ids=["missing", "damaged", "transposed", "transposed, prepared", "coloured"],
+)
+def test_maps_that_cannot_be_used_are_named(tmp_path, labels, protocol, reason):
+    given = labels if labels is None or isinstance(labels, bytes) else np.ascontiguousarray(labels)
+    found = predict(tmp_path, given, protocol=protocol)
+    assert isinstance(found, str)
+    assert re.search(reason, found)
+
+
+@pytest.mark.parametrize("wrong", [3, 254, 256, 65535])
+def test_values_that_are_no_class_are_an_error(tmp_path, wrong):
+    labels = LABELS.astype(np.uint16 if wrong > 255 else np.uint8)
+    labels[4, 7] = wrong
+    expected = rf"town/0\.png: expected labels from 0 to 2, or 255.*got {wrong}\. .*begin at 1\?"
+    with pytest.raises(LabelError, match=expected):
+        predict(tmp_path, labels)
+
+
+def test_there_is_no_folder(tmp_path):
+    with pytest.raises(DatasetError, match="No folder of predictions at"):
+        PredictionFolder(tmp_path / "gone", space(), NATIVE)
+
+
+def test_written_masks_score_as_the_segmenter_that_wrote_them(tmp_path):
+    scenes = [scene(seed, 31 + seed, 47) for seed in range(4)]
+    names = ("red", "green", "blue")  # the bank's order is the label space's
+    data = dataset(scenes, space(names))
+    (tmp_path / "town").mkdir()
+    for number, (image, _) in enumerate(scenes):
+        image.save(tmp_path / "town" / f"{number}.png")
+    for background in (None, 0.45):
+        made = segmenter(names, background_threshold=background)
+        paths = sorted(str(path) for path in (tmp_path / "town").iterdir())
+        with OutputFolder(tmp_path / "masks", overlays=False) as folder:
+            assert not segment_photos(made, paths, folder)
+        folder = tmp_path / f"predictions-{background}"
+        folder.mkdir()
+        (tmp_path / "masks" / "labels").rename(folder / "town")
+        [ours] = evaluate(data, NATIVE, SegmenterRows({"bank": made}, data.space))
+        [theirs] = evaluate(data, NATIVE, PredictionFolder(folder, data.space, NATIVE))
+        assert theirs.name == folder.name
+        np.testing.assert_array_equal(theirs.counts, ours.counts)
+        assert bool(ours.counts[:, -1].any()) == (background is not None)
+
+
+class TestSegmenterRows:
+    STREET = space(("nothing", "blue", "red"), background="nothing")
+
+    def test_something_has_to_become_background(self):
+        with pytest.raises(LabelError, match=r"class 'nothing'.*--threshold.*--background context"):
+            SegmenterRows({"bank": segmenter(("red", "blue"))}, self.STREET)
+        for options in ({"background_threshold": 0.5}, {"background": ["context"]}):
+            rows = SegmenterRows({"bank": segmenter(("red", "blue"), **options)}, self.STREET)
+            assert rows.rows == ("bank",)
+
+    def test_banks_of_other_classes_are_refused(self):
+        with pytest.raises(LabelError, match=r"missing: green; not in the label space: white\."):
+            SegmenterRows({"bank": segmenter(("blue", "red", "white"))}, space())
+
+    def test_settings_tell_rows_apart(self):
+        made = {
+            "plain": segmenter(),
+            "other bank": segmenter(("green", "red", "blue")),
+            "threshold": segmenter(background_threshold=0.5),
+            "refined": segmenter(refine="pamr"),
+        }
+        settings = SegmenterRows(made, space()).settings
+        assert len({str(row) for row in settings}) == 4
+        assert [row["segment"]["background_threshold"] for row in settings] == [
+            None,
+            None,
+            0.5,
+            None,
+        ]
+        assert settings[0]["bank"] == settings[2]["bank"] != settings[1]["bank"]
