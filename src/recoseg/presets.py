@@ -66,5 +66,8 @@ def pair_settings(saliency: str, phi: str) -> BankSettings:
             guidance_scale=30.0 if lite_text else 10.0,
             guidance_offset=0.2 if lite_text else 0.0,
         ),
-        SegmentSettings(Fusion("sum") if lite_text else Fusion()),
+        SegmentSettings(
+            Fusion("sum") if lite_text else Fusion(),
+            refine_temperature=0.1 if lite_text else 1.0,
+        ),
     )

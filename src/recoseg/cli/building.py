@@ -16,11 +16,20 @@ def chosen_fusion(bank: ConceptBank, form: str | None) -> Fusion:
     return fusion if form is None else replace(fusion, form=cast("FusionForm", form))
 
 
-def chosen_refinement(bank: ConceptBank, form: str, temperature: float | None) -> RefineSettings:
+def chosen_refinement(
+    bank: ConceptBank, form: str, temperature: float | None, steps: int | None
+) -> RefineSettings:
     """A form of refinement, at the bank's temperature unless another is given."""
     if temperature is None:
         temperature = bank.settings.segment.refine_temperature
-    return RefineSettings(cast("RefineForm", form), temperature)
+    settings = RefineSettings(cast("RefineForm", form), temperature)
+    if steps is None:
+        return settings
+    return replace(
+        settings,
+        pamr=replace(settings.pamr, iterations=steps),
+        crf=replace(settings.crf, iterations=steps),
+    )
 
 
 def names_in(text: str) -> list[str]:

@@ -19,6 +19,7 @@ from recoseg.cli.options import (
     ProtocolName,
     Quirks,
     Refine,
+    RefineSteps,
     Root,
     Saliency,
     Split,
@@ -46,6 +47,7 @@ def evaluate(
     background: Background = "",
     refine: Refine = "none",
     temperature: Temperature = None,
+    refine_steps: RefineSteps = None,
     boundary: Annotated[
         float | None,
         typer.Option(
@@ -102,7 +104,7 @@ def evaluate(
             fusion=chosen_fusion(loaded, fusion),
             background_threshold=threshold,
             background=names_in(background),
-            refine=chosen_refinement(loaded, refine, temperature),
+            refine=chosen_refinement(loaded, refine, temperature, refine_steps),
             batch_size=batch_size,
             **chosen.segmenter_options,
         )

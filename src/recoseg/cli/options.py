@@ -40,6 +40,9 @@ Background = Annotated[
     str, typer.Option(help="Comma-separated classes or context classes that become background.")
 ]
 Refine = Annotated[str, typer.Option(help="none, pamr, or crf (extra `crf`).")]
+RefineSteps = Annotated[
+    int | None, typer.Option(min=0, help="Steps of the refinement; 10. More reach further.")
+]
 Temperature = Annotated[
     float | None,
     typer.Option(help="Divides scores before refinement; by default the bank's; 1 is published."),
