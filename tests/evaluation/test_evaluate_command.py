@@ -1,0 +1,252 @@
+"""`recoseg evaluate` from an index to a report, with `lite` on a generated folder."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from recoseg.concepts import ConceptBank
+from recoseg.datasets.spaces import class_lines, label_space
+from recoseg.segmentation.segmenter import Segmenter
+from tests.test_cli import Session, run
+
+from .scenes import count_slowly, scene
+
+CLASSES = ("sky", "grass", "brick wall")
+SIZES = [(64, 96), (96, 64), (64, 96), (80, 112)]
+RESULTS = ["confusion.png", "evaluation.json", "photos.jsonl", "report.md", "settings.json"]
+FAST = ("--device", "cpu", "--precision", "fp32")
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    """A labelled folder, an index of its photos, and a bank of its classes."""
+    pytest.importorskip("matplotlib")
+    root = tmp_path_factory.mktemp("evaluate")
+    for folder in ("images/town", "masks/town"):
+        (root / "data" / folder).mkdir(parents=True)
+    for number, size in enumerate(SIZES):
+        image, target = scene(number, *size)
+        image.save(root / "data/images/town" / f"{number}.png")
+        Image.fromarray(target).save(root / "data/masks/town" / f"{number}.png")
+    (root / "data/classes.txt").write_text("\n".join(CLASSES), encoding="utf-8")
+    indexed = run("index", root / "data/images", "--out", root / "index", *FAST)
+    assert indexed.code == 0, indexed.err
+    learnt = learn(root, root / "data/classes.txt", "bank")
+    assert learnt.code == 0, learnt.err
+    return Session(root)
+
+
+def learn(root, classes, bank, *arguments):
+    return run(
+        *("learn", root / "index", "--classes", classes, "--out", root / f"{bank}.safetensors"),
+        *("-k", 2, "--context", "none", "--image-size", 64, *FAST, *arguments),
+    )
+
+
+def evaluate(session, *arguments, data="data", bank=True):
+    banks = [session / "bank.safetensors"] if bank else []
+    return run(
+        *("evaluate", *banks, "--dataset", "folder", "--root", session / data),
+        *("--resize", 64, *FAST, *arguments),
+    )
+
+
+def masks(session, out, *arguments):
+    """The label maps that `recoseg segment` writes, by the names of the photos."""
+    done = run(
+        *("segment", session / "bank.safetensors", session / "data/images", "--out", session / out),
+        *("--no-overlays", "--resize", 64, *FAST, *arguments),
+    )
+    assert done.code == 0, done.err
+    return [np.asarray(Image.open(session / out / "labels" / f"{n}.png")) for n in range(4)]
+
+
+@pytest.fixture(scope="module")
+def written(session):
+    """The label maps of the bank, in a folder as `--predictions` takes it."""
+    labels = masks(session, "masks")
+    shutil.copytree(session / "masks/labels", session / "predictions/town")
+    return labels
+
+
+@pytest.fixture(scope="module")
+def evaluated(session):
+    return evaluate(session, "--out", session / "out", "--boundary", 2)
+
+
+def counts_of(folder):
+    fields = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    return np.array(fields["counts"]), fields
+
+
+def test_the_files_hold_the_numbers(session, evaluated, written):
+    assert evaluated.code == 0, evaluated.err
+    out = session / "out"
+    assert sorted(path.name for path in out.iterdir()) == [*RESULTS, "sheet.jpg"]
+    expected = sum(
+        count_slowly(labels, scene(number, *size)[1], 3)
+        for number, (labels, size) in enumerate(zip(written, SIZES, strict=True))
+    )
+    counts, fields = counts_of(out)
+    np.testing.assert_array_equal(counts, expected)
+    assert fields["scores"]["accuracy"] == np.trace(expected) / expected.sum()
+    assert fields["names"] == list(CLASSES)
+    assert [image["name"] for image in fields["images"]] == [f"town/{n}" for n in range(4)]
+    settings = fields["settings"]
+    bank = ConceptBank.load(session / "bank.safetensors")
+    assert settings["bank"]["fingerprint"] == bank.fingerprint
+    assert (settings["protocol"]["name"], settings["segment"]["resize"]) == ("native", 64)
+    assert settings == json.loads((out / "settings.json").read_text(encoding="utf-8"))
+    report = (out / "report.md").read_text(encoding="utf-8")
+    assert report.startswith("# bank on data, all\n")
+    assert f"{100 * fields['scores']['miou']:.1f}" in evaluated.out
+    assert f"{100 * fields['boundary_scores']['mean_f']:.1f} |" in report
+    assert evaluated.out.split("\n")[2] in report
+    assert f"Report: {out / 'report.md'}" in evaluated.out
+
+
+def test_the_pictures(session, evaluated):
+    with Image.open(session / "out/confusion.png") as picture:
+        assert picture.format == "PNG"
+        assert np.asarray(picture.convert("RGB")).std() > 5
+    with Image.open(session / "out/sheet.jpg") as sheet:
+        assert sheet.format == "JPEG"
+        pixels = np.asarray(sheet)
+    photo = scene(0, *SIZES[0])[0]
+    # The colours of the first photo are somewhere on the sheet.
+    colour = np.asarray(photo)[4, 4].astype(int)
+    assert (np.abs(pixels.astype(int) - colour).max(-1) < 12).sum() > 50
+
+
+def test_written_predictions_give_the_same_scores(session, evaluated, written):
+    out = session / "out-predictions"
+    folder = session / "predictions"
+    result = evaluate(session, "--predictions", folder, "--out", out, "--boundary", 2, bank=False)
+    assert result.code == 0, result.err
+    ours, theirs = counts_of(session / "out"), counts_of(out)
+    np.testing.assert_array_equal(theirs[0], ours[0])
+    for key in ("scores", "boundary_scores", "images", "names", "palette"):
+        assert theirs[1][key] == ours[1][key]
+    assert theirs[1]["name"] == "predictions"
+
+
+def test_protocols_change_what_is_scored(session):
+    out = session / "out-paper"
+    arguments = ("--protocol", "paper", "--published-quirks", "--resize", 64, "--out", out)
+    result = evaluate(session, *arguments)
+    assert result.code == 0, result.err
+    counts, fields = counts_of(out)
+    sizes = [scene(n, *size)[1] for n, size in enumerate(SIZES)]
+    assert len(sizes) * 320 * 320 > counts.sum() > len(sizes) * 320 * 300
+    assert fields["settings"]["protocol"]["nearest"] is True
+
+
+def test_resuming(session, evaluated):
+    out = session / "resumed"
+    shutil.copytree(session / "out", out)
+    lines = (out / "photos.jsonl").read_bytes()
+    first, second, _ = lines.split(b"\n", 2)
+    (out / "photos.jsonl").write_bytes(first + b"\n" + second[:40])
+    result = evaluate(session, "--out", out, "--boundary", 2, "--resume")
+    assert result.code == 0, result.err
+    assert "Evaluating: 3 images" in result.err
+    assert (out / "photos.jsonl").read_bytes() == lines
+    ours, theirs = (counts_of(folder)[1] for folder in (session / "out", out))
+    assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
+    refused = evaluate(session, "--out", out, "--boundary", 2, "--resume", "--threshold", 0.3)
+    assert refused.code == 1
+    assert "made with other settings (segment)" in refused.err
+    assert (out / "photos.jsonl").read_bytes() == lines
+
+
+def test_photos_that_cannot_be_read_are_named(session):
+    shutil.copytree(session / "data", session / "damaged")
+    (session / "damaged/images/town/1.png").write_bytes(b"no photo")
+    (session / "damaged/masks/town/3.png").write_bytes(b"no mask")
+    result = evaluate(session, "--out", session / "out-damaged", data="damaged")
+    assert result.code == 0, result.err
+    assert "Left out: town/1: not an image of a known format" in result.err
+    assert "Left out: town/3: its mask is no undamaged PNG" in result.err
+    report = (session / "out-damaged/report.md").read_text(encoding="utf-8")
+    assert "2 of 4 photos" in report
+    assert "- town/1: not an image" in report
+
+
+@pytest.mark.parametrize(
+    ("arguments", "bank", "message"),
+    [
+        ((), False, "Expected either a bank or --predictions"),
+        (("--predictions", "{}/data/masks"), True, "Expected either a bank or --predictions"),
+        (("--resume",), True, "--resume needs the folder of the interrupted run: --out"),
+        (("--protocol", "best"), True, "Unknown protocol 'best'. Valid: paper, tcl, native."),
+        (("--published-quirks",), True, "Only the protocol 'paper' has published quirks"),
+        (("--predictions", "{}/gone"), False, "No folder of predictions at"),
+        (
+            ("--predictions", "{}/data"),
+            False,
+            "None of the 4 photos could be evaluated. The first, town/0: no prediction 0.png in",
+        ),
+    ],
+)
+def test_errors_are_one_message(session, arguments, bank, message):
+    given = [str(argument).format(session.root) for argument in arguments]
+    result = evaluate(session, *given, bank=bank)
+    assert result.code == 1
+    assert message in result.err
+    assert "Traceback" not in result.err
+
+
+def test_a_bank_of_other_classes(session):
+    shutil.copytree(session / "data", session / "renamed")
+    (session / "renamed/classes.txt").write_text("sky\nlawn\nbrick wall\n", encoding="utf-8")
+    result = evaluate(session, data="renamed")
+    assert result.code == 1
+    assert "missing: lawn; not in the label space: grass." in result.err
+
+
+def test_a_boundary_below_zero_is_refused(session):
+    result = evaluate(session, "--boundary", "-1")
+    assert result.code == 2
+    assert "--boundary" in result.err
+
+
+def test_segment_with_refinement(session, written):
+    refined = masks(session, "refined", "--refine", "pamr", "--temperature", 0.05)
+    loaded = ConceptBank.load(session / "bank.safetensors")
+    settings = json.loads((session / "refined/settings.json").read_text(encoding="utf-8"))
+    assert settings["refine"]["form"] == "pamr"
+    assert settings["refine"]["temperature"] == 0.05
+    plain = json.loads((session / "masks/settings.json").read_text(encoding="utf-8"))
+    assert plain["refine"]["form"] == "none"
+    assert plain["refine"]["temperature"] == loaded.settings.segment.refine_temperature
+    from recoseg.device import resolve_compute
+    from recoseg.refinement.refiner import RefineSettings
+
+    made = Segmenter(
+        loaded,
+        resize=64,
+        refine=RefineSettings("pamr", 0.05),
+        compute=resolve_compute("cpu", "fp32"),
+    )
+    for number, labels in enumerate(refined):
+        image = Image.open(session / f"data/images/town/{number}.png")
+        assert (labels == made(image).labels).mean() > 0.999
+    assert any((one != other).any() for one, other in zip(refined, written, strict=True))
+
+
+def test_learning_a_label_space(session):
+    plain = learn(session, "voc21", "voc", "--prompts", "none")
+    assert plain.code == 0, plain.err
+    assert "(20 classes)" in plain.out, "nothing can be retrieved for background"
+    with_aliases = learn(session, "voc21", "voc-aliases", "--aliases", "--prompts", "none")
+    assert with_aliases.code == 0, with_aliases.err
+    for name, aliases in (("voc", False), ("voc-aliases", True)):
+        bank = ConceptBank.load(session / f"{name}.safetensors")
+        assert [item.words for item in bank.classes] == class_lines(
+            label_space("voc21"), aliases=aliases
+        )
+    assert bank.classes[0].name == "background"
+    assert bank.classes[0].words.prompts == label_space("voc21").background_words
