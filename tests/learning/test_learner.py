@@ -139,6 +139,17 @@ def test_a_class_with_a_context_class_s_name_shares_its_reference(index):
     assert context.text_positive.shape == (1, 3)
 
 
+def test_a_class_with_a_context_class_s_words_shares_its_reference(index):
+    """As published: Cityscapes' vegetation, renamed to tree, is the context class tree."""
+    encoders = make_encoders()
+    classes = parse_classes(["heaven: sky", "cloud: sky; -sea"])
+    bank = learn(index, classes, encoders, settings(context=("sky",)))
+    context, heaven, cloud = bank.concepts
+    assert heaven.name == "heaven"
+    assert torch.equal(heaven.references, context.references)
+    assert not torch.equal(cloud.references, context.references)  # it has a negative word
+
+
 def test_each_photo_goes_through_each_encoder_once(index):
     encoders = make_encoders()
     classes = parse_classes(["rose", "rose again: rose; violet", "grass", "sun", "sea"])

@@ -86,7 +86,8 @@ def learn(
     """Learn the references of classes from an archive (paper, sections 3.2 and 3.3).
 
     The context classes come first, in order, each already eliminating those before it; then each
-    class eliminates all of them. A class that bears a context class's name takes its reference.
+    class eliminates all of them. A class that bears a context class's name, or has just its words
+    (`vegetation: tree`), takes its reference.
     Every retrieved photo is encoded once, for all classes that share it.
 
     Args:
@@ -234,14 +235,19 @@ def _learn_one(
 def _shared_with_context(
     task: _Task, texts: Float[Tensor, "m d"], bank: ConceptBank
 ) -> Concept | None:
-    """The class as the context class of its name has learnt it, if there is one."""
+    """The class as the context class of its name, or of its very words, has learnt it."""
     for other in bank.context:
-        if other.name == task.words.name:
+        if other.name == task.words.name or _same_words(other.words, task.words):
             positive, negative = texts[task.positive], texts[task.negative]
             return Concept(
                 task.words, "class", other.references, positive, negative, other.retrieved
             )
     return None
+
+
+def _same_words(one: ClassNames, other: ClassNames) -> bool:
+    """Whether two classes are the same by another name, as `vegetation: tree` and `tree`."""
+    return (set(one.prompts), set(one.negatives)) == (set(other.prompts), set(other.negatives))
 
 
 def _weights(
