@@ -62,6 +62,7 @@ ALLOWED = {
     "datasets": [*BOTTOM, "classes", "images", "segmentation.palette"],
     "evaluation": [
         *BOTTOM,
+        "classes",
         "datasets",
         "files",
         "images",

@@ -215,6 +215,8 @@ def _segment(
         results.sort(key=lambda result: -result.share)
         del results[_SHOWN:]
 
-    with OutputFolder(out / "masks", settings=segmenter.settings) as folder:
+    with OutputFolder(
+        out / "masks", settings=segmenter.settings, names=segmenter.labeller.names
+    ) as folder:
         segment_photos(segmenter, paths, folder, observe=observe, progress=None)
     return results

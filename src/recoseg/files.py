@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from recoseg.errors import ArchiveError
+from recoseg.errors import ArchiveError, RecosegError
 
 TEMPORARY = ".tmp-"
 """How the names of unfinished files begin."""
@@ -55,6 +55,35 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file that is whole or absent."""
+    write_atomically(path, lambda file: file.write(data))
+
+
+def check_resumable(path: Path, ours: dict[str, Any], what: str) -> None:
+    """Refuse to go on with what other settings have made.
+
+    Args:
+        path: The file of the earlier run's settings.
+        ours: Settings as JSON has them.
+        what: What the earlier run has made, such as "masks".
+
+    Raises:
+        RecosegError: They differ; the message names the settings that do.
+    """
+    try:
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RecosegError(f"{path} is damaged ({error}). Write to another folder.") from error
+    ours = json.loads(json.dumps(ours))  # so that tuples and lists compare equal
+    if theirs != ours:
+        changed = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
+        raise RecosegError(
+            f"The {what} in {path.parent} were made with other settings ({', '.join(changed)}). "
+            "Use those to resume, or write to another folder."
+        )
 
 
 def to_json(fields: dict[str, Any]) -> bytes:

@@ -47,10 +47,10 @@ def learn(root, classes, bank, *arguments):
 
 
 def evaluate(session, *arguments, data="data", bank=True):
-    banks = [session / "bank.safetensors"] if bank else []
+    banks = [session / "bank.safetensors", "--resize", 64] if bank else []
     return run(
         *("evaluate", *banks, "--dataset", "folder", "--root", session / data),
-        *("--resize", 64, *FAST, *arguments),
+        *(*FAST, *arguments),
     )
 
 
@@ -162,6 +162,41 @@ def test_resuming(session, evaluated):
     assert (out / "photos.jsonl").read_bytes() == lines
 
 
+def test_masks_as_segment_writes_them(session, evaluated, tmp_path):
+    shutil.copytree(session / "data/images/town", tmp_path / "data/images")
+    shutil.copytree(session / "data/masks/town", tmp_path / "data/masks")
+    shutil.copy(session / "data/classes.txt", tmp_path / "data")
+    masks(session, "segmented")
+    result = evaluate(
+        session,
+        *("--predictions", session / "segmented", "--root", tmp_path / "data"),
+        *("--out", tmp_path / "out"),
+        bank=False,
+    )
+    assert result.code == 0, result.err
+    ours, theirs = counts_of(session / "out"), counts_of(tmp_path / "out")
+    np.testing.assert_array_equal(theirs[0], ours[0])
+    assert theirs[1]["settings"]["classes"] == list(CLASSES)
+
+
+def test_bare_names_under_a_protocol_of_aliases(session, tmp_path):
+    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (tmp_path / folder).mkdir(parents=True)
+    image, _ = scene(0, 64, 96)
+    image.save(tmp_path / "JPEGImages/a.jpg")
+    Image.new("P", (96, 64), 3).save(tmp_path / "SegmentationClass/a.png")
+    (tmp_path / "ImageSets/Segmentation/val.txt").write_text("a\n")
+    for name, arguments in (("bare", ()), ("rich", ("--aliases",))):
+        learnt = learn(session, "voc20", name, *arguments)
+        assert learnt.code == 0, learnt.err
+        result = run(
+            *("evaluate", session / f"{name}.safetensors", "--dataset", "voc20"),
+            *("--root", tmp_path, "--protocol", "tcl", "--resize", 64, *FAST),
+        )
+        assert result.code == 0, result.err
+        assert ("learnt with the data set's aliases" in result.err) == (name == "bare")
+
+
 def test_photos_that_cannot_be_read_are_named(session):
     shutil.copytree(session / "data", session / "damaged")
     (session / "damaged/images/town/1.png").write_bytes(b"no photo")
@@ -184,6 +219,12 @@ def test_photos_that_cannot_be_read_are_named(session):
         (("--protocol", "best"), True, "Unknown protocol 'best'. Valid: paper, tcl, native."),
         (("--published-quirks",), True, "Only the protocol 'paper' has published quirks"),
         (("--predictions", "{}/gone"), False, "No folder of predictions at"),
+        (
+            ("--predictions", "{}/data", "--refine", "pamr", "--threshold", "0.5"),
+            False,
+            "takes label maps as they are; --threshold, --refine would do nothing",
+        ),
+        (("--threshold", "nan"), True, "background_threshold is not a number"),
         (
             ("--predictions", "{}/data"),
             False,

@@ -119,24 +119,39 @@ def test_there_is_no_folder(tmp_path):
 
 def test_written_masks_score_as_the_segmenter_that_wrote_them(tmp_path):
     scenes = [scene(seed, 31 + seed, 47) for seed in range(4)]
-    names = ("red", "green", "blue")  # the bank's order is the label space's
-    data = dataset(scenes, space(names))
+    names = ("green", "blue", "red")  # the bank's own order, told by classes.txt
+    data = dataset(scenes, space())
     (tmp_path / "town").mkdir()
     for number, (image, _) in enumerate(scenes):
         image.save(tmp_path / "town" / f"{number}.png")
     for background in (None, 0.45):
         made = segmenter(names, background_threshold=background)
         paths = sorted(str(path) for path in (tmp_path / "town").iterdir())
-        with OutputFolder(tmp_path / "masks", overlays=False) as folder:
-            assert not segment_photos(made, paths, folder)
         folder = tmp_path / f"predictions-{background}"
-        folder.mkdir()
-        (tmp_path / "masks" / "labels").rename(folder / "town")
+        with OutputFolder(folder, overlays=False, names=made.names) as output:
+            assert not segment_photos(made, paths, output)
+        assert (folder / "classes.txt").read_text() == "green\nblue\nred\n"
+        written = sorted((folder / "labels").iterdir())
+        (folder / "labels" / "town").mkdir()
+        for path in written:
+            path.rename(path.parent / "town" / path.name)
         [ours] = evaluate(data, NATIVE, SegmenterRows({"bank": made}, data.space))
         [theirs] = evaluate(data, NATIVE, PredictionFolder(folder, data.space, NATIVE))
         assert theirs.name == folder.name
+        assert theirs.settings["classes"] == list(names)
+        [same] = evaluate(data, NATIVE, PredictionFolder(folder / "labels", data.space, NATIVE))
+        np.testing.assert_array_equal(same.counts, ours.counts)
         np.testing.assert_array_equal(theirs.counts, ours.counts)
         assert bool(ours.counts[:, -1].any()) == (background is not None)
+
+
+def test_listed_classes_have_to_be_those_of_the_label_space(tmp_path):
+    (tmp_path / "classes.txt").write_text("red\ngreen\n")
+    with pytest.raises(LabelError, match=r"missing: blue"):
+        PredictionFolder(tmp_path, space(), NATIVE)
+    (tmp_path / "classes.txt").write_text("red\n\ngreen: lime\nblue\n")
+    listed = predict(tmp_path, LABELS)
+    np.testing.assert_array_equal(listed, np.array([1, 2, 0])[LABELS])
 
 
 class TestSegmenterRows:
@@ -152,6 +167,20 @@ class TestSegmenterRows:
     def test_banks_of_other_classes_are_refused(self):
         with pytest.raises(LabelError, match=r"missing: green; not in the label space: white\."):
             SegmenterRows({"bank": segmenter(("blue", "red", "white"))}, space())
+
+    def test_a_class_that_is_always_background_need_not_be_in_the_label_space(self):
+        made = segmenter(("red", "white", "blue"), background=["white"])
+        rows = SegmenterRows({"bank": made}, self.STREET)
+        image = scene(5)[0]
+        [[found]] = rows.predict([(sample("a", image, scene(5)[1]), image)])
+        labels = made(image).labels
+        assert set(np.unique(labels)) <= {0, 2, 255}
+        expected = np.select([labels == 0, labels == 2], [2, 1], 0)
+        np.testing.assert_array_equal(found, expected)
+
+    def test_precision_is_among_the_settings(self):
+        [row] = SegmenterRows({"bank": segmenter()}, space(), precision="bf16").settings
+        assert row["precision"] == "bf16"
 
     def test_settings_tell_rows_apart(self):
         made = {

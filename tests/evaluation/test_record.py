@@ -111,15 +111,15 @@ def test_without_resume_it_begins_anew(tmp_path):
 def test_counts_never_stand_beside_settings_that_did_not_make_them(tmp_path, monkeypatch, step):
     """A stop before either file is written, when a run with other settings begins."""
     write(tmp_path, PHOTOS)
-    real, calls = record_module.write_atomically, []
+    real, calls = record_module.write_bytes, []
 
-    def stop(path, write):
+    def stop(path, data):
         calls.append(path)
         if len(calls) > step:
             raise KeyboardInterrupt
-        real(path, write)
+        real(path, data)
 
-    monkeypatch.setattr(record_module, "write_atomically", stop)
+    monkeypatch.setattr(record_module, "write_bytes", stop)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path, [], {"other": 1})
     monkeypatch.undo()

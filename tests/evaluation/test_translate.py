@@ -50,6 +50,13 @@ def test_background():
     assert translation(["van", "car"], grouped, 255)[[0, 1, 255]].tolist() == [0, 0, 1]
 
 
+def test_names_that_are_always_background():
+    street = space(("nothing", "car", "van"), background="nothing")
+    table = translation(["sky", "van", "car"], street, 255, background=["sky"])
+    assert table[[0, 1, 2, 255]].tolist() == [0, 2, 1, 0]
+    assert translation(["sky", "car"], space(("car",)), 255, ["sky"])[[0, 1]].tolist() == [255, 0]
+
+
 def test_classes_that_do_not_fit_are_named():
     with pytest.raises(LabelError) as caught:
         translation(["blue", "cow"], space(), 255)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from recoseg.config import Fusion
 from recoseg.errors import BadImageError, ConceptError, EncoderMismatchError, RecosegError
+from recoseg.segmentation.grids import InputPlan
 from recoseg.segmentation.segmenter import Segmenter
 
 from .fakes import COLOURS, ColourEncoder, make_bank
@@ -127,6 +128,15 @@ def test_windows_equal_the_whole_for_local_encoders():
     ).all()
 
 
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [((40, 20), (48, 12)), ((48, None), (48, 24)), ((10, 3), (12, 12)), ((24, 50), (24, 24))],
+)
+def test_windows_are_rounded_up_and_steps_down(asked, expected):
+    plan = InputPlan.of(0, *asked, batch_size=8, cell=12)
+    assert (plan.window, plan.step) == expected
+
+
 def test_small_photos_need_no_window():
     phi = ColourEncoder(PHI)
     segmenter(phi=phi, window=48)(photo(40, 48))
@@ -218,6 +228,7 @@ import numpy as np
 from dataclasses import replace
 from recoseg.classes import ClassNames
 from recoseg.config import Fusion
+from recoseg.segmentation.grids import InputPlan
 from recoseg.segmentation.segmenter import Segmenter
 
 def peak():

@@ -104,6 +104,7 @@ def ablate(
         record=out / "record",
         resume=resume,
         options={"background_threshold": threshold, "background": names_in(background)},
+        precision=compute.precision,
         device=compute.device,
         progress=None,
     )

@@ -37,7 +37,11 @@ def evaluate(
     protocol: ProtocolName = "native",
     published_quirks: Quirks = False,
     predictions: Annotated[
-        Path | None, typer.Option(help="Folder of NAME.png to score instead of a bank.")
+        Path | None,
+        typer.Option(
+            help="Folder of label maps NAME.png to score instead of a bank; NAME is the photo's in "
+            "the data set, values count the classes of its classes.txt or of the data set from 0."
+        ),
     ] = None,
     fusion: FusionForm = None,
     resize: Annotated[
@@ -68,6 +72,7 @@ def evaluate(
     from recoseg.cli.building import chosen_fusion, chosen_refinement, names_in
     from recoseg.concepts import ConceptBank
     from recoseg.datasets.registry import as_published, open_dataset
+    from recoseg.datasets.spaces import has_aliases
     from recoseg.device import resolve_compute
     from recoseg.errors import RecosegError
     from recoseg.evaluation.outputs import write_evaluation
@@ -83,6 +88,23 @@ def evaluate(
         raise RecosegError(
             "Expected either a bank or --predictions; see `recoseg evaluate --help`."
         )
+    if predictions is not None:
+        given = {
+            "--fusion": fusion,
+            "--resize": resize,
+            "--threshold": threshold,
+            "--background": background or None,
+            "--refine": None if refine == "none" else refine,
+            "--temperature": temperature,
+            "--refine-steps": refine_steps,
+            "--saliency": saliency,
+            "--phi": phi,
+        }
+        meant = [option for option, value in given.items() if value is not None]
+        if meant:
+            raise RecosegError(
+                f"--predictions takes label maps as they are; {', '.join(meant)} would do nothing."
+            )
     if resume and out is None:
         raise RecosegError("--resume needs the folder of the interrupted run: --out.")
     opened = open_dataset(dataset, root, split, ids=ids)
@@ -108,7 +130,15 @@ def evaluate(
             batch_size=batch_size,
             **chosen.segmenter_options,
         )
-        predictor = SegmenterRows({bank.stem: segmenter}, opened.space)
+        predictor = SegmenterRows({bank.stem: segmenter}, opened.space, precision=compute.precision)
+        if chosen.aliases and not has_aliases(
+            [concept.words for concept in loaded.classes], opened.space
+        ):
+            typer.echo(
+                f"The protocol {chosen.name} means classes that are learnt with the data set's "
+                "aliases (`recoseg learn DATASET --aliases`); this bank's are bare names.",
+                err=True,
+            )
     record = None
     if out is not None:
         settings = settings_of(opened, chosen, predictor, boundary)[0]

@@ -77,7 +77,14 @@ def segment(
     if not paths:
         raise RecosegError(f"No photos found in {', '.join(images)}.")
     settings = segmenter.settings | {"bank": loaded.fingerprint}
-    folder = OutputFolder(out, overlays=overlays, scores=scores, settings=settings, resume=resume)
+    folder = OutputFolder(
+        out,
+        overlays=overlays,
+        scores=scores,
+        settings=settings,
+        names=segmenter.labeller.names,
+        resume=resume,
+    )
     with folder:
         failures = segment_photos(segmenter, paths, folder, progress=None)
     for path, reason in failures.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -117,6 +117,18 @@ def class_lines(space: LabelSpace, *, aliases: bool = False) -> list[ClassNames]
         elif aliases and space.background_words:
             lines.append(ClassNames(item.name, space.background_words))
     return lines
+
+
+def has_aliases(words: Collection[ClassNames], space: LabelSpace) -> bool:
+    """Whether some of the classes have a label space's aliases, or it has none to be had.
+
+    Example:
+        >>> space = label_space("voc20")
+        >>> [has_aliases(class_lines(space, aliases=x), space) for x in (False, True)]
+        [False, True]
+    """
+    richer = set(class_lines(space, aliases=True)) - set(class_lines(space))
+    return not richer or any(item in richer for item in words)
 
 
 def classes_of(text: str, aliases: bool = False) -> list[ClassNames]:

@@ -18,7 +18,7 @@ from recoseg.evaluation.protocols import Protocol
 from recoseg.evaluation.report import report_markdown
 from recoseg.evaluation.result import Evaluation
 from recoseg.evaluation.runner import predictions
-from recoseg.files import to_json, write_atomically
+from recoseg.files import to_json, write_bytes
 
 SHOWN = 5
 """Best and worst photos on the contact sheet, each."""
@@ -45,8 +45,8 @@ def write_evaluation(
     Returns:
         What could not be written, and why: pictures without matplotlib, nothing to show.
     """
-    _write(folder / "evaluation.json", to_json(evaluation.to_json()))
-    _write(folder / "report.md", report_markdown(evaluation).encode("utf-8", "replace"))
+    write_bytes(folder / "evaluation.json", to_json(evaluation.to_json()))
+    write_bytes(folder / "report.md", report_markdown(evaluation).encode("utf-8", "replace"))
     for name in ("confusion.png", "sheet.jpg"):
         (folder / name).unlink(missing_ok=True)
     if not evaluation.counts.any():
@@ -54,14 +54,14 @@ def write_evaluation(
     left_out = []
     try:
         picture = confusion_picture(evaluation.counts, evaluation.names)
-        _write(folder / "confusion.png", _encoded(picture, "PNG"))
+        write_bytes(folder / "confusion.png", _encoded(picture, "PNG"))
     except MissingExtraError as error:
         left_out.append(f"confusion.png: {error}")
     rows = sheet_rows(evaluation, dataset, protocol, predictor)
     if not rows:
         return [*left_out, "sheet.jpg: its photos can no longer be read"]
     sheet = contact_sheet(rows, evaluation.palette, evaluation.names)
-    _write(folder / "sheet.jpg", _encoded(sheet, "JPEG"))
+    write_bytes(folder / "sheet.jpg", _encoded(sheet, "JPEG"))
     return left_out
 
 
@@ -91,10 +91,6 @@ def sheet_rows(
         image = protocol.prepare_photo(samples[name].read_image())
         rows.append(SheetRow(name, scores[name], image, target, labels, groups[name]))
     return rows
-
-
-def _write(path: Path, data: bytes) -> None:
-    write_atomically(path, lambda file: file.write(data))
 
 
 def _encoded(picture: Image.Image, form: str) -> bytes:

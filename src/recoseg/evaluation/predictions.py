@@ -10,12 +10,14 @@ from typing import Protocol as TypingProtocol
 import numpy as np
 from PIL import Image
 
-from recoseg.datasets.label_space import IGNORE_INDEX, LabelSpace
+from recoseg.classes import read_classes
+from recoseg.datasets.label_space import LabelSpace
 from recoseg.datasets.masks import decode_values
 from recoseg.datasets.sample import Sample
 from recoseg.errors import BadImageError, DatasetError, LabelError
 from recoseg.evaluation.protocols import Protocol
 from recoseg.evaluation.translate import translation
+from recoseg.segmentation.labels import ignore_index
 from recoseg.segmentation.segmenter import Segmenter, segment_together
 
 Predicted = list[np.ndarray] | str
@@ -43,14 +45,22 @@ class SegmenterRows:
     Args:
         segmenters: By name of the row.
         space: The label space; see `translation`.
+        precision: Of the encoders' forward passes, for the settings; None leaves it out.
 
     Raises:
         LabelError: A bank's classes are not those of the label space, or nothing could become the
             label space's background.
     """
 
-    def __init__(self, segmenters: Mapping[str, Segmenter], space: LabelSpace) -> None:
+    def __init__(
+        self,
+        segmenters: Mapping[str, Segmenter],
+        space: LabelSpace,
+        *,
+        precision: str | None = None,
+    ) -> None:
         self._segmenters = list(segmenters.values())
+        self._precision = precision
         self._rows = tuple(segmenters)
         self._tables = []
         for segmenter in self._segmenters:
@@ -62,7 +72,9 @@ class SegmenterRows:
                     "to it. Give a threshold (--threshold), name context classes that stand for it "
                     f"(--background context), or learn a class {space.background!r}."
                 )
-            self._tables.append(translation(labeller.names, space, labeller.ignored))
+            self._tables.append(
+                translation(labeller.names, space, labeller.ignored, labeller.background_names)
+            )
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -83,6 +95,7 @@ class SegmenterRows:
                     "classes": [str(concept.words) for concept in segmenter.bank.classes],
                 },
                 "segment": segmenter.settings,
+                "precision": self._precision,
             }
             for segmenter in self._segmenters
         ]
@@ -99,39 +112,45 @@ class SegmenterRows:
 
 
 class PredictionFolder:
-    """Label maps that stand in a folder: `NAME.png`, values as the label space's classes.
+    """Label maps that stand in a folder: `NAME.png`, where NAME is the photo's in the data set.
 
-    Values are the classes that are predicted, counted from 0 in the label space's order (fine
-    classes, where groups are scored); 255 is background or no prediction. A map may have the size
-    of the photo itself or that of the prepared photo. A map that is missing, damaged or of another
-    size leaves its photo out.
+    Values are places in the list of predicted classes, counted from 0; the ignore index of that
+    many classes (255) is background or no prediction. The list is `classes.txt` in the folder or,
+    for a folder `labels`, beside it, as `recoseg segment` writes it; without one, the label space's
+    classes in its order (fine classes, where groups are scored). A map may have the size of the
+    photo itself or that of the prepared photo. A map that is missing, damaged or of another size
+    leaves its photo out.
 
     Args:
-        folder: The folder; sub-folders follow the names of the data set's photos.
+        folder: The folder, or one with the maps in its folder `labels`; sub-folders follow the
+            names of the data set's photos.
         space: The label space.
         protocol: How the truth is prepared.
 
     Raises:
         DatasetError: There is no such folder.
+        LabelError: The classes in `classes.txt` are not those of the label space.
     """
 
     def __init__(self, folder: Path, space: LabelSpace, protocol: Protocol) -> None:
         if not folder.is_dir():
             raise DatasetError(f"No folder of predictions at {folder}. Give one of NAME.png.")
-        self._folder = folder
+        self._name = folder.resolve().name
+        self._folder = folder / "labels" if (folder / "labels").is_dir() else folder
         self._protocol = protocol
-        self._space = space
-        self._table = translation(space.names, space, IGNORE_INDEX)
+        self._classes = _listed_classes(self._folder) or space.names
+        self._ignored = ignore_index(len(self._classes))
+        self._table = translation(self._classes, space, self._ignored)
 
     @property
     def rows(self) -> tuple[str, ...]:
         """The folder's name."""
-        return (self._folder.resolve().name,)
+        return (self._name,)
 
     @property
     def settings(self) -> list[dict[str, Any]]:
-        """Where the maps are."""
-        return [{"predictions": str(self._folder)}]
+        """Where the maps are, and the classes of their values."""
+        return [{"predictions": str(self._folder), "classes": list(self._classes)}]
 
     def predict(self, photos: Iterable[tuple[Sample, Image.Image]]) -> Iterator[Predicted]:
         """See `Predictor`."""
@@ -166,12 +185,23 @@ class PredictionFolder:
                     f"expected {' or '.join(sizes)}"
                 )
             labels = self._protocol.prepare_labels(labels)
-        outside = np.setdiff1d(labels, [*range(len(self._space.names)), IGNORE_INDEX])
+        outside = np.setdiff1d(labels, [*range(len(self._classes)), self._ignored])
         if outside.size:
             raise LabelError(
-                f"{path}: expected labels from 0 to {len(self._space.names) - 1}, or "
-                f"{IGNORE_INDEX}, which stands for background; got "
+                f"{path}: expected labels from 0 to {len(self._classes) - 1}, or "
+                f"{self._ignored}, which stands for background; got "
                 f"{', '.join(map(str, outside[:8]))}. Are they of another label space, or do they "
                 "begin at 1?"
             )
         return self._table[labels]
+
+
+def _listed_classes(folder: Path) -> tuple[str, ...]:
+    """The classes that stand beside the maps; none where there is no list."""
+    places = [folder / "classes.txt"]
+    if folder.name == "labels":
+        places.append(folder.parent / "classes.txt")
+    for path in places:
+        if path.is_file():
+            return tuple(words.name for words in read_classes(path))
+    return ()

@@ -11,8 +11,7 @@ from typing import IO, Any, Self
 import numpy as np
 from jaxtyping import Int64
 
-from recoseg.errors import RecosegError
-from recoseg.files import to_json, write_atomically
+from recoseg.files import check_resumable, to_json, write_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +78,7 @@ class Record:
         self, folder: Path, settings: dict[str, Any], classes: int, *, resume: bool = False
     ) -> None:
         self._folder = folder
-        self._settings = json.loads(json.dumps(settings))  # tuples and lists are one
+        self._settings = settings
         self._classes = classes
         self._resume = resume
         self._file: IO[str] | None = None
@@ -89,7 +88,7 @@ class Record:
         self._folder.mkdir(parents=True, exist_ok=True)
         lines, settings = self._folder / "photos.jsonl", self._folder / "settings.json"
         if self._resume and settings.is_file() and lines.is_file():
-            self._check(json.loads(settings.read_text(encoding="utf-8")))
+            check_resumable(settings, self._settings, "counts")
             for line in lines.read_text(encoding="ascii", errors="replace").splitlines():
                 try:
                     counted = PhotoCounts.from_json(json.loads(line), self._classes)
@@ -99,8 +98,8 @@ class Record:
                     self.finished[counted.name] = counted
         kept = "".join(_line(counted) for counted in self.finished.values()).encode("ascii")
         # The lines go first: new settings never stand beside counts that they did not make.
-        write_atomically(lines, lambda file: file.write(kept))
-        write_atomically(settings, lambda file: file.write(to_json(self._settings)))
+        write_bytes(lines, kept)
+        write_bytes(settings, to_json(self._settings))
         self._file = lines.open("a", encoding="ascii")
         return self
 
@@ -120,15 +119,6 @@ class Record:
             raise ValueError("Use the record in a with statement.")
         self._file.write(_line(counted))
         self._file.flush()
-
-    def _check(self, theirs: dict[str, Any]) -> None:
-        ours = self._settings
-        if theirs != ours:
-            changed = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
-            raise RecosegError(
-                f"The counts in {self._folder} were made with other settings "
-                f"({', '.join(changed)}). Use those to resume, or write to another folder."
-            )
 
 
 def _line(counted: PhotoCounts) -> str:

@@ -11,7 +11,9 @@ from recoseg.datasets.spaces import SPACES
 from recoseg.errors import LabelError
 
 
-def translation(names: Sequence[str], space: LabelSpace, ignored: int) -> np.ndarray:
+def translation(
+    names: Sequence[str], space: LabelSpace, ignored: int, background: Sequence[str] = ()
+) -> np.ndarray:
     """A table from predicted labels to scored ones: (65536,) int16.
 
     Labels beyond the names stay out of range (-1).
@@ -22,6 +24,7 @@ def translation(names: Sequence[str], space: LabelSpace, ignored: int) -> np.nda
         space: The label space; its groups, where it has some, are what is scored.
         ignored: The predicted label of background: the label space's background class, or, where
             it has none, no prediction at all.
+        background: Names that are always background, and need not be in the label space.
 
     Raises:
         LabelError: Names are missing, or there are some that the label space does not know.
@@ -33,7 +36,7 @@ def translation(names: Sequence[str], space: LabelSpace, ignored: int) -> np.nda
         array([  1,   0, 255], dtype=int16)
     """
     missing = [name for name in space.names if name not in names and name != space.background]
-    unknown = [name for name in names if name not in space.names]
+    unknown = [name for name in names if name not in (*space.names, *background)]
     if missing or unknown:
         parts = [
             f"{what}: {_shown(found)}"
@@ -48,11 +51,12 @@ def translation(names: Sequence[str], space: LabelSpace, ignored: int) -> np.nda
         )
     merge = space.merge_table()
     table = np.full(1 << 16, -1, np.int16)
-    for label, name in enumerate(names):
-        table[label] = merge[space.names.index(name)]
     table[ignored] = (
         IGNORE_INDEX if space.background is None else merge[space.names.index(space.background)]
     )
+    for label, name in enumerate(names):
+        known = name in space.names
+        table[label] = merge[space.names.index(name)] if known else table[ignored]
     return table
 
 

@@ -16,7 +16,7 @@ from recoseg.evaluation.plots import bar_picture, curve_picture
 from recoseg.evaluation.report import markdown_table, percent
 from recoseg.evaluation.result import Evaluation
 from recoseg.experiments.study import Study
-from recoseg.files import to_json, write_atomically
+from recoseg.files import to_json, write_bytes
 
 
 def study_markdown(study: Study, found: Mapping[tuple[object, ...], Evaluation]) -> str:
@@ -77,7 +77,7 @@ def write_study(
     Returns:
         Why there is no picture, or None.
     """
-    _write(folder / f"{study.name}.md", study_markdown(study, found).encode())
+    write_bytes(folder / f"{study.name}.md", study_markdown(study, found).encode())
     rows = [{"label": row.label, "x": row.x} | found[row.key].to_json() for row in study.rows]
     fields: dict[str, Any] = {
         "study": study.name,
@@ -85,14 +85,14 @@ def write_study(
         "published": [asdict(row) for row in study.published],
         "published_on": study.published_on,
     }
-    _write(folder / f"{study.name}.json", to_json(fields))
+    write_bytes(folder / f"{study.name}.json", to_json(fields))
     try:
         picture = study_picture(study, found)
     except MissingExtraError as error:
         return str(error)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
-    _write(folder / f"{study.name}.png", buffer.getvalue())
+    write_bytes(folder / f"{study.name}.png", buffer.getvalue())
     return None
 
 
@@ -110,7 +110,3 @@ def _published(paper: Mapping[str, Any], label: str) -> list[str]:
 
 def _percent(value: float) -> float:
     return math.nan if math.isnan(value) else 100 * value
-
-
-def _write(path: Path, data: bytes) -> None:
-    write_atomically(path, lambda file: file.write(data))

@@ -16,7 +16,7 @@ from recoseg.errors import MissingExtraError, RecosegError
 from recoseg.evaluation.plots import curve_picture
 from recoseg.evaluation.report import markdown_table
 from recoseg.experiments.studies import published
-from recoseg.files import to_json, write_atomically
+from recoseg.files import to_json, write_bytes
 from recoseg.learning.words import Words, check_index
 from recoseg.retrieval.search import top_k
 
@@ -164,9 +164,9 @@ def write_retrieval(folder: Path, found: Sequence[RetrievalScores]) -> str | Non
     Returns:
         Why there is no picture, or None.
     """
-    _write(folder / "retrieval.md", retrieval_markdown(found).encode())
+    write_bytes(folder / "retrieval.md", retrieval_markdown(found).encode())
     fields = {"indexes": [vars(scores) for scores in found]}
-    _write(folder / "retrieval.json", to_json(fields))
+    write_bytes(folder / "retrieval.json", to_json(fields))
     curves = {scores.name: [100 * value for value in scores.precision] for scores in found}
     xs = [str(k) for k in found[0].places]
     try:
@@ -175,9 +175,5 @@ def write_retrieval(folder: Path, found: Sequence[RetrievalScores]) -> str | Non
         return str(error)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
-    _write(folder / "retrieval.png", buffer.getvalue())
+    write_bytes(folder / "retrieval.png", buffer.getvalue())
     return None
-
-
-def _write(path: Path, data: bytes) -> None:
-    write_atomically(path, lambda file: file.write(data))

@@ -34,6 +34,7 @@ def run_studies(
     record: Path | None = None,
     resume: bool = False,
     options: Mapping[str, Any] | None = None,
+    precision: str | None = None,
     device: torch.device | str = "cpu",
     progress: bool | None = False,
 ) -> dict[Key, Evaluation]:
@@ -49,6 +50,7 @@ def run_studies(
         record: Folder in which the counts of each photo are kept; None keeps none.
         resume: Go on with what the folder has.
         options: Further arguments of `Segmenter` for all rows, such as a background.
+        precision: Of the encoders' forward passes, for the settings.
         device: Where pixels are counted.
         progress: See `StageProgress`.
 
@@ -71,7 +73,7 @@ def run_studies(
         )
         for number, row in enumerate(rows.values())
     }
-    predictor = SegmenterRows(segmenters, dataset.space)
+    predictor = SegmenterRows(segmenters, dataset.space, precision=precision)
     kept = None
     if record is not None:
         settings = {"rows": settings_of(dataset, protocol, predictor)}

@@ -71,12 +71,12 @@ class InputPlan:
     def of(
         cls, short_side: int, window: int | None, step: int | None, batch_size: int, cell: int
     ) -> InputPlan:
-        """A plan with windows and steps of at least these sizes, in whole cells."""
+        """A plan in whole cells: windows of at least this size, steps of at most this one."""
         if window is None:
             return cls(short_side, batch_size=batch_size)
         window = -(-window // cell) * cell
-        step = -(-(step or window // 2) // cell) * cell
-        return cls(short_side, window, min(step, window), batch_size)
+        step = max(1, min(step or window // 2, window) // cell) * cell
+        return cls(short_side, window, step, batch_size)
 
 
 def score_grids(

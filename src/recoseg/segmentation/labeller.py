@@ -54,6 +54,11 @@ class Labeller:
     keep_scores: bool = False
 
     @property
+    def background_names(self) -> tuple[str, ...]:
+        """The classes that become background."""
+        return tuple(self.wanted.concepts[index].name for index in self.background.classes)
+
+    @property
     def ignored(self) -> int:
         """The label of background."""
         return ignore_index(len(self.names))

@@ -14,12 +14,14 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from recoseg.errors import RecosegError
-from recoseg.files import write_atomically
+from recoseg.files import check_resumable, write_bytes
 from recoseg.segmentation.labels import IGNORE_INDEX
 from recoseg.segmentation.overlay import draw_overlay
 from recoseg.segmentation.palette import colour_table
 from recoseg.segmentation.result import Segmentation
+
+Extra = Mapping[str, tuple[str, bytes]]
+"""Further files of a photo: by kind, which is their folder, their suffix and content."""
 
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
@@ -124,14 +126,15 @@ class OutputFolder:
     """Writes a run's files; a context manager.
 
     `labels/NAME.png`, `overlays/NAME.jpg`, `scores/NAME.npz`, one line per photo in
-    `segmentations.jsonl`, and `settings.json`. Each file is whole or absent; the lines get their
-    final name when the run ends, even by an error.
+    `segmentations.jsonl`, `settings.json`, and `classes.txt`. Each file is whole or absent; the
+    lines get their final name when the run ends, even by an error.
 
     Args:
         folder: Where to write; made if absent.
         overlays: Whether to write overlays.
         scores: Whether to write score maps.
         settings: What decides the masks, as JSON fields.
+        names: The class of each label, for `classes.txt`; None for no such file.
         resume: Keep the photos that an earlier run with equal settings has finished.
 
     Raises:
@@ -145,12 +148,14 @@ class OutputFolder:
         overlays: bool = True,
         scores: bool = False,
         settings: Mapping[str, Any] | None = None,
+        names: Sequence[str] | None = None,
         resume: bool = False,
     ) -> None:
         self._folder = Path(folder)
         self._overlays = overlays
         self._scores = scores
         self._settings = dict(settings or {}, overlays=overlays, scores=scores)
+        self._names = names
         self._resume = resume
         self._lines: IO[str] | None = None
         self._finished: set[str] = set()
@@ -168,8 +173,11 @@ class OutputFolder:
         self._folder.mkdir(parents=True, exist_ok=True)
         kept = self._earlier_lines() if self._resume else []
         settings = json.dumps(self._settings, indent=2, ensure_ascii=False).encode()
-        _write(self._folder / "settings.json", settings)
-        _write(self._temporary, "".join(kept).encode())
+        write_bytes(self._folder / "settings.json", settings)
+        if self._names is not None:
+            lines = "".join(f"{name}\n" for name in self._names)
+            write_bytes(self._folder / "classes.txt", lines.encode())
+        write_bytes(self._temporary, "".join(kept).encode())
         self._lines = self._temporary.open("a", encoding="utf-8")
         return self
 
@@ -189,18 +197,14 @@ class OutputFolder:
         settings = self._folder / "settings.json"
         if not settings.is_file():
             return []
-        # Through JSON, so that tuples and lists compare equal.
-        ours = json.loads(json.dumps(self._settings))
-        theirs = json.loads(settings.read_text(encoding="utf-8"))
-        if theirs != ours:
-            changed = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
-            raise RecosegError(
-                f"The masks in {self._folder} were made with other settings "
-                f"({', '.join(changed)}). Use those to resume, or write to another folder."
-            )
+        check_resumable(settings, self._settings, "masks")
         kept = []
         for source in (self.lines_path, self._temporary):
-            lines = source.read_text(encoding="utf-8").splitlines() if source.is_file() else []
+            lines = (
+                source.read_text(encoding="utf-8", errors="replace").split("\n")
+                if source.is_file()
+                else []
+            )
             for line in lines:
                 path = self._finished_path(line)
                 if path is not None and path not in self._finished:
@@ -218,7 +222,12 @@ class OutputFolder:
         return fields["path"] if all(file.is_file() for file in files) else None
 
     def write(
-        self, name: str, path: str, image: Image.Image, segmentation: Segmentation
+        self,
+        name: str,
+        path: str,
+        image: Image.Image,
+        segmentation: Segmentation,
+        extra: Extra | None = None,
     ) -> dict[str, Any]:
         """Write one photo's files and its line.
 
@@ -227,6 +236,7 @@ class OutputFolder:
             path: Of the photo, as the line shall give it.
             image: The photo.
             segmentation: Its segmentation.
+            extra: Further files.
 
         Returns:
             The line's fields: path, width, height, areas (fractions by class), background
@@ -238,9 +248,9 @@ class OutputFolder:
         if self._scores:
             encoded["scores"] = (".npz", encode_scores(segmentation))
         files = {}
-        for kind, (suffix, data) in encoded.items():
+        for kind, (suffix, data) in (encoded | dict(extra or {})).items():
             relative = Path(kind) / f"{_safe(name)}{suffix}"
-            _write(self._folder / relative, data)
+            write_bytes(self._folder / relative, data)
             files[kind] = relative.as_posix()
         height, width = segmentation.labels.shape
         fields = {
@@ -270,10 +280,6 @@ class OutputFolder:
         text = json.dumps(fields, ensure_ascii=False)
         self._lines.write(text.encode("utf-8", "replace").decode() + "\n")
         self._lines.flush()
-
-
-def _write(path: Path, data: bytes) -> None:
-    write_atomically(path, lambda file: file.write(data))
 
 
 def _encode_jpeg(image: Image.Image) -> bytes:

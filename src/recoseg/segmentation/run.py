@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 from recoseg.progress import StageProgress
-from recoseg.segmentation.outputs import OutputFolder, output_names
-from recoseg.segmentation.segmenter import Outcome, Segmenter
+from recoseg.segmentation.inputs import Photo
+from recoseg.segmentation.outputs import Extra, OutputFolder, output_names
+from recoseg.segmentation.palette import Colour
+from recoseg.segmentation.result import Segmentation
+from recoseg.segmentation.segmenter import Outcome
+
+
+class PhotoSegmenter(Protocol):
+    """Whatever makes label maps of photos: a `Segmenter`, or a model trained on its masks."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The class of each label."""
+
+    @property
+    def palette(self) -> tuple[Colour, ...]:
+        """RGB of each class."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the masks beside the bank or the model, as JSON fields."""
+
+    def stream(self, photos: Iterable[Photo]) -> Iterator[Outcome]:
+        """Segment photos in order."""
 
 
 def segment_photos(
-    segmenter: Segmenter,
+    segmenter: PhotoSegmenter,
     paths: Sequence[str],
     folder: OutputFolder,
     *,
     observe: Callable[[str, Outcome], object] | None = None,
+    extra: Callable[[Segmentation], Extra] | None = None,
     progress: bool | None = False,
 ) -> dict[str, str]:
     """Segment photos and write their files; those that the folder has already are passed over.
@@ -24,6 +48,7 @@ def segment_photos(
         paths: Local paths, URLs or `shard.tar::member`.
         folder: Where to write, entered.
         observe: Called with each photo's output name and outcome.
+        extra: Gives further files of a photo to write.
         progress: See `StageProgress`.
 
     Returns:
@@ -38,7 +63,8 @@ def segment_photos(
                 failures[path] = outcome.error or "unknown"
                 folder.write_failure(path, failures[path])
             else:
-                folder.write(names[path], path, outcome.image, outcome.segmentation)
+                more = extra(outcome.segmentation) if extra is not None else None
+                folder.write(names[path], path, outcome.image, outcome.segmentation, more)
             if observe is not None:
                 observe(names[path], outcome)
             bar.advance(failed=outcome.segmentation is None)

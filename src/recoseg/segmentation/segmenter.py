@@ -24,7 +24,7 @@ from recoseg.segmentation.grids import InputPlan, Wanted, score_grids
 from recoseg.segmentation.inputs import Photo, Ready, equal_sizes, prepare
 from recoseg.segmentation.labeller import Labeller
 from recoseg.segmentation.labels import Background, class_indices
-from recoseg.segmentation.palette import default_palette
+from recoseg.segmentation.palette import Colour, default_palette
 from recoseg.segmentation.result import Segmentation
 
 CONTEXT = "context"
@@ -61,7 +61,8 @@ class Segmenter:
             the bank's. Label maps always have the photo's own size.
         window: Side of sliding windows over inputs that are larger, pixels; rounded up to whole
             cells of both encoders. None for no windows.
-        window_step: Pixels from one window to the next; None for half a window.
+        window_step: Pixels from one window to the next, rounded down to whole cells; None for
+            half a window.
         background_threshold: Pixels whose best fused score is lower become background.
         background: Names of classes that become background: classes of the bank, its context
             classes, which then compete with the others, or `context` for all of those.
@@ -106,6 +107,8 @@ class Segmenter:
         ):
             if value < least:
                 raise RecosegError(f"{name} is {value}; expected {least} or more.")
+        if background_threshold is not None and math.isnan(background_threshold):
+            raise RecosegError("background_threshold is not a number; expected a fused score.")
         concepts = (*self._bank.classes, *self._context_of(background))
         self._refine = (
             refine
@@ -135,6 +138,16 @@ class Segmenter:
         return self._bank
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The class of each label."""
+        return self._names
+
+    @property
+    def palette(self) -> tuple[Colour, ...]:
+        """RGB of each class."""
+        return self._labeller.palette
+
+    @property
     def plan(self) -> InputPlan:
         """How photos go to the encoders."""
         return self._plan
@@ -154,7 +167,7 @@ class Segmenter:
             "window": plan.window,
             "window_step": plan.step,
             "background_threshold": labeller.background.threshold,
-            "background": [labeller.wanted.concepts[i].name for i in labeller.background.classes],
+            "background": list(labeller.background_names),
             "refine": asdict(self._refine),
         }
 
