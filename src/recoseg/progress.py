@@ -105,6 +105,8 @@ class StageProgress:
 
     def _detail(self) -> str:
         speed = f"{self.per_second:.1f} {self._unit}/s"
+        if self.done and self.per_second < 1:
+            speed = f"{1 / self.per_second:.1f} s each"
         return f"{speed}, {self.failed:,} failed" if self.failed else speed
 
 
