@@ -24,6 +24,7 @@ COMMANDS = [
     "inspect",
     "forget",
     "segment",
+    "pseudo-label",
     "evaluate",
     "ablate",
     "datasets",

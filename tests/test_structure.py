@@ -85,6 +85,13 @@ ALLOWED = {
         "retrieval",
         "segmentation.segmenter",
     ],
+    "training": [
+        *BOTTOM,
+        "datasets",
+        "files",
+        "progress",
+        "segmentation",
+    ],
     # The top.
     "demo": [
         *BOTTOM,

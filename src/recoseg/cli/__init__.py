@@ -14,6 +14,7 @@ from recoseg.cli.encoders import encoders
 from recoseg.cli.evaluate import evaluate
 from recoseg.cli.index import index
 from recoseg.cli.learn import learn
+from recoseg.cli.pseudo_label import pseudo_label
 from recoseg.cli.retrieve import retrieve
 from recoseg.cli.segment import segment
 from recoseg.errors import RecosegError
@@ -33,6 +34,7 @@ for command in (
     inspect,
     forget,
     segment,
+    pseudo_label,
     evaluate,
     ablate,
     datasets,

@@ -1,0 +1,106 @@
+"""`recoseg pseudo-label`: a training set of masks that a bank makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recoseg.cli.options import (
+    Background,
+    Device,
+    FusionForm,
+    Phi,
+    Precision,
+    Refine,
+    RefineSteps,
+    Saliency,
+    Temperature,
+    Threshold,
+)
+
+
+def pseudo_label(
+    bank: Annotated[Path, typer.Argument(help="Concept bank.")],
+    images: Annotated[
+        list[str], typer.Argument(help="Photos: files, folders, lists, tar shards, globs.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    min_confidence: Annotated[
+        float | None, typer.Option(help="Ignore pixels of less confidence, 0 to 1.")
+    ] = None,
+    quantile: Annotated[
+        float | None,
+        typer.Option(help="Ignore at most this fraction of each class, the least confident."),
+    ] = None,
+    confidence: Annotated[
+        bool, typer.Option("--confidence", help="Keep confidence maps although none is ignored.")
+    ] = False,
+    fusion: FusionForm = None,
+    resize: Annotated[
+        int | None, typer.Option(help="Short side of the encoders' input; 0 for the photo's own.")
+    ] = None,
+    window: Annotated[int | None, typer.Option(help="Side of sliding windows, pixels.")] = None,
+    window_step: Annotated[int | None, typer.Option(help="Step of the windows, pixels.")] = None,
+    threshold: Threshold = None,
+    background: Background = "",
+    refine: Refine = "none",
+    temperature: Temperature = None,
+    refine_steps: RefineSteps = None,
+    overlays: Annotated[bool, typer.Option(help="Write overlays with a legend.")] = False,
+    resume: Annotated[bool, typer.Option(help="Keep what an earlier run has finished.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Photos per forward pass.")] = 8,
+    saliency: Saliency = None,
+    phi: Phi = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> None:
+    """Make pseudo-labels of photos, to train a model on."""
+    from recoseg.archive.sources import list_sources
+    from recoseg.cli.building import chosen_fusion, chosen_refinement, names_in
+    from recoseg.concepts import ConceptBank
+    from recoseg.device import resolve_compute
+    from recoseg.errors import RecosegError
+    from recoseg.segmentation.segmenter import Segmenter
+    from recoseg.training.balance import balance_table
+    from recoseg.training.confidence import Ignoring
+    from recoseg.training.pseudo_labels import pseudo_label as run
+
+    ignoring = Ignoring(min_confidence, quantile)
+    loaded = ConceptBank.load(bank)
+    chosen = chosen_refinement(loaded, refine, temperature, refine_steps)
+    paths = [photo.path for source in list_sources(images) for photo in source.photos]
+    if not paths:
+        raise RecosegError(f"No photos found in {', '.join(images)}.")
+    segmenter = Segmenter(
+        loaded,
+        phi=phi,
+        saliency=saliency,
+        compute=resolve_compute(device, precision),
+        fusion=chosen_fusion(loaded, fusion),
+        resize=resize,
+        window=window,
+        window_step=window_step,
+        background_threshold=threshold,
+        background=names_in(background),
+        refine=chosen,
+        keep_scores=confidence or not ignoring.idle,
+        batch_size=batch_size,
+    )
+    found = run(
+        segmenter,
+        paths,
+        out,
+        teacher=loaded.fingerprint,
+        temperature=chosen.temperature,
+        ignoring=ignoring,
+        confidence=confidence,
+        overlays=overlays,
+        resume=resume,
+        progress=None,
+    )
+    for path, reason in found.failures.items():
+        typer.echo(f"Left out: {path}: {reason}", err=True)
+    typer.echo(balance_table(found.balance, found.background))
+    typer.echo(f"Pseudo-labels of {len(found.photos):,} photos: {out / 'labels'}")

@@ -1,0 +1,254 @@
+"""Pseudo-labels: the label maps of a segmenter as a training set (paper, section 3.4).
+
+The folder of a run:
+
+| file | what |
+|---|---|
+| `labels/NAME.png` | what is trained on: palette PNG, 255 is ignored |
+| `teacher/labels/NAME.png` | the segmenter's own label maps, nothing ignored |
+| `teacher/confidence/NAME.png` | 8 bits; value / 255 is the confidence in the pixel's label |
+| `teacher/segmentations.jsonl`, `teacher/settings.json` | as `recoseg segment` writes them |
+| `pseudo_labels.json` | classes, palette, settings, balance, photos and their masks, failures |
+| `balance.txt`, `classes.txt` | the balance as a table; the classes, one per line |
+
+The dear step fills `teacher` and resumes there. What is ignored is decided afterwards from its
+files, so that other limits on the same folder cost seconds.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from recoseg.datasets.masks import decode_values
+from recoseg.errors import RecosegError
+from recoseg.files import to_json, write_bytes
+from recoseg.progress import track
+from recoseg.segmentation.labels import IGNORE_INDEX
+from recoseg.segmentation.outputs import Extra, OutputFolder, encode_label_map
+from recoseg.segmentation.palette import Colour
+from recoseg.segmentation.result import Segmentation
+from recoseg.segmentation.run import PhotoSegmenter, segment_photos
+from recoseg.training.balance import ClassBalance, balance_table, class_balance
+from recoseg.training.confidence import (
+    LEVELS,
+    Ignoring,
+    confidence_map,
+    ignore_below,
+    level_histogram,
+)
+
+FORMAT = "recoseg-pseudo-labels-1"
+MANIFEST = "pseudo_labels.json"
+
+
+@dataclass(frozen=True)
+class PseudoLabelled:
+    """A photo with its mask.
+
+    Attributes:
+        path: Of the photo.
+        labels: Of the mask to train on, relative to the folder.
+        confidence: Of the confidence map, likewise; None where there is none.
+    """
+
+    path: str
+    labels: str
+    confidence: str | None = None
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """What a finished folder holds.
+
+    Attributes:
+        names: The class of each label.
+        palette: RGB of each class.
+        photos: Photos and masks.
+        balance: Pixels per class.
+        background: Pixels without a class before ignoring.
+        failures: The reason for each photo that is left out.
+        provenance: What made the label maps: bank, settings, what is ignored; as JSON has it.
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    photos: tuple[PseudoLabelled, ...]
+    balance: tuple[ClassBalance, ...]
+    background: int
+    failures: Mapping[str, str]
+    provenance: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: str | Path) -> PseudoLabels:
+        """Read the manifest of a folder.
+
+        Raises:
+            RecosegError: There is none, or it is damaged.
+        """
+        path = Path(folder) / MANIFEST
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            if fields["format"] != FORMAT:
+                raise ValueError(f"expected the format {FORMAT}, got {fields['format']}")
+            return cls(
+                tuple(fields["names"]),
+                tuple((r, g, b) for r, g, b in fields["palette"]),
+                tuple(PseudoLabelled(**photo) for photo in fields["photos"]),
+                tuple(ClassBalance(**item) for item in fields["balance"]),
+                fields["background"],
+                fields["failures"],
+                fields["provenance"],
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RecosegError(
+                f"{path} is missing or damaged ({error}). Make pseudo-labels with "
+                "`recoseg pseudo-label`."
+            ) from error
+
+    def write(self, folder: Path) -> None:
+        """Write manifest, table and list of classes."""
+        table = balance_table(self.balance, self.background) + "\n"
+        lines = "".join(f"{name}\n" for name in self.names)
+        write_bytes(folder / "balance.txt", table.encode())
+        write_bytes(folder / "classes.txt", lines.encode())
+        write_bytes(folder / MANIFEST, to_json({"format": FORMAT} | asdict(self)))
+
+
+def pseudo_label(
+    segmenter: PhotoSegmenter,
+    paths: Sequence[str],
+    folder: str | Path,
+    *,
+    teacher: str,
+    temperature: float,
+    ignoring: Ignoring | None = None,
+    confidence: bool = False,
+    overlays: bool = False,
+    resume: bool = False,
+    progress: bool | None = False,
+) -> PseudoLabels:
+    """Make pseudo-labels of photos.
+
+    Args:
+        segmenter: Makes the label maps; with confidence or something to ignore it has to keep its
+            scores.
+        paths: Local paths, URLs or `shard.tar::member`.
+        folder: Where to write.
+        teacher: Fingerprint of the segmenter's bank or model.
+        temperature: See `confidence_map`.
+        ignoring: Which pixels are ignored.
+        confidence: Whether to keep confidence maps although nothing is ignored.
+        overlays: Whether to write overlays of the segmenter's label maps.
+        resume: Keep what an earlier run with equal settings has finished.
+        progress: See `StageProgress`.
+
+    Raises:
+        RecosegError: More than 255 classes, or, with `resume`, label maps of other settings.
+    """
+    ignoring, folder = ignoring or Ignoring(), Path(folder)
+    if len(segmenter.names) > IGNORE_INDEX:
+        raise RecosegError(
+            f"Pseudo-labels hold at most {IGNORE_INDEX} classes; got {len(segmenter.names)}."
+        )
+    confidence = confidence or not ignoring.idle
+    settings = segmenter.settings | {"teacher": teacher}
+    if confidence:
+        settings["confidence_temperature"] = temperature
+    output = OutputFolder(
+        folder / "teacher",
+        overlays=overlays,
+        settings=settings,
+        names=segmenter.names,
+        resume=resume,
+    )
+    extra = functools.partial(_confidence_file, temperature=temperature) if confidence else None
+    with output:
+        segment_photos(segmenter, paths, output, extra=extra, progress=progress)
+    lines = [json.loads(line) for line in output.lines_path.read_text("utf-8").splitlines()]
+    wanted = set(paths)
+    lines = [line for line in lines if line["path"] in wanted]
+    found = _finish(folder, segmenter, lines, ignoring, settings, progress)
+    found.write(folder)
+    return found
+
+
+def _confidence_file(segmentation: Segmentation, temperature: float) -> Extra:
+    if segmentation.scores is None:
+        raise ValueError("No scores were kept. Segment with keep_scores=True.")
+    levels = confidence_map(segmentation.scores, segmentation.labels, temperature)
+    buffer = io.BytesIO()
+    Image.fromarray(levels).save(buffer, "PNG")
+    return {"confidence": (".png", buffer.getvalue())}
+
+
+def _finish(
+    folder: Path,
+    segmenter: PhotoSegmenter,
+    lines: Sequence[Mapping[str, Any]],
+    ignoring: Ignoring,
+    settings: Mapping[str, Any],
+    progress: bool | None,
+) -> PseudoLabels:
+    """Count the teacher's label maps, then write those that are trained on."""
+    names, palette = segmenter.names, segmenter.palette
+    done = [line["files"] for line in lines if "files" in line]
+    histogram = np.zeros((len(names), LEVELS), np.int64)
+    seen, background = np.zeros(len(names), np.int64), 0
+
+    def count(files: Mapping[str, str]) -> tuple[np.ndarray, int]:
+        labels, levels = _read(folder / "teacher", files)
+        counts = level_histogram(labels, levels, len(names))
+        return counts, labels.size - int(counts.sum())
+
+    with ThreadPoolExecutor() as pool:  # (un)packing PNGs frees the interpreter's lock
+        counted = pool.map(count, done)
+        for counts, without in track(counted, "Counting", total=len(done), enabled=progress):
+            histogram += counts
+            seen += counts.any(1)
+            background += without
+    least = ignoring.levels(histogram)
+    kept = np.where(np.arange(LEVELS) >= least[:, None], histogram, 0).sum(1)
+
+    def write(files: Mapping[str, str]) -> None:
+        labels, levels = _read(folder / "teacher", files)
+        mask = ignore_below(labels, levels, least)
+        write_bytes(folder / files["labels"], encode_label_map(Segmentation(mask, names, palette)))
+
+    with ThreadPoolExecutor() as pool:
+        for _ in track(pool.map(write, done), "Ignoring", total=len(done), enabled=progress):
+            pass
+    return PseudoLabels(
+        names,
+        palette,
+        tuple(
+            PseudoLabelled(
+                line["path"],
+                line["files"]["labels"],
+                f"teacher/{line['files']['confidence']}" if "confidence" in line["files"] else None,
+            )
+            for line in lines
+            if "files" in line
+        ),
+        class_balance(names, seen, histogram.sum(1), kept, least),
+        background,
+        {line["path"]: line["error"] for line in lines if "error" in line},
+        json.loads(json.dumps({**settings, "ignoring": asdict(ignoring)})),
+    )
+
+
+def _read(folder: Path, files: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and levels of a photo; full confidence where there is no map."""
+    labels = decode_values((folder / files["labels"]).read_bytes()).astype(np.uint8)
+    if "confidence" not in files:
+        return labels, np.full(labels.shape, LEVELS - 1, np.uint8)
+    return labels, decode_values((folder / files["confidence"]).read_bytes()).astype(np.uint8)
