@@ -25,7 +25,8 @@ from recoseg.retrieval.sheet import sheet_cells, thumbnail_uri, write_page
 from recoseg.segmentation.outputs import OutputFolder
 from recoseg.segmentation.overlay import draw_overlay
 from recoseg.segmentation.run import segment_photos
-from recoseg.segmentation.segmenter import Outcome, Segmenter
+from recoseg.segmentation.segmenter import Segmenter
+from recoseg.segmentation.stream import Outcome
 
 # Photos among the example data of these packages; their drawings, scans and textures are not.
 _PHOTOS = (

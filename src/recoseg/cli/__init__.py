@@ -17,6 +17,7 @@ from recoseg.cli.learn import learn
 from recoseg.cli.pseudo_label import pseudo_label
 from recoseg.cli.retrieve import retrieve
 from recoseg.cli.segment import segment
+from recoseg.cli.train import train
 from recoseg.errors import RecosegError
 from recoseg.memory import keep_freed_memory
 
@@ -35,6 +36,7 @@ for command in (
     forget,
     segment,
     pseudo_label,
+    train,
     evaluate,
     ablate,
     datasets,

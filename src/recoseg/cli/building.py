@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import cast
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from recoseg.concepts import ConceptBank
 from recoseg.config import Fusion, FusionForm
+from recoseg.datasets.label_space import LabelSpace
+from recoseg.device import Compute
+from recoseg.errors import RecosegError
+from recoseg.evaluation.predictions import Predictor, SegmenterRows, StreamRows
 from recoseg.refinement.refiner import RefineForm, RefineSettings
+from recoseg.segmentation.segmenter import Segmenter
+from recoseg.training.model import is_model
+
+if TYPE_CHECKING:
+    from recoseg.training.segmenter import TrainedSegmenter
 
 
 def chosen_fusion(bank: ConceptBank, form: str | None) -> Fusion:
@@ -22,6 +32,11 @@ def chosen_refinement(
     """A form of refinement, at the bank's temperature unless another is given."""
     if temperature is None:
         temperature = bank.settings.segment.refine_temperature
+    return refinement(form, temperature, steps)
+
+
+def refinement(form: str, temperature: float, steps: int | None) -> RefineSettings:
+    """A form of refinement with its temperature and, where given, another number of steps."""
     settings = RefineSettings(cast("RefineForm", form), temperature)
     if steps is None:
         return settings
@@ -30,6 +45,77 @@ def chosen_refinement(
         pamr=replace(settings.pamr, iterations=steps),
         crf=replace(settings.crf, iterations=steps),
     )
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A segmenter with what tells it apart.
+
+    Attributes:
+        segmenter: Of a concept bank or of a trained model.
+        fingerprint: Of the bank or model.
+        kind: `bank` or `model`.
+        temperature: What its scores are divided by to become logits of probabilities.
+    """
+
+    segmenter: Segmenter | TrainedSegmenter
+    fingerprint: str
+    kind: str
+    temperature: float
+
+
+def open_segmenter(
+    path: Path,
+    compute: Compute,
+    *,
+    fusion: str | None,
+    refine: str,
+    temperature: float | None,
+    refine_steps: int | None,
+    phi: str | None,
+    saliency: str | None,
+    **options: Any,
+) -> Opened:
+    """The segmenter of a concept bank, or of a trained model, whichever the path is.
+
+    Raises:
+        RecosegError: There is none, or an option has no meaning for a trained model.
+    """
+    if not is_model(path):
+        bank = ConceptBank.load(path)
+        chosen = chosen_refinement(bank, refine, temperature, refine_steps)
+        segmenter = Segmenter(
+            bank,
+            phi=phi,
+            saliency=saliency,
+            compute=compute,
+            fusion=chosen_fusion(bank, fusion),
+            refine=chosen,
+            **options,
+        )
+        return Opened(segmenter, bank.fingerprint, "bank", chosen.temperature)
+    given = {"--fusion": fusion, "--phi": phi, "--saliency": saliency}
+    meant = [option for option, value in given.items() if value is not None]
+    if meant:
+        raise RecosegError(
+            f"{path} is a trained model, for which {', '.join(meant)} would do nothing."
+        )
+    from recoseg.training.model import TrainedModel
+    from recoseg.training.segmenter import TrainedSegmenter
+
+    model = TrainedModel.load(path)
+    chosen = refinement(refine, temperature or 1.0, refine_steps)
+    trained = TrainedSegmenter(model, compute=compute, refine=chosen, **options)
+    return Opened(trained, model.fingerprint, "model", 1.0)
+
+
+def predictor_of(
+    name: str, segmenter: Segmenter | TrainedSegmenter, space: LabelSpace, precision: str
+) -> Predictor:
+    """The row of a table that a segmenter's scores become."""
+    if isinstance(segmenter, Segmenter):
+        return SegmenterRows({name: segmenter}, space, precision=precision)
+    return StreamRows(name, segmenter, space, precision=precision)
 
 
 def names_in(text: str) -> list[str]:

@@ -30,7 +30,9 @@ from recoseg.cli.options import (
 
 def evaluate(
     dataset: DatasetName,
-    bank: Annotated[Path | None, typer.Argument(help="Concept bank.")] = None,
+    bank: Annotated[
+        Path | None, typer.Argument(help="Concept bank, or a trained model or its run.")
+    ] = None,
     root: Root = None,
     split: Split = None,
     ids: Ids = None,
@@ -69,14 +71,13 @@ def evaluate(
     precision: Precision = "auto",
 ) -> None:
     """Score a concept bank, or anybody's label maps, on a labelled data set."""
-    from recoseg.cli.building import chosen_fusion, chosen_refinement, names_in
-    from recoseg.concepts import ConceptBank
+    from recoseg.cli.building import names_in, open_segmenter, predictor_of
     from recoseg.datasets.registry import as_published, open_dataset
     from recoseg.datasets.spaces import has_aliases
     from recoseg.device import resolve_compute
     from recoseg.errors import RecosegError
     from recoseg.evaluation.outputs import write_evaluation
-    from recoseg.evaluation.predictions import PredictionFolder, Predictor, SegmenterRows
+    from recoseg.evaluation.predictions import PredictionFolder, Predictor
     from recoseg.evaluation.protocols import protocol_of
     from recoseg.evaluation.record import Record
     from recoseg.evaluation.report import headline
@@ -117,22 +118,25 @@ def evaluate(
         predictor = PredictionFolder(predictions, opened.space, chosen)
     else:
         assert bank is not None
-        loaded = ConceptBank.load(bank)
-        segmenter = Segmenter(
-            loaded,
+        segmenter = open_segmenter(
+            bank,
+            compute,
+            fusion=fusion,
+            refine=refine,
+            temperature=temperature,
+            refine_steps=refine_steps,
             phi=phi,
             saliency=saliency,
-            compute=compute,
-            fusion=chosen_fusion(loaded, fusion),
             background_threshold=threshold,
             background=names_in(background),
-            refine=chosen_refinement(loaded, refine, temperature, refine_steps),
             batch_size=batch_size,
             **chosen.segmenter_options,
-        )
-        predictor = SegmenterRows({bank.stem: segmenter}, opened.space, precision=compute.precision)
-        if chosen.aliases and not has_aliases(
-            [concept.words for concept in loaded.classes], opened.space
+        ).segmenter
+        predictor = predictor_of(bank.stem, segmenter, opened.space, compute.precision)
+        if (
+            chosen.aliases
+            and isinstance(segmenter, Segmenter)
+            and not has_aliases([item.words for item in segmenter.bank.classes], opened.space)
         ):
             typer.echo(
                 f"The protocol {chosen.name} means classes that are learnt with the data set's "

@@ -1,4 +1,4 @@
-"""`recoseg pseudo-label`: a training set of masks that a bank makes."""
+"""`recoseg pseudo-label`: a training set of masks that a bank or a trained model makes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from recoseg.cli.options import (
 
 
 def pseudo_label(
-    bank: Annotated[Path, typer.Argument(help="Concept bank.")],
+    bank: Annotated[Path, typer.Argument(help="Concept bank, or a trained model or its run.")],
     images: Annotated[
         list[str], typer.Argument(help="Photos: files, folders, lists, tar shards, globs.")
     ],
@@ -58,42 +58,40 @@ def pseudo_label(
 ) -> None:
     """Make pseudo-labels of photos, to train a model on."""
     from recoseg.archive.sources import list_sources
-    from recoseg.cli.building import chosen_fusion, chosen_refinement, names_in
-    from recoseg.concepts import ConceptBank
+    from recoseg.cli.building import names_in, open_segmenter
     from recoseg.device import resolve_compute
     from recoseg.errors import RecosegError
-    from recoseg.segmentation.segmenter import Segmenter
     from recoseg.training.balance import balance_table
     from recoseg.training.confidence import Ignoring
     from recoseg.training.pseudo_labels import pseudo_label as run
 
     ignoring = Ignoring(min_confidence, quantile)
-    loaded = ConceptBank.load(bank)
-    chosen = chosen_refinement(loaded, refine, temperature, refine_steps)
     paths = [photo.path for source in list_sources(images) for photo in source.photos]
     if not paths:
         raise RecosegError(f"No photos found in {', '.join(images)}.")
-    segmenter = Segmenter(
-        loaded,
+    opened = open_segmenter(
+        bank,
+        resolve_compute(device, precision),
+        fusion=fusion,
+        refine=refine,
+        temperature=temperature,
+        refine_steps=refine_steps,
         phi=phi,
         saliency=saliency,
-        compute=resolve_compute(device, precision),
-        fusion=chosen_fusion(loaded, fusion),
         resize=resize,
         window=window,
         window_step=window_step,
         background_threshold=threshold,
         background=names_in(background),
-        refine=chosen,
         keep_scores=confidence or not ignoring.idle,
         batch_size=batch_size,
     )
     found = run(
-        segmenter,
+        opened.segmenter,
         paths,
         out,
-        teacher=loaded.fingerprint,
-        temperature=chosen.temperature,
+        teacher=opened.fingerprint,
+        temperature=opened.temperature,
         ignoring=ignoring,
         confidence=confidence,
         overlays=overlays,

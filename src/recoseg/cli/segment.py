@@ -22,7 +22,7 @@ from recoseg.cli.options import (
 
 
 def segment(
-    bank: Annotated[Path, typer.Argument(help="Concept bank.")],
+    bank: Annotated[Path, typer.Argument(help="Concept bank, or a trained model or its run.")],
     images: Annotated[
         list[str], typer.Argument(help="Photos: files, folders, lists, tar shards, globs.")
     ],
@@ -47,42 +47,42 @@ def segment(
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
-    """Segment photos into the classes of a concept bank."""
+    """Segment photos into the classes of a concept bank or a trained model."""
     from recoseg.archive.sources import list_sources
-    from recoseg.cli.building import chosen_fusion, chosen_refinement, names_in
-    from recoseg.concepts import ConceptBank
+    from recoseg.cli.building import names_in, open_segmenter
     from recoseg.device import resolve_compute
     from recoseg.errors import RecosegError
     from recoseg.segmentation.outputs import OutputFolder
     from recoseg.segmentation.run import segment_photos
-    from recoseg.segmentation.segmenter import Segmenter
 
-    loaded = ConceptBank.load(bank)
-    segmenter = Segmenter(
-        loaded,
+    opened = open_segmenter(
+        bank,
+        resolve_compute(device, precision),
+        fusion=fusion,
+        refine=refine,
+        temperature=temperature,
+        refine_steps=refine_steps,
         phi=phi,
         saliency=saliency,
-        compute=resolve_compute(device, precision),
-        fusion=chosen_fusion(loaded, fusion),
         resize=resize,
         window=window,
         window_step=window_step,
         background_threshold=threshold,
         background=names_in(background),
-        refine=chosen_refinement(loaded, refine, temperature, refine_steps),
         keep_scores=scores,
         batch_size=batch_size,
     )
+    segmenter = opened.segmenter
     paths = [photo.path for source in list_sources(images) for photo in source.photos]
     if not paths:
         raise RecosegError(f"No photos found in {', '.join(images)}.")
-    settings = segmenter.settings | {"bank": loaded.fingerprint}
+    settings = segmenter.settings | {opened.kind: opened.fingerprint}
     folder = OutputFolder(
         out,
         overlays=overlays,
         scores=scores,
         settings=settings,
-        names=segmenter.labeller.names,
+        names=segmenter.names,
         resume=resume,
     )
     with folder:

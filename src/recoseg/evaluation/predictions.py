@@ -17,8 +17,11 @@ from recoseg.datasets.sample import Sample
 from recoseg.errors import BadImageError, DatasetError, LabelError
 from recoseg.evaluation.protocols import Protocol
 from recoseg.evaluation.translate import translation
+from recoseg.segmentation.inputs import Photo
+from recoseg.segmentation.labeller import Competing, Labeller
 from recoseg.segmentation.labels import ignore_index
 from recoseg.segmentation.segmenter import Segmenter, segment_together
+from recoseg.segmentation.stream import Outcome
 
 Predicted = list[np.ndarray] | str
 """One photo's scored labels (h, w), int16, for each row; or why there are none."""
@@ -64,17 +67,7 @@ class SegmenterRows:
         self._rows = tuple(segmenters)
         self._tables = []
         for segmenter in self._segmenters:
-            labeller = segmenter.labeller
-            idle = not labeller.background.classes and labeller.background.threshold is None
-            if space.background is not None and space.background not in labeller.names and idle:
-                raise LabelError(
-                    f"{space.title} has the class {space.background!r}, and nothing would be given "
-                    "to it. Give a threshold (--threshold), name context classes that stand for it "
-                    f"(--background context), or learn a class {space.background!r}."
-                )
-            self._tables.append(
-                translation(labeller.names, space, labeller.ignored, labeller.background_names)
-            )
+            self._tables.append(_table(segmenter.labeller, space))
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -109,6 +102,83 @@ class SegmenterRows:
                 if outcome.segmentation is not None:
                     found.append(table[outcome.segmentation.labels])
             yield found if len(found) == len(outcomes) else outcomes[0].error or "unknown"
+
+
+class LabellingSegmenter(TypingProtocol):
+    """A segmenter of any kind that tells what it is and how it labels."""
+
+    @property
+    def labeller(self) -> Labeller[Competing]:
+        """What makes label maps of its scores."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the masks beside the model."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The model itself, as JSON fields."""
+
+    def stream(self, photos: Iterable[Photo]) -> Iterator[Outcome]:
+        """Segment photos in order."""
+
+
+class StreamRows:
+    """One segmenter of any kind, such as a trained model.
+
+    Args:
+        name: Of the row.
+        segmenter: The segmenter.
+        space: The label space; see `translation`.
+        precision: Of its forward passes, for the settings; None leaves it out.
+
+    Raises:
+        LabelError: Its classes are not those of the label space, or nothing could become the
+            label space's background.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        segmenter: LabellingSegmenter,
+        space: LabelSpace,
+        *,
+        precision: str | None = None,
+    ) -> None:
+        self._name, self._segmenter, self._precision = name, segmenter, precision
+        self._table = _table(segmenter.labeller, space)
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The one name."""
+        return (self._name,)
+
+    @property
+    def settings(self) -> list[dict[str, Any]]:
+        """Model and segmentation settings."""
+        segmenter = self._segmenter
+        own = {"segment": segmenter.settings, "precision": self._precision}
+        return [segmenter.identity | own]
+
+    def predict(self, photos: Iterable[tuple[Sample, Image.Image]]) -> Iterator[Predicted]:
+        """See `Predictor`."""
+        for outcome in self._segmenter.stream(image for _, image in photos):
+            if outcome.segmentation is None:
+                yield outcome.error or "unknown"
+            else:
+                yield [self._table[outcome.segmentation.labels]]
+
+
+def _table(labeller: Labeller[Competing], space: LabelSpace) -> np.ndarray:
+    """From a labeller's labels to scored ones; see `translation`."""
+    idle = not labeller.background.classes and labeller.background.threshold is None
+    if space.background is not None and space.background not in labeller.names and idle:
+        raise LabelError(
+            f"{space.title} has the class {space.background!r}, and nothing would be given to it. "
+            "Give a threshold (--threshold), name context classes that stand for it (--background "
+            f"context), or learn a class {space.background!r}."
+        )
+    return translation(labeller.names, space, labeller.ignored, labeller.background_names)
 
 
 class PredictionFolder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -42,6 +42,11 @@ class Wanted:
     concepts: tuple[Concept, ...]
     phi: DenseImageEncoder | None
     saliency: DenseTextEncoder | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes that compete."""
+        return tuple(concept.name for concept in self.concepts)
 
     @property
     def strides(self) -> tuple[int, int]:
@@ -94,13 +99,29 @@ def score_grids(
         once for those that share the very same concepts too.
     """
     unique = {_key(item): item for item in wanted}
-    height, width = pixels.shape[2:]
-    if plan.window is None or max(height, width) <= plan.window:
-        scored = _score(pixels, list(unique.values()))
-    else:
-        scored = _score_windows(pixels, list(unique.values()), plan, plan.window)
+    strides = [item.strides for item in unique.values()]
+    scored = windowed(pixels, plan, strides, lambda part: _score(part, list(unique.values())))
     found = dict(zip(unique, scored, strict=True))
     return [found[_key(item)] for item in wanted]
+
+
+def windowed(
+    pixels: UInt8[Tensor, "n 3 h w"],
+    plan: InputPlan,
+    strides: Sequence[tuple[int, int]],
+    score: Callable[[UInt8[Tensor, "n 3 h w"]], list[Grids]],
+) -> list[Grids]:
+    """Scores of whole photos, the mean of those of windows where the photos are large.
+
+    Args:
+        pixels: Photos of equal size.
+        plan: Windows and batches.
+        strides: Pixels per cell of both kinds of scores, for each labeller.
+        score: Gives the grids of each labeller, for a batch of photos or windows.
+    """
+    if plan.window is None or max(pixels.shape[2:]) <= plan.window:
+        return score(pixels)
+    return _score_windows(pixels, plan, plan.window, strides, score)
 
 
 def _key(item: Wanted) -> tuple[int, ...]:
@@ -108,10 +129,14 @@ def _key(item: Wanted) -> tuple[int, ...]:
 
 
 def _score_windows(
-    pixels: UInt8[Tensor, "n 3 h w"], wanted: Sequence[Wanted], plan: InputPlan, window: int
+    pixels: UInt8[Tensor, "n 3 h w"],
+    plan: InputPlan,
+    window: int,
+    strides: Sequence[tuple[int, int]],
+    score: Callable[[Tensor], list[Grids]],
 ) -> list[Grids]:
     height, width = pixels.shape[2:]
-    cell = math.lcm(*(stride for item in wanted for stride in item.strides if stride))
+    cell = math.lcm(*(stride for pair in strides for stride in pair if stride))
     boxes = window_boxes((height, width), window, plan.step, cell)
     jobs = [(image, box) for box in boxes for image in range(len(pixels))]
     crops = {
@@ -122,11 +147,9 @@ def _score_windows(
     for group in equal_sizes(crops):
         for start in range(0, len(group), plan.batch_size):
             part = group[start : start + plan.batch_size]
-            scored = _score(torch.stack([crops[index] for index in part]), wanted)
+            scored = score(torch.stack([crops[index] for index in part]))
             for number, grids in enumerate(scored):
-                for kind, (scores, stride) in enumerate(
-                    zip(grids, wanted[number].strides, strict=True)
-                ):
+                for kind, (scores, stride) in enumerate(zip(grids, strides[number], strict=True)):
                     if scores is None:
                         continue
                     grid_hw = (-(-height // stride), -(-width // stride))
@@ -139,7 +162,7 @@ def _score_windows(
                         mean = means[number, kind][image]
                         mean.add(scores[place], box.y0 // stride, box.x0 // stride)
     whole = {key: torch.stack([mean.mean() for mean in kept]) for key, kept in means.items()}
-    return [Grids(whole.get((number, 0)), whole.get((number, 1))) for number in range(len(wanted))]
+    return [Grids(whole.get((number, 0)), whole.get((number, 1))) for number in range(len(strides))]
 
 
 @torch.inference_mode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -13,7 +14,7 @@ from recoseg.config import Fusion
 from recoseg.images import to_tensor
 from recoseg.refinement.refiner import Refiner
 from recoseg.segmentation.fusion import activate_text, activate_visual, fuse
-from recoseg.segmentation.grids import Grids, Wanted
+from recoseg.segmentation.grids import Grids
 from recoseg.segmentation.inputs import Ready
 from recoseg.segmentation.labels import (
     IGNORE_INDEX,
@@ -30,25 +31,41 @@ _MOST_REFINED = 64_000_000
 """Score numbers (photos x classes x pixels) that are refined together, unless one has more."""
 
 
+class Competing(Protocol):
+    """The classes that compete, and where their scores stand."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes, one per score."""
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """Pixels per cell of both kinds of scores; 0 where there are none."""
+
+
+CompetingT = TypeVar("CompetingT", bound=Competing, covariant=True)
+
+
 @dataclass(frozen=True)
-class Labeller:
+class Labeller(Generic[CompetingT]):
     """Everything between the score grids and the label maps.
 
     Attributes:
         wanted: The classes that compete (those that are named, then context classes that stand for
-            background), and the encoders of their scores, as far as the fusion uses them.
+            background), with the encoders of their scores where such make them.
         names: The classes that are named.
         palette: Their colours.
-        fusion: How the two kinds of scores become one.
+        fusion: How the two kinds of scores become one; None for a model's scores before the
+            softmax, of the first kind: what is kept and refined is their log-softmax.
         background: What becomes background.
         refiner: What refines the fused scores; None for nothing.
         keep_scores: Whether results hold their fused scores, as they were before refinement.
     """
 
-    wanted: Wanted
+    wanted: CompetingT
     names: tuple[str, ...]
     palette: tuple[Colour, ...]
-    fusion: Fusion
+    fusion: Fusion | None
     background: Background
     refiner: Refiner | None = None
     keep_scores: bool = False
@@ -56,7 +73,7 @@ class Labeller:
     @property
     def background_names(self) -> tuple[str, ...]:
         """The classes that become background."""
-        return tuple(self.wanted.concepts[index].name for index in self.background.classes)
+        return tuple(self.wanted.names[index] for index in self.background.classes)
 
     @property
     def ignored(self) -> int:
@@ -85,7 +102,7 @@ class Labeller:
     def _label_strips(self, strips: _Strips) -> Segmentation:
         labels, kept = label_strips(
             strips,
-            len(self.wanted.concepts),
+            len(self.wanted.names),
             strips.output_hw,
             self.background,
             ignored=self.ignored,
@@ -100,7 +117,7 @@ class Labeller:
         for index, item in enumerate(items):
             sizes.setdefault(item.image.size, []).append(index)
         for (width, height), group in sizes.items():
-            count = max(1, _MOST_REFINED // (len(self.wanted.concepts) * height * width))
+            count = max(1, _MOST_REFINED // (len(self.wanted.names) * height * width))
             for start in range(0, len(group), count):
                 yield group[start : start + count]
 
@@ -119,7 +136,7 @@ class Labeller:
         if background.threshold is not None:
             level = scores.new_full((len(scores), 1, height, width), background.threshold)
             scores = torch.cat([scores, level], dim=1)
-            background = Background(classes=(*background.classes, len(self.wanted.concepts)))
+            background = Background(classes=(*background.classes, len(self.wanted.names)))
         images = torch.stack([part.photo for part in strips])
         refined = self.refiner(images, scores)
         dtype = "uint8" if self.ignored == IGNORE_INDEX else "uint16"
@@ -137,7 +154,9 @@ class Labeller:
 class _Strips:
     """Fused scores of one photo, any strip of its rows at a time."""
 
-    def __init__(self, item: Ready, grids: Grids, strides: tuple[int, int], fusion: Fusion) -> None:
+    def __init__(
+        self, item: Ready, grids: Grids, strides: tuple[int, int], fusion: Fusion | None
+    ) -> None:
         input_hw = (item.pixels.shape[1], item.pixels.shape[2])
         self.output_hw = (item.image.height, item.image.width)
         self._item = item
@@ -149,7 +168,7 @@ class _Strips:
             if scores is None:
                 self._maps.append(None)
                 continue
-            active = activate(scores, fusion)[0]
+            active = scores[0] if fusion is None else activate(scores, fusion)[0]
             grid_hw = (active.shape[1], active.shape[2])
             up = Upsampler.build(grid_hw, stride, input_hw, self.output_hw, active.device)
             self._maps.append((active, up))
@@ -162,4 +181,7 @@ class _Strips:
 
     def __call__(self, start: int, end: int) -> Float[Tensor, "c strip w"]:
         parts = [part[1].strip(part[0], start, end) if part else None for part in self._maps]
+        if self._fusion is None:
+            assert parts[0] is not None
+            return parts[0].log_softmax(0)
         return fuse(parts[0], parts[1], self._fusion)

