@@ -25,6 +25,8 @@ COMMANDS = [
     "forget",
     "segment",
     "pseudo-label",
+    "train",
+    "export",
     "evaluate",
     "ablate",
     "datasets",

@@ -87,9 +87,21 @@ ALLOWED = {
     ],
     "training": [
         *BOTTOM,
+        "classes",
         "datasets",
+        "device",
+        "encoders.inputs",
+        "encoders.lite.backbone",  # how the weights of its package are named and normalised
+        "encoders.registry",
+        "encoders.weights",
+        "evaluation.predictions",
+        "evaluation.protocols",
+        "evaluation.result",
+        "evaluation.runner",
         "files",
+        "images",
         "progress",
+        "refinement.refiner",
         "segmentation",
     ],
     # The top.

@@ -12,6 +12,7 @@ from recoseg.cli.datasets import datasets
 from recoseg.cli.demo import demo
 from recoseg.cli.encoders import encoders
 from recoseg.cli.evaluate import evaluate
+from recoseg.cli.export import export
 from recoseg.cli.index import index
 from recoseg.cli.learn import learn
 from recoseg.cli.pseudo_label import pseudo_label
@@ -37,6 +38,7 @@ for command in (
     segment,
     pseudo_label,
     train,
+    export,
     evaluate,
     ablate,
     datasets,
