@@ -15,13 +15,16 @@ The folder of a run:
 
 from __future__ import annotations
 
+import json
 import logging
+import pickle
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from recoseg.datasets.sample import SegmentationDataset
@@ -180,11 +183,12 @@ def train(
     ]
     trainer = _trainer(out, recipe, machines, checkpoint, callbacks)
     with warnings.catch_warnings():
-        # It advises more reading processes; and batches are made by place, so nothing is lost
-        # when a run goes on within its one epoch.
+        # Batches are made by place, so nothing is lost when a run goes on within its one epoch.
+        warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        warnings.filterwarnings("ignore", ".*resumable DataLoader.*")
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists.*")
+        warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
+        warnings.filterwarnings("ignore", ".*treespec.*")  # Lightning's own use of torch
         trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -214,7 +218,7 @@ def _info(data: TrainingSet, recipe: Recipe, encoder: str, origin: str) -> Model
         data.palette,
         statistics_of(encoder),
         recipe.augmentation.short_side,
-        provenance,
+        json.loads(json.dumps(provenance)),
     )
 
 
@@ -237,7 +241,17 @@ def _newest(out: Path) -> Path | None:
     found = {
         int(path.stem.partition("=")[2]): path for path in (out / "checkpoints").glob("step=*.ckpt")
     }
-    return found[max(found)] if found else None
+    if not found:
+        return None
+    newest = found[max(found)]
+    try:
+        torch.load(newest, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise RecosegError(
+            f"The checkpoint {newest} is damaged, or holds code, which is not run: "
+            f"{str(error).splitlines()[0]} Remove it, and begin again."
+        ) from error
+    return newest
 
 
 def _trainer(
