@@ -188,6 +188,7 @@ def train(
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists.*")
         warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
+        warnings.filterwarnings("ignore", ".*in eval mode at the start.*")  # a frozen encoder
         warnings.filterwarnings("ignore", ".*treespec.*")  # Lightning's own use of torch
         trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
     if trainer.interrupted:
