@@ -8,6 +8,7 @@ from PIL import Image
 
 from recoseg.errors import RecosegError
 from recoseg.training.confidence import Ignoring, confidence_map
+from recoseg.training.parallel import ParallelSegmenter
 from recoseg.training.pseudo_labels import PseudoLabels, pseudo_label
 from tests.evaluation.scenes import scene, segmenter
 
@@ -125,6 +126,35 @@ def test_failures_are_left_out_and_named(tmp_path, paths):
     assert len(found.photos) == 3
     fields = json.loads((tmp_path / "out/pseudo_labels.json").read_text())
     assert fields["failures"] == dict(found.failures)
+
+
+@pytest.mark.parametrize(("count", "each"), [(1, 2), (2, 1), (3, 2)])
+def test_several_segmenters_give_what_one_gives(tmp_path, paths, count, each):
+    (tmp_path / "photos/bad.png").write_bytes(b"no photo")
+    many = [*paths, str(tmp_path / "photos/bad.png"), *reversed(paths)]
+    busy = []
+
+    class Noting:
+        def __init__(self, number):
+            self.number, self.inner = number, segmenter()
+            self.names, self.palette = self.inner.names, self.inner.palette
+            self.settings = self.inner.settings
+
+        def stream(self, photos):
+            busy.append(self.number)
+            return self.inner.stream(photos)
+
+    together = ParallelSegmenter([Noting(number) for number in range(count)], each)
+    assert together.settings == segmenter().settings
+    found = list(together.stream(many))
+    expected = list(segmenter().stream(many))
+    assert [item.photo for item in found] == many
+    assert [item.error for item in found] == [item.error for item in expected]
+    for one, other in zip(found, expected, strict=True):
+        if one.segmentation is not None:
+            np.testing.assert_array_equal(one.segmentation.labels, other.segmentation.labels)
+    assert set(busy) == set(range(count))
+    assert list(together.stream([])) == []
 
 
 def test_too_many_classes(tmp_path):

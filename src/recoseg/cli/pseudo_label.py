@@ -9,7 +9,6 @@ import typer
 
 from recoseg.cli.options import (
     Background,
-    Device,
     FusionForm,
     Phi,
     Precision,
@@ -53,7 +52,9 @@ def pseudo_label(
     batch_size: Annotated[int, typer.Option(min=1, help="Photos per forward pass.")] = 8,
     saliency: Saliency = None,
     phi: Phi = None,
-    device: Device = "auto",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps; several with commas.")
+    ] = "auto",
     precision: Precision = "auto",
 ) -> None:
     """Make pseudo-labels of photos, to train a model on."""
@@ -63,35 +64,39 @@ def pseudo_label(
     from recoseg.errors import RecosegError
     from recoseg.training.balance import balance_table
     from recoseg.training.confidence import Ignoring
+    from recoseg.training.parallel import ParallelSegmenter
     from recoseg.training.pseudo_labels import pseudo_label as run
 
     ignoring = Ignoring(min_confidence, quantile)
     paths = [photo.path for source in list_sources(images) for photo in source.photos]
     if not paths:
         raise RecosegError(f"No photos found in {', '.join(images)}.")
-    opened = open_segmenter(
-        bank,
-        resolve_compute(device, precision),
-        fusion=fusion,
-        refine=refine,
-        temperature=temperature,
-        refine_steps=refine_steps,
-        phi=phi,
-        saliency=saliency,
-        resize=resize,
-        window=window,
-        window_step=window_step,
-        background_threshold=threshold,
-        background=names_in(background),
-        keep_scores=confidence or not ignoring.idle,
-        batch_size=batch_size,
-    )
+    opened = [
+        open_segmenter(
+            bank,
+            resolve_compute(name, precision),
+            fusion=fusion,
+            refine=refine,
+            temperature=temperature,
+            refine_steps=refine_steps,
+            phi=phi,
+            saliency=saliency,
+            resize=resize,
+            window=window,
+            window_step=window_step,
+            background_threshold=threshold,
+            background=names_in(background),
+            keep_scores=confidence or not ignoring.idle,
+            batch_size=batch_size,
+        )
+        for name in names_in(device)
+    ]
     found = run(
-        opened.segmenter,
+        ParallelSegmenter([item.segmenter for item in opened], batch_size),
         paths,
         out,
-        teacher=opened.fingerprint,
-        temperature=opened.temperature,
+        teacher=opened[0].fingerprint,
+        temperature=opened[0].temperature,
         ignoring=ignoring,
         confidence=confidence,
         overlays=overlays,
