@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import recoseg
-from recoseg.errors import MissingExtraError, RecosegError
+from recoseg.errors import MissingExtraError, MissingWeightsError, RecosegError
 from recoseg.training.model import TrainedModel
 from recoseg.training.module import TrainingModule
 from recoseg.training.photos import in_folders
@@ -166,6 +166,14 @@ def test_a_checkpoint_runs_no_code(tmp_path):
     with pytest.raises(RecosegError, match="holds code, which is not run"):
         train(data, quick(iterations=2), tmp_path / "run", machines=CPU, resume=True)
     assert not (tmp_path / "evil").exists()
+
+
+def test_a_run_that_could_not_begin_leaves_nothing(tmp_path):
+    data = write_pairs(tmp_path)
+    recipe = quick(encoder="timm:test_efficientnet=gone.pth")
+    with pytest.raises(MissingWeightsError, match=r"gone\.pth"):
+        train(data, recipe, tmp_path / "run", machines=CPU)
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_seed_decides_the_weights(tmp_path):

@@ -143,13 +143,11 @@ def train(
             "too good then, and the model is no longer made without labels.",
             stacklevel=2,
         )
-    leading = (
-        getattr(rank_zero_only, "rank", 0) == 0
-    )  # other processes of the run find its folder made
-    checkpoint = _prepare(out, data, recipe, resume) if leading else _newest(out)
+    settings = {"recipe": asdict(recipe), "training_set": data.fingerprint}
+    leading = getattr(rank_zero_only, "rank", 0) == 0  # the others find the folder made
     if leading:
-        write_bytes(out / "left_out.json", to_json(dict(left_out or {})))
-        write_bytes(out / "classes.txt", "".join(f"{name}\n" for name in data.names).encode())
+        _check_free(out, settings, resume)
+    checkpoint = _newest(out)
     with seeded(recipe.seed):
         name = parse_spec(recipe.encoder).name
         network = build_network(
@@ -159,6 +157,10 @@ def train(
     if recipe.freeze_encoder:
         freeze_encoder(network)
     info = _info(data, recipe, name, origin)
+    if leading:
+        write_bytes(out / "settings.json", to_json(settings))
+        write_bytes(out / "left_out.json", to_json(dict(left_out or {})))
+        write_bytes(out / "classes.txt", "".join(f"{item}\n" for item in data.names).encode())
     module = TrainingModule(
         network,
         info.statistics,
@@ -223,9 +225,8 @@ def _info(data: TrainingSet, recipe: Recipe, encoder: str, origin: str) -> Model
     )
 
 
-def _prepare(out: Path, data: TrainingSet, recipe: Recipe, resume: bool) -> Path | None:
-    """Check that the folder is free or holds this very run; its newest checkpoint."""
-    settings = {"recipe": asdict(recipe), "training_set": data.fingerprint}
+def _check_free(out: Path, settings: dict[str, Any], resume: bool) -> None:
+    """Refuse a folder that holds a run, unless it is this one and shall go on."""
     path = out / "settings.json"
     if path.is_file():
         if not resume:
@@ -233,8 +234,6 @@ def _prepare(out: Path, data: TrainingSet, recipe: Recipe, resume: bool) -> Path
                 f"{out} holds a run already. Go on with it (--resume), or write to another folder."
             )
         check_resumable(path, settings, "checkpoints")
-    write_bytes(path, to_json(settings))
-    return _newest(out)
 
 
 def _newest(out: Path) -> Path | None:
