@@ -7,13 +7,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from recoseg.classes import combine_names
+from recoseg.retrieval.products import Product, products
 
-_ROWS = 2048
-"""Rows per product: few enough for the processor's cache, many enough for its matrix units."""
+_ROWS = 16_384
+"""Most rows that are scored before those that may be among the best are looked for."""
+_SCORES = 1 << 21
+"""About as many scores are held at once, where there are many words."""
+_SURPLUS = 4
+"""Candidates per place, above which a block is scored again by a surer product."""
 _CANDIDATES = 16_384
 """Most candidates that are held back before they are scored exactly and merged."""
 
@@ -49,10 +54,11 @@ def top_k(
 ) -> list[Ranking]:
     """The k photos of each class with the highest cosine.
 
-    Products are in fp32 from the rows as they are stored. The rows are taken for unit vectors,
-    which `ArchiveIndex` sees to, and are not normalised again. Memory holds one product of 2,048
-    rows and the running best, however long the archive is. How the rows are cut into blocks does
-    not change a bit of the result.
+    Rows are screened by the fastest product that the processor has, whose error is bounded (see
+    `products`); those that may be among the best are scored one by one in fp64. So the result is
+    exact and does not depend on the processor or on how the rows are cut into blocks. The rows
+    are taken for unit vectors, which `ArchiveIndex` sees to, and are not normalised again. Memory
+    holds the scores of 16,384 rows and the running best, however long the archive is.
 
     Args:
         blocks: First position and (m, d) float16 or float32 rows, in ascending order of position.
@@ -78,8 +84,8 @@ def top_k(
         return []
     words = _Words(queries)
     best = _Best(words, len(queries), k)
-    buffer = torch.zeros(_ROWS, words.dim)
-    positions = torch.empty(_ROWS, dtype=torch.int64)
+    limit = min(_ROWS, max(1024, _SCORES // max(len(words), 1)))
+    pieces: list[tuple[int, Tensor]] = []
     filled, end = 0, 0
     for start, block in blocks:
         if block.ndim != 2 or block.shape[1] != words.dim:
@@ -92,20 +98,39 @@ def top_k(
         end = start + len(block)
         first = 0
         while first < len(block):
-            count = min(_ROWS - filled, len(block) - first)
-            rows = block[first : first + count]
+            rows = block[first : first + limit - filled]
             rows = rows if rows.flags.writeable else rows.copy()  # torch warns of read-only memory
-            buffer[filled : filled + count].copy_(torch.from_numpy(rows))
-            torch.arange(
-                start + first, start + first + count, out=positions[filled : filled + count]
-            )
-            first, filled = first + count, filled + count
-            if filled == _ROWS:
-                best.offer(buffer, positions)
-                filled = 0
-    if filled:
-        best.offer(buffer[:filled], positions[:filled])
+            pieces.append((start + first, torch.from_numpy(rows)))
+            first, filled = first + len(rows), filled + len(rows)
+            if filled == limit:
+                best.offer(pieces)
+                pieces, filled = [], 0
+    if pieces:
+        best.offer(pieces)
     return best.rankings()
+
+
+def merge(parts: Sequence[Sequence[Ranking]], k: int) -> list[Ranking]:
+    """The k best of each class from the rankings of an archive's parts.
+
+    It equals `top_k` of the whole, bit for bit.
+
+    Args:
+        parts: For each part one ranking per class; parts in ascending order of position.
+        k: How many photos.
+    """
+    merged = []
+    for rankings in zip(*parts, strict=True):
+        positions = torch.cat([ranking.positions for ranking in rankings])
+        scores = torch.cat([ranking.scores for ranking in rankings])
+        merged.append(_first(positions, scores, k))
+    return merged
+
+
+def _first(positions: Int64[Tensor, " n"], scores: Float[Tensor, " n"], k: int) -> Ranking:
+    """The k highest scores; of equal ones those that stand further in front."""
+    order = torch.sort(scores, descending=True, stable=True).indices[:k]
+    return Ranking(positions[order], scores[order])
 
 
 class _Words:
@@ -130,17 +155,26 @@ class _Words:
             parts += [query.positive] + ([query.negative] if len(query.negative) else [])
         self._words = torch.cat(parts).float().cpu()
         self._plain = at == len(queries)
-        # Bound of the rounding of an fp32 dot product of unit vectors, summed in any order; the
-        # combined score moves by at most three times as much.
-        self.error = 3 * 1.02 * (self.dim + 2) * torch.finfo(torch.float32).eps
+        self.products = products(self._words)
+        # A combined score moves by at most three times as much as its cosines.
+        self.spread = 3 if any(middle < stop for _, middle, stop in self._spans) else 1
 
-    def scores(self, rows: Float[Tensor, "n d"]) -> Float[Tensor, "c n"]:
-        """One score per class and row, within `error` of the exact one."""
-        cosines = rows @ self._words.T
+    def __len__(self) -> int:
+        return len(self._words)
+
+    def scores(
+        self, pieces: Sequence[tuple[int, Tensor]], product: Product
+    ) -> Float[Tensor, "n c"]:
+        """One score per row and class, within `spread` times the product's error."""
+        cosines = torch.empty(sum(len(rows) for _, rows in pieces), len(self))
+        first = 0
+        for _, rows in pieces:
+            product.fill(rows, cosines[first : first + len(rows)])
+            first += len(rows)
         if self._plain:
-            return cosines.T.contiguous()
+            return cosines
         return torch.stack(
-            [combine_names(cosines[:, a:b], cosines[:, b:c]) for a, b, c in self._spans]
+            [combine_names(cosines[:, a:b], cosines[:, b:c]) for a, b, c in self._spans], 1
         )
 
     def exact(self, query: int, rows: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
@@ -164,29 +198,39 @@ class _Best:
         self._words = words
         self._k = k
         self._best = [Ranking(torch.empty(0, dtype=torch.int64), torch.empty(0))] * classes
-        self._bars = torch.full((classes, 1), float("-inf"))
+        self._bars = torch.full((classes,), float("-inf"))
         self._patience = min(classes * k, _CANDIDATES)
         self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
         self._count = 0
 
-    def offer(self, rows: Float[Tensor, "n d"], positions: Int64[Tensor, " n"]) -> None:
-        """Take the rows that may be above a class's k-th score; positions go on ascending."""
-        scores = self._words.scores(rows)
-        floor = self._bars - self._words.error
-        above = (scores > floor) & (scores < float("inf"))
-        if int(above.sum()) > len(self._best) * self._k:
-            # No more than k rows of one block can enter a ranking, but for rounding.
-            scores = scores.masked_fill(~above, float("-inf"))
-            kth = scores.topk(min(self._k, len(rows)), dim=1).values[:, -1:]
-            above &= scores >= kth - 2 * self._words.error
-        # Sorted by class, then by row.
-        pairs = above.nonzero()
+    def offer(self, pieces: Sequence[tuple[int, Tensor]]) -> None:
+        """Take the rows that may be above a class's k-th score.
+
+        Args:
+            pieces: Position of the first row, and (m, d) rows, in ascending order.
+        """
+        for product in self._words.products:
+            above = self._above(self._words.scores(pieces, product), product)
+            if int(above.sum()) <= _SURPLUS * len(self._best) * self._k:
+                break
+        pairs = above.nonzero()  # by row, then by class
         for first in range(0, len(pairs), _CANDIDATES):
-            query, row = pairs[first : first + _CANDIDATES].unbind(1)
-            self._waiting.append((query, rows[row], positions[row]))
+            row, query = pairs[first : first + _CANDIDATES].unbind(1)
+            self._waiting.append((query, *_take(pieces, row)))
             self._count += len(query)
             if self._count >= self._patience:
                 self._merge()
+
+    def _above(self, scores: Float[Tensor, "n c"], product: Product) -> Bool[Tensor, "n c"]:
+        """Which scores may belong to a row among the best."""
+        error = self._words.spread * product.error
+        above = (scores > self._bars - error) & (scores < float("inf"))
+        if int(above.sum()) > len(self._best) * self._k:
+            # No more than k rows of one block can enter a ranking, but for rounding.
+            scores = scores.masked_fill(~above, float("-inf"))
+            kth = scores.topk(min(self._k, len(scores)), dim=0).values[-1]
+            above &= scores >= kth - 2 * error
+        return above
 
     def rankings(self) -> list[Ranking]:
         """The rankings once every row has been offered."""
@@ -202,9 +246,24 @@ class _Best:
             chosen = query == item
             old = self._best[item]
             scores = torch.cat([old.scores, self._words.exact(item, rows[chosen])])
-            # Stable: earlier positions stay in front of later ones with the same score.
-            order = torch.sort(scores, descending=True, stable=True).indices[: self._k]
-            found = torch.cat([old.positions, positions[chosen]])[order]
-            self._best[item] = Ranking(found, scores[order])
-            if len(order) == self._k:
-                self._bars[item] = scores[order[-1]]
+            found = torch.cat([old.positions, positions[chosen]])
+            # Earlier positions stand in front of later ones.
+            self._best[item] = _first(found, scores, self._k)
+            if len(self._best[item].scores) == self._k:
+                self._bars[item] = self._best[item].scores[-1]
+
+
+def _take(
+    pieces: Sequence[tuple[int, Tensor]], wanted: Int64[Tensor, " m"]
+) -> tuple[Float[Tensor, "m d"], Int64[Tensor, " m"]]:
+    """Rows by their number through all pieces, ascending, and their positions."""
+    ends = torch.tensor([len(rows) for _, rows in pieces]).cumsum(0)
+    counts = torch.bucketize(wanted, ends, right=True).bincount(minlength=len(pieces)).tolist()
+    rows, positions = [], []
+    first = 0
+    for (start, piece), numbers in zip(pieces, wanted.split(counts), strict=True):
+        if len(numbers):
+            rows.append(piece[numbers - first].float())
+            positions.append(numbers - first + start)
+        first += len(piece)
+    return torch.cat(rows), torch.cat(positions)

@@ -1,0 +1,117 @@
+"""Cosines of many rows with some words: fast ones with a known error, and surer ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+_TILE = 1024
+"""Rows that are converted and multiplied at once: few enough for the processor's cache."""
+_VECTORS = 2
+"""Up to so many words, a product with each one's vector is faster than one with their matrix."""
+_LONGEST = 1.05
+"""Bound of the length of a row, which is 1 but for rounding."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """A way to multiply rows with words.
+
+    Attributes:
+        error: How far a cosine may lie from the exact one.
+        fill: Called with (m, d) float16 or float32 rows and (m, w) fp32 cosines to be filled.
+    """
+
+    error: float
+    fill: Callable[[Tensor, Tensor], None]
+
+
+def products(words: Float[Tensor, "w d"]) -> list[Product]:
+    """The products to try in turn, the fastest first, the surest last.
+
+    One or two words are multiplied with float16 rows as they are stored, at the speed of the
+    memory. More words go through bfloat16 where the processor has it, and through fp32.
+
+    Args:
+        words: L2-normalised, fp32.
+    """
+    found = []
+    if len(words) <= _VECTORS and _adds_in_single(torch.float16):
+        found.append(_vectors(words))
+    elif len(words) > _VECTORS and _has_bfloat16() and _adds_in_single(torch.bfloat16):
+        found.append(_matrix(words, torch.bfloat16))
+    return [*found, _matrix(words, torch.float32)]
+
+
+def _vectors(words: Float[Tensor, "w d"]) -> Product:
+    rounded = words.half()
+    single = _matrix(words, torch.float32)
+
+    def fill(rows: Tensor, out: Tensor) -> None:
+        if rows.dtype != torch.float16:
+            single.fill(rows, out)
+            return
+        for column, word in enumerate(rounded):
+            out[:, column] = torch.mv(rows, word)
+
+    return Product(_error(words, rounded, 0.0), fill)
+
+
+def _matrix(words: Float[Tensor, "w d"], dtype: torch.dtype) -> Product:
+    rounded = words.to(dtype)
+    wide = torch.empty(_TILE, words.shape[1])
+    narrow = torch.empty(_TILE, words.shape[1], dtype=dtype)
+    cosines = torch.empty(_TILE, len(words), dtype=dtype)
+
+    def fill(rows: Tensor, out: Tensor) -> None:
+        for first in range(0, len(rows), _TILE):
+            part = rows[first : first + _TILE]
+            count = len(part)
+            if part.dtype != torch.float32:
+                part = wide[:count].copy_(part)
+            if dtype != torch.float32:  # by way of fp32: from float16 it takes four times as long
+                part = narrow[:count].copy_(part)
+            out[first : first + count] = torch.mm(part, rounded.T, out=cosines[:count])
+
+    of_rows = 0.0 if dtype == torch.float32 else torch.finfo(dtype).eps / 2
+    return Product(_error(words, rounded, of_rows), fill)
+
+
+def _error(words: Float[Tensor, "w d"], rounded: Tensor, of_rows: float) -> float:
+    """Bound of a cosine's error: rounding of the word, the row, the sum (in fp32), the result.
+
+    A row that is rounded moves by `of_rows` of its length at most, a word by what is measured
+    here; by Cauchy and Schwarz their product moves no further than the product of the lengths.
+    """
+    exact = words.double()
+    moved = float((rounded.double() - exact).norm(dim=1).max())
+    longest = _LONGEST * (float(exact.norm(dim=1).max()) + moved)
+    of_result = torch.finfo(rounded.dtype).eps / 2
+    of_sum = (words.shape[1] + 2) * torch.finfo(torch.float32).eps
+    smallest = torch.finfo(torch.float16).smallest_normal * torch.finfo(torch.float16).eps
+    return _LONGEST * moved + longest * (of_rows + of_result + of_sum) + smallest
+
+
+def _has_bfloat16() -> bool:
+    known = torch.cpu.get_capabilities()
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+
+
+@cache
+def _adds_in_single(dtype: torch.dtype) -> bool:
+    """Whether products of this type are summed in fp32, as the bound of their error supposes.
+
+    The sum rises to about 10 and falls to 0 again: whatever rounds on the way leaves a rest.
+    """
+    generator = torch.Generator().manual_seed(0)
+    half = torch.rand(64, 2048, generator=generator) / 10
+    rows = torch.cat([half, half], 1).to(dtype)
+    word = torch.rand(2048, generator=generator) / 10
+    words = torch.cat([word, -word]).to(dtype)
+    rest = torch.mv(rows, words) if dtype == torch.float16 else rows @ words.expand(8, -1).T
+    return float(rest.abs().max()) < 1e-4
