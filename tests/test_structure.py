@@ -18,6 +18,7 @@ ALLOWED = {
     "progress": [],
     "device": BOTTOM,
     "files": BOTTOM,
+    "executors": BOTTOM,
     "classes": BOTTOM,
     "images": [*BOTTOM, "encoders.base"],  # Frame: how a photo becomes an input
     # Pure functions.
@@ -27,7 +28,7 @@ ALLOWED = {
     "refinement": [*BOTTOM, "memory"],
     # The stages.
     "encoders": [*BOTTOM, "device", "files"],
-    "archive": [*BOTTOM, "encoders.base", "files", "images", "progress"],
+    "archive": [*BOTTOM, "encoders.base", "executors", "files", "images", "progress"],
     "retrieval": [*BOTTOM, "classes", "files"],  # of an archive it needs a protocol only
     "concepts": [*BOTTOM, "classes", "config", "encoders.base", "files"],
     "learning": [

@@ -1,24 +1,25 @@
-"""From sources to an index: decode ahead, embed in batches, commit shard by shard."""
+"""From sources to an index: plan the shards, have them embedded, commit one after the other."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
-from itertools import chain, islice
 from pathlib import Path
+from typing import cast
 
-from recoseg.archive.embedding import run_job
+from recoseg.archive.committing import commit
+from recoseg.archive.embedding import Embedded, Identity, ShardWorker
 from recoseg.archive.layout import Failure, clean, read_shards
-from recoseg.archive.loading import ahead, load_photo
 from recoseg.archive.manifest import Manifest
 from recoseg.archive.planning import make_plan
+from recoseg.archive.refs import PhotoRef
 from recoseg.archive.sources import list_sources
 from recoseg.encoders.base import ImageTextEncoder
 from recoseg.errors import ArchiveError, EncoderMismatchError
+from recoseg.executors import Executor, LocalExecutor, Lost, Worker
 from recoseg.files import write_lock
 from recoseg.progress import StageProgress
 
@@ -37,6 +38,8 @@ class IndexReport:
         removed: Rows dropped since their photos are missing (only with `prune`).
         missing: Indexed photos of these sources that are no longer there.
         failures: The photos of this run that could not be used, with their reasons.
+        lost: Why shards could not be done, whose workers died again and again; another run
+            tries them anew.
         seconds: Duration of the run.
     """
 
@@ -49,6 +52,7 @@ class IndexReport:
     removed: int
     missing: tuple[str, ...]
     failures: tuple[Failure, ...]
+    lost: tuple[str, ...]
     seconds: float
 
     @property
@@ -70,21 +74,58 @@ def build_index(
     prune: bool = False,
     progress: bool | None = False,
 ) -> IndexReport:
+    """Make an index in this process, or bring one up to date; see `write_index`.
+
+    Args:
+        sources: As there.
+        out: As there.
+        encoder: The image-text encoder.
+        precision: Of its forward passes, for the manifest: `fp32`, `bf16` or `fp16`.
+        preset: As there.
+        batch_size: Photos per forward pass; a batch never spans two shards.
+        workers: Threads that read and decode; by default one per processor, at most 16.
+        shard_size: As there.
+        prune: As there.
+        progress: As there.
+    """
+    return write_index(
+        sources,
+        out,
+        lambda: ShardWorker(encoder, precision, batch_size, workers),
+        LocalExecutor(),
+        preset=preset,
+        shard_size=shard_size,
+        prune=prune,
+        progress=progress,
+    )
+
+
+def write_index(
+    sources: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    build: Callable[[], Worker[Sequence[PhotoRef], Embedded]],
+    executor: Executor,
+    *,
+    preset: str | None = None,
+    shard_size: int = 1024,
+    prune: bool = False,
+    progress: bool | None = False,
+) -> IndexReport:
     """Make an index, or bring one up to date.
 
     Finished shards are not computed again. New photos become new shards. A photo whose size or
     time differs from the record is read again and its shard rewritten with the other rows as they
-    are. A run may be killed at any moment: what it loses are the shards in flight.
+    are. A run may be killed at any moment: what it loses are the shards in flight. Shards are
+    committed in the order of their photos, here, whoever embeds them: every executor writes the
+    same files.
 
     Args:
         sources: Folders, lists of paths, tar shards, images or globs; see `list_sources`.
         out: A local folder, made if absent; see `recoseg.archive.layout` for what it holds.
-        encoder: The image-text encoder.
-        precision: Of its forward passes, for the manifest: `fp32`, `bf16` or `fp16`.
+        build: Makes a worker, such as a `ShardWorker`, whose identity is an `Identity`.
+        executor: Where workers run.
         preset: The preset by which the encoder was chosen, for the manifest.
-        batch_size: Photos per forward pass; a batch never spans two shards.
-        workers: Threads that read and decode; by default one per processor, at most 16.
-        shard_size: Most photos of a shard: the most work that a kill can lose.
+        shard_size: Most photos of a shard; a kill can lose the work of two for each worker.
         prune: Drop the rows of photos that have gone from these sources. By default they are
             kept and reported, since a disk may merely be away.
         progress: See `StageProgress`.
@@ -102,42 +143,33 @@ def build_index(
             "extension, such as .jpg or .png, which are not hidden."
         )
     root.mkdir(parents=True, exist_ok=True)
-    with write_lock(root):
+    with write_lock(root), executor.team(build) as team:
+        made_by = cast(Identity, team.identity)
         manifest = _agree(
-            root, Manifest(encoder.info, encoder.frame, precision, preset, _version())
+            root,
+            Manifest(made_by.encoder, made_by.frame, made_by.precision, preset, _version()),
         )
         clean(root)
         shards, _ = read_shards(root)
         plan = make_plan(root, shards, listed, max(1, shard_size), prune)
-        number = max((shard.number for shard in shards), default=-1) + 1
+        first = max((shard.number for shard in shards), default=-1) + 1
         failures: list[Failure] = []
+        lost: list[str] = []
         total = sum(len(job.to_embed) for job in plan.jobs)
-        with (
-            ThreadPoolExecutor(workers or min(16, os.cpu_count() or 1)) as pool,
-            StageProgress("Indexing", total, enabled=progress) as bar,
-        ):
-            wanted = chain.from_iterable(job.to_embed for job in plan.jobs)
-            stream = ahead(
-                pool, lambda photo: load_photo(photo, encoder.frame), wanted, 2 * batch_size
-            )
-            for job in plan.jobs:
-                items = islice(stream, len(job.to_embed))
-                shard, failed = run_job(root, number, job, items, encoder, batch_size, bar)
+        with StageProgress("Indexing", total, enabled=progress) as bar:
+            results = team.run((job.to_embed for job in plan.jobs), bar.advance)
+            for number, (job, result) in enumerate(zip(plan.jobs, results, strict=True), first):
+                if isinstance(result, Lost):
+                    lost.append(f"{len(job.to_embed):,} photos of {job.source}: {result.reason}")
+                    continue
+                shard, failed = commit(root, number, job, result)
                 shards = [item for item in shards if item.number != job.replaces] + [shard]
                 failures += failed
-                number += 1
         clean(root)
         photos = sum(shard.photos for shard in shards)
         unusable = sum(shard.failures for shard in shards)
-        Manifest(
-            manifest.encoder,
-            manifest.frame,
-            precision,
-            manifest.preset,
-            _version(),
-            photos,
-            unusable,
-            len(shards),
+        replace(
+            manifest, recoseg=_version(), photos=photos, failures=unusable, shards=len(shards)
         ).save(root)
     return IndexReport(
         photos=photos,
@@ -149,6 +181,7 @@ def build_index(
         removed=len(plan.missing) if prune else 0,
         missing=tuple(plan.missing),
         failures=tuple(failures),
+        lost=tuple(lost),
         seconds=time.perf_counter() - started,
     )
 

@@ -1,13 +1,9 @@
-"""Reading and decoding photos in threads, ahead of the model."""
+"""Reading, decoding and scaling one photo."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 from jaxtyping import UInt8
 from torch import Tensor
@@ -17,10 +13,8 @@ from recoseg.archive.reading import UnreadableError, read_bytes
 from recoseg.archive.refs import PhotoRef
 from recoseg.encoders.base import Frame
 from recoseg.errors import BadImageError
+from recoseg.executors import ahead as ahead  # `learning` takes it from here
 from recoseg.images import decode_image, to_frame
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -29,23 +23,6 @@ class Loaded:
 
     record: Record
     pixels: UInt8[Tensor, "3 size size"]
-
-
-def ahead(
-    pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], depth: int
-) -> Iterator[R]:
-    """`map` over the pool, in order, with at most `depth` results waiting."""
-    waiting: deque[Future[R]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) >= depth:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 def load_photo(photo: PhotoRef, frame: Frame) -> Loaded | Failure:

@@ -261,7 +261,7 @@ def _take(
     counts = torch.bucketize(wanted, ends, right=True).bincount(minlength=len(pieces)).tolist()
     rows, positions = [], []
     first = 0
-    for (start, piece), numbers in zip(pieces, wanted.split(counts), strict=True):
+    for (start, piece), numbers in zip(pieces, torch.split(wanted, counts), strict=True):
         if len(numbers):
             rows.append(piece[numbers - first].float())
             positions.append(numbers - first + start)

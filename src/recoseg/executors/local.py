@@ -1,0 +1,69 @@
+"""The executor of one process."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+from recoseg.executors.base import LANES, Advance, Lost, Worker
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class LocalExecutor:
+    """One worker, in this process."""
+
+    @contextmanager
+    def team(self, build: Callable[[], Worker[T, R]]) -> Iterator[_LocalTeam[T, R]]:
+        """See `Executor`."""
+        yield _LocalTeam(build())
+
+
+class _LocalTeam(Generic[T, R]):
+    def __init__(self, worker: Worker[T, R]) -> None:
+        self._worker = worker
+
+    @property
+    def identity(self) -> object:
+        return self._worker.identity
+
+    def run(self, tasks: Iterable[T], advance: Advance) -> Iterator[R | Lost]:
+        lock, ended = threading.Lock(), threading.Event()
+
+        def step(steps: int = 1, *, failed: int = 0) -> None:
+            if ended.is_set():
+                raise _EndedError
+            with lock:
+                advance(steps, failed=failed)
+
+        with ThreadPoolExecutor(LANES) as pool:
+            try:
+                yield from ahead(pool, lambda task: self._worker(task, step), tasks, LANES)
+            finally:
+                ended.set()  # a task that nobody waits for any more stops at its next step
+
+
+class _EndedError(Exception):
+    """Ends a task from within."""
+
+
+def ahead(
+    pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], depth: int
+) -> Iterator[R]:
+    """`map` over the pool, in order, with at most `depth` results waiting."""
+    waiting: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -1,0 +1,98 @@
+"""Every executor writes the same index; workers may die."""
+
+import os
+import signal
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+
+from recoseg.archive import ArchiveIndex
+from recoseg.archive.embedding import ShardWorker
+from recoseg.archive.indexing import write_index
+from recoseg.archive.sources import list_sources
+from recoseg.executors import LocalExecutor, Lost
+from recoseg.executors.cluster import RayExecutor
+from tests.archive.conftest import make_folder
+from tests.archive.fake_encoder import FakeEncoder
+
+
+class MortalWorker(ShardWorker):
+    """Its process is killed once, when it has embedded a certain photo and not told so yet."""
+
+    def __init__(self, victim, mark):
+        super().__init__(FakeEncoder(delay=0.002), "fp32", 3, 2)
+        self.victim = victim
+        self.mark = mark
+
+    def __call__(self, photos, advance):
+        found = super().__call__(photos, advance)
+        if any(photo.path.endswith(self.victim) for photo in photos) and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+
+class LosingExecutor(LocalExecutor):
+    """Loses the third task."""
+
+    @contextmanager
+    def team(self, build):
+        with super().team(build) as team:
+            whole = team.run
+
+            def run(tasks, advance):
+                for number, result in enumerate(whole(tasks, advance)):
+                    yield Lost("it rained") if number == 2 else result
+
+            team.run = run
+            yield team
+
+
+def fake_worker():
+    return ShardWorker(FakeEncoder(), "fp32", 3, 2)
+
+
+def files(root):
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.timeout(120)
+def test_two_nodes_and_a_killed_worker_write_the_same_index(tmp_path, cluster):
+    folder = make_folder(tmp_path / "photos", 60)
+    (folder / "broken.png").write_bytes(b"no photo")
+    options = {"shard_size": 5, "preset": "lite"}
+    write_index([str(folder)], tmp_path / "local", fake_worker, LocalExecutor(), **options)
+    mark = tmp_path / "killed"
+    build = partial(MortalWorker, "photo30.png", mark)
+    report = write_index([str(folder)], tmp_path / "ray", build, RayExecutor(2), **options)
+    assert mark.exists()
+    assert len([node for node in cluster.nodes() if node["Alive"]]) == 2
+    assert (report.new, report.photos, report.failed, report.lost) == (61, 60, 1, ())
+    written = files(tmp_path / "ray")
+    assert len(written) > 3 * 12
+    assert written == files(tmp_path / "local")
+
+
+def test_lost_shards_are_reported_and_another_run_does_them(tmp_path):
+    folder = make_folder(tmp_path / "photos", 20)
+    place = tmp_path / "index"
+    report = write_index([str(folder)], place, fake_worker, LosingExecutor(), shard_size=4)
+    assert report.lost == (f"4 photos of {folder}: it rained",)
+    assert report.photos == len(ArchiveIndex.open(place)) == 16
+    report = write_index([str(folder)], place, fake_worker, LocalExecutor(), shard_size=4)
+    assert (report.new, report.photos, report.lost) == (4, 20, ())
+
+
+def test_a_run_that_is_given_up_ends_its_tasks(tmp_path):
+    photos = list_sources([make_folder(tmp_path / "photos", 60)])[0].photos
+    encoder = FakeEncoder(delay=0.02)
+    with LocalExecutor().team(lambda: ShardWorker(encoder, "fp32", 2, 2)) as team:
+        results = team.run([photos[:2], photos[2:]], lambda *_, **__: None)
+        assert len(next(results).outcomes) == 2
+        results.close()
+    assert 2 <= encoder.embedded < 60

@@ -1,0 +1,29 @@
+"""What tests of several parts share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """Ray on two nodes of this machine, with room for one worker each."""
+    ray = pytest.importorskip("ray")
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "src")]))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        cluster = cluster_utils.Cluster()
+        try:
+            for _ in range(2):
+                cluster.add_node(num_cpus=1, object_store_memory=80 << 20, include_dashboard=False)
+            ray.init(address=cluster.address, log_to_driver=False)
+            cluster.wait_for_nodes()
+            yield ray
+        finally:
+            ray.shutdown()
+            cluster.shutdown()

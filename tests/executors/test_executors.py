@@ -1,0 +1,71 @@
+"""Order, steps and errors are the same wherever the workers are; dead ones are replaced."""
+
+import builtins
+
+import pytest
+
+from recoseg.errors import MissingExtraError, RecosegError
+from recoseg.executors import LocalExecutor, Lost
+from recoseg.executors.cluster import RayExecutor
+from tests.executors.echo import Chameleon, Echo
+
+
+def idle(steps=1, /, *, failed=0):
+    pass
+
+
+@pytest.mark.parametrize("place", ["local", "ray"])
+def test_contract(place, request):
+    if place == "ray":
+        request.getfixturevalue("cluster")
+    executor = LocalExecutor() if place == "local" else RayExecutor(2)
+    steps = []
+
+    def advance(count=1, /, *, failed=0):
+        steps.append((count, failed))
+
+    with executor.team(Echo) as team:
+        assert team.identity == "echo"
+        assert list(team.run(range(40), advance)) == list(range(40))
+        assert steps == [(2, 1)] * 40
+        assert list(team.run([], advance)) == []
+        with pytest.raises(RecosegError, match=r"^the task is poison$"):
+            list(team.run(["a", "b", "poison", "c"], advance))
+
+
+def test_a_task_that_kills_three_workers_is_lost_and_the_others_are_done(cluster):
+    tasks = [0, 1, "death", 3, 4, 5]
+    with RayExecutor(1).team(Echo) as team:
+        found = list(team.run(tasks, idle))
+    assert isinstance(found[2], Lost)
+    assert found[2].reason.startswith("3 workers died of it")
+    assert found[:2] + found[3:] == [0, 1, 3, 4, 5]
+
+
+def test_workers_that_differ_are_refused(cluster):
+    with (
+        pytest.raises(RecosegError, match="Two workers differ"),
+        RayExecutor(2).team(Chameleon) as team,
+    ):
+        list(team.run(range(2000), idle))
+
+
+def test_more_than_the_cluster_has(cluster):
+    with (
+        pytest.raises(RecosegError, match=r"2 CPUs and 0 GPUs\. Expected room"),
+        RayExecutor(gpus=1).team(Echo),
+    ):
+        pass
+
+
+def test_without_ray_there_is_a_hint(monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *rest):
+        if name.split(".")[0] == "ray":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingExtraError, match=r"recoseg\[ray\]"):
+        RayExecutor()
