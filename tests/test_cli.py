@@ -298,6 +298,7 @@ class TestSegment:
         (["index", "{}/photos", "--out", "{}/x", "--retrieval", "best"], "Unknown retrieval"),
         (["index", "{}/photos", "--out", "{}/x", "--device", "gpu"], "Unknown device 'gpu'"),
         (["index", "{}/photos", "--out", "{}/x", "--precision", "int4"], "Unknown precision"),
+        (["index", "{}/photos", "--out", "{}/x", "--executor", "x"], "Unknown executor 'x'"),
         (["index", "{}/empty", "--out", "{}/x"], "No photos in"),
         (["index", "{}/gone", "--out", "{}/x"], "gone"),
         (["inspect", "{}/gone"], "No concept bank"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 
+from recoseg import images
 from recoseg.encoders.base import Frame
 from recoseg.errors import BadImageError
 from recoseg.images import (
@@ -260,3 +261,52 @@ def test_resize_and_crop():
     assert to_tensor(photo(5, 3)).shape == (3, 3, 5)
     assert to_tensor(photo(5, 3))[:, 1, 4].tolist() == list(photo(5, 3).getpixel((4, 1)))
     assert MAX_PIXELS > 30_000 * 5_000
+
+
+def textured(width, height):
+    """Waves of all lengths down to three pixels."""
+    y, x = np.mgrid[0:height, 0:width]
+    waves = [np.sin(x * a + y * b) for a, b in ((0.02, 0.01), (0.3, -0.2), (0.8, 1.9), (2.0, 0.1))]
+    grey = 128 + 28 * sum(waves)
+    return Image.fromarray(
+        np.stack([grey, 255 - grey, grey * 0.5], -1).clip(0, 255).astype("uint8")
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "decoded"),
+    [((1000, 700), (250, 175)), ((1000, 600), (500, 300)), ((300, 200), (300, 200))],
+)
+def test_jpegs_are_decoded_at_a_part_of_their_size(size, decoded, monkeypatch):
+    """At 1/4 while the short side stays at least twice the frame's 80, at 1/2, or whole."""
+    data = encoded(textured(*size), "JPEG", quality=95)
+    seen = []
+    real = images.to_frame
+
+    def spy(image, frame):
+        seen.append(image.size)
+        return real(image, frame)
+
+    monkeypatch.setattr(images, "to_frame", spy)
+    for resize in ("short", "squash", "fit"):
+        frame = Frame(80, resize)
+        pixels, whole = images.decode_for(data, frame)
+        assert whole == size
+        want = real(decode_image(data), frame)
+        assert pixels.shape == want.shape == (3, 80, 80)
+        assert (pixels.int() - want.int()).abs().float().mean() < 2
+    assert seen == [decoded] * 3
+
+
+def test_size_of_the_whole_photo_is_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(textured(900, 640), "JPEG", exif=exif)
+    pixels, whole = images.decode_for(data, Frame(64))
+    assert whole == decode_image(data).size == (640, 900)
+    want = to_frame(decode_image(data), Frame(64))
+    assert (pixels.int() - want.int()).abs().float().mean() < 2
+    png = encoded(textured(900, 640), "PNG")
+    pixels, whole = images.decode_for(png, Frame(64))
+    assert whole == (900, 640)
+    assert torch.equal(pixels, to_frame(decode_image(png), Frame(64)))

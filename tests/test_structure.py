@@ -29,7 +29,12 @@ ALLOWED = {
     # The stages.
     "encoders": [*BOTTOM, "device", "files"],
     "archive": [*BOTTOM, "encoders.base", "executors", "files", "images", "progress"],
-    "retrieval": [*BOTTOM, "classes", "files"],  # of an archive it needs a protocol only
+    "retrieval": [
+        *BOTTOM,
+        "classes",
+        "executors",
+        "files",
+    ],  # of an archive it needs a protocol only
     "concepts": [*BOTTOM, "classes", "config", "encoders.base", "files"],
     "learning": [
         *BOTTOM,

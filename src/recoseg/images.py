@@ -52,6 +52,9 @@ _FILTERS = {
 # crop drops anyway, are cut off first, so that a 1 x 100,000 strip cannot fill the memory.
 _MAX_ASPECT = 32
 
+_DRAFT_MARGIN = 2
+"""A JPEG that is decoded at a part of its size keeps so many pixels for one of the frame's."""
+
 # The size is checked below, against the bound that Pillow itself holds as an error.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -73,6 +76,36 @@ def decode_image(source: Path | bytes | BinaryIO) -> Image.Image:
     Raises:
         BadImageError: The photo cannot be used; the text is the reason.
     """
+    return _decode(source, None)[0]
+
+
+def decode_for(
+    source: Path | bytes | BinaryIO, frame: Frame
+) -> tuple[UInt8[Tensor, "3 size size"], tuple[int, int]]:
+    """Decode a photo straight into an encoder's frame, reading no more of it than is needed.
+
+    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as both sides stay at least twice as
+    long as the frame's; the rest of the way is scaled as `to_frame` does. So the pixels differ a
+    little from those of the photo decoded whole, by one or two grey levels of 255 on average.
+
+    Args:
+        source: As for `decode_image`.
+        frame: The encoder's input.
+
+    Returns:
+        RGB, 0 to 255, and the whole photo's width and height, upright.
+
+    Raises:
+        BadImageError: The photo cannot be used; the text is the reason.
+    """
+    image, size = _decode(source, _DRAFT_MARGIN * frame.size)
+    return to_frame(image, frame), size
+
+
+def _decode(
+    source: Path | bytes | BinaryIO, enough: int | None
+) -> tuple[Image.Image, tuple[int, int]]:
+    """The upright RGB photo and its whole size; JPEGs smaller, with sides of `enough` or more."""
     data = _read(source)
     if not data:
         raise BadImageError("the file is empty")
@@ -81,6 +114,9 @@ def decode_image(source: Path | bytes | BinaryIO) -> Image.Image:
     try:
         with Image.open(io.BytesIO(data), formats=formats) as image:
             _check_size(*image.size)
+            size = image.size
+            if enough is not None:
+                image.draft(None, (enough, enough))  # None keeps the mode
             image.load()
             orientation = _orientation(image)
             rgb = _to_rgb(image)
@@ -95,7 +131,9 @@ def decode_image(source: Path | bytes | BinaryIO) -> Image.Image:
     except Exception as error:  # decoders of damaged files raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BadImageError(f"damaged: {reason[:200]}") from error
-    return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
+    if orientation not in _UPRIGHT:
+        return rgb, size
+    return rgb.transpose(_UPRIGHT[orientation]), size if orientation < 5 else size[::-1]
 
 
 def to_tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:

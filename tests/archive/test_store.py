@@ -156,3 +156,15 @@ def test_our_own_index_is_checked_too(tmp_path, encoder):
     np.save(tmp_path / "index/img_emb/img_emb_0.npy", unit(3, 13))
     with pytest.raises(ArchiveError, match="its marker says 4"):
         ArchiveIndex.open(tmp_path / "index")
+
+
+def test_blocks_of_some_positions(photos, tmp_path, encoder):
+    run([photos], tmp_path / "index", encoder)
+    index = ArchiveIndex.open(tmp_path / "index")
+    whole = np.concatenate([block for _, block in index.blocks()])
+    for first, stop in ((0, 23), (3, 4), (4, 17), (5, 10), (22, None), (7, 7)):
+        found = list(index.blocks(4, first=first, stop=stop))
+        parts = np.concatenate([whole[:0], *(block for _, block in found)])
+        assert np.array_equal(parts, whole[first:stop])
+        assert [whole[start].tobytes() for start, _ in found] == [b[0].tobytes() for _, b in found]
+        assert all(len(block) <= 4 for _, block in found)

@@ -14,7 +14,7 @@ from recoseg.archive.refs import PhotoRef
 from recoseg.encoders.base import Frame
 from recoseg.errors import BadImageError
 from recoseg.executors import ahead as ahead  # `learning` takes it from here
-from recoseg.images import decode_image, to_frame
+from recoseg.images import decode_for
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,11 @@ def load_photo(photo: PhotoRef, frame: Frame) -> Loaded | Failure:
         return Failure(photo.path, photo.problem, photo.stamp)
     try:
         data = read_bytes(photo.path, offset=photo.offset, size=photo.size)
-        image = decode_image(data)
-        pixels = to_frame(image, frame)
+        pixels, (width, height) = decode_for(data, frame)
     except UnreadableError as error:
         return Failure(photo.path, str(error))
     except BadImageError as error:
         return Failure(photo.path, str(error), photo.stamp)
     digest = hashlib.blake2b(data, digest_size=16).hexdigest()
-    record = Record(
-        photo.path, image.width, image.height, len(data), photo.stamp, digest, photo.offset
-    )
+    record = Record(photo.path, width, height, len(data), photo.stamp, digest, photo.offset)
     return Loaded(record, pixels)

@@ -100,16 +100,25 @@ class ArchiveIndex:
         """The preset by which the encoder was chosen, if any."""
         return self.manifest.preset if self.manifest else None
 
-    def blocks(self, rows: int = 65_536) -> Iterator[tuple[int, np.ndarray]]:
+    def blocks(
+        self, rows: int = 65_536, *, first: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
         """Runs of at most `rows` embeddings in order of position.
+
+        Args:
+            rows: Most embeddings of a run.
+            first: The first position.
+            stop: The position after the last one; None for all.
 
         Yields:
             The first position, and an (m, d) array of float16 (or float32 in folders of other
             programs) mapped from the disk, rows L2-normalised.
         """
+        stop = len(self) if stop is None else stop
         for start, shard in zip(self._starts, self._shards, strict=False):
-            for first in range(0, len(shard.rows), rows):
-                yield start + first, shard.rows[first : first + rows]
+            low, high = max(first - start, 0), min(stop - start, len(shard.rows))
+            for at in range(low, high, rows):
+                yield start + at, shard.rows[at : min(at + rows, high)]
 
     def embeddings(self, positions: Sequence[int]) -> Float[Tensor, "n d"]:
         """The embeddings at some positions, fp32, rows L2-normalised."""

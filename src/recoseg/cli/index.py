@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from recoseg.cli.options import Device, Precision, Retrieval
+from recoseg.cli.places import (
+    ExecutorName,
+    RayAddress,
+    RayCpus,
+    RayGpus,
+    RayWorkers,
+    executor_of,
+)
+
+if TYPE_CHECKING:
+    from recoseg.archive.embedding import ShardWorker
 
 
 def index(
@@ -24,29 +36,33 @@ def index(
     workers: Annotated[int | None, typer.Option(min=1, help="Threads that decode.")] = None,
     shard_size: Annotated[int, typer.Option(min=1, help="Photos per unit of work.")] = 1024,
     prune: Annotated[bool, typer.Option(help="Drop photos that have gone.")] = False,
+    executor: ExecutorName = "local",
+    ray_address: RayAddress = "local",
+    ray_workers: RayWorkers = None,
+    ray_cpus: RayCpus = 1,
+    ray_gpus: RayGpus = 0,
 ) -> None:
     """Embed photos for retrieval. Run it again to continue, to add photos or to update them."""
-    from recoseg.archive.indexing import build_index
-    from recoseg.device import resolve_compute
-    from recoseg.encoders.registry import build_retrieval
+    from recoseg.archive.indexing import write_index
     from recoseg.presets import preset as preset_of
 
-    compute = resolve_compute(device, precision)
-    encoder = build_retrieval(retrieval or preset_of(preset).retrieval, compute)
-    report = build_index(
+    place = executor_of(executor, ray_address, ray_workers, ray_cpus, ray_gpus)
+    threads = workers or (None if executor == "local" else ray_cpus)
+    spec = retrieval or preset_of(preset).retrieval
+    report = write_index(
         sources,
         out,
-        encoder,
-        precision=compute.precision,
+        partial(_worker, spec, device, precision, batch_size, threads),
+        place,
         preset=preset,
-        batch_size=batch_size,
-        workers=workers,
         shard_size=shard_size,
         prune=prune,
         progress=None,
     )
     for failure in report.failures:
         typer.echo(f"Left out: {failure.image_path}: {failure.reason}", err=True)
+    for reason in report.lost:
+        typer.echo(f"Not done: {reason}. Run it again to try anew.", err=True)
     if report.missing:
         typer.echo(
             f"{len(report.missing):,} indexed photos are gone; --prune drops them.", err=True
@@ -55,3 +71,19 @@ def index(
         f"Index: {out} ({report.photos:,} photos; this run: {report.new:,} new, "
         f"{report.changed:,} changed, {report.skipped:,} known, {report.failed:,} left out)"
     )
+    if report.lost:
+        raise typer.Exit(1)
+
+
+def _worker(
+    spec: str, device: str, precision: str, batch_size: int, threads: int | None
+) -> ShardWorker:
+    """Builds the encoder where it is to run."""
+    from recoseg.archive.embedding import ShardWorker
+    from recoseg.device import resolve_compute
+    from recoseg.encoders.registry import build_retrieval
+    from recoseg.memory import keep_freed_memory
+
+    keep_freed_memory()
+    compute = resolve_compute(device, precision)
+    return ShardWorker(build_retrieval(spec, compute), compute.precision, batch_size, threads)

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from recoseg.cli.options import Device, Precision, Prompts, Retrieval, SkipDuplicates
+from recoseg.cli.places import (
+    ExecutorName,
+    RayAddress,
+    RayCpus,
+    RayWorkers,
+    executor_of,
+)
+
+if TYPE_CHECKING:
+    from recoseg.retrieval.parts import PartWorker
 
 
 def retrieve(
@@ -24,6 +35,10 @@ def retrieve(
     prompts: Prompts = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    executor: ExecutorName = "local",
+    ray_address: RayAddress = "local",
+    ray_workers: RayWorkers = None,
+    ray_cpus: RayCpus = 1,
 ) -> None:
     """Find the photos that show each class best, by cosine of their embeddings."""
     from recoseg.archive.store import ArchiveIndex
@@ -33,9 +48,11 @@ def retrieve(
     from recoseg.errors import ArchiveError
     from recoseg.learning.words import Words, check_index
     from recoseg.presets import pair_settings
-    from recoseg.retrieval.retriever import retrieve as search
+    from recoseg.retrieval.parts import search_parts
+    from recoseg.retrieval.retriever import retrieve as find
     from recoseg.retrieval.sheet import write_contact_sheet
 
+    place = executor_of(executor, ray_address, ray_workers, ray_cpus, gpus=0)
     archive = ArchiveIndex.open(index)
     if retrieval is None and archive.info is None:
         raise ArchiveError(
@@ -47,7 +64,9 @@ def retrieve(
     chosen = prompts or pair_settings(encoder.info.name, "").learn.prompts
     check_index(archive, encoder)
     queries = Words.of(wanted).queries(encoder, chosen)
-    found = search(archive, queries, k, skip_duplicates=skip_duplicates or False)
+    build = partial(_part_worker, index.resolve())
+    search = None if executor == "local" else partial(search_parts, place, build, len(archive))
+    found = find(archive, queries, k, skip_duplicates=skip_duplicates or False, search=search)
     groups = {item.name: hits for item, hits in zip(wanted, found, strict=True)}
     if out is not None:
         write_contact_sheet(out, list(groups.items()), archive)
@@ -63,3 +82,11 @@ def retrieve(
             typer.echo(name)
             for hit in hits:
                 typer.echo(f"  {hit.score:.4f}  {archive.path(hit.position)}")
+
+
+def _part_worker(index: Path) -> PartWorker:
+    """Opens the index where it is to be searched."""
+    from recoseg.archive.store import ArchiveIndex
+    from recoseg.retrieval.parts import PartWorker
+
+    return PartWorker(ArchiveIndex.open(index))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,14 +26,20 @@ class EmbeddedArchive(Protocol):
     def __len__(self) -> int:
         """Number of photos."""
 
-    def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """First position and rows, in order."""
+    def blocks(
+        self, *, first: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """First position and rows, in order, of all positions or some."""
 
     def embeddings(self, positions: Sequence[int]) -> Float[Tensor, "n d"]:
         """Rows, L2-normalised."""
 
     def photo_id(self, position: int) -> str:
         """Equal for equal content."""
+
+
+Search = Callable[[Sequence[Query], int], list[Ranking]]
+"""The k best of each class, as `top_k` of the whole archive gives them."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ def retrieve(
     k: int,
     *,
     skip_duplicates: bool | float = False,
+    search: Search | None = None,
 ) -> list[list[Hit]]:
     """The k best photos of each class, best first, equal scores by position.
 
@@ -65,12 +72,14 @@ def retrieve(
         skip_duplicates: Leave out photos that are near-duplicates of a better one of the same
             class, and fill up with the next best: equal content, or a cosine between the image
             embeddings above `DUPLICATE_COSINE` (True) or the number given.
+        search: What finds them, such as `search_parts`; by default one pass in this process.
 
     Raises:
         ValueError: k is not positive, dimensions differ, or the threshold is outside (0, 1].
     """
+    search = search or (lambda queries, k: top_k(index.blocks(), queries, k))
     if skip_duplicates is False:
-        return [_hits(ranking) for ranking in top_k(index.blocks(), queries, k)]
+        return [_hits(ranking) for ranking in search(queries, k)]
     limit = DUPLICATE_COSINE if skip_duplicates is True else float(skip_duplicates)
     if not 0 < limit <= 1:
         raise ValueError(f"skip_duplicates is {limit}. Expected a cosine above 0 and at most 1.")
@@ -78,7 +87,7 @@ def retrieve(
     short = list(range(len(queries)))
     wanted = 2 * k
     while short:
-        rankings = top_k(index.blocks(), [queries[item] for item in short], wanted)
+        rankings = search([queries[item] for item in short], wanted)
         still = []
         for item, ranking in zip(short, rankings, strict=True):
             found[item] = _distinct(index, _hits(ranking), k, limit)

@@ -1,0 +1,68 @@
+"""Fast products stay within the errors that they promise; what rounds too much is not taken."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from recoseg.retrieval import products as module
+from recoseg.retrieval.products import products
+
+
+def hard_rows(dim, words):
+    """Unit rows: random, along the words, of one number, of tiny and large numbers mixed."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(1500, dim, generator=generator)
+    constant = torch.ones(3, dim) * torch.tensor([[1.0], [-1.0], [0.3]])
+    mixed = drawn[:200] * 10 ** (-4 * torch.rand(200, dim, generator=generator))
+    some = torch.cat([drawn, words, -words, constant, mixed, torch.eye(dim)[:5]])
+    return F.normalize(some, dim=1)
+
+
+@pytest.mark.parametrize("dim", [7, 512, 1664])
+@pytest.mark.parametrize("count", [1, 2, 3, 40])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_errors_are_bounds(dim, count, dtype):
+    words = F.normalize(torch.randn(count, dim, generator=torch.Generator().manual_seed(1)), dim=1)
+    words[0] = F.normalize(torch.ones(dim), dim=0)
+    rows = hard_rows(dim, words).to(dtype)
+    exact = rows.double() @ words.double().T
+    found = products(words)
+    for product in found:
+        cosines = torch.full((len(rows), count), 9.0)
+        product.fill(rows, cosines)
+        assert float((cosines - exact).abs().max()) <= product.error
+    assert [p.error for p in found] == sorted((p.error for p in found), reverse=True)
+    assert found[-1].error < 3e-4
+
+
+def test_sums_of_half_precision_are_found_out():
+    """The check itself, on sums that are rounded after every step."""
+
+    def rounding(rows, words, dtype):
+        total = np.zeros(len(rows), np.float16)
+        for column in range(rows.shape[1]):
+            total += (rows[:, column] * words[column]).astype(np.float16)
+        return torch.from_numpy(total).to(dtype)
+
+    seen = []
+
+    def mv(rows, word):
+        seen.append(rows.shape)
+        return rounding(rows.numpy(), word.numpy(), torch.float16)
+
+    real = torch.mv
+    try:
+        torch.mv = mv
+        assert not module._adds_in_single.__wrapped__(torch.float16)
+    finally:
+        torch.mv = real
+    assert len(seen) == 1
+    assert module._adds_in_single.__wrapped__(torch.float32)
+
+
+def test_without_fast_products_there_is_the_sure_one(monkeypatch):
+    monkeypatch.setattr(module, "_adds_in_single", lambda dtype: False)
+    for count in (1, 30):
+        [only] = products(F.normalize(torch.randn(count, 16), dim=1))
+        assert only.error < 1e-4
