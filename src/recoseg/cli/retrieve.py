@@ -35,6 +35,15 @@ def retrieve(
     prompts: Prompts = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    approximate: Annotated[
+        str | None, typer.Option(help="ivf or hnsw instead of exact search (extra `faiss`).")
+    ] = None,
+    effort: Annotated[
+        int, typer.Option(min=1, help="Lists of ivf, or candidates of hnsw, to visit.")
+    ] = 64,
+    recall: Annotated[
+        bool, typer.Option(help="With --approximate: search exactly too and tell the recall.")
+    ] = True,
     executor: ExecutorName = "local",
     ray_address: RayAddress = "local",
     ray_workers: RayWorkers = None,
@@ -48,7 +57,9 @@ def retrieve(
     from recoseg.errors import ArchiveError
     from recoseg.learning.words import Words, check_index
     from recoseg.presets import pair_settings
+    from recoseg.retrieval.approximate import ApproximateIndex
     from recoseg.retrieval.parts import search_parts
+    from recoseg.retrieval.retriever import Search
     from recoseg.retrieval.retriever import retrieve as find
     from recoseg.retrieval.sheet import write_contact_sheet
 
@@ -65,7 +76,15 @@ def retrieve(
     check_index(archive, encoder)
     queries = Words.of(wanted).queries(encoder, chosen)
     build = partial(_part_worker, index.resolve())
-    search = None if executor == "local" else partial(search_parts, place, build, len(archive))
+    search: Search | None = None
+    if executor != "local":
+        search = partial(search_parts, place, build, len(archive))
+    if approximate is not None:
+        proposer = ApproximateIndex.open(archive, index / "approximate", approximate, effort=effort)
+        search = proposer.search
+        if recall:
+            share = proposer.recall(queries, k)
+            typer.echo(f"Recall of the exact top {k}: {share:.3f}.", err=True)
     found = find(archive, queries, k, skip_duplicates=skip_duplicates or False, search=search)
     groups = {item.name: hits for item, hits in zip(wanted, found, strict=True)}
     if out is not None:

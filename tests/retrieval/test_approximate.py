@@ -1,0 +1,69 @@
+"""What is proposed is scored exactly; recall is what it says; indexes are made once."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.retrieval.retriever import retrieve
+from recoseg.retrieval.search import Query, top_k
+from tests.retrieval.test_parts import Archive
+from tests.retrieval.test_search import unit, words
+
+pytest.importorskip("faiss")
+from recoseg.retrieval.approximate import ApproximateIndex
+
+QUERIES = [Query(words(2, 11, 1), words(1, 11, 2)), Query(words(1, 11, 3))]
+
+
+class Distinct(Archive):
+    def __init__(self, count, seed=0):
+        self.rows = unit(count, 11, seed).astype(np.float16)
+
+
+@pytest.mark.parametrize("kind", ["ivf", "hnsw"])
+def test_scores_are_exact_and_nothing_is_missed_with_all_effort(kind, tmp_path):
+    archive = Distinct(900)
+    index = ApproximateIndex.open(archive, tmp_path, kind, effort=1000)
+    assert index.recall(QUERIES, 20) == 1
+    exact = top_k(archive.blocks(), QUERIES, 20)
+    for found, best in zip(index.search(QUERIES, 20), exact, strict=True):
+        assert torch.equal(found.positions, best.positions)
+        assert torch.equal(found.scores, best.scores)
+    found = retrieve(archive, QUERIES, 20, search=index.search)
+    assert found == retrieve(archive, QUERIES, 20)
+
+
+def test_recall_is_the_share_that_was_found(tmp_path):
+    archive = Distinct(900)
+    index = ApproximateIndex.open(archive, tmp_path, "ivf", effort=1)
+    exact = top_k(archive.blocks(), QUERIES, 20)
+    hits = 0
+    for found, best in zip(index.search(QUERIES, 20), exact, strict=True):
+        assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
+        both = set(found.positions.tolist()) & set(best.positions.tolist())
+        scores = dict(zip(best.positions.tolist(), best.scores.tolist(), strict=True))
+        mine = dict(zip(found.positions.tolist(), found.scores.tolist(), strict=True))
+        assert all(mine[position] == scores[position] for position in both)
+        hits += len(both)
+    assert 0 < hits < 40
+    assert index.recall(QUERIES, 20) == hits / 40
+
+
+def test_it_is_made_once_and_again_when_the_archive_grows(tmp_path):
+    ApproximateIndex.open(Distinct(300), tmp_path, "ivf")
+    first = (tmp_path / "ivf.faiss").stat().st_mtime_ns
+    ApproximateIndex.open(Distinct(300), tmp_path, "ivf")
+    assert (tmp_path / "ivf.faiss").stat().st_mtime_ns == first
+    grown = ApproximateIndex.open(Distinct(400), tmp_path, "ivf", effort=400)
+    assert json.loads((tmp_path / "ivf.json").read_text())["photos"] == 400
+    assert grown.recall(QUERIES, 30) == 1
+
+
+def test_refusals(tmp_path):
+    with pytest.raises(UnknownNameError, match="Valid: ivf, hnsw"):
+        ApproximateIndex.open(Distinct(9), tmp_path, "lsh")
+    with pytest.raises(RecosegError, match="archive is empty"):
+        ApproximateIndex.open(Distinct(0), tmp_path, "ivf")
