@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from recoseg.archive.layout import Shard, read_shards, shard_files
 from recoseg.archive.manifest import Manifest
 from recoseg.archive.refs import natural_key
+from recoseg.archive.remote import Mirror, RemoteRows
 from recoseg.errors import ArchiveError
 
 _PROBES = 16
@@ -22,16 +23,20 @@ _NORM_TOLERANCE = 0.02
 class OpenShard:
     """Embeddings mapped from the disk, (n, d), and the table that describes their rows."""
 
-    rows: np.ndarray
+    rows: np.ndarray | RemoteRows
     metadata: Path
     marker: Shard | None = None
 
 
-def own_shards(root: Path, manifest: Manifest) -> list[OpenShard]:
-    """The finished shards of an index of recoseg's."""
+def own_shards(root: Path, manifest: Manifest, mirror: Mirror | None) -> list[OpenShard]:
+    """The finished shards of an index of recoseg's, which may lie elsewhere."""
     shards = []
     for marker in read_shards(root)[0]:
         array, metadata, _, _ = shard_files(root, marker.number)
+        if mirror and marker.photos:
+            shape = (marker.photos, manifest.encoder.dim)
+            shards.append(OpenShard(RemoteRows(mirror, array, shape), metadata, marker))
+            continue
         rows = (
             _map(array, manifest.encoder.dim)
             if marker.photos

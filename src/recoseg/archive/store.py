@@ -23,6 +23,7 @@ from recoseg.archive.layout import Failure, read_failures
 from recoseg.archive.manifest import Manifest
 from recoseg.archive.mapping import OpenShard, check_rows, foreign_shards, own_shards
 from recoseg.archive.reading import read_bytes
+from recoseg.archive.remote import Mirror
 from recoseg.encoders.base import EncoderInfo
 from recoseg.errors import ArchiveError
 from recoseg.images import decode_image
@@ -77,14 +78,16 @@ class ArchiveIndex:
         """Open an index of recoseg's, or an embeddings folder that clip-retrieval wrote.
 
         Args:
-            path: A folder with `img_emb/*.npy` and `metadata/*.parquet`.
+            path: A folder with `img_emb/*.npy` and `metadata/*.parquet`, or the URL of one. What
+                is needed of a remote index is kept in `$RECOSEG_CACHE/indexes`.
 
         Raises:
             ArchiveError: There is no index, or its files do not fit each other.
         """
-        root = Path(path)
+        mirror = Mirror.of(str(path)) if "://" in str(path) else None
+        root = mirror.root if mirror else Path(path)
         manifest = Manifest.load(root)
-        shards = own_shards(root, manifest) if manifest else foreign_shards(root)
+        shards = own_shards(root, manifest, mirror) if manifest else foreign_shards(root)
         return cls(root, manifest, shards)
 
     def __len__(self) -> int:

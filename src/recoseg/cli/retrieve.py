@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def retrieve(
-    index: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    index: Annotated[str, typer.Argument(help="Folder of the index, or its URL.")],
     classes: Annotated[
         list[str], typer.Argument(help="Classes, such as zebra or 'sofa; couch; -bed'.")
     ],
@@ -75,12 +75,14 @@ def retrieve(
     chosen = prompts or pair_settings(encoder.info.name, "").learn.prompts
     check_index(archive, encoder)
     queries = Words.of(wanted).queries(encoder, chosen)
-    build = partial(_part_worker, index.resolve())
+    build = partial(_part_worker, index if "://" in index else str(Path(index).resolve()))
     search: Search | None = None
     if executor != "local":
         search = partial(search_parts, place, build, len(archive))
     if approximate is not None:
-        proposer = ApproximateIndex.open(archive, index / "approximate", approximate, effort=effort)
+        proposer = ApproximateIndex.open(
+            archive, archive.root / "approximate", approximate, effort=effort
+        )
         search = proposer.search
         if recall:
             share = proposer.recall(queries, k)
@@ -103,7 +105,7 @@ def retrieve(
                 typer.echo(f"  {hit.score:.4f}  {archive.path(hit.position)}")
 
 
-def _part_worker(index: Path) -> PartWorker:
+def _part_worker(index: str) -> PartWorker:
     """Opens the index where it is to be searched."""
     from recoseg.archive.store import ArchiveIndex
     from recoseg.retrieval.parts import PartWorker
