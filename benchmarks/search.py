@@ -129,8 +129,12 @@ def flat(folder: Path, dim: int, classes: list[int], k: int) -> tuple[float, dic
     faiss.omp_set_num_threads(torch.get_num_threads())
     started = time.perf_counter()
     index = faiss.IndexFlatIP(dim)
-    for _, rows in blocks(folder):
-        index.add(rows.astype(np.float32))
+    count = sum(len(rows) for _, rows in blocks(folder))
+    index.codes.resize(count * dim * 4)  # so that it grows once
+    index.ntotal = count
+    codes = faiss.rev_swig_ptr(index.get_xb(), count * dim).reshape(count, dim)
+    for start, rows in blocks(folder):
+        codes[start : start + len(rows)] = rows
     loaded = time.perf_counter() - started
     found: dict[int, object] = {}
     for count in classes:

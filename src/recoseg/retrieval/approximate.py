@@ -112,7 +112,7 @@ def _build(faiss: Any, index: EmbeddedArchive, kind: str) -> Any:
     if kind == "hnsw":
         built = faiss.IndexHNSWSQ(dim, faiss.ScalarQuantizer.QT_fp16, _LINKS, product)
     else:
-        lists = max(1, int(4 * count**0.5))
+        lists = max(1, min(int(4 * count**0.5), count // _TRAINING))
         centres = faiss.IndexFlatIP(dim)
         built = faiss.IndexIVFScalarQuantizer(
             centres, dim, lists, faiss.ScalarQuantizer.QT_fp16, product
