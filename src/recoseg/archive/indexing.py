@@ -142,35 +142,38 @@ def write_index(
             f"No photos in {', '.join(map(str, sources))}. Expected files with an image's "
             "extension, such as .jpg or .png, which are not hidden."
         )
-    root.mkdir(parents=True, exist_ok=True)
-    with write_lock(root), executor.team(build) as team:
-        made_by = cast(Identity, team.identity)
-        manifest = _agree(
-            root,
-            Manifest(made_by.encoder, made_by.frame, made_by.precision, preset, _version()),
-        )
-        clean(root)
-        shards, _ = read_shards(root)
-        plan = make_plan(root, shards, listed, max(1, shard_size), prune)
-        first = max((shard.number for shard in shards), default=-1) + 1
-        failures: list[Failure] = []
-        lost: list[str] = []
-        total = sum(len(job.to_embed) for job in plan.jobs)
-        with StageProgress("Indexing", total, enabled=progress) as bar:
-            results = team.run((job.to_embed for job in plan.jobs), bar.advance)
-            for number, (job, result) in enumerate(zip(plan.jobs, results, strict=True), first):
-                if isinstance(result, Lost):
-                    lost.append(f"{len(job.to_embed):,} photos of {job.source}: {result.reason}")
-                    continue
-                shard, failed = commit(root, number, job, result)
-                shards = [item for item in shards if item.number != job.replaces] + [shard]
-                failures += failed
-        clean(root)
-        photos = sum(shard.photos for shard in shards)
-        unusable = sum(shard.failures for shard in shards)
-        replace(
-            manifest, recoseg=_version(), photos=photos, failures=unusable, shards=len(shards)
-        ).save(root)
+    with executor.team(build) as team:  # before anything is written: it may be refused
+        root.mkdir(parents=True, exist_ok=True)
+        with write_lock(root):
+            made_by = cast(Identity, team.identity)
+            manifest = _agree(
+                root,
+                Manifest(made_by.encoder, made_by.frame, made_by.precision, preset, _version()),
+            )
+            clean(root)
+            shards, _ = read_shards(root)
+            plan = make_plan(root, shards, listed, max(1, shard_size), prune)
+            first = max((shard.number for shard in shards), default=-1) + 1
+            failures: list[Failure] = []
+            lost: list[str] = []
+            total = sum(len(job.to_embed) for job in plan.jobs)
+            with StageProgress("Indexing", total, enabled=progress) as bar:
+                results = team.run((job.to_embed for job in plan.jobs), bar.advance)
+                for number, (job, result) in enumerate(zip(plan.jobs, results, strict=True), first):
+                    if isinstance(result, Lost):
+                        lost.append(
+                            f"{len(job.to_embed):,} photos of {job.source}: {result.reason}"
+                        )
+                        continue
+                    shard, failed = commit(root, number, job, result)
+                    shards = [item for item in shards if item.number != job.replaces] + [shard]
+                    failures += failed
+            clean(root)
+            photos = sum(shard.photos for shard in shards)
+            unusable = sum(shard.failures for shard in shards)
+            replace(
+                manifest, recoseg=_version(), photos=photos, failures=unusable, shards=len(shards)
+            ).save(root)
     return IndexReport(
         photos=photos,
         unusable=unusable,
