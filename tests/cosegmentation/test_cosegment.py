@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recoseg.cosegmentation import CosegmentationError, affinity, cosegment
-from recoseg.cosegmentation.affinity import block_maxima, unit_patches
+from recoseg.cosegmentation.affinity import block_maxima
 from recoseg.errors import RecosegError
 
 from .literal import literal_cosegment
@@ -52,11 +52,11 @@ def test_normalised_mean_is_the_pseudo_codes_reference():
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 1, 1), (2, 3, 1, 7), (13, 5, 7, 2), (3, 17, 5, 5)])
-@pytest.mark.parametrize("limits", [(1, 1), (40, 3), (200, 11), (10**6, 10**4)])
+@pytest.mark.parametrize("limits", [(1, 1), (40, 2), (200, 3), (10**6, 16)])
 def test_any_tiling_gives_the_same(monkeypatch, shape, limits):
     # From one row at a time to all images in one tile.
-    monkeypatch.setitem(affinity._TILE_ELEMENTS, "cpu", limits[0])
-    monkeypatch.setitem(affinity._TILE_ROWS, "cpu", limits[1])
+    monkeypatch.setattr(affinity, "_TILE_ELEMENTS", limits[0])
+    monkeypatch.setattr(affinity, "_TILE_IMAGES", limits[1])
     features, weights = make(3, *shape)
     assert_same(cosegment(features, weights), literal_cosegment(features, weights))
 
@@ -144,13 +144,14 @@ def test_planted_common_patch_is_found(data, block, dtype):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 1000), st.integers(1, 60))
-def test_affinity_is_symmetric(seed, limit):
+@given(st.integers(0, 1000), st.integers(1, 60), st.integers(1, 8))
+def test_affinity_is_symmetric(seed, limit, images):
     """Two images of one patch each: what i says of j is what j says of i, in any tiling."""
     features, _ = make(seed, 7, 5, 1, 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(affinity._TILE_ELEMENTS, "cpu", limit)
-        maxima = block_maxima(unit_patches(features), 7)
+        patch.setattr(affinity, "_TILE_ELEMENTS", limit)
+        patch.setattr(affinity, "_TILE_IMAGES", images)
+        maxima = block_maxima(features)
     torch.testing.assert_close(maxima, maxima.T, atol=1e-6, rtol=0)
     torch.testing.assert_close(maxima.diagonal(), torch.ones(7), atol=1e-6, rtol=0)
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from recoseg.cosegmentation.affinity import block_maxima, unit_patches
+from recoseg.cosegmentation.affinity import block_maxima
 from recoseg.cosegmentation.checks import check_features, check_weights
 from recoseg.cosegmentation.reference import ReferenceForm, reference_embedding
 from recoseg.cosegmentation.seeds import Block, gather_seeds, select_seeds, support_scores
@@ -77,13 +77,11 @@ def cosegment(
     check_features(features)
     if weights is not None:
         check_weights(weights, features)
-        weights = weights.to(features.device).flatten()
+        weights = weights.to(features.device)
     k, _, height, width = features.shape
-    maxima = block_maxima(unit_patches(features), k, weights)
-    support = support_scores(maxima, block)
+    support = support_scores(block_maxima(features, weights), block).view(k, height, width)
     if weigh_seeds and weights is not None:
         support = support * weights
-    support = support.view(k, height, width)
     seeds = select_seeds(support, seeds_per_image, border)
     seed_features = gather_seeds(features, seeds)
     return Cosegmentation(
