@@ -3,25 +3,27 @@
 Usage: python benchmarks/cosegmentation.py [--threads 2] [--repeats 5] [--device cpu]
 
 The literal formula computes the whole adjacency matrix, scales its columns and takes the maxima
-of each image's block. The floor is the bare matrix product of half of the pairs, in one call.
+of each image's block. The floor is the products of half of the pairs at the machine's matrix
+rate: the best measured of PyTorch's two ways to multiply, on matrices that fit the cache.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from measuring import alternately, in_a_process, machine, peak_bytes, print_head, print_row, seconds
 from torch import Tensor
 
 from recoseg.cosegmentation import cosegment
 
 IMAGES, CHANNELS = 50, 384
+LITERAL_UP_TO = 384  # pixels; the literal formula takes over 20 GB at 512
+COLUMNS = (
+    "pixels", "weights", "literal s", "ours s", "ratio", "floor s", "ours / floor",
+    "literal MB", "ours MB",
+)  # fmt: skip
 
 
 def literal(features: Tensor, weights: Tensor | None) -> Tensor:
@@ -34,50 +36,19 @@ def literal(features: Tensor, weights: Tensor | None) -> Tensor:
     return adjacency.view(-1, k, h * w).amax(2).mean(1).view(k, h, w)
 
 
-def floor(features: Tensor) -> Callable[[], Tensor]:
-    """The product of half of the pairs, written over and over into one small tile."""
-    rows = features.flatten(2).transpose(1, 2).flatten(0, 1).contiguous()
-    half = len(rows) // 2
-    tile = rows.new_empty(128, len(rows))
-
-    def run() -> Tensor:
-        for start in range(0, half, 128):
-            block = rows[start : min(start + 128, half)]
-            torch.mm(block, rows.T, out=tile[: len(block)])
-        return tile
-
-    return run
-
-
-def seconds(run: Callable[[], object], repeats: int, device: str) -> float:
-    """The best of several runs."""
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return best
-
-
-def peak_mb(side: int, method: str, threads: int) -> float:
-    """Peak memory of one call beyond its features, in a process of its own (CPU)."""
-    command = [sys.executable, __file__, "--peak", method, "--side", str(side)]
-    run = subprocess.run(
-        [*command, "--threads", str(threads)], capture_output=True, text=True, check=True
-    )
-    return float(run.stdout)
-
-
-def peak_bytes() -> int:
-    """Peak memory of this program; unlike getrusage, without its parent's before exec."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+def matrix_rate(device: str, repeats: int = 200) -> float:
+    """The best FLOP/s of this machine in fp32, of matrix products and of 1 x 1 convolutions."""
+    rows, images, size = 192, 16, 192
+    filters = torch.randn(rows, CHANNELS, 1, 1, device=device)
+    photos = torch.randn(images, CHANNELS, size, 1, device=device)
+    photos = photos.contiguous(memory_format=torch.channels_last)
+    left = torch.randn(images * size, CHANNELS, device=device)
+    ways = (lambda: left @ filters[:, :, 0, 0].T, lambda: F.conv2d(photos, filters))
+    return 2 * rows * images * size * CHANNELS / min(alternately(ways, repeats, device))
 
 
 def print_peak(method: str, side: int) -> None:
-    """Measure this process and print megabytes."""
+    """Megabytes of one call beyond its features, in this process (CPU)."""
     call = cosegment if method == "ours" else literal
     call(torch.randn(2, CHANNELS, 3, 3), torch.rand(2, 3, 3))
     features = torch.randn(IMAGES, CHANNELS, side, side)
@@ -87,11 +58,41 @@ def print_peak(method: str, side: int) -> None:
     print((peak_bytes() - before) / 1e6)
 
 
+def compare(pixels: int, weighted: bool, options: argparse.Namespace, rate: float) -> None:
+    """Print one line."""
+    side, device = pixels // 16, options.device
+    features = torch.randn(IMAGES, CHANNELS, side, side, device=device)
+    weights = torch.rand(IMAGES, side, side, device=device) if weighted else None
+    repeats = options.repeats if pixels <= 224 else max(2, options.repeats // 3)
+    n = IMAGES * side * side
+    floor = n * n * CHANNELS / rate
+    runs = [lambda: cosegment(features, weights), lambda: literal(features, weights)]
+    runs[0]()
+    with torch.no_grad():
+        if pixels <= LITERAL_UP_TO:
+            ours, theirs = alternately(runs, repeats, device)
+            literal_s, ratio = f"{theirs:.2f}", f"{theirs / ours:.1f}"
+        else:
+            ours, literal_s, ratio = seconds(runs[0], repeats, device), "-", "-"
+    memory = {"literal": "-", "ours": "-"}
+    if device == "cpu" and weighted:
+        for method in memory:
+            if method == "ours" or pixels <= LITERAL_UP_TO:
+                arguments = ("--peak", method, "--side", side, "--threads", options.threads)
+                memory[method] = f"{in_a_process(__file__, *arguments):.0f}"
+    yes = "yes" if weighted else "no"
+    print_row(
+        (pixels, yes, literal_s, f"{ours:.3f}", ratio, f"{floor:.3f}", f"{ours / floor:.2f}")
+        + tuple(memory.values())
+    )
+
+
 def main() -> None:
     """Print one line per size and kind of weights."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--pixels", type=int, nargs="*", default=[224, 384, 512])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--peak", choices=["ours", "literal"], help=argparse.SUPPRESS)
     parser.add_argument("--side", type=int, help=argparse.SUPPRESS)
@@ -101,27 +102,13 @@ def main() -> None:
     if options.peak:
         print_peak(options.peak, options.side)
         return
-    print(f"{IMAGES} images, {CHANNELS} dims, {options.threads} threads, {options.device}, fp32")
-    print("pixels  weights  literal s  ours s  ratio  half-product s  literal MB  ours MB")
-    for pixels in (224, 384):
-        side = pixels // 16
-        features = torch.randn(IMAGES, CHANNELS, side, side, device=options.device)
-        weights = torch.rand(IMAGES, side, side, device=options.device)
-        repeats = options.repeats if pixels == 224 else max(1, options.repeats // 2)
-        lower = seconds(floor(features), repeats, options.device)
-        for used in (None, weights):
-            with torch.no_grad():
-                theirs = seconds(lambda: literal(features, used), repeats, options.device)  # noqa: B023
-            ours = seconds(lambda: cosegment(features, used), repeats, options.device)  # noqa: B023
-            memory = (
-                [f"{peak_mb(side, method, options.threads):.0f}" for method in ("literal", "ours")]
-                if options.device == "cpu" and used is not None
-                else ["-", "-"]
-            )
-            print(
-                f"{pixels:6d}  {'no' if used is None else 'yes':7s}  {theirs:9.2f}  {ours:6.2f}  "
-                f"{theirs / ours:5.1f}  {lower:14.2f}  {memory[0]:>10s}  {memory[1]:>7s}"
-            )
+    rate = matrix_rate(options.device)
+    print(f"{machine(options.threads, options.device)}\n")
+    print(f"{IMAGES} images, {CHANNELS} dimensions, fp32; matrix rate {rate / 1e9:.0f} GFLOP/s\n")
+    print_head(COLUMNS)
+    for pixels in options.pixels:
+        for weighted in (False, True):
+            compare(pixels, weighted, options, rate)
 
 
 if __name__ == "__main__":
