@@ -80,11 +80,8 @@ def compare(pixels: int, weighted: bool, options: argparse.Namespace, rate: floa
             if method == "ours" or pixels <= LITERAL_UP_TO:
                 arguments = ("--peak", method, "--side", side, "--threads", options.threads)
                 memory[method] = f"{in_a_process(__file__, *arguments):.0f}"
-    yes = "yes" if weighted else "no"
-    print_row(
-        (pixels, yes, literal_s, f"{ours:.3f}", ratio, f"{floor:.3f}", f"{ours / floor:.2f}")
-        + tuple(memory.values())
-    )
+    times = (literal_s, f"{ours:.3f}", ratio, f"{floor:.3f}", f"{ours / floor:.2f}")
+    print_row((pixels, "yes" if weighted else "no", *times, *memory.values()))
 
 
 def main() -> None:

@@ -31,9 +31,7 @@ def alternately(
     """The best of several runs of each, in turns, so that all meet the same machine."""
     best = [float("inf")] * len(runs)
     for _ in range(repeats):
-        best = [
-            min(old, seconds(run, 1, device)) for old, run in zip(best, runs, strict=True)
-        ]
+        best = [min(old, seconds(run, 1, device)) for old, run in zip(best, runs, strict=True)]
     return best
 
 

@@ -363,3 +363,16 @@ def test_context_classes_may_have_several_words(index):
     }
     again = learn(index, parse_classes(["grass"]), make_encoders(), bank=bank)
     assert [item.name for item in again.context] == ["sky", "road"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_co_segmentation_on_a_gpu(index):
+    classes = parse_classes(["rose", "grass", "sea"])
+    banks = [
+        learn(index, classes, make_encoders(), settings(), device=device)
+        for device in ("cpu", "cuda")
+    ]
+    for mine, theirs in zip(*(bank.concepts for bank in banks), strict=True):
+        assert theirs.references.device.type == "cpu"
+        torch.testing.assert_close(mine.references, theirs.references, atol=1e-3, rtol=0)

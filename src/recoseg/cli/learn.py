@@ -70,6 +70,13 @@ def learn(
         ),
     ] = None,
     skip_duplicates: SkipDuplicates = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder where features of photos are kept for the next bank."),
+    ] = None,
+    cache_size: Annotated[
+        float, typer.Option(min=0.001, help="Most of it, GB; the least recently used go first.")
+    ] = 10.0,
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
@@ -78,6 +85,7 @@ def learn(
     from recoseg.concepts import ConceptBank
     from recoseg.datasets.spaces import classes_of
     from recoseg.device import resolve_compute
+    from recoseg.learning import FeatureCache
     from recoseg.learning import learn as learn_classes
     from recoseg.learning.figures import FigureWriter
 
@@ -98,6 +106,9 @@ def learn(
         context=None if context is None else _names(context),
         skip_duplicates=skip_duplicates,
     )
+    kept = None
+    if cache is not None:
+        kept = FeatureCache(cache, int(cache_size * 1e9), compute.precision)
     size = (bank.settings if bank is not None else settings).learn.image_size
     learnt = learn_classes(
         archive,
@@ -105,6 +116,8 @@ def learn(
         encoders,
         settings,
         bank=bank,
+        cache=kept,
+        device=compute.device if compute.device.type == "cuda" else "cpu",
         observe=FigureWriter(archive, figures, size) if figures is not None else None,
         progress=None,
     )

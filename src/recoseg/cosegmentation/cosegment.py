@@ -30,6 +30,12 @@ class Cosegmentation:
     seed_features: Float[Tensor, "k s C"]
     reference: Float[Tensor, " C"]
 
+    def cpu(self) -> Cosegmentation:
+        """The same on the CPU."""
+        return Cosegmentation(
+            self.support.cpu(), self.seeds.cpu(), self.seed_features.cpu(), self.reference.cpu()
+        )
+
 
 @torch.no_grad()
 def cosegment(
@@ -46,8 +52,9 @@ def cosegment(
 
     Every patch votes for each image with its best weighted cosine there; the mean of the votes is
     its support, and the best-supported patches of each image are the seeds. All arithmetic is
-    fp32 (fp64 for fp64 features), whatever autocast is on. Memory beyond the features is one
-    fp32 copy of them, k numbers per patch and one tile; the matrix of all pairs is never held.
+    fp32 (fp64 for fp64 features), whatever autocast is on; but see `block_maxima` for
+    half-precision features on a CUDA device. Memory beyond the features is one fp32 copy of them,
+    k numbers per patch and one tile; the matrix of all pairs is never held.
 
     Args:
         features: Features of phi for k retrieved images, best match first; any scale, any

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -25,6 +26,7 @@ from recoseg.cosegmentation import Cosegmentation, cosegment
 from recoseg.cosegmentation.guidance import context_elimination, language_guidance
 from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder, ImageTextEncoder
 from recoseg.errors import ConceptError, RecosegError
+from recoseg.learning.cache import FeatureCache
 from recoseg.learning.patches import DenseEncoder, PatchStore
 from recoseg.learning.words import Words, check_index
 from recoseg.progress import track
@@ -80,6 +82,8 @@ def learn(
     *,
     bank: ConceptBank | None = None,
     store: PatchStore | None = None,
+    cache: FeatureCache | None = None,
+    device: torch.device | str = "cpu",
     observe: Callable[[Learnt], object] | None = None,
     progress: bool | None = False,
 ) -> ConceptBank:
@@ -98,6 +102,8 @@ def learn(
         bank: A bank to add to; its classes are not computed again, and its context is used.
         store: Where features are kept, for banks that are learnt one after the other and share
             photos; by default one of its own.
+        cache: Where features outlive the run, for a store of its own.
+        device: Where co-segmentation runs; the encoders have their own.
         observe: Called with each class as it is learnt, context classes too; not with a class
             that shares a context class's reference.
         progress: See `StageProgress`.
@@ -134,7 +140,7 @@ def learn(
     used = [encoders.phi, *([encoders.saliency] if chosen.guidance else [])]
     with ExitStack() as stack:
         if store is None:
-            store = stack.enter_context(PatchStore(used, chosen.image_size))
+            store = stack.enter_context(PatchStore(used, chosen.image_size, cache))
         else:
             _check_store(store, used, chosen.image_size)
         positions = sorted({hit.position for found in hits for hit in found})
@@ -148,7 +154,7 @@ def learn(
             if shared is not None:
                 bank = bank.add([shared])
                 continue
-            learnt = _learn_one(task, found, index, store, encoders, texts, bank)
+            learnt = _learn_one(task, found, index, store, encoders, texts, bank, device)
             bank = bank.add([learnt.concept])
             if observe is not None:
                 observe(learnt)
@@ -193,6 +199,7 @@ def _learn_one(
     encoders: Encoders,
     texts: Float[Tensor, "m d"],
     bank: ConceptBank,
+    device: torch.device | str,
 ) -> Learnt:
     settings = bank.settings.learn
     readable = [(hit, index.photo_id(hit.position)) for hit in hits]
@@ -213,14 +220,14 @@ def _learn_one(
         scores = combine_names(positive, negative)
     weights = _weights(features, scores, bank)
     result = cosegment(
-        features,
+        features.to(device),
         weights,
         seeds_per_image=settings.seeds_per_image,
         block=settings.block,
         reference=settings.reference,
         border=settings.border,
         weigh_seeds=settings.weigh_seeds,
-    )
+    ).cpu()
     concept = Concept(
         words=task.words,
         role=task.role,

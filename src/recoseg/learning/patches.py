@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,20 +17,41 @@ from typing import Self
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from recoseg.archive.loading import ahead
+from recoseg.archive.reading import read_bytes
 from recoseg.archive.store import ArchiveIndex
 from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder
 from recoseg.errors import BadImageError
-from recoseg.images import center_crop, resize_short_side, to_tensor
+from recoseg.images import center_crop, decode_image, resize_short_side, to_tensor
+from recoseg.learning.cache import FeatureCache
 from recoseg.progress import StageProgress
 
 _BATCH = 16
 
 DenseEncoder = DenseImageEncoder | DenseTextEncoder
 _Key = tuple[str, str, int, int]
+
+
+@dataclass(frozen=True)
+class _Photo:
+    """A photo on its way into the store.
+
+    Attributes:
+        name: Its id in the archive.
+        pixels: The crop; None where the cache has all of its features.
+        content: Hash of the bytes that the pixels were decoded from, as archives record it;
+            empty where the archive records none.
+        cached: What the cache has, by encoder.
+    """
+
+    name: str
+    pixels: UInt8[Tensor, "3 size size"] | None
+    content: str
+    cached: dict[_Key, np.ndarray]
 
 
 class PatchStore:
@@ -41,10 +64,18 @@ class PatchStore:
     Args:
         encoders: The dense encoders whose features are wanted.
         image_size: Short side and centre crop, pixels.
+        cache: Where features outlive the store. Photos of archives that record no content hash
+            are not looked up there.
     """
 
-    def __init__(self, encoders: Sequence[DenseEncoder], image_size: int) -> None:
+    def __init__(
+        self,
+        encoders: Sequence[DenseEncoder],
+        image_size: int,
+        cache: FeatureCache | None = None,
+    ) -> None:
         self.image_size = image_size
+        self._cache = cache
         self.failures: dict[str, str] = {}
         self._encoders = {_key(encoder): encoder for encoder in encoders}
         self._folder = tempfile.TemporaryDirectory(prefix="recoseg-")
@@ -87,23 +118,21 @@ class PatchStore:
             StageProgress("Co-segmenting: features", len(todo), enabled=progress) as bar,
             ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool,
         ):
-            names: list[str] = []
-            photos: list[Tensor] = []
+            batch: list[_Photo] = []
             loaded = ahead(pool, partial(self._load, index), todo, 3 * _BATCH)
-            for (name, position), photo in zip(missing.items(), loaded, strict=True):
+            for position, photo in zip(todo, loaded, strict=True):
                 if isinstance(photo, str):
                     self.failures[index.path(position)] = photo
                     bar.advance(failed=1)
                     continue
-                names.append(name)
-                photos.append(photo)
-                if len(photos) == _BATCH:
-                    self._encode(names, photos)
-                    bar.advance(len(photos))
-                    names, photos = [], []
-            if photos:
-                self._encode(names, photos)
-                bar.advance(len(photos))
+                batch.append(photo)
+                if len(batch) == _BATCH:
+                    self._encode(batch)
+                    bar.advance(len(batch))
+                    batch = []
+            if batch:
+                self._encode(batch)
+                bar.advance(len(batch))
 
     def __contains__(self, photo_id: object) -> bool:
         return photo_id in self._rows
@@ -129,20 +158,44 @@ class PatchStore:
         patches = F.normalize(self.features(encoder, photo_ids).float(), dim=1)
         return torch.einsum("kdhw,md->kmhw", patches, words)
 
-    def _load(self, index: ArchiveIndex, position: int) -> UInt8[Tensor, "3 size size"] | str:
+    def _load(self, index: ArchiveIndex, position: int) -> _Photo | str:
+        name, recorded = index.photo_id(position), index.photo(position).hash or ""
+        cached: dict[_Key, np.ndarray] = {}
+        if self._cache is not None and recorded:
+            for key, encoder in self._encoders.items():
+                found = self._cache.get(encoder.info, self.image_size, recorded)
+                if found is not None:
+                    cached[key] = found
+            if len(cached) == len(self._encoders):
+                return _Photo(name, None, recorded, cached)
         try:
-            return crop_for_learning(index, position, self.image_size)
+            data = _read(index, position)
+            pixels = _crop(decode_image(data), self.image_size)
         except BadImageError as error:
             return str(error)
+        # The photo may have changed since it was indexed: features go by what they were made of.
+        content = hashlib.blake2b(data, digest_size=16).hexdigest() if recorded else ""
+        return _Photo(name, pixels, content, cached)
 
-    def _encode(self, names: Sequence[str], photos: Sequence[Tensor]) -> None:
-        batch = torch.stack(list(photos))
+    def _encode(self, photos: Sequence[_Photo]) -> None:
         start = len(self._rows)
         for key, encoder in self._encoders.items():
-            features = encoder.features(batch).half().cpu().numpy()
-            file = self._grown(key, features.shape[1:], start + len(names))
-            file[start : start + len(names)] = features
-        self._rows |= {name: start + place for place, name in enumerate(names)}
+            new = {
+                place: photo.pixels
+                for place, photo in enumerate(photos)
+                if photo.pixels is not None and key not in photo.cached
+            }
+            rows = {place: p.cached[key] for place, p in enumerate(photos) if key in p.cached}
+            if new:
+                computed = encoder.features(torch.stack(list(new.values()))).half().cpu().numpy()
+                rows |= dict(zip(new, computed, strict=True))
+            file = self._grown(key, rows[0].shape, start + len(photos))
+            for place, features in rows.items():
+                file[start + place] = features
+                content = photos[place].content
+                if self._cache is not None and place in new and content:
+                    self._cache.put(encoder.info, self.image_size, content, features)
+        self._rows |= {photo.name: start + place for place, photo in enumerate(photos)}
 
     def _grown(self, key: _Key, shape: Sequence[int], rows: int) -> np.memmap:
         """The file of an encoder with room for this many rows, at least doubled where it grows."""
@@ -170,5 +223,15 @@ def crop_for_learning(
     Raises:
         BadImageError: It cannot be read.
     """
-    image = resize_short_side(index.read(position), image_size)
-    return to_tensor(center_crop(image, image_size))
+    return _crop(index.read(position), image_size)
+
+
+def _crop(image: Image.Image, image_size: int) -> UInt8[Tensor, "3 size size"]:
+    return to_tensor(center_crop(resize_short_side(image, image_size), image_size))
+
+
+def _read(index: ArchiveIndex, position: int) -> bytes:
+    photo = index.photo(position)
+    if photo.offset is None or photo.offset < 0 or photo.bytes is None:
+        return read_bytes(photo.path)
+    return read_bytes(photo.path, offset=photo.offset, size=photo.bytes)
