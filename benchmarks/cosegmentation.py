@@ -63,7 +63,7 @@ def compare(pixels: int, weighted: bool, options: argparse.Namespace, rate: floa
     side, device = pixels // 16, options.device
     features = torch.randn(IMAGES, CHANNELS, side, side, device=device)
     weights = torch.rand(IMAGES, side, side, device=device) if weighted else None
-    repeats = options.repeats if pixels <= 224 else max(2, options.repeats // 3)
+    repeats = options.repeats if pixels <= 224 else max(2, options.repeats // 4)
     n = IMAGES * side * side
     floor = n * n * CHANNELS / rate
     runs = [lambda: cosegment(features, weights), lambda: literal(features, weights)]

@@ -27,8 +27,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-_TILE_ELEMENTS = 8_000_000
-"""Numbers in one tile: 32 MB, what the last cache of a processor holds."""
+_TILE_ELEMENTS = 4_000_000
+"""Numbers in a tile of 16 images: 16 MB, what the last cache of a processor holds."""
 
 _TILE_IMAGES = 16
 """Images that a tile spans, at least where there are so many; see `_products`."""
@@ -101,11 +101,17 @@ def _maxima_of_products(rows: Float[Tensor, "n C"], k: int) -> Float[Tensor, "n 
             own = slice(start, min(start + cut, (i + 1) * size))
             for j, j_end in pairwise(bounds):
                 others = slice(j * size, j_end * size)
-                tile = _products(rows[others].view(j_end - j, size, -1), rows[own])
-                maxima[own, j:j_end] = tile.amax(1).T
-                towards = maxima[others, i]
-                torch.maximum(towards, tile.flatten(0, 1).amax(1), out=towards)
+                images = rows[others].view(j_end - j, size, -1)
+                _keep_maxima(_products(images, rows[own]), maxima[own, j:j_end], maxima[others, i])
     return maxima
+
+
+def _keep_maxima(
+    tile: Float[Tensor, "m s r"], forth: Float[Tensor, "r m"], back: Float[Tensor, " ms"]
+) -> None:
+    """Keep the best of each image for the rows, and the best of the rows for each patch."""
+    forth.copy_(tile.amax(1).T)
+    torch.maximum(back, tile.flatten(0, 1).amax(1), out=back)
 
 
 def _products(images: Float[Tensor, "m s C"], rows: Float[Tensor, "r C"]) -> Float[Tensor, "m s r"]:
