@@ -191,6 +191,16 @@ def test_a_second_bank_passes_no_photo_through_an_encoder(index, tmp_path):
     assert not second.saliency.seen
 
 
+def test_encoders_get_one_and_the_same_batch(index):
+    # So that those of one backbone (`lite`) pass it once.
+    encoders, batches = make_encoders(), []
+    for encoder in (encoders.phi, encoders.saliency):
+        encoder.count = lambda images: batches.append(images)
+    learn(index, CLASSES, encoders, settings())
+    assert len(batches) >= 2
+    assert all(one is other for one, other in zip(batches[::2], batches[1::2], strict=True))
+
+
 def test_another_phi_leaves_the_saliency_encoder_s_features_in_use(index, tmp_path):
     cache = make_cache(tmp_path / "cache")
     learn(index, CLASSES, make_encoders(), settings(), cache=cache)

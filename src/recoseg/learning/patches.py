@@ -179,15 +179,17 @@ class PatchStore:
 
     def _encode(self, photos: Sequence[_Photo]) -> None:
         start = len(self._rows)
+        # Encoders that lack the same photos get one and the same batch, so that those of one
+        # backbone can share its pass.
+        batches: dict[tuple[int, ...], Tensor] = {}
         for key, encoder in self._encoders.items():
-            new = {
-                place: photo.pixels
-                for place, photo in enumerate(photos)
-                if photo.pixels is not None and key not in photo.cached
-            }
+            new = tuple(place for place, photo in enumerate(photos) if key not in photo.cached)
             rows = {place: p.cached[key] for place, p in enumerate(photos) if key in p.cached}
             if new:
-                computed = encoder.features(torch.stack(list(new.values()))).half().cpu().numpy()
+                if new not in batches:
+                    pixels = [photos[place].pixels for place in new]
+                    batches[new] = torch.stack([p for p in pixels if p is not None])
+                computed = encoder.features(batches[new]).half().cpu().numpy()
                 rows |= dict(zip(new, computed, strict=True))
             file = self._grown(key, rows[0].shape, start + len(photos))
             for place, features in rows.items():
