@@ -211,6 +211,30 @@ class TestBank:
         assert again.code == 1
         assert "already holds: dog, car" in again.err
 
+    def test_cache_gives_the_same_bank_and_keeps_to_its_size(self, session):
+        folder, out = session / "cache", session / "cached.safetensors"
+        for size in (1, 0.001):
+            learnt = run(
+                *("learn", session / "index", "--classes", session / "classes.txt", "--out", out),
+                *("-k", 2, "--context", "sky,road", "--image-size", 160, "--precision", "fp32"),
+                *("--cache", folder, "--cache-size", size),
+            )
+            assert learnt.code == 0, learnt.err
+            held = sum(path.stat().st_size for path in folder.rglob("*.npy"))
+            assert 0 < held <= size * 1e9
+            for one, other in zip(
+                ConceptBank.load(session / "bank.safetensors").concepts,
+                ConceptBank.load(out).concepts,
+                strict=True,
+            ):
+                assert one.references.equal(other.references)
+        refused = run(
+            *("learn", session / "index", "--classes", session / "classes.txt", "--out", out),
+            *("--cache", session / "classes.txt"),
+        )
+        assert refused.code == 1
+        assert "classes.txt" in refused.err
+
 
 class TestSegment:
     def test_masks_lines_and_resume(self, session):

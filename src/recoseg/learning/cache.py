@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from recoseg.encoders.base import EncoderInfo
+from recoseg.errors import RecosegError
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +35,9 @@ class FeatureCache:
         folder: Where the files lie; made if absent.
         limit: Most bytes of all files.
         precision: The encoders' precision, such as `bf16`; others' features are not used.
+
+    Raises:
+        RecosegError: The folder cannot be made.
     """
 
     def __init__(self, folder: Path, limit: int, precision: str) -> None:
@@ -42,7 +46,12 @@ class FeatureCache:
         self._precision = precision
         self._unseen = 0
         self._is_broken = False
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecosegError(
+                f"{folder} cannot hold cached features ({error.strerror}). Name another folder."
+            ) from error
         self._evict()
 
     def get(self, encoder: EncoderInfo, image_size: int, photo_hash: str) -> np.ndarray | None:
