@@ -1,13 +1,13 @@
 """Times `learn` beside the same work done class by class, and a second bank with a feature cache.
 
-    python benchmarks/learn.py INDEX --classes cityscapes27 --measured 6
+    python benchmarks/learn.py INDEX --classes cityscapes27 --timed 6
 
 Class by class, as published: each class (and context class) reads its k photos, passes them
 through phi and through the dense CLIP, weighs the patches, and takes the maxima of its whole
-adjacency matrix; `--measured` classes after the context are timed and the rest is extrapolated.
-Both sides use the same encoders at the same precision, and texts without prompts, whose cost is
-the same. `by class` learns the context once; `context anew` learns it again for each class, as a
-run for one class does. Seconds are elapsed time; CPU seconds are printed too.
+adjacency matrix. The first `--timed` classes, of which the first five are the context, are timed
+at the precision of `learn` and in fp32, and the rest is extrapolated. Texts have no prompts: their
+cost is the same. `by class` learns the context once; `context anew` learns it again for each
+class, as a run for one class does.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from recoseg.archive import ArchiveIndex
 from recoseg.concepts import Concept
 from recoseg.config import BankSettings, LearnSettings
 from recoseg.datasets.spaces import classes_of
-from recoseg.device import resolve_compute
+from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.registry import build_phi, build_retrieval, build_saliency
 from recoseg.learning import Encoders, FeatureCache, learn
 from recoseg.learning.patches import crop_for_learning
@@ -121,6 +121,15 @@ def largest_difference(concepts: Sequence[Concept], references: Sequence[Tensor]
     return max((mine.references[0] - other).abs().max().item() for mine, other in pairs)
 
 
+def build(options: argparse.Namespace, retrieval: str, compute: Compute) -> Encoders:
+    """The index's encoder and the two dense ones."""
+    return Encoders(
+        build_retrieval(retrieval, compute),
+        build_saliency(options.saliency, compute),
+        build_phi(options.phi, compute),
+    )
+
+
 def main() -> None:
     """Print one line per way."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -129,7 +138,7 @@ def main() -> None:
     parser.add_argument("--saliency", default="RN50=random")
     parser.add_argument("--phi", default="deit-s16-sin=random")
     parser.add_argument("--first", type=int, help="only so many of the classes")
-    parser.add_argument("--measured", type=int, default=6, help="classes timed one by one")
+    parser.add_argument("--timed", type=int, default=6, help="classes timed one by one")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -138,11 +147,7 @@ def main() -> None:
     compute = resolve_compute("cpu", options.precision)
     index = ArchiveIndex.open(options.index)
     assert index.info is not None
-    encoders = Encoders(
-        build_retrieval(index.info.spec, compute),
-        build_saliency(options.saliency, compute),
-        build_phi(options.phi, compute),
-    )
+    encoders = build(options, index.info.spec, compute)
     settings = BankSettings(LearnSettings(prompts="none", image_size=SIZE))
     classes = [item for item in classes_of(options.classes, False) if len(item.prompts) == 1]
     classes = classes[: options.first]
@@ -158,32 +163,34 @@ def main() -> None:
     # A class of a context class's name has its reference and costs nothing on either side.
     learnt = list({id(item.references): item for item in bank.concepts}.values())
     context, tasks = len(bank.context), len(learnt)
-    timed = learnt[: context + options.measured]
-    theirs = class_by_class(index, timed, context, encoders)
-    one = [sum(part) / len(theirs) for part in zip(*(t.seconds for t in theirs), strict=True)]
     photos = {photo.photo_id for item in learnt for photo in item.retrieved}
     uses = sum(len(item.retrieved) for item in learnt)
-    print(f"{len(index)} photos, {len(classes)} classes + {context} context, {options.phi}, ")
+    print(f"{len(index)} photos, {len(classes)} classes + {context} context, {options.phi},")
     print(f"{options.saliency}, k = 50: {len(photos)} photos retrieved {uses} times\n")
-    print_head(("way", "s", "CPU s", "ratio", "photos encoded"))
-    anew = (tasks - context) * (context + 1)
-    for way, (elapsed, cpu), encoded in (
-        ("`learn`", ours, len(photos)),
-        ("`learn` again, from the cache", second, 0),
-        (f"by class ({len(theirs)} measured)", (one[0] * tasks, one[1] * tasks), 50 * tasks),
-        ("by class, context anew", (one[0] * anew, one[1] * anew), 50 * anew),
-    ):
-        ratio = f"{elapsed / ours[0]:.2f}"
-        print_row((way, f"{elapsed:.1f}", f"{cpu:.1f}", ratio, encoded))
-    same = all(
+    print_head(("way", "s", "CPU s", "ratio", "photos encoded", "reference differs by"))
+    equal = all(
         torch.equal(a.references, b.references)
         for a, b in zip(bank.concepts, again.concepts, strict=True)
     )
-    raw = largest_difference(timed, [item.reference for item in theirs])
-    rounded = largest_difference(timed, [item.rounded for item in theirs])
-    print(f"\nLargest difference of a reference from the published way: {raw:.1e}; of features")
-    print(f"in fp16, as `learn` stores them: {rounded:.1e};")
-    print(f"banks with and without cached features are {'equal' if same else 'different'}.")
+
+    def row(way: str, times: Sequence[float], factor: int, encoded: int, difference: str) -> None:
+        elapsed, cpu = (seconds * factor for seconds in times)
+        ratio = f"{elapsed / ours[0]:.2f}"
+        print_row((way, f"{elapsed:.1f}", f"{cpu:.1f}", ratio, encoded, difference))
+
+    row("`learn`", ours, 1, len(photos), "-")
+    row("`learn` again, from the cache", second, 1, 0, "0" if equal else "not 0")
+    timed = learnt[: options.timed]
+    anew = (tasks - context) * (context + 1)
+    for precision in dict.fromkeys((compute.precision, "fp32")) if timed else ():
+        other = build(options, index.info.spec, resolve_compute("cpu", precision))
+        theirs = class_by_class(index, timed, context, other)
+        one = [sum(part) / len(theirs) for part in zip(*(t.seconds for t in theirs), strict=True)]
+        raw = largest_difference(timed, [item.reference for item in theirs])
+        rounded = largest_difference(timed, [item.rounded for item in theirs])
+        differs = f"{raw:.0e}; of features in fp16 {rounded:.0e}"
+        row(f"by class, {precision}", one, tasks, 50 * tasks, differs)
+        row(f"by class, context anew, {precision}", one, anew, 50 * anew, differs)
 
 
 if __name__ == "__main__":
