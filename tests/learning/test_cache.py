@@ -244,6 +244,18 @@ def test_a_photo_changed_since_it_was_indexed_is_kept_by_its_present_content(tmp
     assert len(encoders.phi.seen) == 1
 
 
+def test_features_of_two_contents_of_a_photo_are_not_mixed(tmp_path):
+    photos = {f"rose{n}": (n, "rose") for n in range(4)}
+    index = make_archive(tmp_path / "archive", Retrieval(), photos)
+    cache = make_cache(tmp_path / "cache")
+    learn(index, CLASSES[:1], make_encoders(), settings(guidance=False), cache=cache)
+    make_photo(77, "rose").save(tmp_path / "archive" / "photos" / "rose0.png")
+    encoders = make_encoders()  # phi's features of the old content are there, saliency's are not
+    bank = learn(index, CLASSES[:1], encoders, settings(), cache=cache)
+    assert len(encoders.phi.seen) == 1
+    same_banks(bank, learn(index, CLASSES[:1], make_encoders(), settings()))
+
+
 def test_photos_without_a_recorded_hash_are_not_cached(tmp_path):
     folder = tmp_path / "index"
     (tmp_path / "photos").mkdir()

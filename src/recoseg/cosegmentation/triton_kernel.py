@@ -36,17 +36,18 @@ def block_maxima(
     maxima = torch.full((n, k), -torch.inf, device=patches.device)
     pairs = torch.triu_indices(k, k, device=patches.device).T.contiguous()
     grid = (len(pairs), triton.cdiv(size, _BLOCK))
-    _maxima_of_pairs[grid](
-        patches,
-        patches if weights is None else weights.float().contiguous(),
-        pairs,
-        maxima,
-        size,
-        channels,
-        k,
-        is_weighted=weights is not None,
-        block=_BLOCK,
-    )
+    with torch.cuda.device_of(patches):  # type: ignore[no-untyped-call]
+        _maxima_of_pairs[grid](
+            patches,
+            patches if weights is None else weights.float().contiguous(),
+            pairs,
+            maxima,
+            size,
+            channels,
+            k,
+            is_weighted=weights is not None,
+            block=_BLOCK,
+        )
     return maxima
 
 

@@ -175,7 +175,7 @@ class PatchStore:
             return str(error)
         # The photo may have changed since it was indexed: features go by what they were made of.
         content = hashlib.blake2b(data, digest_size=16).hexdigest() if recorded else ""
-        return _Photo(name, pixels, content, cached)
+        return _Photo(name, pixels, content, cached if content == recorded else {})
 
     def _encode(self, photos: Sequence[_Photo]) -> None:
         start = len(self._rows)
