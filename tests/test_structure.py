@@ -45,6 +45,7 @@ ALLOWED = {
         "cosegmentation",
         "encoders.base",
         "encoders.prompts",
+        "executors",
         "images",
         "progress",
         "retrieval",

@@ -13,7 +13,6 @@ from recoseg.archive.reading import UnreadableError, read_bytes
 from recoseg.archive.refs import PhotoRef
 from recoseg.encoders.base import Frame
 from recoseg.errors import BadImageError
-from recoseg.executors import ahead as ahead  # `learning` takes it from here
 from recoseg.images import decode_for
 
 

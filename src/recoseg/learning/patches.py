@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from recoseg.archive.loading import ahead
+from recoseg.executors import ahead
 from recoseg.archive.reading import read_bytes
 from recoseg.archive.store import ArchiveIndex
 from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder
