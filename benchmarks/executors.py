@@ -1,6 +1,7 @@
 """Indexes the same photos in this process and on local Ray clusters, and compares the files.
 
-Usage: python benchmarks/executors.py --photos FOLDER [--retrieval lite] [--limit 96] [--shard-size 16]
+Usage: python benchmarks/executors.py --photos FOLDER [--retrieval lite] [--limit 96]
+    [--shard-size 16]
 
 Every run is a fresh command; the seconds hold the start of Python, of Ray and of the models. The
 threads of a product are the processors of one worker, since another number may round otherwise.

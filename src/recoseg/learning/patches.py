@@ -21,11 +21,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from recoseg.executors import ahead
 from recoseg.archive.reading import read_bytes
 from recoseg.archive.store import ArchiveIndex
 from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder
 from recoseg.errors import BadImageError
+from recoseg.executors import ahead
 from recoseg.images import center_crop, decode_image, resize_short_side, to_tensor
 from recoseg.learning.cache import FeatureCache
 from recoseg.progress import StageProgress
