@@ -35,6 +35,8 @@ from recoseg.memory import keep_freed_memory
 
 Rows = dict[str, np.ndarray]
 
+_ARENAS = "MALLOC_ARENA_MAX"
+
 
 def bare(spec: str, precision: str, batch_size: int, photos: int) -> float:
     """Photos per second of the forward pass alone."""
@@ -74,7 +76,8 @@ def peer(
     command += ["--clip_model", f"open_clip:{arch}/{weights.resolve()}"]
     command += ["--batch_size", str(batch_size), "--enable_text", "False"]
     command += ["--num_prepro_workers", str(os.cpu_count())]
-    subprocess.run(command, check=True, capture_output=True)
+    environment = {key: value for key, value in os.environ.items() if key != _ARENAS}
+    subprocess.run(command, check=True, capture_output=True, env=environment)
     record = json.loads(next((out / "stats").glob("*.json")).read_text())
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     return record["sample_count"] / record["total_duration"], peak
@@ -126,6 +129,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--precisions", nargs="+", default=["auto", "fp32"])
     given = parser.parse_args()
+    os.environ[_ARENAS] = "1"  # what `keep_freed_memory` sets too late where torch is loaded first
     spec = f"open_clip:{given.arch}={given.weights}"
     chosen = sorted(path for path in given.photos.iterdir() if path.suffix == ".jpg")
     with tempfile.TemporaryDirectory() as temporary:

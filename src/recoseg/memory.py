@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import sys
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # glibc's malloc.h
 
 
 def keep_freed_memory() -> None:
@@ -14,7 +14,10 @@ def keep_freed_memory() -> None:
 
     For programs, not for libraries: it holds for the whole process. Where the C library is glibc,
     large blocks are otherwise returned at once and faulted in again page by page, which took half
-    the time of `lite`'s forward passes on a CPU. Elsewhere nothing is done.
+    the time of `lite`'s forward passes on a CPU. All threads share one arena, since those of their
+    own hold at most 64 MB and are given back: indexing with ViT-B/32 in bf16, whose model runs in
+    threads, went from 17 to 30 photos/s. Call it before torch is loaded, whose threads keep the
+    arenas they have. Elsewhere nothing is done.
     """
     if sys.platform != "linux":
         return
@@ -22,3 +25,4 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(_M_ARENA_MAX, 1)
