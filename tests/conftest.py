@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A slow machine is no failure.
+settings.register_profile("recoseg", deadline=None)
+settings.load_profile("recoseg")
 
 ROOT = Path(__file__).parents[1]
 

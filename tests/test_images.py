@@ -209,13 +209,13 @@ def only_bad_image_errors(data):
         assert decode_image(data).mode == "RGB"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(MAGIC), st.binary(max_size=300))
 def test_random_bytes_raise_nothing_else(magic, tail):
     only_bad_image_errors(magic + tail)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.sampled_from(sorted(SAMPLES)), st.floats(0, 1), st.binary(max_size=8), st.booleans())
 def test_truncated_and_scribbled_files_raise_nothing_else(fmt, where, junk, cut):
     data = SAMPLES[fmt]

@@ -104,7 +104,7 @@ def test_double_precision_is_kept():
     assert cosegment(features.double()).support.dtype == torch.float64
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.permutations(range(5)), st.integers(0, 1000), st.booleans())
 def test_image_order_is_irrelevant(order, seed, weighted):
     features, weights = make(seed, 5, 7, 2, 3)
@@ -114,7 +114,7 @@ def test_image_order_is_irrelevant(order, seed, weighted):
     torch.testing.assert_close(mixed.support, plain.support[order], atol=1e-5, rtol=0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 1000), st.floats(1e-20, 1e20))
 def test_scale_of_features_is_irrelevant_to_support(seed, scale):
     features, weights = make(seed, 3, 7, 2, 3)
@@ -126,7 +126,7 @@ def test_scale_of_features_is_irrelevant_to_support(seed, scale):
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.data(), st.sampled_from(["image", "paper"]), st.sampled_from([torch.float32, torch.bfloat16])
 )
@@ -148,7 +148,7 @@ def test_planted_common_patch_is_found(data, block, dtype):
     torch.testing.assert_close(found.reference, common / common.norm(), atol=5e-3, rtol=0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 1000), st.integers(1, 60), st.integers(1, 8))
 def test_affinity_is_symmetric(seed, limit, images):
     """Two images of one patch each: what i says of j is what j says of i, in any tiling."""

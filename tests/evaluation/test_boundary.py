@@ -50,14 +50,14 @@ def maps(shape=(7, 5), labels=(0, 1, 2, VOID)):
     return arrays(np.uint8, shape, elements=st.sampled_from(labels))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(preds=maps(), target=maps(), radius=st.sampled_from([1, math.sqrt(2), 2.3, 3, 50]))
 def test_equals_a_pixel_by_pixel_search(preds, target, radius):
     found = boundary_counts(torch.from_numpy(preds), torch.from_numpy(target), 3, radius)
     assert found.tolist() == slow_counts(preds, target, 3, radius)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(target=maps(labels=(0, 1, 2)), preds=maps(labels=(0, 1, 2)))
 def test_without_void_the_maps_change_places_with_their_columns(preds, target):
     preds, target = torch.from_numpy(preds), torch.from_numpy(target)

@@ -46,7 +46,7 @@ def test_a_batch_counts_as_its_images_together():
     assert torch.equal(confusion_matrix(preds, target, 5), torch.stack(parts).sum(0))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), order=st.permutations(range(5)))
 def test_new_numbers_for_the_classes_move_rows_and_columns_only(seed, order):
     preds, target = random_maps(seed)

@@ -35,7 +35,7 @@ def test_by_hand():
     assert scores.frequency_weighted_iou == pytest.approx(0.8 * 6 / 8 + 0.2 / 3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(counts=arrays(np.int64, (4, 5), elements=st.integers(0, 6)))
 def test_equals_scikit_learn(counts):
     true, predicted = labels_of(counts)
@@ -61,7 +61,7 @@ def test_equals_scikit_learn(counts):
         np.testing.assert_allclose(scores.precision[said], precision)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(counts=arrays(np.int64, (4, 5), elements=st.integers(0, 9)), order=st.permutations(range(4)))
 def test_the_order_of_the_classes_does_not_matter(counts, order):
     if not counts.any():

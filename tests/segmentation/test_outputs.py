@@ -122,7 +122,7 @@ def test_names_by_hand(tmp_path):
     assert output_names(["a/CON.png", "..", "a/<b>|.png"]) == ["_CON", "image", "_b_"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.text(st.characters(exclude_characters="\0"), max_size=300), max_size=8))
 def test_names_never_collide_and_never_escape(paths):
     names = output_names(paths)

@@ -14,7 +14,7 @@ def interpolate(scores, size):
     return F.interpolate(scores, size, mode="bilinear", align_corners=False)[0].float()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 40), st.integers(1, 90))
 def test_matrix_is_interpolate(cells, pixels):
     row = torch.randn(cells)
@@ -37,7 +37,7 @@ def test_up_sample_crop_resize(stride, input_hw, output_hw):
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 61), st.integers(1, 53), st.integers(1, 17))
 def test_strips_equal_the_whole(height, width, step):
     grid_hw = (-(-31 // 8), -(-23 // 8))

@@ -7,7 +7,7 @@ from recoseg.errors import RecosegError
 from recoseg.segmentation.windows import Box, GridMean, window_boxes, window_starts
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 500), st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 8, 16]))
 def test_windows_cover_the_axis(length, window, step, multiple):
     window, step = window * multiple, min(step, window) * multiple

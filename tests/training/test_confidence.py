@@ -51,7 +51,7 @@ def test_large_maps_are_done_in_strips(monkeypatch):
 
 
 @given(st.integers(0, 2**31), st.floats(0, 0.99), st.integers(1, 256))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_quantiles_and_ignoring_against_a_slow_version(seed, fraction, spread):
     random = np.random.default_rng(seed)
     labels = random.choice([0, 1, 2, 255], (6, 7)).astype(np.uint8)
