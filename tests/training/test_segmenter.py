@@ -18,8 +18,8 @@ from recoseg.errors import BadImageError, MissingExtraError, RecosegError
 from recoseg.training.export import CHECKED, TOLERANCE, Exported, export_onnx, largest_difference
 from recoseg.training.model import is_model
 from recoseg.training.segmenter import TrainedSegmenter
+from tests.command import run as command
 from tests.segmentation.fakes import make_bank
-from tests.test_cli import run as command
 from tests.training.runs import NAMES, blocks
 
 CPU = resolve_compute("cpu", "fp32")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from recoseg.archive.sources import list_sources
 from recoseg.concepts import ConceptBank
 from recoseg.config import Fusion, FusionForm
 from recoseg.datasets.label_space import LabelSpace
@@ -104,7 +106,7 @@ def open_segmenter(
     from recoseg.training.segmenter import TrainedSegmenter
 
     model = TrainedModel.load(path)
-    chosen = refinement(refine, temperature or 1.0, refine_steps)
+    chosen = refinement(refine, 1.0 if temperature is None else temperature, refine_steps)
     trained = TrainedSegmenter(model, compute=compute, refine=chosen, **options)
     return Opened(trained, model.fingerprint, "model", 1.0)
 
@@ -116,6 +118,18 @@ def predictor_of(
     if isinstance(segmenter, Segmenter):
         return SegmenterRows({name: segmenter}, space, precision=precision)
     return StreamRows(name, segmenter, space, precision=precision)
+
+
+def photo_paths(images: Sequence[str]) -> list[str]:
+    """All photos of the sources, in order.
+
+    Raises:
+        RecosegError: There are none.
+    """
+    paths = [photo.path for source in list_sources(images) for photo in source.photos]
+    if not paths:
+        raise RecosegError(f"No photos found in {', '.join(images)}.")
+    return paths
 
 
 def names_in(text: str) -> list[str]:

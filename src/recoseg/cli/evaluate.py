@@ -140,7 +140,8 @@ def evaluate(
         ):
             typer.echo(
                 f"The protocol {chosen.name} means classes that are learnt with the data set's "
-                "aliases (`recoseg learn DATASET --aliases`); this bank's are bare names.",
+                f"aliases (`recoseg learn INDEX --classes {dataset} --aliases`); this bank's are "
+                "bare names.",
                 err=True,
             )
     record = None

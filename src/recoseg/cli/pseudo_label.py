@@ -58,19 +58,15 @@ def pseudo_label(
     precision: Precision = "auto",
 ) -> None:
     """Make pseudo-labels of photos, to train a model on."""
-    from recoseg.archive.sources import list_sources
-    from recoseg.cli.building import names_in, open_segmenter
+    from recoseg.cli.building import names_in, open_segmenter, photo_paths
     from recoseg.device import resolve_compute
-    from recoseg.errors import RecosegError
     from recoseg.training.balance import balance_table
     from recoseg.training.confidence import Ignoring
     from recoseg.training.parallel import ParallelSegmenter
     from recoseg.training.pseudo_labels import pseudo_label as run
 
     ignoring = Ignoring(min_confidence, quantile)
-    paths = [photo.path for source in list_sources(images) for photo in source.photos]
-    if not paths:
-        raise RecosegError(f"No photos found in {', '.join(images)}.")
+    paths = photo_paths(images)
     opened = [
         open_segmenter(
             bank,

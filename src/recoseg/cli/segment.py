@@ -48,10 +48,8 @@ def segment(
     precision: Precision = "auto",
 ) -> None:
     """Segment photos into the classes of a concept bank or a trained model."""
-    from recoseg.archive.sources import list_sources
-    from recoseg.cli.building import names_in, open_segmenter
+    from recoseg.cli.building import names_in, open_segmenter, photo_paths
     from recoseg.device import resolve_compute
-    from recoseg.errors import RecosegError
     from recoseg.segmentation.outputs import OutputFolder
     from recoseg.segmentation.run import segment_photos
 
@@ -73,9 +71,7 @@ def segment(
         batch_size=batch_size,
     )
     segmenter = opened.segmenter
-    paths = [photo.path for source in list_sources(images) for photo in source.photos]
-    if not paths:
-        raise RecosegError(f"No photos found in {', '.join(images)}.")
+    paths = photo_paths(images)
     settings = segmenter.settings | {opened.kind: opened.fingerprint}
     folder = OutputFolder(
         out,

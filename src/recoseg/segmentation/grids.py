@@ -13,6 +13,7 @@ from torch import Tensor
 
 from recoseg.concepts import Concept
 from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder
+from recoseg.errors import RecosegError
 from recoseg.segmentation.inputs import equal_sizes
 from recoseg.segmentation.scores import text_scores, visual_scores
 from recoseg.segmentation.windows import GridMean, window_boxes
@@ -82,6 +83,22 @@ class InputPlan:
         window = -(-window // cell) * cell
         step = max(1, min(step or window // 2, window) // cell) * cell
         return cls(short_side, window, step, batch_size)
+
+
+def check_plan(short_side: int, window: int | None, step: int | None, batch_size: int) -> None:
+    """Refuse what no `InputPlan` can be made of; see `InputPlan.of`.
+
+    Raises:
+        RecosegError: A number is out of range.
+    """
+    for name, value, least in (
+        ("resize", short_side, 0),
+        ("batch_size", batch_size, 1),
+        ("window", window, 1),
+        ("window_step", step, 1),
+    ):
+        if value is not None and value < least:
+            raise RecosegError(f"{name} is {value}; expected {least} or more.")
 
 
 def score_grids(

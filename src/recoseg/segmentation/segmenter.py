@@ -17,7 +17,7 @@ from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder
 from recoseg.encoders.registry import build_phi, build_saliency
 from recoseg.errors import ConceptError, RecosegError
 from recoseg.refinement.refiner import RefineForm, RefineSettings, build_refiner
-from recoseg.segmentation.grids import InputPlan, Wanted, score_grids
+from recoseg.segmentation.grids import InputPlan, Wanted, check_plan, score_grids
 from recoseg.segmentation.inputs import Photo, Ready
 from recoseg.segmentation.labeller import Labeller
 from recoseg.segmentation.labels import Background, class_indices
@@ -80,14 +80,7 @@ class Segmenter(StreamSegmenter):
         self._names = tuple(concept.name for concept in self._bank.classes)
         self._fusion = fusion = fusion or self._bank.settings.segment.fusion
         short_side = self._bank.settings.segment.short_side if resize is None else resize
-        for name, value, least in (
-            ("resize", short_side, 0),
-            ("batch_size", batch_size, 1),
-            ("window", 1 if window is None else window, 1),
-            ("window_step", 1 if window_step is None else window_step, 1),
-        ):
-            if value < least:
-                raise RecosegError(f"{name} is {value}; expected {least} or more.")
+        check_plan(short_side, window, window_step, batch_size)
         if background_threshold is not None and math.isnan(background_threshold):
             raise RecosegError("background_threshold is not a number; expected a fused score.")
         concepts = (*self._bank.classes, *self._context_of(background))

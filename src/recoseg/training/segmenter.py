@@ -16,7 +16,7 @@ from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.inputs import to_input
 from recoseg.errors import RecosegError
 from recoseg.refinement.refiner import RefineForm, RefineSettings, build_refiner
-from recoseg.segmentation.grids import Grids, InputPlan, windowed
+from recoseg.segmentation.grids import Grids, InputPlan, check_plan, windowed
 from recoseg.segmentation.inputs import Photo, Ready
 from recoseg.segmentation.labeller import Labeller
 from recoseg.segmentation.labels import Background, class_indices
@@ -75,14 +75,7 @@ class TrainedSegmenter(StreamSegmenter):
         self._compute = compute or resolve_compute()
         info = self._model.info
         short_side = info.short_side if resize is None else resize
-        for name, value, least in (
-            ("resize", short_side, 0),
-            ("batch_size", batch_size, 1),
-            ("window", 1 if window is None else window, 1),
-            ("window_step", 1 if window_step is None else window_step, 1),
-        ):
-            if value < least:
-                raise RecosegError(f"{name} is {value}; expected {least} or more.")
+        check_plan(short_side, window, window_step, batch_size)
         if background_threshold is not None and not 0 <= background_threshold <= 1:
             raise RecosegError(
                 f"background_threshold is {background_threshold}; a model's scores are "
