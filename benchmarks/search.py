@@ -28,7 +28,8 @@ from torch import Tensor
 
 from recoseg.memory import keep_freed_memory
 from recoseg.retrieval.products import products
-from recoseg.retrieval.search import Query, top_k
+from recoseg.retrieval.queries import Query
+from recoseg.retrieval.search import top_k
 
 SHARD = 65_536
 TILE = 1024

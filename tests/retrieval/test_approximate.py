@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.retrieval.queries import Query
 from recoseg.retrieval.retriever import retrieve
-from recoseg.retrieval.search import Query, top_k
+from recoseg.retrieval.search import top_k
 from tests.retrieval.test_parts import Archive
 from tests.retrieval.test_search import unit, words
 

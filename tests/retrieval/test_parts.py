@@ -10,8 +10,9 @@ from recoseg.errors import RecosegError
 from recoseg.executors import LocalExecutor
 from recoseg.executors.cluster import RayExecutor
 from recoseg.retrieval.parts import PartWorker, search_parts
+from recoseg.retrieval.queries import Query
 from recoseg.retrieval.retriever import retrieve
-from recoseg.retrieval.search import Query, merge, top_k
+from recoseg.retrieval.search import merge, top_k
 from tests.retrieval.test_search import same, unit, words
 
 

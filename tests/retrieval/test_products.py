@@ -29,9 +29,10 @@ def test_errors_are_bounds(dim, count, dtype):
     exact = rows.double() @ words.double().T
     found = products(words)
     for product in found:
-        cosines = torch.full((len(rows), count), 9.0)
-        product.fill(rows, cosines)
+        cosines = product.cosines(rows)
+        assert cosines.dtype == torch.float32
         assert float((cosines - exact).abs().max()) <= product.error
+        assert bool((cosines >= product.lowest(exact.float().flatten()).view_as(cosines)).all())
     assert [p.error for p in found] == sorted((p.error for p in found), reverse=True)
     assert found[-1].error < 3e-4
 

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recoseg.retrieval.search import Query, top_k
+from recoseg.retrieval.queries import Query
+from recoseg.retrieval.search import top_k
 
 
 def unit(rows, dim, seed):

@@ -13,7 +13,7 @@ from recoseg.classes import ClassNames
 from recoseg.encoders.base import DenseTextEncoder, ImageTextEncoder
 from recoseg.encoders.prompts import embed_names, prompt_set
 from recoseg.errors import EncoderMismatchError
-from recoseg.retrieval.search import Query
+from recoseg.retrieval.queries import Query
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from recoseg.errors import RecosegError
 from recoseg.executors import Advance, Executor, Lost
+from recoseg.retrieval.queries import Query
 from recoseg.retrieval.retriever import EmbeddedArchive
-from recoseg.retrieval.search import Query, Ranking, merge, top_k
+from recoseg.retrieval.search import Ranking, merge, top_k
 
 PART = 1 << 20
 """Photos per part."""

@@ -10,8 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_TILE = 1024
+_TILE = 2048
 """Rows that are converted and multiplied at once: few enough for the processor's cache."""
+_LONG_TILE = 16_384
+"""Rows that are multiplied at once where nothing is converted."""
 _VECTORS = 2
 """Up to so many words, a product with each one's vector is faster than one with their matrix."""
 _LONGEST = 1.05
@@ -23,12 +25,30 @@ class Product:
     """A way to multiply rows with words.
 
     Attributes:
-        error: How far a cosine may lie from the exact one.
-        fill: Called with (m, d) float16 or float32 rows and (m, w) fp32 cosines to be filled.
+        summed: How far a cosine may lie from the exact one, before it is rounded to `dtype`.
+        dtype: What the sum is rounded to.
+        cosines: From (m, d) float16 or float32 rows to (m, w) fp32 cosines, which last until the
+            next call.
+        tile: The number of rows m that it is made for.
     """
 
-    error: float
-    fill: Callable[[Tensor, Tensor], None]
+    summed: float
+    dtype: torch.dtype
+    cosines: Callable[[Tensor], Tensor]
+    tile: int
+
+    @property
+    def error(self) -> float:
+        """How far a cosine may lie from the exact one."""
+        return self.summed + _LONGEST * torch.finfo(self.dtype).eps / 2
+
+    def lowest(self, exact: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The least cosine that it gives where the exact one is this or more, fp32.
+
+        Rounding keeps order, so the rounded bound is the bound of what is rounded.
+        """
+        below = (exact - self.summed).nextafter(exact.new_tensor(float("-inf")))
+        return below.to(self.dtype).float()
 
 
 def products(words: Float[Tensor, "w d"]) -> list[Product]:
@@ -52,38 +72,36 @@ def _vectors(words: Float[Tensor, "w d"]) -> Product:
     rounded = words.half()
     single = _matrix(words, torch.float32)
 
-    def fill(rows: Tensor, out: Tensor) -> None:
+    def cosines(rows: Tensor) -> Tensor:
         if rows.dtype != torch.float16:
-            single.fill(rows, out)
-            return
-        for column, word in enumerate(rounded):
-            out[:, column] = torch.mv(rows, word)
+            return single.cosines(rows).half().float()
+        return torch.stack([torch.mv(rows, word) for word in rounded], 1).float()
 
-    return Product(_error(words, rounded, 0.0), fill)
+    return Product(_error(words, rounded, 0.0), torch.float16, cosines, _LONG_TILE)
 
 
 def _matrix(words: Float[Tensor, "w d"], dtype: torch.dtype) -> Product:
     rounded = words.to(dtype)
     wide = torch.empty(_TILE, words.shape[1])
     narrow = torch.empty(_TILE, words.shape[1], dtype=dtype)
-    cosines = torch.empty(_TILE, len(words), dtype=dtype)
+    products = torch.empty(_TILE, len(words), dtype=dtype)
 
-    def fill(rows: Tensor, out: Tensor) -> None:
-        for first in range(0, len(rows), _TILE):
-            part = rows[first : first + _TILE]
-            count = len(part)
-            if part.dtype != torch.float32:
-                part = wide[:count].copy_(part)
-            if dtype != torch.float32:  # by way of fp32: from float16 it takes four times as long
-                part = narrow[:count].copy_(part)
-            out[first : first + count] = torch.mm(part, rounded.T, out=cosines[:count])
+    def cosines(rows: Tensor) -> Tensor:
+        if len(rows) > _TILE:
+            return torch.cat([cosines(part).clone() for part in torch.split(rows, _TILE)])
+        count = len(rows)
+        if rows.dtype != torch.float32:
+            rows = wide[:count].copy_(rows)
+        if dtype != torch.float32:  # by way of fp32: from float16 it takes four times as long
+            rows = narrow[:count].copy_(rows)
+        return torch.mm(rows, rounded.T, out=products[:count]).float()
 
     of_rows = 0.0 if dtype == torch.float32 else torch.finfo(dtype).eps / 2
-    return Product(_error(words, rounded, of_rows), fill)
+    return Product(_error(words, rounded, of_rows), dtype, cosines, _TILE)
 
 
 def _error(words: Float[Tensor, "w d"], rounded: Tensor, of_rows: float) -> float:
-    """Bound of a cosine's error: rounding of the word, the row, the sum (in fp32), the result.
+    """Bound of a sum's error: rounding of the word, of the row, and of the steps in fp32.
 
     A row that is rounded moves by `of_rows` of its length at most, a word by what is measured
     here; by Cauchy and Schwarz their product moves no further than the product of the lengths.
@@ -91,10 +109,9 @@ def _error(words: Float[Tensor, "w d"], rounded: Tensor, of_rows: float) -> floa
     exact = words.double()
     moved = float((rounded.double() - exact).norm(dim=1).max())
     longest = _LONGEST * (float(exact.norm(dim=1).max()) + moved)
-    of_result = torch.finfo(rounded.dtype).eps / 2
     of_sum = (words.shape[1] + 2) * torch.finfo(torch.float32).eps
     smallest = torch.finfo(torch.float16).smallest_normal * torch.finfo(torch.float16).eps
-    return _LONGEST * moved + longest * (of_rows + of_result + of_sum) + smallest
+    return _LONGEST * moved + longest * (of_rows + of_sum) + smallest
 
 
 def _has_bfloat16() -> bool:

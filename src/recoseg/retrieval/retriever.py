@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recoseg.retrieval.search import Query, Ranking, top_k
+from recoseg.retrieval.queries import Query
+from recoseg.retrieval.search import Ranking, top_k
 
 DUPLICATE_COSINE = 0.95
 """Two photos whose embeddings are closer than this are taken for one, unless told otherwise.

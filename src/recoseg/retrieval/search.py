@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from recoseg.classes import combine_names
-from recoseg.retrieval.products import Product, products
+from recoseg.retrieval.products import Product
+from recoseg.retrieval.queries import Query, Words
 
-_ROWS = 16_384
-"""Most rows that are scored before those that may be among the best are looked for."""
-_SCORES = 1 << 21
-"""About as many scores are held at once, where there are many words."""
 _SURPLUS = 4
-"""Candidates per place, above which a block is scored again by a surer product."""
+"""Candidates per place, above which rows are scored again by a surer product."""
 _CANDIDATES = 16_384
 """Most candidates that are held back before they are scored exactly and merged."""
-
-
-@dataclass(frozen=True)
-class Query:
-    """The text embeddings of one class.
-
-    Attributes:
-        positive: One row per word for the class, L2-normalised, at least one.
-        negative: One row per word for what must not be taken for it; may be empty.
-    """
-
-    positive: Float[Tensor, "a d"]
-    negative: Float[Tensor, "b d"] = field(default_factory=lambda: torch.empty(0, 0))
 
 
 @dataclass(frozen=True)
@@ -58,7 +41,7 @@ def top_k(
     `products`); those that may be among the best are scored one by one in fp64. So the result is
     exact and does not depend on the processor or on how the rows are cut into blocks. The rows
     are taken for unit vectors, which `ArchiveIndex` sees to, and are not normalised again. Memory
-    holds the scores of 16,384 rows and the running best, however long the archive is.
+    holds a few thousand rows with their scores and the running best, however long the archive is.
 
     Args:
         blocks: First position and (m, d) float16 or float32 rows, in ascending order of position.
@@ -82,11 +65,10 @@ def top_k(
         raise ValueError(f"k is {k}. Expected 1 or more.")
     if not queries:
         return []
-    words = _Words(queries)
+    words = Words(queries)
     best = _Best(words, len(queries), k)
-    limit = min(_ROWS, max(1024, _SCORES // max(len(words), 1)))
-    pieces: list[tuple[int, Tensor]] = []
-    filled, end = 0, 0
+    tile = words.products[0].tile
+    end = 0
     for start, block in blocks:
         if block.ndim != 2 or block.shape[1] != words.dim:
             raise ValueError(
@@ -96,17 +78,10 @@ def top_k(
         if start < end:
             raise ValueError(f"A block starts at {start} after one that ends at {end}.")
         end = start + len(block)
-        first = 0
-        while first < len(block):
-            rows = block[first : first + limit - filled]
+        for first in range(0, len(block), tile):
+            rows = block[first : first + tile]
             rows = rows if rows.flags.writeable else rows.copy()  # torch warns of read-only memory
-            pieces.append((start + first, torch.from_numpy(rows)))
-            first, filled = first + len(rows), filled + len(rows)
-            if filled == limit:
-                best.offer(pieces)
-                pieces, filled = [], 0
-    if pieces:
-        best.offer(pieces)
+            best.offer(start + first, torch.from_numpy(rows))
     return best.rankings()
 
 
@@ -133,137 +108,92 @@ def _first(positions: Int64[Tensor, " n"], scores: Float[Tensor, " n"], k: int) 
     return Ranking(positions[order], scores[order])
 
 
-class _Words:
-    """All words of all classes side by side: one product serves every class."""
-
-    def __init__(self, queries: Sequence[Query]) -> None:
-        dims = {query.positive.shape[1] for query in queries}
-        dims |= {query.negative.shape[1] for query in queries if len(query.negative)}
-        if len(dims) != 1 or any(not len(query.positive) for query in queries):
-            raise ValueError(
-                f"Queries have dimensions {sorted(dims)}. Expected one dimension, and at least one "
-                "positive word each."
-            )
-        self.dim = dims.pop()
-        parts, self._spans = [], []
-        at = 0
-        for query in queries:
-            middle = at + len(query.positive)
-            stop = middle + len(query.negative)
-            self._spans.append((at, middle, stop))
-            at = stop
-            parts += [query.positive] + ([query.negative] if len(query.negative) else [])
-        self._words = torch.cat(parts).float().cpu()
-        self._plain = at == len(queries)
-        self.products = products(self._words)
-        # A combined score moves by at most three times as much as its cosines.
-        self.spread = 3 if any(middle < stop for _, middle, stop in self._spans) else 1
-
-    def __len__(self) -> int:
-        return len(self._words)
-
-    def scores(
-        self, pieces: Sequence[tuple[int, Tensor]], product: Product
-    ) -> Float[Tensor, "n c"]:
-        """One score per row and class, within `spread` times the product's error."""
-        cosines = torch.empty(sum(len(rows) for _, rows in pieces), len(self))
-        first = 0
-        for _, rows in pieces:
-            product.fill(rows, cosines[first : first + len(rows)])
-            first += len(rows)
-        if self._plain:
-            return cosines
-        return torch.stack(
-            [combine_names(cosines[:, a:b], cosines[:, b:c]) for a, b, c in self._spans], 1
-        )
-
-    def exact(self, query: int, rows: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        """One class's scores, each row on its own in fp64, then rounded to fp32."""
-        first, middle, stop = self._spans[query]
-        wide = rows.double()
-        columns = [(wide * word).sum(-1) for word in self._words[first:stop].double()]
-        cosines = torch.stack(columns, dim=-1)
-        count = middle - first
-        return combine_names(cosines[:, :count], cosines[:, count:]).float()
-
-
 class _Best:
-    """The k best photos of each class so far, best first, equal scores by position.
+    """The k best photos of each class so far.
 
-    Candidates are gathered until there are about as many as places, since merging each block's
+    Candidates are gathered until there are about as many as places, since merging each tile's
     few into each class's ranking would cost more than the products.
     """
 
-    def __init__(self, words: _Words, classes: int, k: int) -> None:
+    def __init__(self, words: Words, classes: int, k: int) -> None:
         self._words = words
+        self._classes = classes
         self._k = k
-        self._best = [Ranking(torch.empty(0, dtype=torch.int64), torch.empty(0))] * classes
+        # By class, best first, equal scores by position: class, score and position of each.
+        self._query = torch.empty(0, dtype=torch.int64)
+        self._score = torch.empty(0)
+        self._position = torch.empty(0, dtype=torch.int64)
         self._bars = torch.full((classes,), float("-inf"))
         self._patience = min(classes * k, _CANDIDATES)
         self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
         self._count = 0
 
-    def offer(self, pieces: Sequence[tuple[int, Tensor]]) -> None:
+    def offer(self, start: int, rows: Float[Tensor, "m d"]) -> None:
         """Take the rows that may be above a class's k-th score.
 
         Args:
-            pieces: Position of the first row, and (m, d) rows, in ascending order.
+            start: Position of the first row.
+            rows: A tile of them, later ones than all before.
         """
         for product in self._words.products:
-            above = self._above(self._words.scores(pieces, product), product)
-            if int(above.sum()) <= _SURPLUS * len(self._best) * self._k:
+            row, query = self._above(self._words.scores(rows, product), product)
+            if len(row) <= _SURPLUS * self._classes * self._k:
                 break
-        pairs = above.nonzero()  # by row, then by class
-        for first in range(0, len(pairs), _CANDIDATES):
-            row, query = pairs[first : first + _CANDIDATES].unbind(1)
-            self._waiting.append((query, *_take(pieces, row)))
-            self._count += len(query)
+        for some, classes in zip(
+            *(torch.split(part, _CANDIDATES) for part in (row, query)), strict=True
+        ):
+            self._waiting.append((classes, rows[some], some + start))
+            self._count += len(some)
             if self._count >= self._patience:
                 self._merge()
-
-    def _above(self, scores: Float[Tensor, "n c"], product: Product) -> Bool[Tensor, "n c"]:
-        """Which scores may belong to a row among the best."""
-        error = self._words.spread * product.error
-        above = (scores > self._bars - error) & (scores < float("inf"))
-        if int(above.sum()) > len(self._best) * self._k:
-            # No more than k rows of one block can enter a ranking, but for rounding.
-            scores = scores.masked_fill(~above, float("-inf"))
-            kth = scores.topk(min(self._k, len(scores)), dim=0).values[-1]
-            above &= scores >= kth - 2 * error
-        return above
 
     def rankings(self) -> list[Ranking]:
         """The rankings once every row has been offered."""
         self._merge()
-        return self._best
+        counts = self._query.bincount(minlength=self._classes).tolist()
+        parts = zip(
+            torch.split(self._position, counts), torch.split(self._score, counts), strict=True
+        )
+        return [Ranking(positions, scores) for positions, scores in parts]
+
+    def _above(
+        self, scores: Float[Tensor, "m c"], product: Product
+    ) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " n"]]:
+        """Rows and classes, pair by pair, that may be among the best."""
+        found = _at_least(scores, self._words.lowest_score(self._bars, product))
+        if len(found[0]) <= self._classes * self._k:
+            return found
+        # No more than k rows of one tile can enter a ranking, but for rounding.
+        scores = scores.masked_fill(~(scores.abs() < float("inf")), float("-inf"))
+        kth = scores.topk(min(self._k, len(scores)), dim=0).values[-1]
+        bars = self._words.lowest_exact(kth, product).maximum(self._bars)
+        return _at_least(scores, self._words.lowest_score(bars, product))
 
     def _merge(self) -> None:
         if not self._waiting:
             return
-        query, rows, positions = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
+        query, rows, position = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
         self._waiting, self._count = [], 0
-        for item in query.bincount().nonzero().flatten().tolist():
-            chosen = query == item
-            old = self._best[item]
-            scores = torch.cat([old.scores, self._words.exact(item, rows[chosen])])
-            found = torch.cat([old.positions, positions[chosen]])
-            # Earlier positions stand in front of later ones.
-            self._best[item] = _first(found, scores, self._k)
-            if len(self._best[item].scores) == self._k:
-                self._bars[item] = self._best[item].scores[-1]
+        score = self._words.exact(query, rows)
+        usable = score.isfinite()
+        query = torch.cat([self._query, query[usable]])
+        score = torch.cat([self._score, score[usable]])
+        position = torch.cat([self._position, position[usable]])
+        order = torch.from_numpy(np.lexsort((position, -score, query)))
+        counts = query.bincount(minlength=self._classes)
+        place = torch.arange(len(order)) - (counts.cumsum(0) - counts)[query[order]]
+        kept = order[place < self._k]
+        self._query, self._score, self._position = query[kept], score[kept], position[kept]
+        last = order[place == self._k - 1]
+        self._bars[query[last]] = score[last]
 
 
-def _take(
-    pieces: Sequence[tuple[int, Tensor]], wanted: Int64[Tensor, " m"]
-) -> tuple[Float[Tensor, "m d"], Int64[Tensor, " m"]]:
-    """Rows by their number through all pieces, ascending, and their positions."""
-    ends = torch.tensor([len(rows) for _, rows in pieces]).cumsum(0)
-    counts = torch.bucketize(wanted, ends, right=True).bincount(minlength=len(pieces)).tolist()
-    rows, positions = [], []
-    first = 0
-    for (start, piece), numbers in zip(pieces, torch.split(wanted, counts), strict=True):
-        if len(numbers):
-            rows.append(piece[numbers - first].float())
-            positions.append(numbers - first + start)
-        first += len(piece)
-    return torch.cat(rows), torch.cat(positions)
+def _at_least(
+    scores: Float[Tensor, "m c"], bars: Float[Tensor, " c"]
+) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " n"]]:
+    """Row and column of every score that is its column's bar or higher, by row.
+
+    NumPy finds the few among the many several times faster than `torch.nonzero` does.
+    """
+    found = torch.from_numpy(np.flatnonzero(np.greater_equal(scores.numpy(), bars.numpy())))
+    return found // scores.shape[1], found % scores.shape[1]
