@@ -15,14 +15,15 @@ ALLOWED = {
     # The bottom.
     "errors": [],
     "memory": [],
+    "onednn": [],
     "progress": [],
-    "device": BOTTOM,
+    "device": [*BOTTOM, "onednn"],
     "files": BOTTOM,
     "executors": BOTTOM,
     "classes": BOTTOM,
     "images": [*BOTTOM, "encoders.base"],  # Frame: how a photo becomes an input
     # Pure functions.
-    "cosegmentation": BOTTOM,
+    "cosegmentation": [*BOTTOM, "onednn"],
     "config": [*BOTTOM, "cosegmentation"],  # the names of its choices
     "presets": [*BOTTOM, "config"],
     "refinement": [*BOTTOM, "memory"],
@@ -34,6 +35,7 @@ ALLOWED = {
         "classes",
         "executors",
         "files",
+        "onednn",
     ],  # of an archive it needs a protocol only
     "concepts": [*BOTTOM, "classes", "config", "encoders.base", "files"],
     "learning": [

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from recoseg.errors import RecosegError
+from recoseg.onednn import OneDnnProducts
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -33,9 +34,9 @@ class Compute:
         return next(name for name, dtype in _DTYPES.items() if dtype == self.dtype)
 
     def autocast(self) -> AbstractContextManager[object]:
-        """The context of a forward pass; does nothing in fp32."""
+        """The context of a forward pass: half precision, or on the CPU faster products in fp32."""
         if self.dtype == torch.float32:
-            return nullcontext()
+            return OneDnnProducts() if self.device.type == "cpu" else nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
 
 

@@ -12,7 +12,7 @@ Four things make it fast:
   `w_p A[p, q] w_q`, and because `w_p >= 0`, its row maximum is `w_p max_q(A[p, q] w_q)`, the
   wanted number times a known factor. The column maximum is the same with p and q exchanged.
 * A tile is small enough to be still in the cache when its maxima are taken.
-* On a CPU the product is written as a convolution with 1 x 1 filters, see `_products`.
+* On a CPU oneDNN multiplies, see `recoseg.onednn`.
 
 On a CUDA device with Triton one kernel does all of this, see `triton_kernel`.
 """
@@ -23,15 +23,16 @@ from importlib.util import find_spec
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+from recoseg.onednn import linear
 
 _TILE_ELEMENTS = 4_000_000
 """Numbers in a tile of 16 images: 16 MB, what the last cache of a processor holds."""
 
 _TILE_IMAGES = 16
-"""Images that a tile spans, at least where there are so many; see `_products`."""
+"""Images that a tile spans, at least where there are so many."""
 
 _SMALLEST_WEIGHT = 1e-9
 """Weights below this count as this: it moves a support score by at most as much."""
@@ -115,15 +116,6 @@ def _keep_maxima(
 
 
 def _products(images: Float[Tensor, "m s C"], rows: Float[Tensor, "r C"]) -> Float[Tensor, "m s r"]:
-    """`images @ rows.T` in the precision of its operands.
-
-    On a CPU, fp32, as a convolution of m images of s pixels and C channels with r filters of
-    1 x 1: PyTorch gives convolutions to oneDNN but matrix products to MKL, which leaves
-    processors of other makers half of their vector width. With one thread it does so from 16
-    images on.
-    """
+    """`images @ rows.T` in the precision of its operands."""
     with torch.autocast(images.device.type, enabled=False):
-        if images.device.type != "cpu" or images.dtype != torch.float32:
-            return images @ rows.T
-        pixels = images[:, :, None].permute(0, 3, 1, 2)  # (m, C, s, 1), channels last
-        return F.conv2d(pixels, rows[:, :, None, None])[..., 0].transpose(1, 2)
+        return linear(images.flatten(0, 1), rows).view(*images.shape[:2], -1)

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from recoseg.onednn import linear
+
 _TILE = 2048
 """Rows that are converted and multiplied at once: few enough for the processor's cache."""
 _LONG_TILE = 16_384
@@ -92,8 +94,11 @@ def _matrix(words: Float[Tensor, "w d"], dtype: torch.dtype) -> Product:
         count = len(rows)
         if rows.dtype != torch.float32:
             rows = wide[:count].copy_(rows)
-        if dtype != torch.float32:  # by way of fp32: from float16 it takes four times as long
-            rows = narrow[:count].copy_(rows)
+        if dtype == torch.float32:
+            return linear(rows, words)
+        rows = narrow[:count].copy_(
+            rows
+        )  # by way of fp32: from float16 it takes four times as long
         return torch.mm(rows, rounded.T, out=products[:count]).float()
 
     of_rows = 0.0 if dtype == torch.float32 else torch.finfo(dtype).eps / 2
