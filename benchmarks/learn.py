@@ -5,9 +5,9 @@
 Class by class, as published: each class (and context class) reads its k photos, passes them
 through phi and through the dense CLIP, weighs the patches, and takes the maxima of its whole
 adjacency matrix. The first `--timed` classes, of which the first five are the context, are timed
-at the precision of `learn` and in fp32, and the rest is extrapolated. Texts have no prompts: their
-cost is the same. `by class` learns the context once; `context anew` learns it again for each
-class, as a run for one class does.
+at the precision of `learn` and in fp32, by PyTorch alone (without `recoseg.onednn`), and the rest
+is extrapolated. Texts have no prompts: their cost is the same. `by class` learns the context once;
+`context anew` learns it again for each class, as a run for one class does.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import argparse
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -184,7 +186,8 @@ def main() -> None:
     anew = (tasks - context) * (context + 1)
     for precision in dict.fromkeys((compute.precision, "fp32")) if timed else ():
         other = build(options, index.info.spec, resolve_compute("cpu", precision))
-        theirs = class_by_class(index, timed, context, other)
+        with patch("recoseg.device.OneDnnProducts", nullcontext):
+            theirs = class_by_class(index, timed, context, other)
         one = [sum(part) / len(theirs) for part in zip(*(t.seconds for t in theirs), strict=True)]
         raw = largest_difference(timed, [item.reference for item in theirs])
         rounded = largest_difference(timed, [item.rounded for item in theirs])
