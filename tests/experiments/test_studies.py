@@ -20,7 +20,7 @@ from recoseg.experiments.report import study_markdown, write_study
 from recoseg.experiments.run import run_studies
 from recoseg.experiments.studies import STUDIES, Base, published, study
 from recoseg.experiments.study import Source
-from recoseg.learning import learn
+from recoseg.learning import FeatureCache, learn
 from recoseg.segmentation.segmenter import Segmenter
 
 from ..learning.fakes import COLOURS, SIZE, make_archive, make_encoders, make_photo
@@ -186,6 +186,23 @@ def test_work_is_shared(archive):
     for encoder in (source.encoders.phi, source.encoders.saliency):
         assert set(encoder.seen.values()) == {1}
         assert len(encoder.seen) > 3 + 8
+
+
+def test_a_cache_serves_the_next_run(archive, tmp_path):
+    def run_with(cache):
+        source = make_source(archive)
+        rows = study("renaming", Base((source,), CLASSES)).rows
+        banks = run.learn_banks(list(rows), cache=cache)
+        return [bank.fingerprint for bank in banks.values()], source.encoders.phi.seen
+
+    cache = FeatureCache(tmp_path, 10**8, "fp32")
+    first, seen = run_with(cache)
+    again, seen_again = run_with(cache)
+    without, _ = run_with(None)
+    assert len(seen) > 0
+    assert len(seen_again) == 0
+    assert len(first) > 1
+    assert first == again == without
 
 
 def test_classes_are_learnt_once(archive, monkeypatch):

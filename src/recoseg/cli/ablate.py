@@ -9,6 +9,8 @@ import typer
 
 from recoseg.cli.options import (
     Background,
+    CacheFolder,
+    CacheSize,
     Device,
     Ids,
     Precision,
@@ -64,6 +66,8 @@ def ablate(
     crf: Annotated[bool, typer.Option(help="Refine by the CRF too (extra `crf`).")] = False,
     threshold: Threshold = None,
     background: Background = "",
+    cache: CacheFolder = None,
+    cache_size: CacheSize = 10.0,
     resume: Annotated[bool, typer.Option(help="Go on with an interrupted run in --out.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -79,6 +83,7 @@ def ablate(
     from recoseg.experiments.report import study_markdown, write_study
     from recoseg.experiments.run import run_studies
     from recoseg.experiments.studies import STUDIES, Base, study
+    from recoseg.learning import FeatureCache
 
     compute = resolve_compute(device, precision)
     archives = [ArchiveIndex.open(path) for path in index]
@@ -103,6 +108,7 @@ def ablate(
         protocol_of(protocol, opened.name, published_quirks=published_quirks),
         record=out / "record",
         resume=resume,
+        cache=FeatureCache.open(cache, cache_size, compute.precision),
         options={"background_threshold": threshold, "background": names_in(background)},
         precision=compute.precision,
         device=compute.device,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recoseg.cli.options import (
+    CacheFolder,
+    CacheSize,
     Device,
     Phi,
     Precision,
@@ -70,13 +72,8 @@ def learn(
         ),
     ] = None,
     skip_duplicates: SkipDuplicates = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(help="Folder where features of photos are kept for the next bank."),
-    ] = None,
-    cache_size: Annotated[
-        float, typer.Option(min=0.001, help="Most of it, GB; the least recently used go first.")
-    ] = 10.0,
+    cache: CacheFolder = None,
+    cache_size: CacheSize = 10.0,
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
@@ -106,9 +103,7 @@ def learn(
         context=None if context is None else _names(context),
         skip_duplicates=skip_duplicates,
     )
-    kept = None
-    if cache is not None:
-        kept = FeatureCache(cache, int(cache_size * 1e9), compute.precision)
+    kept = FeatureCache.open(cache, cache_size, compute.precision)
     size = (bank.settings if bank is not None else settings).learn.image_size
     learnt = learn_classes(
         archive,

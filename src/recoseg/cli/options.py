@@ -29,6 +29,13 @@ SkipDuplicates = Annotated[
         min=0.01, max=1, help="Leave out photos whose cosine to a better one is above this; 0.95."
     ),
 ]
+CacheFolder = Annotated[
+    Path | None,
+    typer.Option("--cache", help="Folder where features of photos are kept for the next bank."),
+]
+CacheSize = Annotated[
+    float, typer.Option(min=0.001, help="Most of it, GB; the least recently used go first.")
+]
 FusionForm = Annotated[
     str | None,
     typer.Option("--fusion", help="product, sum, visual or text; by default the bank's."),

@@ -19,7 +19,7 @@ from recoseg.evaluation.record import Record
 from recoseg.evaluation.result import Evaluation
 from recoseg.evaluation.runner import evaluate, settings_of
 from recoseg.experiments.study import BankKey, Row, Study
-from recoseg.learning import PatchStore, learn
+from recoseg.learning import FeatureCache, PatchStore, learn
 from recoseg.progress import track
 from recoseg.segmentation.segmenter import Segmenter
 
@@ -33,6 +33,7 @@ def run_studies(
     *,
     record: Path | None = None,
     resume: bool = False,
+    cache: FeatureCache | None = None,
     options: Mapping[str, Any] | None = None,
     precision: str | None = None,
     device: torch.device | str = "cpu",
@@ -49,6 +50,7 @@ def run_studies(
         protocol: How they are prepared.
         record: Folder in which the counts of each photo are kept; None keeps none.
         resume: Go on with what the folder has.
+        cache: Where features of archive photos outlive the run.
         options: Further arguments of `Segmenter` for all rows, such as a background.
         precision: Of the encoders' forward passes, for the settings.
         device: Where pixels are counted.
@@ -61,7 +63,7 @@ def run_studies(
     for study in studies:
         for row in study.rows:
             rows.setdefault(row.key, row)
-    banks = learn_banks(list(rows.values()), progress=progress)
+    banks = learn_banks(list(rows.values()), cache=cache, progress=progress)
     segmenters = {
         str(number): Segmenter(
             banks[row.bank_key],
@@ -86,7 +88,7 @@ def run_studies(
 
 
 def learn_banks(
-    rows: Sequence[Row], *, progress: bool | None = False
+    rows: Sequence[Row], *, cache: FeatureCache | None = None, progress: bool | None = False
 ) -> dict[BankKey, ConceptBank]:
     """The bank of each row by `Row.bank_key`.
 
@@ -106,7 +108,7 @@ def learn_banks(
         for key, row in track(wanted.items(), "Learning", unit="banks", enabled=progress):
             size = row.learn.image_size
             if size not in stores:
-                stores[size] = stack.enter_context(PatchStore(list(used.values()), size))
+                stores[size] = stack.enter_context(PatchStore(list(used.values()), size, cache))
             start = _common(row, [(wanted[other], bank) for other, bank in banks.items()])
             present = [concept.name for concept in start.classes]
             learnt = learn(

@@ -54,6 +54,11 @@ class FeatureCache:
             ) from error
         self._evict()
 
+    @classmethod
+    def open(cls, folder: Path | None, gigabytes: float, precision: str) -> FeatureCache | None:
+        """The cache in a folder, as options name it; None without one."""
+        return None if folder is None else cls(folder, int(gigabytes * 1e9), precision)
+
     def get(self, encoder: EncoderInfo, image_size: int, photo_hash: str) -> np.ndarray | None:
         """The features of a photo, memory-mapped; None where they are absent or damaged.
 
