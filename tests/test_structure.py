@@ -45,8 +45,10 @@ ALLOWED = {
         "concepts",
         "config",
         "cosegmentation",
+        "device",
         "encoders.base",
         "encoders.prompts",
+        "encoders.registry",  # workers build their encoders where they run
         "executors",
         "images",
         "progress",

@@ -36,6 +36,9 @@ class FeatureCache:
         limit: Most bytes of all files.
         precision: The encoders' precision, such as `bf16`; others' features are not used.
 
+    Attributes:
+        precision: The same.
+
     Raises:
         RecosegError: The folder cannot be made.
     """
@@ -43,7 +46,7 @@ class FeatureCache:
     def __init__(self, folder: Path, limit: int, precision: str) -> None:
         self._folder = folder
         self._limit = limit
-        self._precision = precision
+        self.precision = precision
         self._unseen = 0
         self._is_broken = False
         try:
@@ -118,7 +121,7 @@ class FeatureCache:
     def _path(self, encoder: EncoderInfo, image_size: int, photo_hash: str) -> Path:
         identity = f"{encoder.name} {encoder.fingerprint} {encoder.dim} {encoder.stride}"
         digest = hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
-        group = f"{digest}-{image_size}-{self._precision}"
+        group = f"{digest}-{image_size}-{self.precision}"
         return self._folder / group / photo_hash[:2] / f"{photo_hash}.npy"
 
     def _evict(self) -> None:

@@ -27,10 +27,11 @@ from recoseg.cosegmentation.guidance import context_elimination, language_guidan
 from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder, ImageTextEncoder
 from recoseg.errors import ConceptError, RecosegError
 from recoseg.learning.cache import FeatureCache
-from recoseg.learning.patches import DenseEncoder, PatchStore
+from recoseg.learning.extraction import DenseEncoder, Extraction
+from recoseg.learning.patches import PatchStore
 from recoseg.learning.words import Words, check_index
 from recoseg.progress import track
-from recoseg.retrieval.retriever import Hit, retrieve
+from recoseg.retrieval.retriever import Hit, Search, retrieve
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +84,8 @@ def learn(
     bank: ConceptBank | None = None,
     store: PatchStore | None = None,
     cache: FeatureCache | None = None,
+    extraction: Extraction | None = None,
+    search: Search | None = None,
     device: torch.device | str = "cpu",
     observe: Callable[[Learnt], object] | None = None,
     progress: bool | None = False,
@@ -103,6 +106,10 @@ def learn(
         store: Where features are kept, for banks that are learnt one after the other and share
             photos; by default one of its own.
         cache: Where features outlive the run, for a store of its own.
+        extraction: Where photos are encoded, for a store of its own, such as
+            `Extraction(partial(dense_worker, "dino-s16", "RN50"), RayExecutor())`; by default in
+            this process.
+        search: What finds the photos, such as `search_parts`; by default one pass in this process.
         device: Where co-segmentation runs; the encoders have their own.
         observe: Called with each class as it is learnt, context classes too; not with a class
             that shares a context class's reference.
@@ -112,7 +119,8 @@ def learn(
         The bank; unreadable photos are left out of the classes that retrieved them.
 
     Raises:
-        EncoderMismatchError: The index or the bank was made with other encoders.
+        EncoderMismatchError: The index or the bank was made with other encoders, or the workers
+            have others.
         ConceptError: A class is in the bank already, or none of its photos can be read.
         RecosegError: The store is of another size, or of other encoders.
     """
@@ -135,12 +143,13 @@ def learn(
         words.queries(encoders.retrieval, chosen.prompts),
         chosen.k,
         skip_duplicates=chosen.skip_duplicates or False,
+        search=search,
     )
     texts = words.embed(encoders.saliency, chosen.prompts)
     used = [encoders.phi, *([encoders.saliency] if chosen.guidance else [])]
     with ExitStack() as stack:
         if store is None:
-            store = stack.enter_context(PatchStore(used, chosen.image_size, cache))
+            store = stack.enter_context(PatchStore(used, chosen.image_size, cache, extraction))
         else:
             _check_store(store, used, chosen.image_size)
         positions = sorted({hit.position for found in hits for hit in found})

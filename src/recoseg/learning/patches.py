@@ -2,70 +2,69 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from recoseg.archive.reading import read_bytes
 from recoseg.archive.store import ArchiveIndex
-from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder
-from recoseg.errors import BadImageError
-from recoseg.executors import ahead
-from recoseg.images import center_crop, decode_image, resize_short_side, to_tensor
+from recoseg.encoders.base import DenseTextEncoder
+from recoseg.errors import EncoderMismatchError, RecosegError
+from recoseg.executors import LocalExecutor, Lost, ahead
 from recoseg.learning.cache import FeatureCache
+from recoseg.learning.extraction import (
+    DenseEncoder,
+    EncoderKey,
+    Extraction,
+    Patches,
+    PatchIdentity,
+    PatchTask,
+    PatchWorker,
+    Wanted,
+    crop,
+    encoder_key,
+)
 from recoseg.progress import StageProgress
 
 _BATCH = 16
 
-DenseEncoder = DenseImageEncoder | DenseTextEncoder
-_Key = tuple[str, str, int, int]
-
 
 @dataclass(frozen=True)
-class _Photo:
-    """A photo on its way into the store.
+class _Row:
+    """A photo that has a row in the files but is not in the store yet: its id, and what to send."""
 
-    Attributes:
-        name: Its id in the archive.
-        pixels: The crop; None where the cache has all of its features.
-        content: Hash of the bytes that the pixels were decoded from, as archives record it;
-            empty where the archive records none.
-        cached: What the cache has, by encoder.
-    """
-
+    number: int
     name: str
-    pixels: UInt8[Tensor, "3 size size"] | None
-    content: str
-    cached: dict[_Key, np.ndarray]
+    photo: Wanted
 
 
 class PatchStore:
     """Patch features of archive photos, in fp16 files that are memory-mapped.
 
     Every photo is decoded once and passed through each encoder once, at the same size, however
-    many classes and banks retrieve it. Memory stays bounded by one batch; the files grow with the
-    photos and go when the store is closed.
+    many classes and banks retrieve it. Memory stays bounded by the batches under way, two for
+    each worker and a few that wait to be written; the files grow with the photos and go when the
+    store is closed. Files and cache are written here, by one thread, wherever photos are encoded.
 
     Args:
         encoders: The dense encoders whose features are wanted.
         image_size: Short side and centre crop, pixels.
         cache: Where features outlive the store. Photos of archives that record no content hash
             are not looked up there.
+        extraction: Workers that encode, whose encoders must be these; by default these very
+            encoders do, in this process.
     """
 
     def __init__(
@@ -73,14 +72,17 @@ class PatchStore:
         encoders: Sequence[DenseEncoder],
         image_size: int,
         cache: FeatureCache | None = None,
+        extraction: Extraction | None = None,
     ) -> None:
         self.image_size = image_size
         self._cache = cache
         self.failures: dict[str, str] = {}
-        self._encoders = {_key(encoder): encoder for encoder in encoders}
+        self._encoders = {encoder_key(encoder.info): encoder.info for encoder in encoders}
+        self._extraction = extraction or Extraction(partial(PatchWorker, encoders), LocalExecutor())
         self._folder = tempfile.TemporaryDirectory(prefix="recoseg-")
         self._rows: dict[str, int] = {}
-        self._files: dict[_Key, np.memmap] = {}
+        self._files: dict[EncoderKey, np.memmap] = {}
+        self._taken = 0  # rows of the files, some of them of photos that could not be used
 
     def __enter__(self) -> Self:
         return self
@@ -96,7 +98,7 @@ class PatchStore:
 
     def holds(self, encoder: DenseEncoder) -> bool:
         """Whether it keeps the features of this encoder."""
-        return _key(encoder) in self._encoders
+        return encoder_key(encoder.info) in self._encoders
 
     def fill(
         self, index: ArchiveIndex, positions: Sequence[int], *, progress: bool | None = False
@@ -105,34 +107,29 @@ class PatchStore:
 
         Args:
             index: The archive; photos of equal content in several archives are one photo.
-            positions: Of the photos in the archive. Photos that cannot be read become failures.
+            positions: Of the photos in the archive. Photos that cannot be read, or that workers
+                died of, become failures.
             progress: See `StageProgress`.
+
+        Raises:
+            EncoderMismatchError: The workers have other encoders.
+            RecosegError: They compute at another precision than the cache's.
         """
         missing: dict[str, int] = {}  # photos of equal content once
         for position in positions:
             photo_id = index.photo_id(position)
             if photo_id not in self._rows and index.path(position) not in self.failures:
                 missing.setdefault(photo_id, position)
-        todo = list(missing.values())
-        with (
-            StageProgress("Co-segmenting: features", len(todo), enabled=progress) as bar,
-            ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool,
-        ):
-            batch: list[_Photo] = []
-            loaded = ahead(pool, partial(self._load, index), todo, 3 * _BATCH)
-            for position, photo in zip(todo, loaded, strict=True):
-                if isinstance(photo, str):
-                    self.failures[index.path(position)] = photo
-                    bar.advance(failed=1)
-                    continue
-                batch.append(photo)
-                if len(batch) == _BATCH:
-                    self._encode(batch)
-                    bar.advance(len(batch))
-                    batch = []
-            if batch:
-                self._encode(batch)
-                bar.advance(len(batch))
+        with StageProgress("Co-segmenting: features", len(missing), enabled=progress) as bar:
+            rows = []
+            for row in self._from_cache(index, missing):
+                if len(row.photo.known) < len(self._encoders):
+                    rows.append(row)
+                else:
+                    self._rows[row.name] = row.number
+                    bar.advance()
+            if rows:
+                self._extract(rows, bar)
 
     def __contains__(self, photo_id: object) -> bool:
         return photo_id in self._rows
@@ -140,7 +137,7 @@ class PatchStore:
     def features(self, encoder: DenseEncoder, photo_ids: Sequence[str]) -> Float[Tensor, "k C h w"]:
         """Features of one of the encoders, fp16 on the CPU."""
         rows = [self._rows[name] for name in photo_ids]
-        return torch.from_numpy(self._files[_key(encoder)][rows])
+        return torch.from_numpy(self._files[encoder_key(encoder.info)][rows])
 
     def text_cosines(
         self,
@@ -158,63 +155,84 @@ class PatchStore:
         patches = F.normalize(self.features(encoder, photo_ids).float(), dim=1)
         return torch.einsum("kdhw,md->kmhw", patches, words)
 
-    def _load(self, index: ArchiveIndex, position: int) -> _Photo | str:
-        name, recorded = index.photo_id(position), index.photo(position).hash or ""
-        cached: dict[_Key, np.ndarray] = {}
-        if self._cache is not None and recorded:
-            for key, encoder in self._encoders.items():
-                found = self._cache.get(encoder.info, self.image_size, recorded)
-                if found is not None:
-                    cached[key] = found
-            if len(cached) == len(self._encoders):
-                return _Photo(name, None, recorded, cached)
-        try:
-            data = _read(index, position)
-            pixels = _crop(decode_image(data), self.image_size)
-        except BadImageError as error:
-            return str(error)
-        # The photo may have changed since it was indexed: features go by what they were made of.
-        content = hashlib.blake2b(data, digest_size=16).hexdigest() if recorded else ""
-        return _Photo(name, pixels, content, cached if content == recorded else {})
+    def _from_cache(self, index: ArchiveIndex, missing: dict[str, int]) -> Iterator[_Row]:
+        """Give each photo a row, and write what the cache has of it there."""
+        first, self._taken = self._taken, self._taken + len(missing)
+        with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+            looked_up = ahead(pool, partial(self._look_up, index), missing.values(), 3 * _BATCH)
+            for number, (name, position) in enumerate(missing.items(), first):
+                cached = next(looked_up)
+                self._write(number, cached)
+                yield _Row(number, name, Wanted.of(index.photo(position), frozenset(cached)))
 
-    def _encode(self, photos: Sequence[_Photo]) -> None:
-        start = len(self._rows)
-        # Encoders that lack the same photos get one and the same batch, so that those of one
-        # backbone can share its pass.
-        batches: dict[tuple[int, ...], Tensor] = {}
-        for key, encoder in self._encoders.items():
-            new = tuple(place for place, photo in enumerate(photos) if key not in photo.cached)
-            rows = {place: p.cached[key] for place, p in enumerate(photos) if key in p.cached}
-            if new:
-                if new not in batches:
-                    pixels = [photos[place].pixels for place in new]
-                    batches[new] = torch.stack([p for p in pixels if p is not None])
-                computed = encoder.features(batches[new]).half().cpu().numpy()
-                rows |= dict(zip(new, computed, strict=True))
-            file = self._grown(key, rows[0].shape, start + len(photos))
-            for place, features in rows.items():
-                file[start + place] = features
-                content = photos[place].content
-                if self._cache is not None and place in new and content:
-                    self._cache.put(encoder.info, self.image_size, content, features)
-        self._rows |= {photo.name: start + place for place, photo in enumerate(photos)}
+    def _look_up(self, index: ArchiveIndex, position: int) -> dict[EncoderKey, np.ndarray]:
+        recorded = index.photo(position).hash
+        if self._cache is None or not recorded:
+            return {}
+        found = {
+            key: self._cache.get(info, self.image_size, recorded)
+            for key, info in self._encoders.items()
+        }
+        return {key: features for key, features in found.items() if features is not None}
 
-    def _grown(self, key: _Key, shape: Sequence[int], rows: int) -> np.memmap:
-        """The file of an encoder with room for this many rows, at least doubled where it grows."""
-        file = self._files.get(key)
-        if file is None or len(file) < rows:
-            path = Path(self._folder.name) / str(list(self._encoders).index(key))
-            path.touch()
-            capacity = max(rows, 0 if file is None else 2 * len(file))
-            os.truncate(path, 2 * capacity * math.prod(shape))  # holes take no space on most disks
-            file = np.memmap(path, np.float16, "r+", shape=(capacity, *shape))
-            self._files[key] = file
-        return file
+    def _extract(self, rows: Sequence[_Row], bar: StageProgress) -> None:
+        batches = [rows[at : at + _BATCH] for at in range(0, len(rows), _BATCH)]
+        keys = tuple(self._encoders)
+        tasks = (
+            PatchTask(tuple(row.photo for row in batch), keys, self.image_size) for batch in batches
+        )
+        with self._extraction.executor.team(self._extraction.build) as team:
+            self._check(cast(PatchIdentity, team.identity))
+            for batch, found in zip(batches, team.run(tasks, bar.advance), strict=True):
+                if isinstance(found, Lost):
+                    bar.advance(len(batch), failed=len(batch))
+                    self.failures |= dict.fromkeys((row.photo.path for row in batch), found.reason)
+                    continue
+                for row, patches in zip(batch, found, strict=True):
+                    self._keep(row, patches)
 
+    def _check(self, made_by: PatchIdentity) -> None:
+        """Refuse workers whose features are not those that are wanted."""
+        theirs = {encoder_key(info) for info in made_by.encoders}
+        for key, info in self._encoders.items():
+            if key not in theirs:
+                found = ", ".join(
+                    f"{other.name} ({other.fingerprint})" for other in made_by.encoders
+                )
+                raise EncoderMismatchError(
+                    f"The workers have the dense encoders {found or 'none'}. Expected {info.name} "
+                    f"({info.fingerprint}) among them: use the same names and weights."
+                )
+        wanted = self._cache.precision if self._cache is not None else made_by.precision
+        if made_by.precision not in (None, wanted):
+            raise RecosegError(
+                f"The workers compute in {made_by.precision}, and the cache is for {wanted}. "
+                "Name the precision by --precision."
+            )
 
-def _key(encoder: DenseEncoder) -> _Key:
-    """What tells encoders apart; two of the same weights may still give different features."""
-    return encoder.info.name, encoder.info.fingerprint, encoder.info.dim, encoder.info.stride
+    def _keep(self, row: _Row, patches: Patches | str) -> None:
+        if isinstance(patches, str):
+            self.failures[row.photo.path] = patches
+            return
+        self._write(row.number, patches.features)
+        self._rows[row.name] = row.number
+        if self._cache is not None and patches.content:
+            for key, features in patches.features.items():
+                self._cache.put(self._encoders[key], self.image_size, patches.content, features)
+
+    def _write(self, row: int, features: dict[EncoderKey, np.ndarray]) -> None:
+        for key, array in features.items():
+            file = self._files.get(key)
+            if file is None or len(file) < self._taken:
+                file = self._files[key] = self._grown(key, array.shape)
+            file[row] = array
+
+    def _grown(self, key: EncoderKey, shape: Sequence[int]) -> np.memmap:
+        """The file of an encoder with room for all rows."""
+        path = Path(self._folder.name) / str(list(self._encoders).index(key))
+        path.touch()
+        os.truncate(path, 2 * self._taken * math.prod(shape))  # holes take no space on most disks
+        return np.memmap(path, np.float16, "r+", shape=(self._taken, *shape))
 
 
 def crop_for_learning(
@@ -225,15 +243,4 @@ def crop_for_learning(
     Raises:
         BadImageError: It cannot be read.
     """
-    return _crop(index.read(position), image_size)
-
-
-def _crop(image: Image.Image, image_size: int) -> UInt8[Tensor, "3 size size"]:
-    return to_tensor(center_crop(resize_short_side(image, image_size), image_size))
-
-
-def _read(index: ArchiveIndex, position: int) -> bytes:
-    photo = index.photo(position)
-    if photo.offset is None or photo.offset < 0 or photo.bytes is None:
-        return read_bytes(photo.path)
-    return read_bytes(photo.path, offset=photo.offset, size=photo.bytes)
+    return crop(index.read(position), image_size)
