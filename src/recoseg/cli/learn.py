@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +21,15 @@ from recoseg.cli.options import (
     Saliency,
     SkipDuplicates,
 )
+from recoseg.cli.places import (
+    ExecutorName,
+    RayAddress,
+    RayCpus,
+    RayGpus,
+    RayWorkers,
+    executor_of,
+    search_in,
+)
 
 if TYPE_CHECKING:
     from recoseg.archive.store import ArchiveIndex
@@ -26,10 +37,11 @@ if TYPE_CHECKING:
     from recoseg.config import BankSettings
     from recoseg.device import Compute
     from recoseg.learning import Encoders
+    from recoseg.learning.extraction import PatchWorker
 
 
 def learn(
-    index: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    index: Annotated[str, typer.Argument(help="Folder of the index, or its URL.")],
     classes: Annotated[
         str,
         typer.Option(
@@ -76,21 +88,28 @@ def learn(
     cache_size: CacheSize = 10.0,
     device: Device = "auto",
     precision: Precision = "auto",
+    executor: ExecutorName = "local",
+    ray_address: RayAddress = "local",
+    ray_workers: RayWorkers = None,
+    ray_cpus: RayCpus = 1,
+    ray_gpus: RayGpus = 0,
 ) -> None:
     """Learn classes: retrieve photos of each and find the patch that they have in common."""
     from recoseg.archive.store import ArchiveIndex
     from recoseg.concepts import ConceptBank
     from recoseg.datasets.spaces import classes_of
     from recoseg.device import resolve_compute
-    from recoseg.learning import FeatureCache
+    from recoseg.learning import Extraction, FeatureCache
     from recoseg.learning import learn as learn_classes
     from recoseg.learning.figures import FigureWriter
 
+    place = executor_of(executor, ray_address, ray_workers, ray_cpus, ray_gpus)
     archive = ArchiveIndex.open(index)
     wanted = classes_of(classes, aliases)
     bank = ConceptBank.load(add_to) if add_to is not None else None
     compute = resolve_compute(device, precision)
-    encoders = _encoders(archive, bank, preset, retrieval, saliency, phi, compute)
+    names = _names(archive, bank, preset, retrieval, saliency, phi)
+    encoders = names.build(compute)
     settings = _settings(
         encoders,
         k=k,
@@ -100,40 +119,65 @@ def learn(
         reference=reference,
         block=block,
         guidance=guidance,
-        context=None if context is None else _names(context),
+        context=None if context is None else _words(context),
         skip_duplicates=skip_duplicates,
     )
     kept = FeatureCache.open(cache, cache_size, compute.precision)
-    size = (bank.settings if bank is not None else settings).learn.image_size
-    learnt = learn_classes(
-        archive,
-        wanted,
-        encoders,
-        settings,
-        bank=bank,
-        cache=kept,
-        device=compute.device if compute.device.type == "cuda" else "cpu",
-        observe=FigureWriter(archive, figures, size) if figures is not None else None,
-        progress=None,
-    )
+    chosen = (bank.settings if bank is not None else settings).learn
+    search, extraction = None, None
+    if executor != "local":
+        search = search_in(place, index, len(archive))
+        dense = (names.phi, names.saliency if chosen.guidance else None)
+        build = partial(_patch_worker, *dense, device, precision, ray_cpus)
+        extraction = Extraction(build, place)
+    with place.connection():
+        learnt = learn_classes(
+            archive,
+            wanted,
+            encoders,
+            settings,
+            bank=bank,
+            cache=kept,
+            extraction=extraction,
+            search=search,
+            device=compute.device if compute.device.type == "cuda" else "cpu",
+            observe=FigureWriter(archive, figures, chosen.image_size) if figures else None,
+            progress=None,
+        )
     learnt.save(out)
     typer.echo(f"Concept bank: {out} ({len(learnt.classes)} classes)")
     if figures is not None:
         typer.echo(f"Figures: {figures}")
 
 
-def _encoders(
+@dataclass(frozen=True)
+class _Names:
+    """The three encoders, each NAME or NAME=WEIGHTS."""
+
+    retrieval: str
+    saliency: str
+    phi: str
+
+    def build(self, compute: Compute) -> Encoders:
+        from recoseg.encoders.registry import build_phi, build_retrieval, build_saliency
+        from recoseg.learning import Encoders
+
+        return Encoders(
+            build_retrieval(self.retrieval, compute),
+            build_saliency(self.saliency, compute),
+            build_phi(self.phi, compute),
+        )
+
+
+def _names(
     archive: ArchiveIndex,
     bank: ConceptBank | None,
     preset: str | None,
     retrieval: str | None,
     saliency: str | None,
     phi: str | None,
-    compute: Compute,
-) -> Encoders:
+) -> _Names:
     """The encoders asked for; else the bank's own, the index's own, the preset's."""
-    from recoseg.encoders.registry import build_phi, build_retrieval, build_saliency
-    from recoseg.learning import Encoders
     from recoseg.presets import preset as preset_of
 
     chosen = preset_of(preset or archive.preset or "lite")
@@ -144,11 +188,21 @@ def _encoders(
         for role in names:
             info = getattr(bank.encoders, role)
             names[role] = info.spec
-    return Encoders(
-        build_retrieval(retrieval or names["retrieval"], compute),
-        build_saliency(saliency or names["saliency"], compute),
-        build_phi(phi or names["phi"], compute),
+    return _Names(
+        retrieval or names["retrieval"], saliency or names["saliency"], phi or names["phi"]
     )
+
+
+def _patch_worker(
+    phi: str, saliency: str | None, device: str, precision: str, threads: int
+) -> PatchWorker:
+    """Builds the dense encoders where they are to run."""
+    from recoseg.memory import keep_freed_memory
+
+    keep_freed_memory()  # before torch is loaded
+    from recoseg.learning import dense_worker
+
+    return dense_worker(phi, saliency, device=device, precision=precision, threads=threads)
 
 
 def _settings(encoders: Encoders, **changes: object) -> BankSettings:
@@ -162,5 +216,5 @@ def _settings(encoders: Encoders, **changes: object) -> BankSettings:
     return replace(defaults, learn=replace(defaults.learn, **given))  # type: ignore[arg-type]
 
 
-def _names(text: str) -> tuple[str, ...]:
+def _words(text: str) -> tuple[str, ...]:
     return () if text.strip() == "none" else tuple(n.strip() for n in text.split(",") if n.strip())

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from recoseg.errors import UnknownNameError
 from recoseg.executors import Executor, LocalExecutor
+
+if TYPE_CHECKING:
+    from recoseg.retrieval.parts import PartWorker
+    from recoseg.retrieval.retriever import Search
 
 ExecutorName = Annotated[
     str, typer.Option("--executor", help="local, or ray: a worker per actor (extra `ray`).")
@@ -31,3 +37,25 @@ def executor_of(name: str, address: str, workers: int | None, cpus: int, gpus: f
     from recoseg.executors.cluster import RayExecutor
 
     return RayExecutor(workers, cpus=cpus, gpus=gpus, address=address)
+
+
+def search_in(place: Executor, index: str, length: int) -> Search:
+    """Search by the workers of an executor, each of which opens the index.
+
+    Args:
+        place: Where they run.
+        index: Folder of the index, or its URL.
+        length: Its photos, as this process sees them.
+    """
+    from recoseg.retrieval.parts import search_parts
+
+    name = index if "://" in index else str(Path(index).resolve())
+    return partial(search_parts, place, partial(_part_worker, name), length)
+
+
+def _part_worker(index: str) -> PartWorker:
+    """Opens the index where it is to be searched."""
+    from recoseg.archive.store import ArchiveIndex
+    from recoseg.retrieval.parts import PartWorker
+
+    return PartWorker(ArchiveIndex.open(index))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,10 +15,8 @@ from recoseg.cli.places import (
     RayCpus,
     RayWorkers,
     executor_of,
+    search_in,
 )
-
-if TYPE_CHECKING:
-    from recoseg.retrieval.parts import PartWorker
 
 
 def retrieve(
@@ -58,7 +55,6 @@ def retrieve(
     from recoseg.learning.words import Words, check_index
     from recoseg.presets import pair_settings
     from recoseg.retrieval.approximate import ApproximateIndex
-    from recoseg.retrieval.parts import search_parts
     from recoseg.retrieval.retriever import Search
     from recoseg.retrieval.retriever import retrieve as find
     from recoseg.retrieval.sheet import write_contact_sheet
@@ -75,10 +71,9 @@ def retrieve(
     chosen = prompts or pair_settings(encoder.info.name, "").learn.prompts
     check_index(archive, encoder)
     queries = Words.of(wanted).queries(encoder, chosen)
-    build = partial(_part_worker, index if "://" in index else str(Path(index).resolve()))
     search: Search | None = None
     if executor != "local":
-        search = partial(search_parts, place, build, len(archive))
+        search = search_in(place, index, len(archive))
     if approximate is not None:
         proposer = ApproximateIndex.open(
             archive, archive.root / "approximate", approximate, effort=effort
@@ -87,7 +82,8 @@ def retrieve(
         if recall:
             share = proposer.recall(queries, k)
             typer.echo(f"Recall of the exact top {k}: {share:.3f}.", err=True)
-    found = find(archive, queries, k, skip_duplicates=skip_duplicates or False, search=search)
+    with place.connection():
+        found = find(archive, queries, k, skip_duplicates=skip_duplicates or False, search=search)
     groups = {item.name: hits for item, hits in zip(wanted, found, strict=True)}
     if out is not None:
         write_contact_sheet(out, list(groups.items()), archive)
@@ -103,11 +99,3 @@ def retrieve(
             typer.echo(name)
             for hit in hits:
                 typer.echo(f"  {hit.score:.4f}  {archive.path(hit.position)}")
-
-
-def _part_worker(index: str) -> PartWorker:
-    """Opens the index where it is to be searched."""
-    from recoseg.archive.store import ArchiveIndex
-    from recoseg.retrieval.parts import PartWorker
-
-    return PartWorker(ArchiveIndex.open(index))

@@ -59,5 +59,8 @@ class Team(Protocol[T_contra, R_co]):
 class Executor(Protocol):
     """A place where workers run."""
 
+    def connection(self) -> AbstractContextManager[None]:
+        """Hold the place: teams that come within, one after the other, need not reach it anew."""
+
     def team(self, build: Callable[[], Worker[T, R]]) -> AbstractContextManager[Team[T, R]]:
         """Build workers, each by one call of `build` where it is to run; end them at the exit."""

@@ -51,22 +51,28 @@ class RayExecutor:
         self._address = address
 
     @contextmanager
-    def team(self, build: Callable[[], Worker[T, R]]) -> Iterator[_RayTeam[T, R]]:
+    def connection(self) -> Iterator[None]:
         """See `Executor`. A cluster that is connected already is used and left as it is."""
         ray = self._ray
         connected = ray.is_initialized()
         if not connected:
             local = {"_node_ip_address": "127.0.0.1"} if self._address == "local" else {}
             ray.init(address=self._address, include_dashboard=False if local else None, **local)
-        team: _RayTeam[T, R] | None = None
         try:
-            team = _RayTeam(ray, build, self._workers or self._room(), self._needs)
-            yield team
+            yield
         finally:
-            if team:
-                team.close()
             if not connected:
                 ray.shutdown()
+
+    @contextmanager
+    def team(self, build: Callable[[], Worker[T, R]]) -> Iterator[_RayTeam[T, R]]:
+        """See `Executor`."""
+        with self.connection():
+            team = _RayTeam(self._ray, build, self._workers or self._room(), self._needs)
+            try:
+                yield team
+            finally:
+                team.close()
 
     def _room(self) -> int:
         total = self._ray.cluster_resources()

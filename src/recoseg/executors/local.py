@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Generic, TypeVar
 
 from recoseg.executors.base import LANES, Advance, Lost, Worker
@@ -17,6 +17,10 @@ R = TypeVar("R")
 
 class LocalExecutor:
     """One worker, in this process."""
+
+    def connection(self) -> AbstractContextManager[None]:
+        """See `Executor`; there is nothing to hold."""
+        return nullcontext()
 
     @contextmanager
     def team(self, build: Callable[[], Worker[T, R]]) -> Iterator[_LocalTeam[T, R]]:
