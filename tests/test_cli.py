@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from recoseg.concepts import ConceptBank
@@ -199,6 +200,24 @@ class TestBank:
         )
         assert refused.code == 1
         assert "classes.txt" in refused.err
+
+    @pytest.mark.timeout(120)
+    def test_ray_gives_the_same_bank(self, session, cluster):
+        out = session / "ray.safetensors"
+        learnt = run(
+            *("learn", session / "index", "--classes", session / "classes.txt", "--out", out),
+            *("-k", 2, "--context", "sky,road", "--image-size", 160, "--precision", "fp32"),
+            *("--executor", "ray", "--ray-workers", 1),
+        )
+        assert learnt.code == 0, learnt.err
+        local, spread = ConceptBank.load(session / "bank.safetensors"), ConceptBank.load(out)
+        assert [item.name for item in spread.concepts] == ["sky", "road", "dog", "car"]
+        for one, other in zip(local.concepts, spread.concepts, strict=True):
+            assert [photo.path for photo in one.retrieved] == [
+                photo.path for photo in other.retrieved
+            ]
+            # This process may have more threads for a product.
+            torch.testing.assert_close(one.references, other.references, atol=1e-3, rtol=0)
 
 
 class TestSegment:
