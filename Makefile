@@ -34,7 +34,7 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,demo,lite-small,datasets,plots,train,onnx,ray,faiss]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,demo,lite-small,datasets,plots,train,onnx,ray,s3,faiss]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[crf]' || \
 		echo "No dense CRF here (it needs a C++ compiler); its tests will be left out."
 	touch $@

@@ -128,6 +128,32 @@ class TestRetrieve:
         assert text[0] == "dog"
         assert re.fullmatch(r"  0\.\d{4}  .*\.jpg", text[1])
 
+    def test_an_index_in_a_bucket(self, session, bucket, monkeypatch):
+        monkeypatch.setenv("RECOSEG_CACHE", str(session / "cache-of-indexes"))
+        bucket.put(f"{session / 'index'}/", "bucket/cli/index/", recursive=True)
+        bucket.put(f"{session / 'photos'}/", "bucket/cli/photos/", recursive=True)
+        common = ("dog", "car; jeep", "-k", 2, "--json")
+        there = run("retrieve", "s3://bucket/cli/index", *common)
+        assert there.code == 0, there.err
+        assert there.out == run("retrieve", session / "index", *common).out
+        indexed = run("index", "s3://bucket/cli/photos", "--out", session / "of-bucket")
+        assert indexed.code == 0, indexed.err
+        assert "6 photos; this run: 7 new, 0 changed, 0 known, 1 left out" in indexed.out
+        out = session / "of-bucket.safetensors"
+        learnt = run(
+            *("learn", "s3://bucket/cli/index", "--classes", session / "classes.txt"),
+            *("--out", out, "-k", 2, "--context", "sky,road", "--image-size", 160),
+            *("--precision", "fp32"),
+        )
+        assert learnt.code == 0, learnt.err
+        local, bank = ConceptBank.load(session / "bank.safetensors"), ConceptBank.load(out)
+        for one, other in zip(local.concepts, bank.concepts, strict=True):
+            assert one.references.equal(other.references)
+            assert one.retrieved == other.retrieved
+        refused = run("index", "s3://bucket/cli/photos", "--out", "s3://bucket/new")
+        assert refused.code == 1
+        assert "Cannot write the index to s3://bucket/new" in refused.err
+
 
 class TestBank:
     def test_figures(self, session):

@@ -2,15 +2,18 @@
 
 import io
 import os
+import sys
 import tarfile
 
 import fsspec
 import pytest
+from fsspec.registry import _registry
 
+from recoseg.archive import ArchiveIndex
 from recoseg.archive.reading import UnreadableError, read_bytes
 from recoseg.archive.refs import natural_key, split_member
 from recoseg.archive.sources import list_sources
-from recoseg.errors import ArchiveError, BadImageError
+from recoseg.errors import ArchiveError, BadImageError, MissingExtraError
 from tests.archive.conftest import make_folder, make_photo
 
 
@@ -150,3 +153,42 @@ def test_unreadable_bytes_say_why(tmp_path):
         read_bytes(str(tmp_path))
     with pytest.raises(UnreadableError, match="cannot be read"):
         read_bytes("nosuchprotocol://x/y.jpg")
+
+
+class Offline(fsspec.AbstractFileSystem):
+    """A file system that nobody answers for."""
+
+    protocol = "offline"
+
+    def info(self, path, **options):
+        raise ConnectionError("no route to the host")
+
+    exists = info
+
+
+def test_places_that_cannot_be_reached(tmp_path):
+    fsspec.register_implementation("offline", Offline, clobber=True)
+    for place in ("offline://bucket/photos", "offline://bucket/*.tar"):
+        with pytest.raises(ArchiveError, match=r"Cannot reach offline://bucket/.*: no route to"):
+            list_sources([place])
+    with pytest.raises(ArchiveError, match=r"Cannot read nonsense://x: .*spelt right"):
+        list_sources(["nonsense://x"])
+    (tmp_path / "list.txt").write_text("nonsense://x/a.png\n")
+    [source] = list_sources([tmp_path / "list.txt"])
+    assert source.photos[0].problem.startswith("Cannot read nonsense://x/a.png")
+    with pytest.raises(UnreadableError, match="no route to the host"):
+        read_bytes("offline://bucket/a.png")
+
+
+def test_without_s3fs_there_is_a_hint(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(_registry, "s3", raising=False)
+    (tmp_path / "list.txt").write_text("s3://bucket/a.png\n")
+    for attempt in (
+        lambda: list_sources(["s3://bucket/*.tar"]),
+        lambda: list_sources([tmp_path / "list.txt"]),
+        lambda: read_bytes("s3://bucket/a.png"),
+        lambda: ArchiveIndex.open("s3://bucket/index"),
+    ):
+        with pytest.raises(MissingExtraError, match=r"Reading s3://bucket/.*\n.*recoseg\[s3\]"):
+            attempt()

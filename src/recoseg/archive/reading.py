@@ -5,10 +5,9 @@ from __future__ import annotations
 import tarfile
 from functools import lru_cache
 
-import fsspec
-
+from recoseg.archive.filesystems import file_system
 from recoseg.archive.refs import look_up, split_member
-from recoseg.errors import BadImageError
+from recoseg.errors import BadImageError, MissingExtraError
 
 MAX_BYTES = 1 << 29
 """Files above half a gigabyte are refused unread."""
@@ -28,10 +27,11 @@ def read_bytes(path: str, *, offset: int = -1, size: int = -1) -> bytes:
 
     Raises:
         BadImageError: The photo does not exist, is too large or cannot be read.
+        MissingExtraError: It lies on S3, and s3fs is not installed.
     """
     outer, mark, member = split_member(path)
     try:
-        fs, inner = fsspec.url_to_fs(outer)
+        fs, inner = file_system(outer)
         if mark and (offset < 0 or size < 0):
             members = _members(outer, look_up(fs, inner)[0])
             if member not in members:
@@ -43,7 +43,7 @@ def read_bytes(path: str, *, offset: int = -1, size: int = -1) -> bytes:
             raise BadImageError(f"more than {MAX_BYTES:,} bytes: {size:,}")
         span = {"start": offset, "end": offset + size} if mark else {}
         data: bytes = fs.cat_file(inner, **span)
-    except (BadImageError, MemoryError):
+    except (BadImageError, MissingExtraError, MemoryError):
         raise
     except FileNotFoundError as error:
         raise UnreadableError("cannot be read: no such file") from error
@@ -58,7 +58,7 @@ def read_bytes(path: str, *, offset: int = -1, size: int = -1) -> bytes:
 @lru_cache(maxsize=8)
 def _members(shard: str, stamp: str) -> dict[str, tuple[int, int]]:
     """Offset and size of each regular member; `stamp` renews the entry when the shard changes."""
-    fs, path = fsspec.url_to_fs(shard)
+    fs, path = file_system(shard)
     with fs.open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
         return {
             member.name: (member.offset_data, member.size)

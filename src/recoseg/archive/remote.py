@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 
+from recoseg.archive.filesystems import file_system
 from recoseg.archive.refs import remote_stamp
 from recoseg.errors import ArchiveError
 
@@ -39,9 +39,11 @@ class Mirror:
 
         Raises:
             ArchiveError: There is nothing, or it cannot be reached.
+            MissingExtraError: It lies on S3, and s3fs is not installed.
         """
+        fs, base = file_system(url)
         try:
-            fs, base = fsspec.url_to_fs(url)
+            fs.invalidate_cache()  # what this process listed before may have changed
             found = fs.find(base, detail=True)
         except Exception as error:  # each file system has errors of its own
             raise ArchiveError(f"Cannot reach the index at {url}: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import posixpath
 import re
 import stat
 import tarfile
@@ -12,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
+from recoseg.archive.filesystems import file_system
 from recoseg.archive.refs import (
     PhotoRef,
     full_name,
@@ -26,7 +26,7 @@ from recoseg.archive.refs import (
     remote_stamp,
     split_member,
 )
-from recoseg.errors import ArchiveError
+from recoseg.errors import ArchiveError, RecosegError
 
 _LIST_SUFFIXES = (".txt", ".lst")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -56,12 +56,14 @@ def list_sources(sources: Iterable[str | os.PathLike[str]]) -> list[Source]:
     system that fsspec knows.
 
     Raises:
-        ArchiveError: A source does not exist, matches nothing, or is none of these.
+        ArchiveError: A source does not exist, matches nothing, cannot be reached, or is none of
+            these.
+        MissingExtraError: A source is on S3, and s3fs is not installed.
     """
     seen: set[str] = set()
     listed = []
     for given in sources:
-        for source in _list_source(os.fspath(given)):
+        for source in _list_given(os.fspath(given)):
             photos = []
             for photo in source.photos:
                 if photo.path not in seen:
@@ -71,8 +73,21 @@ def list_sources(sources: Iterable[str | os.PathLike[str]]) -> list[Source]:
     return listed
 
 
+def _list_given(given: str) -> Iterator[Source]:
+    fs, _ = file_system(given)
+    fs.invalidate_cache()  # what this process listed before may have changed
+    try:
+        yield from _list_source(given)
+    except RecosegError:
+        raise
+    except Exception as error:  # each file system has errors of its own
+        if is_local(fs):
+            raise
+        raise ArchiveError(f"Cannot reach {given}: {error}") from error
+
+
 def _list_source(given: str) -> Iterator[Source]:
-    fs, path = fsspec.url_to_fs(given)
+    fs, path = file_system(given)
     if not fs.exists(path) and any(sign in given for sign in "*?[{"):
         yield from _list_glob(given)
         return
@@ -101,7 +116,7 @@ def _list_glob(given: str) -> Iterator[Source]:
     images = []
     matched = False
     for pattern in _expand_braces(given):
-        fs, path = fsspec.url_to_fs(pattern)
+        fs, path = file_system(pattern)
         found = fs.glob(path) if any(sign in path for sign in "*?[") else [path]
         for match in sorted((match for match in found if fs.exists(match)), key=natural_key):
             matched = True
@@ -206,9 +221,9 @@ def _list_lines(fs: Any, path: str) -> Iterator[PhotoRef]:
         outer, mark, member = split_member(line)
         absolute = "://" in outer or Path(outer).is_absolute()
         try:
-            target, inner = fsspec.url_to_fs(outer if absolute else f"{folder}/{outer}")
-        except (ValueError, ImportError) as error:
-            yield PhotoRef(line, problem=f"no such kind of URL: {error}")
+            target, inner = file_system(outer if absolute else _below(folder, outer))
+        except ArchiveError as error:
+            yield PhotoRef(line, problem=str(error))
             continue
         if is_local(target):
             inner = os.path.normpath(inner)
@@ -216,3 +231,9 @@ def _list_lines(fs: Any, path: str) -> Iterator[PhotoRef]:
             yield PhotoRef(full_name(target, inner) + mark + member)
         else:
             yield _stat(target, inner)
+
+
+def _below(folder: str, line: str) -> str:
+    """A relative line of a list as a path or URL: `s3://b/lists` and `../a.jpg` to `s3://b/a.jpg`."""
+    scheme, mark, place = folder.rpartition("://")
+    return scheme + mark + posixpath.normpath(f"{place}/{line}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,7 +26,7 @@ def index(
         list[str],
         typer.Argument(help="Folders, lists of paths, tar shards, images, globs; local or URLs."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the index; made, continued or appended to.")],
+    out: Annotated[str, typer.Option(help="Folder of the index; made, continued or appended to.")],
     preset: Annotated[str, typer.Option(help="lite, paper or paper-light.")] = "lite",
     retrieval: Retrieval = None,
     device: Device = "auto",
