@@ -1,32 +1,57 @@
-"""Indexes the same photos in this process and on local Ray clusters, and compares the files.
+"""Indexes and learns from the same photos in this process and on local Ray clusters.
 
-Usage: python benchmarks/executors.py --photos FOLDER [--retrieval lite] [--limit 96]
-    [--shard-size 16]
+Usage: python benchmarks/executors.py --photos FOLDER [--preset lite] [--limit 192]
+    [--shard-size 16] [--only index|learn]
 
-Every run is a fresh command; the seconds hold the start of Python, of Ray and of the models. The
-threads of a product are the processors of one worker, since another number may round otherwise.
+Every run is a fresh command: its seconds hold the start of Python, of Ray and of the models. The
+rate is the one that the command tells of its stage: embedding without the start of the workers,
+features with it. Files and references are compared with those of one thread, since another number
+may round otherwise.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from measuring import machine, print_head, print_row
+
+from recoseg.concepts import ConceptBank
+
 MAIN = "from recoseg.cli import main; main()"
+PLACES = {
+    "local, 1 thread": (1, []),
+    "local, 2 threads": (2, []),
+    "ray, 1 worker of 1 thread": (1, ["--executor", "ray", "--ray-workers", "1"]),
+    "ray, 2 workers of 1 thread": (1, ["--executor", "ray", "--ray-workers", "2"]),
+}
 
 
-def index(photos: Path, out: Path, threads: int, *options: str) -> float:
-    """Seconds of one command."""
-    command = [sys.executable, "-c", MAIN, "index", str(photos), "--out", str(out), *options]
+@dataclass(frozen=True)
+class Run:
+    """One command: its elapsed seconds, and photos per second of its first stage."""
+
+    seconds: float
+    rate: str
+
+
+def recoseg(threads: int, *arguments: object) -> Run:
+    """Run a command of the program."""
+    command = [sys.executable, "-c", MAIN, *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     started = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, env=environment)
-    return time.perf_counter() - started
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    seconds = time.perf_counter() - started
+    found = re.search(r": (\d+) images in .*, ([0-9.]+) images/s", done.stderr)
+    return Run(seconds, f"{found[2]} ({found[1]} photos)" if found else "-")
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -34,34 +59,48 @@ def files(root: Path) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
+def references(path: Path) -> torch.Tensor:
+    """Of all concepts of a bank."""
+    return torch.cat([item.references for item in ConceptBank.load(path).concepts])
+
+
 def main() -> None:
-    """Print one row per executor."""
+    """Print one row per command and executor."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--retrieval", default="lite")
-    parser.add_argument("--limit", type=int, default=96)
+    parser.add_argument("--preset", default="lite")
+    parser.add_argument("--limit", type=int, default=192)
     parser.add_argument("--shard-size", type=int, default=16)
+    parser.add_argument("--only", choices=["index", "learn"])
     given = parser.parse_args()
-    common = ["--retrieval", given.retrieval, "--shard-size", str(given.shard_size)]
-    common += ["--batch-size", str(given.shard_size)]
+    print(f"{machine(2)}, {given.preset}, {given.limit} photos\n")
+    print_head(("command", "executor", "s", "photos/s", "result as with one thread"))
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
         photos = scratch / "photos"
         photos.mkdir()
         for path in sorted(given.photos.glob("*.jpg"))[: given.limit]:
             (photos / path.name).symlink_to(path.resolve())
-        alone = index(photos, scratch / "local", 1, *common)
-        want = files(scratch / "local")
-        print(
-            f"{given.retrieval}, {len(want)} files\n{'executor':20s} {'s':>6s} {'same bytes':>10s}"
-        )
-        print(f"{'local, 1 thread':20s} {alone:6.1f}", flush=True)
-        for workers in (1, 2):
-            out = scratch / f"ray{workers}"
-            options = ["--executor", "ray", "--ray-workers", str(workers)]
-            seconds = index(photos, out, 1, *common, *options)
-            same = files(out) == want
-            print(f"{f'ray, {workers} of 1 thread':20s} {seconds:6.1f} {same!s:>10s}", flush=True)
+        size = given.shard_size
+        for number, (place, (threads, options)) in enumerate(PLACES.items()):
+            if given.only == "learn" and number:
+                break
+            out = scratch / f"index{number}"
+            common = ["--preset", given.preset, "--shard-size", size, "--batch-size", size]
+            done = recoseg(threads, "index", photos, "--out", out, *common, *options)
+            same = "equal" if files(out) == files(scratch / "index0") else "not equal"
+            print_row(("index", place, f"{done.seconds:.1f}", done.rate, same))
+        classes = scratch / "classes.txt"
+        classes.write_text("dog\ncar\nbird\nboat\n")
+        for number, (place, (threads, options)) in enumerate(PLACES.items()):
+            if given.only == "index":
+                break
+            out = scratch / f"bank{number}.safetensors"
+            common = ["--classes", classes, "--out", out, "-k", 30]
+            done = recoseg(threads, "learn", scratch / "index0", *common, *options)
+            other = (references(out) - references(scratch / "bank0.safetensors")).abs().max()
+            same = "equal" if other == 0 else f"differs by {other:.0e}"
+            print_row(("learn", place, f"{done.seconds:.1f}", done.rate, same))
 
 
 if __name__ == "__main__":
