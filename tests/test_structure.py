@@ -19,7 +19,7 @@ ALLOWED = {
     "progress": [],
     "device": [*BOTTOM, "onednn"],
     "files": BOTTOM,
-    "executors": BOTTOM,
+    "executors": [*BOTTOM, "memory"],
     "classes": BOTTOM,
     "images": [*BOTTOM, "encoders.base"],  # Frame: how a photo becomes an input
     # Pure functions.

@@ -197,9 +197,6 @@ def _patch_worker(
     phi: str, saliency: str | None, device: str, precision: str, threads: int
 ) -> PatchWorker:
     """Builds the dense encoders where they are to run."""
-    from recoseg.memory import keep_freed_memory
-
-    keep_freed_memory()  # before torch is loaded
     from recoseg.learning import dense_worker
 
     return dense_worker(phi, saliency, device=device, precision=precision, threads=threads)

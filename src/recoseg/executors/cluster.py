@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from recoseg.errors import MissingExtraError, RecosegError
 from recoseg.executors.base import LANES, Advance, Lost, Worker
+from recoseg.memory import KEEPING
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -138,7 +139,11 @@ class _RayTeam(Generic[T, R]):
         self, ray: Any, build: Callable[[], Worker[T, R]], workers: int, needs: dict[str, Any]
     ) -> None:
         self._ray = ray
-        self._host = ray.remote(_Host).options(max_concurrency=LANES, **needs)
+        # Ray's processes have threads of their own before a worker is built in them: too late for
+        # `keep_freed_memory`.
+        self._host = ray.remote(_Host).options(
+            max_concurrency=LANES, runtime_env={"env_vars": KEEPING}, **needs
+        )
         self._build = ray.put(build)
         self._failed_starts = 0
         self._identity: object = None
