@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from recoseg.device import Compute, resolve_compute
 from recoseg.errors import RecosegError
@@ -71,3 +72,56 @@ def test_autocast_only_in_half_precision():
         assert (product @ product).dtype == torch.float32
     with resolve_compute("cpu", "bf16").autocast():
         assert (product @ product).dtype == torch.bfloat16
+
+
+class Attends(nn.Module):
+    """Convolution, norm, attention, linear layer, and a layer with a forward pass of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 32, 4, 4)
+        self.norm = nn.LayerNorm(32)
+        self.attention = nn.MultiheadAttention(32, 4, batch_first=True)
+        self.last = nn.Linear(32, 5)
+        self.own = Doubling(5, 5)
+
+    def forward(self, photos):
+        tokens = self.norm(self.conv(photos).flatten(2).mT)
+        mixed = self.attention(tokens, tokens, tokens, need_weights=False)[0]
+        return self.own(self.last(mixed))
+
+
+class Doubling(nn.Linear):
+    def forward(self, x):
+        return torch.nn.functional.linear(x, 2 * self.weight)
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return Attends()
+
+
+def test_half_precision_rounds_the_weights_of_products_once(network):
+    compute = resolve_compute("cpu", "bf16")
+    photos = torch.randn(2, 3, 16, 16)
+    with torch.no_grad(), compute.autocast():
+        want = network(photos)
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    compute.place(network)
+    with torch.no_grad(), compute.autocast():
+        found = network(photos)
+    assert float((found.float() - want.float()).abs().max()) < 0.02 * float(want.abs().max())
+    kept = {name for name, p in network.named_parameters() if p.dtype == torch.float32}
+    assert kept == {"norm.weight", "norm.bias", "own.weight", "own.bias"}
+    for name, parameter in network.named_parameters():
+        assert torch.equal(parameter, before[name].to(parameter.dtype))
+        assert not parameter.requires_grad
+    assert not network.training
+
+
+def test_fp32_leaves_the_weights(network):
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    resolve_compute("cpu", "fp32").place(network)
+    assert all(torch.equal(p, before[name]) for name, p in network.named_parameters())
+    assert not any(p.requires_grad for p in network.parameters())

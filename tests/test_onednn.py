@@ -79,6 +79,18 @@ def test_networks_go_through_it_and_give_the_same():
     assert not {"addmm", "mm", "_native_multi_head_attention"} & set(seen.names)
 
 
+@torch.inference_mode()
+def test_inference_mode_goes_through_it_too():
+    layer, x = nn.Linear(64, 7), drawn(2, 20, 64)
+    want = layer(x)
+    with Seen() as seen, OneDnnProducts():
+        found = layer(x)
+        empty = layer(x[:0])
+    assert torch.allclose(found, want, atol=1e-5)
+    assert empty.shape == (0, 20, 7)
+    assert "mkldnn_convolution" in seen.names
+
+
 def test_gradients_are_those_of_pytorch():
     network = nn.Sequential(nn.Linear(32, 48), nn.GELU(), nn.Linear(48, 3))
     x = drawn(20, 32)

@@ -54,6 +54,10 @@ class OneDnnProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Do one of PyTorch's operations."""
         kwargs = kwargs or {}
+        if func is _aten.linear.default:  # in inference mode it arrives whole
+            x, weight = args[:2]
+            bias = args[2] if len(args) == 3 else None
+            return linear(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], len(weight))
         if func is _aten.addmm.default and not kwargs and args[0].ndim == 1:
             bias, x, transposed = args
             return linear(x, transposed.T, bias)

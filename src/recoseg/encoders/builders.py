@@ -27,6 +27,7 @@ from recoseg.encoders.features import (
 from recoseg.encoders.inputs import IMAGENET, Normalisation, normalisation
 from recoseg.encoders.sources import HubFile, Source, UrlFile
 from recoseg.encoders.weights import (
+    combine,
     find_weights,
     fingerprint,
     load_into,
@@ -122,7 +123,7 @@ def _clip_phi(request: Request, clip: LoadedClip) -> DenseImageEncoder:
     if stride not in (None, 32):
         raise RecosegError(f"{name}: CLIP ResNets are not dilated. Use /layer3 for stride 16.")
     backbone = clip_resnet_backbone(clip.visual, clip.statistics, name, stage or 4)
-    identity = fingerprint(clip.visual, backbone.statistics, stage or 4)
+    identity = combine(clip.fingerprint, "features", stage or 4)
     info = EncoderInfo(name, clip.origin, identity, backbone.dim, backbone.stride)
     return BackboneEncoder(backbone, info, request.compute)
 
@@ -161,7 +162,7 @@ def _backbone(
 
 
 def _place(module: nn.Module, compute: Compute, backbone: Backbone) -> None:
-    module.requires_grad_(False).eval().to(compute.device)
+    compute.place(module)
     if backbone.is_convolutional:
         for parameter in module.parameters():
             if parameter.ndim == 4:

@@ -90,8 +90,8 @@ class ModelPool:
         self._lock = threading.Lock()
 
     def get(self, spec: EncoderSpec, arch: ClipArch, compute: Compute) -> LoadedClip:
-        """The model of a spec on a device, loaded if it is not here yet."""
-        key = (spec, arch, compute.device, _file_state(spec))
+        """The model of a spec for a device and precision, loaded if it is not here yet."""
+        key = (spec, arch, compute, _file_state(spec))
         with self._lock:
             loaded = self._models.get(key)
             if loaded is None:
@@ -119,7 +119,6 @@ def load_clip(spec: EncoderSpec, arch: ClipArch, compute: Compute) -> LoadedClip
     if located is not None:
         state = _adapt(model, read_state_dict(located.path))
         load_into(model, state, str(located.path), heads=_SURPLUS)
-    model.requires_grad_(False).eval()
     frame = Frame(
         _image_size(model),
         _RESIZE[config["resize_mode"]],
@@ -128,7 +127,8 @@ def load_clip(spec: EncoderSpec, arch: ClipArch, compute: Compute) -> LoadedClip
     statistics = normalisation(config["mean"], config["std"])
     settings = (_uses_quick_gelu(model), statistics, frame)
     identity = fingerprint(model, *settings)
-    model.to(compute.device)
+    model.requires_grad_(False).eval().to(compute.device)
+    compute.place(cast(nn.Module, model.visual))  # texts are few: their side stays in fp32
     if hasattr(model.visual, "attnpool"):
         model.visual.to(memory_format=torch.channels_last)
     return LoadedClip(

@@ -84,6 +84,9 @@ class LiteBackbone:
     The features of the last batch are remembered, since the dense text features and the dense
     image features of one photo come from the same pass.
 
+    Attributes:
+        classifier: Weight rows (1000, c) and biases (1000,) of the ImageNet-1k classifier, fp32.
+
     Args:
         variant: 0, 1 or 2.
         state: timm's keys, see `map_keys`.
@@ -100,19 +103,17 @@ class LiteBackbone:
         model = timm.create_model(f"tf_efficientnet_lite{variant}", pretrained=False)
         model.load_state_dict(dict(state))
         make_dense(model)
-        self._model = model.eval().to(compute.device, memory_format=torch.channels_last)
+        layer = model.classifier
+        weight, bias = (p.detach().clone().to(compute.device) for p in (layer.weight, layer.bias))
+        self.classifier = (weight, bias)
+        compute.place(model)
+        self._model = model.to(memory_format=torch.channels_last)
         self._last: tuple[weakref.ref[Tensor], int, Tensor] | None = None
 
     @property
     def dim(self) -> int:
         """Length of a feature."""
         return int(self._model.num_features)
-
-    @property
-    def classifier(self) -> tuple[Float[Tensor, "1000 c"], Float[Tensor, 1000]]:
-        """Weight rows and biases of the ImageNet-1k classifier."""
-        layer: nn.Linear = self._model.classifier
-        return layer.weight.detach(), layer.bias.detach()
 
     def dense(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c gh gw"]:
         """The last map at stride 16: gh = ceil(h / 16), gw = ceil(w / 16); values in [0, 6]."""
