@@ -64,8 +64,8 @@ def photos_per_second(
 
     runs = [
         one_by_one,
-        lambda: encoders["fp32"].features(photos),
-        lambda: encoders["bf16"].features(photos),
+        lambda: encoders["fp32"].features(photos.clone()),
+        lambda: encoders["bf16"].features(photos.clone()),
     ]
     alternately(runs, 1)
     single, *batched = (len(photos) / seconds for seconds in alternately(runs, repeats))
