@@ -88,10 +88,11 @@ def test_lost_shards_are_reported_and_another_run_does_them(tmp_path):
     assert (report.new, report.photos, report.lost) == (4, 20, ())
 
 
-def test_a_run_that_is_given_up_ends_its_tasks(tmp_path):
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_run_that_is_given_up_ends_its_tasks(tmp_path, lanes):
     photos = list_sources([make_folder(tmp_path / "photos", 60)])[0].photos
     encoder = FakeEncoder(delay=0.02)
-    with LocalExecutor().team(lambda: ShardWorker(encoder, "fp32", 2, 2)) as team:
+    with LocalExecutor(lanes).team(lambda: ShardWorker(encoder, "fp32", 2, 2)) as team:
         results = team.run([photos[:2], photos[2:]], lambda *_, **__: None)
         assert len(next(results).outcomes) == 2
         results.close()

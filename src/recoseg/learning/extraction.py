@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -130,8 +131,7 @@ class PatchWorker:
         threads: int | None = None,
     ) -> None:
         self._encoders = {encoder_key(encoder.info): encoder for encoder in encoders}
-        # In two threads, whose processors wait for one another, ViTs took half as long again.
-        self._model = ThreadPoolExecutor(1)
+        self._model = threading.Lock()
         self._pool = ThreadPoolExecutor(threads or min(16, os.cpu_count() or 1))
         self.identity = PatchIdentity(tuple(encoder.info for encoder in encoders), precision)
 
@@ -140,9 +140,9 @@ class PatchWorker:
         outcomes = list(self._pool.map(lambda photo: _load(photo, task.image_size), task.photos))
         loaded = [item for item in outcomes if isinstance(item, _Loaded)]
         found = [Patches(photo.content, {}) for photo in loaded]
-        for key, lacking, features in self._model.submit(
-            self._encode, loaded, task.encoders
-        ).result():
+        with self._model:
+            computed = self._encode(loaded, task.encoders)
+        for key, lacking, features in computed:
             for at, row in zip(lacking, features.cpu().numpy(), strict=True):
                 found[at].features[key] = row
         advance(len(outcomes), failed=len(outcomes) - len(loaded))
