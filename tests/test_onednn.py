@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from recoseg.onednn import OneDnnProducts, linear
+from recoseg.onednn import OneDnnProducts, has_bfloat16, linear
 
 
 def drawn(*shape, dtype=torch.float32):
@@ -98,3 +98,15 @@ def test_gradients_are_those_of_pytorch():
     with OneDnnProducts():
         found = torch.autograd.grad(network(x).sum(), list(network.parameters()))
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, want, strict=True))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_bfloat16_by_any_version_of_pytorch(monkeypatch, known):
+    capabilities = {"avx512_bf16": False, "amx_bf16": known}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert has_bfloat16() == known
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: known, raising=False)
+    assert has_bfloat16() == known
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported")
+    assert not has_bfloat16()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from recoseg.errors import RecosegError
-from recoseg.onednn import OneDnnProducts
+from recoseg.onednn import OneDnnProducts, has_bfloat16
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -109,6 +109,6 @@ def _check_present(device: torch.device) -> None:
 def _best_precision(device: torch.device) -> str:
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False):
+    if device.type == "cpu" and has_bfloat16():
         return "bf16"
     return "fp32"

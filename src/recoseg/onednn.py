@@ -22,6 +22,15 @@ _FEWEST_ROWS = 16
 _aten = torch.ops.aten
 
 
+def has_bfloat16() -> bool:
+    """Whether the processor has products of bf16; False where this PyTorch cannot tell."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        known = torch.cpu.get_capabilities()
+        return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # before PyTorch told publicly
+    return bool(asked and asked())
+
+
 def linear(
     x: Float[Tensor, "n c"], weight: Float[Tensor, "m c"], bias: Float[Tensor, " m"] | None = None
 ) -> Float[Tensor, "n m"]:

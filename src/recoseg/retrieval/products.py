@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recoseg.onednn import linear
+from recoseg.onednn import has_bfloat16, linear
 
 _TILE = 2048
 """Rows that are converted and multiplied at once: few enough for the processor's cache."""
@@ -65,7 +65,7 @@ def products(words: Float[Tensor, "w d"]) -> list[Product]:
     found = []
     if len(words) <= _VECTORS and _adds_in_single(torch.float16):
         found.append(_vectors(words))
-    elif len(words) > _VECTORS and _has_bfloat16() and _adds_in_single(torch.bfloat16):
+    elif len(words) > _VECTORS and has_bfloat16() and _adds_in_single(torch.bfloat16):
         found.append(_matrix(words, torch.bfloat16))
     return [*found, _matrix(words, torch.float32)]
 
@@ -117,11 +117,6 @@ def _error(words: Float[Tensor, "w d"], rounded: Tensor, of_rows: float) -> floa
     of_sum = (words.shape[1] + 2) * torch.finfo(torch.float32).eps
     smallest = torch.finfo(torch.float16).smallest_normal * torch.finfo(torch.float16).eps
     return _LONGEST * moved + longest * (of_rows + of_sum) + smallest
-
-
-def _has_bfloat16() -> bool:
-    known = torch.cpu.get_capabilities()
-    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
 @cache
