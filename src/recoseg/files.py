@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and one writer at a time."""
+"""Files that are whole or absent, one writer at a time, and where caches lie."""
 
 from __future__ import annotations
 
@@ -90,3 +90,14 @@ def to_json(fields: dict[str, Any]) -> bytes:
     """Readable JSON, UTF-8, with a line end."""
     text = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
     return text.encode("utf-8", "backslashreplace")  # undecodable bytes of file names
+
+
+def cache_folder(name: str) -> Path:
+    """`$RECOSEG_CACHE/NAME`, or NAME in `recoseg` of the user's cache folder; may be absent."""
+    root = os.environ.get("RECOSEG_CACHE")
+    if root:
+        return Path(root).expanduser() / name
+    if os.name == "nt" and os.environ.get("LOCALAPPDATA"):
+        return Path(os.environ["LOCALAPPDATA"]) / "recoseg" / name
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "recoseg" / name

@@ -144,7 +144,7 @@ def to_tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
     wait actively for each other, and small layers take half as long again.
     """
     array = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+    return torch.from_numpy(np.array(array.transpose(2, 0, 1), order="C"))
 
 
 def resize_short_side(image: Image.Image, size: int, interpolation: str = "bicubic") -> Image.Image:

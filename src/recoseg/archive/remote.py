@@ -14,6 +14,7 @@ import numpy as np
 from recoseg.archive.filesystems import file_system
 from recoseg.archive.refs import remote_stamp
 from recoseg.errors import ArchiveError
+from recoseg.files import cache_folder
 
 _EMBEDDINGS = "img_emb"
 
@@ -52,7 +53,7 @@ class Mirror:
         base = base.rstrip("/")
         names = {path[len(base) :].lstrip("/"): remote_stamp(found[path]) for path in found}
         digest = hashlib.sha256(repr((url, sorted(names.items()))).encode()).hexdigest()[:16]
-        mirror = cls(_cache() / digest, fs, base)
+        mirror = cls(cache_folder("indexes") / digest, fs, base)
         for name in names:
             hidden = any(part.startswith(".") for part in name.split("/"))
             if not hidden and not name.startswith(f"{_EMBEDDINGS}/"):
@@ -113,11 +114,3 @@ class RemoteRows:
             self._rows = rows
         found: np.ndarray = self._rows[key]
         return found
-
-
-def _cache() -> Path:
-    root = os.environ.get("RECOSEG_CACHE")
-    if root:
-        return Path(root).expanduser() / "indexes"
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "recoseg" / "indexes"

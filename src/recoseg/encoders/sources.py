@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
+from recoseg.files import cache_folder
+
 Checksum = tuple[str, str]
 """A hash algorithm's name and the beginning of the digest in hex."""
 
@@ -106,11 +108,5 @@ def hub_endpoint() -> str:
 
 
 def weights_folder() -> Path:
-    """`$RECOSEG_CACHE/weights`, or `weights` in `recoseg` of the user's cache folder."""
-    root = os.environ.get("RECOSEG_CACHE")
-    if root:
-        return Path(root).expanduser() / "weights"
-    if os.name == "nt" and os.environ.get("LOCALAPPDATA"):
-        return Path(os.environ["LOCALAPPDATA"]) / "recoseg" / "weights"
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "recoseg" / "weights"
+    """Where weights are looked for by name and kept; see `cache_folder`."""
+    return cache_folder("weights")
