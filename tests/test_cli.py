@@ -4,8 +4,6 @@ import importlib.metadata
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +15,6 @@ from recoseg.concepts import ConceptBank
 
 from .command import Session, run
 
-COMMANDS = [
-    "index",
-    "retrieve",
-    "learn",
-    "inspect",
-    "forget",
-    "segment",
-    "pseudo-label",
-    "train",
-    "export",
-    "evaluate",
-    "ablate",
-    "datasets",
-    "encoders",
-    "demo",
-]
 PHOTOS = {"00": "dog", "16": "Dalmatian", "06": "jeep", "07": "jeep too", "14": "bird", "11": "été"}
 
 
@@ -72,38 +54,6 @@ def segment(session, out, *arguments):
 def lines(folder):
     text = (folder / "segmentations.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
-
-
-class TestHelp:
-    def test_all_commands_are_listed(self):
-        result = run("--help")
-        assert result.code == 0
-        for command in COMMANDS:
-            assert re.search(rf"^\s+{command}\s+\w", result.out, re.MULTILINE), command
-
-    @pytest.mark.parametrize("command", COMMANDS)
-    def test_each_command_explains_itself(self, command):
-        result = run(command, "--help")
-        assert result.code == 0
-        assert re.search(rf"Usage: .*{command} \[OPTIONS\]", result.out)
-
-    def test_help_is_quick(self):
-        code = (
-            "import sys; sys.argv = ['recoseg', '--help']\n"
-            "from recoseg.cli import main\n"
-            "try: main()\n"
-            "except SystemExit as stop: assert not stop.code\n"
-            "heavy = {'torch', 'timm', 'open_clip', 'transformers', 'numpy'} & set(sys.modules)\n"
-            "assert not heavy, heavy\n"
-        )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-
-    def test_the_table_of_encoders(self):
-        result = run("encoders")
-        assert result.code == 0
-        assert "lite" in result.out
-        assert "NAME=random" in result.out
 
 
 class TestRetrieve:
@@ -363,10 +313,3 @@ def test_errors_are_one_message(session, arguments, message):
     assert message in result.err
     assert "Traceback" not in result.err + result.out
     assert not (session / "x").exists()
-
-
-@pytest.mark.parametrize("arguments", [["nonsense"], ["segment"], ["index", "--out"]])
-def test_wrong_usage(arguments):
-    result = run(*arguments)
-    assert result.code == 2
-    assert "Traceback" not in result.err

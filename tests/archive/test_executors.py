@@ -2,7 +2,6 @@
 
 import os
 import signal
-from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -11,10 +10,11 @@ from recoseg.archive import ArchiveIndex
 from recoseg.archive.embedding import ShardWorker
 from recoseg.archive.indexing import write_index
 from recoseg.archive.sources import list_sources
-from recoseg.executors import LocalExecutor, Lost
+from recoseg.executors import LocalExecutor
 from recoseg.executors.cluster import RayExecutor
 from tests.archive.conftest import make_folder
 from tests.archive.fake_encoder import FakeEncoder
+from tests.executors.losing import LosingExecutor
 
 
 class MortalWorker(ShardWorker):
@@ -31,22 +31,6 @@ class MortalWorker(ShardWorker):
             self.mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return found
-
-
-class LosingExecutor(LocalExecutor):
-    """Loses the third task."""
-
-    @contextmanager
-    def team(self, build):
-        with super().team(build) as team:
-            whole = team.run
-
-            def run(tasks, advance):
-                for number, result in enumerate(whole(tasks, advance)):
-                    yield Lost("it rained") if number == 2 else result
-
-            team.run = run
-            yield team
 
 
 def fake_worker():
@@ -81,7 +65,7 @@ def test_two_nodes_and_a_killed_worker_write_the_same_index(tmp_path, cluster):
 def test_lost_shards_are_reported_and_another_run_does_them(tmp_path):
     folder = make_folder(tmp_path / "photos", 20)
     place = tmp_path / "index"
-    report = write_index([str(folder)], place, fake_worker, LosingExecutor(), shard_size=4)
+    report = write_index([str(folder)], place, fake_worker, LosingExecutor(2), shard_size=4)
     assert report.lost == (f"4 photos of {folder}: it rained",)
     assert report.photos == len(ArchiveIndex.open(place)) == 16
     report = write_index([str(folder)], place, fake_worker, LocalExecutor(), shard_size=4)

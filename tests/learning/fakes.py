@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from recoseg.archive import ArchiveIndex, build_index
+from recoseg.config import BankSettings, LearnSettings
 from recoseg.encoders.base import EncoderInfo, Frame
 from recoseg.learning import Encoders
 
@@ -133,3 +134,12 @@ def make_archive(root, encoder, photos=PHOTOS):
         make_photo(seed, *patches).save(folder / f"{name}.png")
     build_index([folder], root / "index", encoder, precision="fp32", shard_size=7)
     return ArchiveIndex.open(root / "index")
+
+
+def settings(**changes):
+    defaults = {"k": 4, "image_size": SIZE, "prompts": "none", "context": ("sky", "road")}
+    return BankSettings(LearnSettings(**(defaults | changes)))
+
+
+def stem(photo):
+    return photo.path.rsplit("/", 1)[-1].removesuffix(".png")

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -12,10 +11,11 @@ from recoseg.classes import parse_classes
 from recoseg.device import resolve_compute
 from recoseg.encoders.registry import build_phi
 from recoseg.errors import EncoderMismatchError, RecosegError
-from recoseg.executors import LocalExecutor, Lost
+from recoseg.executors import LocalExecutor
 from recoseg.executors.cluster import RayExecutor
 from recoseg.learning import Encoders, Extraction, FeatureCache, PatchStore, dense_worker, learn
 from recoseg.learning.extraction import PatchTask, PatchWorker, Wanted, encoder_key
+from tests.executors.losing import LosingExecutor
 
 from .fakes import SIZE, Phi, Retrieval, Saliency, make_archive, make_encoders
 from .test_cache import same_banks
@@ -44,22 +44,6 @@ class MortalWorker(PatchWorker):
             self.mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return found
-
-
-class LosingExecutor(LocalExecutor):
-    """Loses the first task."""
-
-    @contextmanager
-    def team(self, build):
-        with super().team(build) as team:
-            whole = team.run
-
-            def run(tasks, advance):
-                for number, result in enumerate(whole(tasks, advance)):
-                    yield Lost("it rained") if number == 0 else result
-
-            team.run = run
-            yield team
 
 
 class ClosedExecutor(LocalExecutor):
@@ -103,7 +87,7 @@ def test_ray_and_a_killed_worker_give_the_same_bank(tmp_path, cluster, one_threa
 
 def test_photos_of_a_lost_task_are_failures(index, caplog):
     encoders = make_encoders()
-    extraction = Extraction(partial(PatchWorker, [Phi(), Saliency()]), LosingExecutor())
+    extraction = Extraction(partial(PatchWorker, [Phi(), Saliency()]), LosingExecutor(0))
     with PatchStore([encoders.phi, encoders.saliency], SIZE, extraction=extraction) as store:
         store.fill(index, range(len(index)))
         assert store.failures == {index.path(at): "it rained" for at in range(16)}

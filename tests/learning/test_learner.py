@@ -7,31 +7,23 @@ import pytest
 import torch
 from PIL import Image
 
-from recoseg.archive import ArchiveIndex, build_index
 from recoseg.classes import parse_class, parse_classes
-from recoseg.config import BankSettings, LearnSettings
 from recoseg.encoders.prompts import prompt_set
-from recoseg.errors import ConceptError, EncoderMismatchError, RecosegError
-from recoseg.learning import PatchStore, learn
-from recoseg.learning.figures import FigureWriter
+from recoseg.errors import ConceptError, EncoderMismatchError
+from recoseg.learning import learn
 
 from .fakes import (
     COLOURS,
     PHOTOS,
-    SIZE,
     Phi,
     Retrieval,
     Saliency,
     make_archive,
     make_encoders,
-    make_photo,
+    settings,
+    stem,
 )
 from .literal import literal_learn
-
-
-def settings(**changes):
-    defaults = {"k": 4, "image_size": SIZE, "prompts": "none", "context": ("sky", "road")}
-    return BankSettings(LearnSettings(**(defaults | changes)))
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +33,6 @@ def index(tmp_path_factory):
 
 def references(bank):
     return {(item.role, item.name): item.references for item in bank.concepts}
-
-
-def stem(photo):
-    return photo.path.rsplit("/", 1)[-1].removesuffix(".png")
 
 
 def test_planted_colours_become_references(index):
@@ -150,98 +138,9 @@ def test_a_class_with_a_context_class_s_words_shares_its_reference(index):
     assert not torch.equal(cloud.references, context.references)  # it has a negative word
 
 
-def test_each_photo_goes_through_each_encoder_once(index):
-    encoders = make_encoders()
-    classes = parse_classes(["rose", "rose again: rose; violet", "grass", "sun", "sea"])
-    bank = learn(index, classes, encoders, settings(k=9))
-    used = {photo.photo_id for item in bank.concepts for photo in item.retrieved}
-    total = sum(len(item.retrieved) for item in bank.concepts)
-    assert total > 1.5 * len(used)  # the classes do share photos
-    for encoder in (encoders.phi, encoders.saliency):
-        assert list(encoder.seen.values()) == [1] * len(used)
-    assert not encoders.retrieval.seen
-
-
-def test_banks_that_share_a_store_encode_each_photo_once(index):
-    encoders = make_encoders()
-    first, second = parse_classes(["rose", "grass"]), parse_classes(["grass", "sun", "violet"])
-    with PatchStore([encoders.phi, encoders.saliency], SIZE) as store:
-        shared = [
-            learn(index, classes, encoders, chosen, store=store)
-            for classes, chosen in (
-                (first, settings(k=4)),
-                (second, settings(k=9)),
-                (second, settings(k=3, guidance=False, context=())),
-            )
-        ]
-    for encoder in (encoders.phi, encoders.saliency):
-        assert set(encoder.seen.values()) == {1}
-        assert len(encoder.seen) > 9
-    alone = learn(index, second, make_encoders(), settings(k=9))
-    for mine, other in zip(shared[1].concepts, alone.concepts, strict=True):
-        torch.testing.assert_close(mine.references, other.references)
-
-
-def test_a_store_that_does_not_fit_is_refused(index):
-    encoders = make_encoders()
-    classes = parse_classes(["rose"])
-    with (
-        PatchStore([encoders.phi], SIZE) as store,
-        pytest.raises(RecosegError, match="no features of fake-saliency"),
-    ):
-        learn(index, classes, encoders, settings(), store=store)
-    with (
-        PatchStore([encoders.phi, encoders.saliency], 24) as store,
-        pytest.raises(RecosegError, match="features at 24 pixels, and the settings say 48"),
-    ):
-        learn(index, classes, encoders, settings(), store=store)
-
-
-def test_without_guidance_the_saliency_encoder_sees_no_photo(index):
-    encoders = make_encoders()
-    bank = learn(index, parse_classes(["rose"]), encoders, settings(guidance=False))
-    assert not encoders.saliency.seen
-    assert bank.classes[0].text_positive.shape == (1, 3)  # needed to segment
-
-
 def test_more_photos_asked_for_than_there_are(index):
     bank = learn(index, [parse_class("rose")], make_encoders(), settings(k=99))
     assert len(bank.classes[0].retrieved) == len(index) == len(PHOTOS)
-
-
-def test_photos_of_equal_content(tmp_path):
-    photos = {f"rose{n}": (n // 2, "rose") for n in range(6)}  # each twice
-    index = make_archive(tmp_path, Retrieval(), photos)
-    encoders = make_encoders()
-    plain = settings(k=6, context=())
-    bank = learn(index, [parse_class("rose")], encoders, plain)
-    [rose] = bank.classes
-    assert len(rose.retrieved) == 6
-    assert len({photo.photo_id for photo in rose.retrieved}) == 3
-    assert len(encoders.phi.seen) == 3
-    assert rose.references[0] @ encoders.phi.of_colour("rose") > 0.98
-    skipping = replace(plain, learn=replace(plain.learn, skip_duplicates=1.0))
-    bank = learn(index, [parse_class("rose")], make_encoders(), skipping)
-    assert len(bank.classes[0].retrieved) == 3
-
-
-def test_photos_that_have_gone_are_left_out(tmp_path):
-    index = make_archive(tmp_path, Retrieval())
-    classes = [parse_class("sea")]
-    before = learn(index, classes, make_encoders(), settings()).classes[0].retrieved
-    (tmp_path / "photos" / f"{stem(before[1])}.png").unlink()
-    (tmp_path / "photos" / f"{stem(before[2])}.png").write_bytes(b"\x89PNG cut off")
-    learnt = []
-    bank = learn(index, classes, make_encoders(), settings(), observe=learnt.append)
-    [sea] = bank.classes
-    assert [photo.path for photo in sea.retrieved] == [before[0].path, before[3].path]
-    assert len(learnt[-1].positions) == len(learnt[-1].cosegmentation.support) == 2
-    paths = [index.path(position) for position in learnt[-1].positions]
-    assert paths == [photo.path for photo in sea.retrieved]
-    for photo in (tmp_path / "photos").glob("sea*"):
-        photo.unlink()
-    with pytest.raises(ConceptError, match="None of the 4 photos retrieved for 'sea' can be read"):
-        learn(index, classes, make_encoders(), settings())
 
 
 def test_adding_to_a_bank_equals_learning_all_at_once(index):
@@ -297,56 +196,6 @@ def test_several_seeds_off_the_border(index):
     for photo in bank.classes[0].retrieved:
         assert len(set(photo.seeds)) == len(photo.support) == 3
         assert all(1 <= y <= 4 and 1 <= x <= 4 for y, x in photo.seeds)
-
-
-def test_photos_of_other_sizes_are_cropped(tmp_path):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in range(3):
-        wide = Image.new("RGB", (3 * SIZE, SIZE), (120, 120, 120))
-        wide.paste(make_photo(number, "sea"), (SIZE, 0))
-        wide.save(folder / f"wide{number}.png")
-    make_photo(9, "sea").resize((SIZE // 2, SIZE // 2)).save(folder / "small.png")
-    build_index([folder], tmp_path / "index", Retrieval(), precision="fp32")
-    index = ArchiveIndex.open(tmp_path / "index")
-    encoders = make_encoders()
-    bank = learn(index, [parse_class("sea")], encoders, settings(context=()))
-    assert len(bank.classes[0].retrieved) == 4
-    assert bank.classes[0].references[0] @ encoders.phi.of_colour("sea") > 0.97
-
-
-NAMES = ["a/b", "été", "a:b", "road", "context-sky", "Rose <3", "..", "x" * 300, "a_b-2"]
-
-
-def test_figures_of_classes_and_context(index, tmp_path):
-    folder = tmp_path / "deep" / "figures"
-    figures = FigureWriter(index, folder, SIZE)
-    seen = []
-
-    def observe(learnt):
-        figures(learnt)
-        seen.append(learnt.concept)
-
-    learn(
-        index,
-        [parse_class(f"{name}: rose") if ":" not in name else parse_class("a;b") for name in NAMES],
-        make_encoders(),
-        settings(),
-        observe=observe,
-    )
-    files = [figures.path(concept) for concept in seen]
-    assert len(seen) == len(NAMES) + 1  # two of context, and the road is shared
-    assert len(set(files)) == len(files) == len(list(folder.iterdir()))
-    by_name = {(item.role, item.name): path.name for item, path in zip(seen, files, strict=True)}
-    assert by_name["context", "sky"] == "context-sky.jpg"
-    assert by_name["class", "été"] == "été.jpg"
-    assert by_name["class", "a/b"] == "a_b.jpg"
-    assert by_name["class", "context-sky"] != "context-sky.jpg"
-    for path in files:
-        assert path.parent == folder
-        with Image.open(path) as image:
-            assert image.format == "JPEG"
-            assert image.width > 4 * 224  # four photos side by side
 
 
 def test_context_classes_may_have_several_words(index):

@@ -1,0 +1,25 @@
+"""An executor whose workers die of one task."""
+
+from contextlib import contextmanager
+
+from recoseg.executors import LocalExecutor, Lost
+
+
+class LosingExecutor(LocalExecutor):
+    """Loses the task of one number, counted from 0."""
+
+    def __init__(self, lost):
+        super().__init__()
+        self.lost = lost
+
+    @contextmanager
+    def team(self, build):
+        with super().team(build) as team:
+            whole = team.run
+
+            def run(tasks, advance):
+                for number, result in enumerate(whole(tasks, advance)):
+                    yield Lost("it rained") if number == self.lost else result
+
+            team.run = run
+            yield team

@@ -1,0 +1,132 @@
+"""Retrieved photos: each is encoded once, and those that cannot be read are left out."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image
+
+from recoseg.archive import ArchiveIndex, build_index
+from recoseg.classes import parse_class, parse_classes
+from recoseg.errors import ConceptError, RecosegError
+from recoseg.learning import PatchStore, learn
+
+from .fakes import (
+    SIZE,
+    Retrieval,
+    make_archive,
+    make_encoders,
+    make_photo,
+    settings,
+    stem,
+)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    return make_archive(tmp_path_factory.mktemp("archive"), Retrieval())
+
+
+def test_each_photo_goes_through_each_encoder_once(index):
+    encoders = make_encoders()
+    classes = parse_classes(["rose", "rose again: rose; violet", "grass", "sun", "sea"])
+    bank = learn(index, classes, encoders, settings(k=9))
+    used = {photo.photo_id for item in bank.concepts for photo in item.retrieved}
+    total = sum(len(item.retrieved) for item in bank.concepts)
+    assert total > 1.5 * len(used)  # the classes do share photos
+    for encoder in (encoders.phi, encoders.saliency):
+        assert list(encoder.seen.values()) == [1] * len(used)
+    assert not encoders.retrieval.seen
+
+
+def test_banks_that_share_a_store_encode_each_photo_once(index):
+    encoders = make_encoders()
+    first, second = parse_classes(["rose", "grass"]), parse_classes(["grass", "sun", "violet"])
+    with PatchStore([encoders.phi, encoders.saliency], SIZE) as store:
+        shared = [
+            learn(index, classes, encoders, chosen, store=store)
+            for classes, chosen in (
+                (first, settings(k=4)),
+                (second, settings(k=9)),
+                (second, settings(k=3, guidance=False, context=())),
+            )
+        ]
+    for encoder in (encoders.phi, encoders.saliency):
+        assert set(encoder.seen.values()) == {1}
+        assert len(encoder.seen) > 9
+    alone = learn(index, second, make_encoders(), settings(k=9))
+    for mine, other in zip(shared[1].concepts, alone.concepts, strict=True):
+        torch.testing.assert_close(mine.references, other.references)
+
+
+def test_a_store_that_does_not_fit_is_refused(index):
+    encoders = make_encoders()
+    classes = parse_classes(["rose"])
+    with (
+        PatchStore([encoders.phi], SIZE) as store,
+        pytest.raises(RecosegError, match="no features of fake-saliency"),
+    ):
+        learn(index, classes, encoders, settings(), store=store)
+    with (
+        PatchStore([encoders.phi, encoders.saliency], 24) as store,
+        pytest.raises(RecosegError, match="features at 24 pixels, and the settings say 48"),
+    ):
+        learn(index, classes, encoders, settings(), store=store)
+
+
+def test_without_guidance_the_saliency_encoder_sees_no_photo(index):
+    encoders = make_encoders()
+    bank = learn(index, parse_classes(["rose"]), encoders, settings(guidance=False))
+    assert not encoders.saliency.seen
+    assert bank.classes[0].text_positive.shape == (1, 3)  # needed to segment
+
+
+def test_photos_of_equal_content(tmp_path):
+    photos = {f"rose{n}": (n // 2, "rose") for n in range(6)}  # each twice
+    index = make_archive(tmp_path, Retrieval(), photos)
+    encoders = make_encoders()
+    plain = settings(k=6, context=())
+    bank = learn(index, [parse_class("rose")], encoders, plain)
+    [rose] = bank.classes
+    assert len(rose.retrieved) == 6
+    assert len({photo.photo_id for photo in rose.retrieved}) == 3
+    assert len(encoders.phi.seen) == 3
+    assert rose.references[0] @ encoders.phi.of_colour("rose") > 0.98
+    skipping = replace(plain, learn=replace(plain.learn, skip_duplicates=1.0))
+    bank = learn(index, [parse_class("rose")], make_encoders(), skipping)
+    assert len(bank.classes[0].retrieved) == 3
+
+
+def test_photos_that_have_gone_are_left_out(tmp_path):
+    index = make_archive(tmp_path, Retrieval())
+    classes = [parse_class("sea")]
+    before = learn(index, classes, make_encoders(), settings()).classes[0].retrieved
+    (tmp_path / "photos" / f"{stem(before[1])}.png").unlink()
+    (tmp_path / "photos" / f"{stem(before[2])}.png").write_bytes(b"\x89PNG cut off")
+    learnt = []
+    bank = learn(index, classes, make_encoders(), settings(), observe=learnt.append)
+    [sea] = bank.classes
+    assert [photo.path for photo in sea.retrieved] == [before[0].path, before[3].path]
+    assert len(learnt[-1].positions) == len(learnt[-1].cosegmentation.support) == 2
+    paths = [index.path(position) for position in learnt[-1].positions]
+    assert paths == [photo.path for photo in sea.retrieved]
+    for photo in (tmp_path / "photos").glob("sea*"):
+        photo.unlink()
+    with pytest.raises(ConceptError, match="None of the 4 photos retrieved for 'sea' can be read"):
+        learn(index, classes, make_encoders(), settings())
+
+
+def test_photos_of_other_sizes_are_cropped(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(3):
+        wide = Image.new("RGB", (3 * SIZE, SIZE), (120, 120, 120))
+        wide.paste(make_photo(number, "sea"), (SIZE, 0))
+        wide.save(folder / f"wide{number}.png")
+    make_photo(9, "sea").resize((SIZE // 2, SIZE // 2)).save(folder / "small.png")
+    build_index([folder], tmp_path / "index", Retrieval(), precision="fp32")
+    index = ArchiveIndex.open(tmp_path / "index")
+    encoders = make_encoders()
+    bank = learn(index, [parse_class("sea")], encoders, settings(context=()))
+    assert len(bank.classes[0].retrieved) == 4
+    assert bank.classes[0].references[0] @ encoders.phi.of_colour("sea") > 0.97
