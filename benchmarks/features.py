@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from recoseg.device import Compute
-from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder
-from recoseg.encoders.registry import build_phi, build_saliency
+from recoseg.encoders.encoder_table import build_phi, build_saliency
+from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
 from recoseg.memory import keep_freed_memory
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -19,11 +19,11 @@ from PIL import Image
 
 from recoseg.cosegmentation import cosegment
 from recoseg.device import resolve_compute
-from recoseg.encoders.base import DenseImageEncoder
-from recoseg.encoders.registry import build_phi
-from recoseg.images import center_crop, decode_image, resize_short_side, to_tensor
+from recoseg.encoders.encoder_table import build_phi
+from recoseg.encoders.presets import pair_settings
+from recoseg.encoders.protocols import DenseImageEncoder
 from recoseg.memory import keep_freed_memory
-from recoseg.presets import pair_settings
+from recoseg.photos.images import center_crop, decode_image, resize_short_side, to_tensor
 from recoseg.segmentation.scores import visual_scores
 from recoseg.segmentation.upsample import Upsampler
 

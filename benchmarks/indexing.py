@@ -28,9 +28,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from recoseg.archive import ArchiveIndex, build_index
+from recoseg.archive.build import build_index
+from recoseg.archive.index import ArchiveIndex
 from recoseg.device import resolve_compute
-from recoseg.encoders.registry import build_retrieval
+from recoseg.encoders.encoder_table import build_retrieval
 from recoseg.memory import keep_freed_memory
 
 Rows = dict[str, np.ndarray]

@@ -26,14 +26,16 @@ import torch.nn.functional as F
 from measuring import machine, print_head, print_row
 from torch import Tensor
 
-from recoseg.archive import ArchiveIndex
+from recoseg.archive.index import ArchiveIndex
 from recoseg.concepts import Concept
 from recoseg.config import BankSettings, LearnSettings
 from recoseg.datasets.spaces import classes_of
 from recoseg.device import Compute, resolve_compute
-from recoseg.encoders.registry import build_phi, build_retrieval, build_saliency
-from recoseg.learning import Encoders, FeatureCache, learn
-from recoseg.learning.patches import crop_for_learning
+from recoseg.encoders.bundle import Encoders
+from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency
+from recoseg.learning.feature_cache import FeatureCache
+from recoseg.learning.feature_store import crop_for_learning
+from recoseg.learning.learner import learn
 from recoseg.memory import keep_freed_memory
 
 SIZE = 224

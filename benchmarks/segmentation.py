@@ -22,14 +22,15 @@ from PIL import Image
 from torch import Tensor
 
 from recoseg.classes import ClassNames
-from recoseg.concepts import BankEncoders, Concept, ConceptBank
+from recoseg.concepts import Concept, ConceptBank
 from recoseg.device import Compute, resolve_compute
-from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder
-from recoseg.encoders.registry import build_phi, build_saliency
-from recoseg.images import decode_image, resize_short_side, to_tensor
+from recoseg.encoders.bundle import BankEncoders
+from recoseg.encoders.encoder_table import build_phi, build_saliency
+from recoseg.encoders.presets import pair_settings, preset
+from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
 from recoseg.memory import keep_freed_memory
-from recoseg.presets import pair_settings, preset
-from recoseg.segmentation.segmenter import Segmenter
+from recoseg.photos.images import decode_image, resize_short_side, to_tensor
+from recoseg.segmentation.bank_segmenter import Segmenter
 
 CLASSES, MANY = 27, 171
 

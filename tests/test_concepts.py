@@ -10,16 +10,10 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from recoseg.classes import ClassNames
-from recoseg.concepts import (
-    FORMAT,
-    BankEncoders,
-    Concept,
-    ConceptBank,
-    RetrievedPhoto,
-    stack_references,
-)
+from recoseg.concepts import FORMAT, Concept, ConceptBank, RetrievedPhoto, stack_references
 from recoseg.config import BankSettings, Fusion, LearnSettings, SegmentSettings
-from recoseg.encoders.base import EncoderInfo
+from recoseg.encoders.bundle import BankEncoders
+from recoseg.encoders.protocols import EncoderInfo
 from recoseg.errors import ConceptError, EncoderMismatchError, RecosegError
 
 ENCODERS = BankEncoders(

@@ -6,8 +6,8 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from recoseg.config import PAPER_CONTEXT, BankSettings, Fusion, LearnSettings, SegmentSettings
+from recoseg.encoders.presets import PRESETS, pair_settings, preset
 from recoseg.errors import RecosegError, UnknownNameError
-from recoseg.presets import PRESETS, pair_settings, preset
 
 
 def test_defaults_are_the_papers():

@@ -14,8 +14,8 @@ from recoseg import demo
 from recoseg.concepts import ConceptBank
 from recoseg.demo import package_photos, photos_per_class, run_demo
 from recoseg.device import Compute
+from recoseg.encoders.presets import pair_settings
 from recoseg.errors import ArchiveError, ConceptError, MissingExtraError
-from recoseg.presets import pair_settings
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 

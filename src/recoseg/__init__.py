@@ -6,25 +6,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recoseg.archive import ArchiveIndex, build_index
+    from recoseg.archive.build import build_index
+    from recoseg.archive.index import ArchiveIndex
     from recoseg.classes import ClassNames, parse_class, read_classes
     from recoseg.concepts import ConceptBank
     from recoseg.cosegmentation import cosegment
-    from recoseg.learning import Encoders, learn
-    from recoseg.segmentation.result import Segmentation
-    from recoseg.segmentation.segmenter import Segmenter
+    from recoseg.encoders.bundle import Encoders
+    from recoseg.labels import Segmentation
+    from recoseg.learning.learner import learn
+    from recoseg.segmentation.bank_segmenter import Segmenter
 
 # Imported on first use, so that the command line answers at once.
 _EXPORTS = {
-    "ArchiveIndex": "recoseg.archive",
+    "ArchiveIndex": "recoseg.archive.index",
     "ClassNames": "recoseg.classes",
     "ConceptBank": "recoseg.concepts",
-    "Encoders": "recoseg.learning",
-    "Segmentation": "recoseg.segmentation.result",
-    "Segmenter": "recoseg.segmentation.segmenter",
-    "build_index": "recoseg.archive",
+    "Encoders": "recoseg.encoders.bundle",
+    "Segmentation": "recoseg.labels",
+    "Segmenter": "recoseg.segmentation.bank_segmenter",
+    "build_index": "recoseg.archive.build",
     "cosegment": "recoseg.cosegmentation",
-    "learn": "recoseg.learning",
+    "learn": "recoseg.learning.learner",
     "parse_class": "recoseg.classes",
     "read_classes": "recoseg.classes",
 }

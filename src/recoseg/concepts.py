@@ -17,7 +17,8 @@ from torch import Tensor
 
 from recoseg.classes import ClassNames
 from recoseg.config import BankSettings
-from recoseg.encoders.base import EncoderInfo
+from recoseg.encoders.bundle import BankEncoders
+from recoseg.encoders.protocols import EncoderInfo
 from recoseg.errors import ConceptError, EncoderMismatchError
 from recoseg.files import write_atomically
 
@@ -69,15 +70,6 @@ class Concept:
     def name(self) -> str:
         """What it is called."""
         return self.words.name
-
-
-@dataclass(frozen=True)
-class BankEncoders:
-    """The encoders that made a bank; no others can use it."""
-
-    retrieval: EncoderInfo
-    saliency: EncoderInfo
-    phi: EncoderInfo
 
 
 @dataclass(frozen=True)

@@ -9,24 +9,26 @@ from pathlib import Path
 
 from PIL import Image
 
-from recoseg.archive.indexing import build_index
-from recoseg.archive.sources import list_sources
-from recoseg.archive.store import ArchiveIndex
+from recoseg.archive.build import build_index
+from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames, parse_classes
 from recoseg.concepts import ConceptBank
 from recoseg.device import Compute
-from recoseg.encoders.registry import build_phi, build_retrieval, build_saliency
+from recoseg.drawing.overlay import draw_overlay
+from recoseg.drawing.pages import thumbnail_uri, write_page
+from recoseg.drawing.retrieval_sheet import sheet_cells
+from recoseg.encoders.bundle import Encoders
+from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency
+from recoseg.encoders.presets import pair_settings, preset
 from recoseg.errors import ArchiveError, MissingExtraError
-from recoseg.learning import Encoders, Learnt, learn
-from recoseg.learning.figures import FigureWriter
-from recoseg.presets import pair_settings, preset
+from recoseg.learning.figure_folder import FigureWriter
+from recoseg.learning.learner import Learnt, learn
+from recoseg.photos.sources import list_sources
 from recoseg.retrieval.retriever import Hit
-from recoseg.retrieval.sheet import sheet_cells, thumbnail_uri, write_page
-from recoseg.segmentation.outputs import OutputFolder
-from recoseg.segmentation.overlay import draw_overlay
-from recoseg.segmentation.run import segment_photos
-from recoseg.segmentation.segmenter import Segmenter
-from recoseg.segmentation.stream import Outcome
+from recoseg.segmentation.bank_segmenter import Segmenter
+from recoseg.segmentation.batches import Outcome
+from recoseg.segmentation.to_folder import segment_photos
+from recoseg.writers.folder import OutputFolder
 
 # Photos among the example data of these packages; their drawings, scans and textures are not.
 _PHOTOS = (

@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from recoseg.encoders.base import EncoderInfo, Frame
+from recoseg.encoders.protocols import EncoderInfo, Frame
 
 
 class FakeEncoder:

@@ -6,12 +6,12 @@ from functools import partial
 
 import pytest
 
-from recoseg.archive import ArchiveIndex
-from recoseg.archive.embedding import ShardWorker
-from recoseg.archive.indexing import write_index
-from recoseg.archive.sources import list_sources
+from recoseg.archive.build import write_index
+from recoseg.archive.index import ArchiveIndex
+from recoseg.archive.worker import ShardWorker
 from recoseg.executors import LocalExecutor
-from recoseg.executors.cluster import RayExecutor
+from recoseg.executors.ray import RayExecutor
+from recoseg.photos.sources import list_sources
 from tests.archive.conftest import make_folder
 from tests.archive.fake_encoder import FakeEncoder
 from tests.executors.losing import LosingExecutor

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from recoseg.archive import ArchiveIndex
 from recoseg.archive import layout as layout_module
+from recoseg.archive.index import ArchiveIndex
 from tests.archive.conftest import make_folder, make_photo
 from tests.archive.fake_encoder import FakeEncoder
-from tests.archive.test_indexing import contents, run
+from tests.archive.test_build import contents, run
 
 SCRIPT = """
 import sys

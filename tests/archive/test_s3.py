@@ -5,12 +5,12 @@ import tarfile
 import numpy as np
 import pytest
 
-from recoseg.archive import ArchiveIndex
-from recoseg.archive.reading import read_bytes
-from recoseg.archive.sources import list_sources
+from recoseg.archive.index import ArchiveIndex
 from recoseg.errors import BadImageError
+from recoseg.photos.reading import read_bytes
+from recoseg.photos.sources import list_sources
 from tests.archive.conftest import make_folder
-from tests.archive.test_indexing import run
+from tests.archive.test_build import run
 
 
 def make_tar(path, photos):

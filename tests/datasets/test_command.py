@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from recoseg.classes import read_classes
 from recoseg.cli import app
-from recoseg.datasets.registry import TABLE, open_dataset
+from recoseg.datasets.dataset_table import TABLE, open_dataset
 from recoseg.datasets.spaces import SPACES, classes_of
 from recoseg.errors import UnknownNameError
 

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from recoseg.classes import parse_class
+from recoseg.datasets.dataset_table import open_dataset
 from recoseg.datasets.hub import names_of, open_hub
 from recoseg.datasets.huggingface import from_huggingface
 from recoseg.datasets.masks import mask_code
-from recoseg.datasets.registry import open_dataset
 from recoseg.datasets.spaces import label_space, space_of
 from recoseg.errors import BadImageError, DatasetError, MissingExtraError
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recoseg.datasets.building import read_target, upright_size
 from recoseg.datasets.masks import counted, decode_values, mask_code, one_channel, to_labels
+from recoseg.datasets.pairs import read_target, upright_size
 from recoseg.errors import BadImageError
 
 from .trees import HEIGHT, WIDTH, mask, photo

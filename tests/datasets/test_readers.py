@@ -7,7 +7,7 @@ import re
 import pytest
 
 from recoseg.datasets.coco import value_of_label
-from recoseg.datasets.registry import TABLE, entry, open_dataset
+from recoseg.datasets.dataset_table import TABLE, entry, open_dataset
 from recoseg.datasets.spaces import SPACES, label_space
 from recoseg.errors import BadImageError, DatasetError, UnknownNameError
 

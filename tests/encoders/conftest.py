@@ -9,7 +9,7 @@ import torch
 from recoseg.device import Compute
 from recoseg.encoders.clip_arch import ClipArch
 from recoseg.encoders.clip_model import LoadedClip, load_clip
-from recoseg.encoders.weights import EncoderSpec
+from recoseg.encoders.spec import EncoderSpec
 
 _TEXT = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
 TINY = {

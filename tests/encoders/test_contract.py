@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recoseg.device import Compute
-from recoseg.encoders.registry import build_phi, build_retrieval, build_saliency
+from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency
 from recoseg.errors import RecosegError
 
 from .conftest import BF16, photos

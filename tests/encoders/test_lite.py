@@ -11,14 +11,15 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency, find_entry
 from recoseg.encoders.lite import encoders as lite
 from recoseg.encoders.lite.backbone import MEAN, SCALE, map_keys
 from recoseg.encoders.lite.bridge import ROW_WEIGHT, Bridge, KernelRidge, conse
 from recoseg.encoders.prompts import embed_names, prompt_set
-from recoseg.encoders.registry import build_phi, build_retrieval, build_saliency, find_entry
-from recoseg.encoders.weights import find_weights, parse_spec, read_state_dict
+from recoseg.encoders.spec import parse_spec
+from recoseg.encoders.weights import find_weights, read_state_dict
 from recoseg.errors import RecosegError
-from recoseg.images import decode_image, to_frame, to_tensor
+from recoseg.photos.images import decode_image, to_frame, to_tensor
 
 from .conftest import BF16, FP32, photos
 

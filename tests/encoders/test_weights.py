@@ -15,17 +15,10 @@ from torch import nn
 
 from recoseg.device import Compute
 from recoseg.encoders.download import locate, reachable
-from recoseg.encoders.registry import build_phi, build_retrieval
-from recoseg.encoders.sources import HubFile, PackageFile, UrlFile, weights_folder
-from recoseg.encoders.weights import (
-    EncoderSpec,
-    combine,
-    fingerprint,
-    load_into,
-    parse_spec,
-    read_state_dict,
-    seeded,
-)
+from recoseg.encoders.encoder_table import build_phi, build_retrieval
+from recoseg.encoders.spec import EncoderSpec, parse_spec
+from recoseg.encoders.weight_sources import HubFile, PackageFile, UrlFile, weights_folder
+from recoseg.encoders.weights import combine, fingerprint, load_into, read_state_dict, seeded
 from recoseg.errors import MissingWeightsError, RecosegError
 
 

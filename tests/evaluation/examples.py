@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from recoseg.evaluation.result import Evaluation, ImageScore
+from recoseg.evaluation.evaluation import Evaluation, ImageScore
 
 NAMES = ("tree", "sky", "road", "tram")
 PALETTE = ((0, 128, 0), (90, 160, 255), (128, 64, 128), (200, 30, 30))

@@ -7,7 +7,7 @@ from recoseg.datasets.label_space import Group, LabelClass, LabelSpace
 from recoseg.datasets.sample import Sample, SegmentationDataset
 from recoseg.errors import BadImageError
 from recoseg.evaluation.predictions import SegmenterRows
-from recoseg.segmentation.segmenter import Segmenter
+from recoseg.segmentation.bank_segmenter import Segmenter
 from tests.segmentation.fakes import COLOURS, ColourEncoder, make_bank
 
 NAMES = ("blue", "red", "green")  # not in the order of the banks

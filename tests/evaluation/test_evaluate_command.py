@@ -9,7 +9,7 @@ from PIL import Image
 
 from recoseg.concepts import ConceptBank
 from recoseg.datasets.spaces import class_lines, label_space
-from recoseg.segmentation.segmenter import Segmenter
+from recoseg.segmentation.bank_segmenter import Segmenter
 from tests.command import Session, run
 
 from .scenes import count_slowly, scene

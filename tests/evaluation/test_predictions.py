@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 
 from recoseg.errors import DatasetError, LabelError
+from recoseg.evaluation.evaluate import evaluate
 from recoseg.evaluation.predictions import PredictionFolder, SegmenterRows
 from recoseg.evaluation.protocols import Protocol, protocol_of
-from recoseg.evaluation.runner import evaluate
-from recoseg.segmentation.outputs import OutputFolder
-from recoseg.segmentation.run import segment_photos
+from recoseg.segmentation.to_folder import segment_photos
+from recoseg.writers.folder import OutputFolder
 
 from .scenes import dataset, sample, scene, segmenter, space
 

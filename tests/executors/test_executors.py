@@ -6,7 +6,7 @@ import pytest
 
 from recoseg.errors import MissingExtraError, RecosegError
 from recoseg.executors import LocalExecutor, Lost
-from recoseg.executors.cluster import RayExecutor
+from recoseg.executors.ray import RayExecutor
 from tests.executors.echo import Chameleon, Echo
 
 

@@ -12,16 +12,17 @@ from recoseg.config import BankSettings, Fusion, LearnSettings, SegmentSettings
 from recoseg.datasets.sample import Sample, SegmentationDataset
 from recoseg.datasets.spaces import class_lines, label_space, space_of
 from recoseg.errors import UnknownNameError
+from recoseg.evaluation.evaluate import evaluate
 from recoseg.evaluation.predictions import SegmenterRows
 from recoseg.evaluation.protocols import protocol_of
-from recoseg.evaluation.runner import evaluate
-from recoseg.experiments import run
-from recoseg.experiments.report import study_markdown, write_study
-from recoseg.experiments.run import run_studies
+from recoseg.experiments import runner
+from recoseg.experiments.runner import run_studies
 from recoseg.experiments.studies import STUDIES, Base, published, study
 from recoseg.experiments.study import Source
-from recoseg.learning import FeatureCache, learn
-from recoseg.segmentation.segmenter import Segmenter
+from recoseg.experiments.tables import study_markdown, write_study
+from recoseg.learning.feature_cache import FeatureCache
+from recoseg.learning.learner import learn
+from recoseg.segmentation.bank_segmenter import Segmenter
 
 from ..learning.fakes import COLOURS, SIZE, make_archive, make_encoders, make_photo
 
@@ -192,7 +193,7 @@ def test_a_cache_serves_the_next_run(archive, tmp_path):
     def run_with(cache):
         source = make_source(archive)
         rows = study("renaming", Base((source,), CLASSES)).rows
-        banks = run.learn_banks(list(rows), cache=cache)
+        banks = runner.learn_banks(list(rows), cache=cache)
         return [bank.fingerprint for bank in banks.values()], source.encoders.phi.seen
 
     cache = FeatureCache(tmp_path, 10**8, "fp32")
@@ -208,16 +209,16 @@ def test_a_cache_serves_the_next_run(archive, tmp_path):
 def test_classes_are_learnt_once(archive, monkeypatch):
     """Banks with the same context share it; banks that differ in one class share the others."""
     calls = []
-    real = run.learn
+    real = runner.learn
 
     def counted(index, classes, encoders, *, bank, store):
         calls.append(([item.name for item in classes], [c.name for c in bank.context]))
         return real(index, classes, encoders, bank=bank, store=store)
 
-    monkeypatch.setattr(run, "learn", counted)
+    monkeypatch.setattr(runner, "learn", counted)
     base = Base((make_source(archive),), CLASSES)
     rows = [*study("context", base).rows[3:], *study("renaming", base).rows]
-    banks = run.learn_banks(rows)
+    banks = runner.learn_banks(rows)
     assert calls == [
         (["rose", "grass", "lake"], []),
         (["rose", "grass", "lake"], []),

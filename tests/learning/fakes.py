@@ -5,10 +5,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from recoseg.archive import ArchiveIndex, build_index
+from recoseg.archive.build import build_index
+from recoseg.archive.index import ArchiveIndex
 from recoseg.config import BankSettings, LearnSettings
-from recoseg.encoders.base import EncoderInfo, Frame
-from recoseg.learning import Encoders
+from recoseg.encoders.bundle import Encoders
+from recoseg.encoders.protocols import EncoderInfo, Frame
 
 SIZE = 48
 """Of the photos and of the crop in which they are learnt: no resampling."""

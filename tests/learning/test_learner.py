@@ -10,7 +10,7 @@ from PIL import Image
 from recoseg.classes import parse_class, parse_classes
 from recoseg.encoders.prompts import prompt_set
 from recoseg.errors import ConceptError, EncoderMismatchError
-from recoseg.learning import learn
+from recoseg.learning.learner import learn
 
 from .fakes import (
     COLOURS,

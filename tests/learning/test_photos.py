@@ -6,10 +6,12 @@ import pytest
 import torch
 from PIL import Image
 
-from recoseg.archive import ArchiveIndex, build_index
+from recoseg.archive.build import build_index
+from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import parse_class, parse_classes
 from recoseg.errors import ConceptError, RecosegError
-from recoseg.learning import PatchStore, learn
+from recoseg.learning.feature_store import PatchStore
+from recoseg.learning.learner import learn
 
 from .fakes import (
     SIZE,

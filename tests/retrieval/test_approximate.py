@@ -10,7 +10,7 @@ from recoseg.errors import RecosegError, UnknownNameError
 from recoseg.retrieval.queries import Query
 from recoseg.retrieval.retriever import retrieve
 from recoseg.retrieval.search import top_k
-from tests.retrieval.test_parts import Archive
+from tests.retrieval.test_distributed import Archive
 from tests.retrieval.test_search import unit, words
 
 pytest.importorskip("faiss")

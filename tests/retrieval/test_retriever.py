@@ -8,9 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from recoseg.archive import ArchiveIndex
+from recoseg.archive.index import ArchiveIndex
+from recoseg.drawing.retrieval_sheet import write_contact_sheet
 from recoseg.errors import BadImageError
-from recoseg.retrieval import Hit, Query, retrieve, write_contact_sheet
+from recoseg.retrieval.queries import Query
+from recoseg.retrieval.retriever import Hit, retrieve
 
 
 class Archive:
@@ -114,7 +116,7 @@ def test_contact_sheet_is_one_escaped_file(tmp_path):
 def test_with_a_real_index(tmp_path):
     from tests.archive.conftest import make_folder
     from tests.archive.fake_encoder import FakeEncoder
-    from tests.archive.test_indexing import run
+    from tests.archive.test_build import run
 
     encoder = FakeEncoder()
     run([make_folder(tmp_path / "photos", 12)], tmp_path / "index", encoder)

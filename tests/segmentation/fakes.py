@@ -4,9 +4,10 @@ import torch
 import torch.nn.functional as F
 
 from recoseg.classes import ClassNames
-from recoseg.concepts import BankEncoders, Concept, ConceptBank
+from recoseg.concepts import Concept, ConceptBank
 from recoseg.config import BankSettings, Fusion, SegmentSettings
-from recoseg.encoders.base import EncoderInfo
+from recoseg.encoders.bundle import BankEncoders
+from recoseg.encoders.protocols import EncoderInfo
 
 
 class ColourEncoder:

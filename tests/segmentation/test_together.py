@@ -10,10 +10,10 @@ from recoseg.classes import ClassNames
 from recoseg.config import Fusion
 from recoseg.errors import RecosegError, UnknownNameError
 from recoseg.refinement.refiner import RefineSettings, build_refiner
-from recoseg.segmentation.segmenter import Segmenter, segment_together
+from recoseg.segmentation.bank_segmenter import Segmenter, segment_together
 
 from .fakes import ColourEncoder, make_bank
-from .test_segmenter import PHI, TEXT, noise, photo
+from .test_bank_segmenter import PHI, TEXT, noise, photo
 
 
 def shared(bank, phi, saliency, **options):

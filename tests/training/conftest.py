@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from recoseg.training.run import Machines, train
+from recoseg.training.trainer import Machines, train
 from tests.training.runs import quick, write_pairs
 
 

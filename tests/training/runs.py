@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from recoseg.training.photos import open_masks
 from recoseg.training.recipe import recipe
+from recoseg.training.training_set import open_masks
 
 NAMES = ("red", "green", "blue")
 COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)

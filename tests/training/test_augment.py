@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from recoseg.images import to_tensor
+from recoseg.photos.images import to_tensor
 from recoseg.training.augment import FILL, Rescale, augment, build_transform, mixed_seed
 from recoseg.training.data import Places, TrainingStream, photo_at
 from recoseg.training.recipe import Augmentation, recipe

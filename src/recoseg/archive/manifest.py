@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from recoseg.encoders.base import EncoderInfo, Frame
+from recoseg.encoders.protocols import EncoderInfo, Frame
 from recoseg.errors import ArchiveError
 from recoseg.files import to_json, write_atomically
 

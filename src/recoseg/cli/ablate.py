@@ -23,7 +23,7 @@ from recoseg.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from recoseg.archive.store import ArchiveIndex
+    from recoseg.archive.index import ArchiveIndex
     from recoseg.datasets.labelled import LabelledArchive
     from recoseg.device import Compute
     from recoseg.experiments.study import Source
@@ -73,17 +73,17 @@ def ablate(
     precision: Precision = "auto",
 ) -> None:
     """Measure what each choice of the method does, as in the paper's tables."""
-    from recoseg.archive.store import ArchiveIndex
+    from recoseg.archive.index import ArchiveIndex
     from recoseg.cli.building import names_in
-    from recoseg.datasets.registry import as_published, open_dataset
+    from recoseg.datasets.dataset_table import as_published, open_dataset
     from recoseg.datasets.spaces import class_lines, classes_of
     from recoseg.device import resolve_compute
     from recoseg.errors import RecosegError
     from recoseg.evaluation.protocols import protocol_of
-    from recoseg.experiments.report import study_markdown, write_study
-    from recoseg.experiments.run import run_studies
+    from recoseg.experiments.runner import run_studies
     from recoseg.experiments.studies import STUDIES, Base, study
-    from recoseg.learning import FeatureCache
+    from recoseg.experiments.tables import study_markdown, write_study
+    from recoseg.learning.feature_cache import FeatureCache
 
     compute = resolve_compute(device, precision)
     archives = [ArchiveIndex.open(path) for path in index]
@@ -133,11 +133,11 @@ def _sources(
     """Every archive with every saliency encoder and every phi; each encoder is built once."""
     from dataclasses import replace
 
-    from recoseg.encoders.registry import build_phi, build_retrieval, build_saliency
+    from recoseg.encoders.bundle import Encoders
+    from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency
+    from recoseg.encoders.presets import pair_settings
+    from recoseg.encoders.presets import preset as preset_of
     from recoseg.experiments.study import Source
-    from recoseg.learning import Encoders
-    from recoseg.presets import pair_settings
-    from recoseg.presets import preset as preset_of
 
     chosen = preset_of(preset or archives[0].preset or "lite")
     saliency_encoders = [build_saliency(s, compute) for s in saliencies or [chosen.saliency]]
@@ -164,13 +164,13 @@ def _sources(
 
 def _retrieval(archives: list[ArchiveIndex], labels: str, compute: Compute, out: Path) -> None:
     """Precision of each index."""
-    from recoseg.encoders.registry import build_retrieval
+    from recoseg.encoders.encoder_table import build_retrieval
+    from recoseg.encoders.presets import pair_settings
     from recoseg.experiments.retrieval import (
         measure_retrieval,
         retrieval_markdown,
         write_retrieval,
     )
-    from recoseg.presets import pair_settings
 
     found = []
     for archive in archives:

@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from recoseg.archive.sources import list_sources
 from recoseg.concepts import ConceptBank
 from recoseg.config import Fusion, FusionForm
 from recoseg.datasets.label_space import LabelSpace
 from recoseg.device import Compute
 from recoseg.errors import RecosegError
 from recoseg.evaluation.predictions import Predictor, SegmenterRows, StreamRows
+from recoseg.photos.sources import list_sources
 from recoseg.refinement.refiner import RefineForm, RefineSettings
-from recoseg.segmentation.segmenter import Segmenter
+from recoseg.segmentation.bank_segmenter import Segmenter
 from recoseg.training.model import is_model
 
 if TYPE_CHECKING:
-    from recoseg.training.segmenter import TrainedSegmenter
+    from recoseg.training.model_segmenter import TrainedSegmenter
 
 
 def chosen_fusion(bank: ConceptBank, form: str | None) -> Fusion:
@@ -103,7 +103,7 @@ def open_segmenter(
             f"{path} is a trained model, for which {', '.join(meant)} would do nothing."
         )
     from recoseg.training.model import TrainedModel
-    from recoseg.training.segmenter import TrainedSegmenter
+    from recoseg.training.model_segmenter import TrainedSegmenter
 
     model = TrainedModel.load(path)
     chosen = refinement(refine, 1.0 if temperature is None else temperature, refine_steps)

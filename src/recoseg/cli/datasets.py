@@ -26,7 +26,7 @@ def datasets(
     from rich.console import Console
     from rich.table import Table
 
-    from recoseg.datasets.registry import TABLE
+    from recoseg.datasets.dataset_table import TABLE
 
     table = Table("name", "classes", "data set")
     folders: dict[str, list[str]] = {}

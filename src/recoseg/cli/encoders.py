@@ -8,9 +8,9 @@ def encoders() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from recoseg.encoders.registry import TABLE
-    from recoseg.encoders.sources import HubFile, PackageFile
-    from recoseg.presets import PRESETS
+    from recoseg.encoders.encoder_table import TABLE
+    from recoseg.encoders.presets import PRESETS
+    from recoseg.encoders.weight_sources import HubFile, PackageFile
 
     presets = Table("preset", "retrieval", "saliency", "phi", "note")
     for preset in PRESETS:

@@ -72,18 +72,18 @@ def evaluate(
 ) -> None:
     """Score a concept bank, or anybody's label maps, on a labelled data set."""
     from recoseg.cli.building import names_in, open_segmenter, predictor_of
-    from recoseg.datasets.registry import as_published, open_dataset
+    from recoseg.datasets.dataset_table import as_published, open_dataset
     from recoseg.datasets.spaces import has_aliases
     from recoseg.device import resolve_compute
     from recoseg.errors import RecosegError
-    from recoseg.evaluation.outputs import write_evaluation
+    from recoseg.evaluation.counts_file import Record
+    from recoseg.evaluation.evaluate import evaluate as run
+    from recoseg.evaluation.evaluate import settings_of
+    from recoseg.evaluation.markdown import headline
+    from recoseg.evaluation.output_folder import write_evaluation
     from recoseg.evaluation.predictions import PredictionFolder, Predictor
     from recoseg.evaluation.protocols import protocol_of
-    from recoseg.evaluation.record import Record
-    from recoseg.evaluation.report import headline
-    from recoseg.evaluation.runner import evaluate as run
-    from recoseg.evaluation.runner import settings_of
-    from recoseg.segmentation.segmenter import Segmenter
+    from recoseg.segmentation.bank_segmenter import Segmenter
 
     if (bank is None) == (predictions is None):
         raise RecosegError(

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recoseg.cli.options import Device, Precision, Retrieval
-from recoseg.cli.places import (
+from recoseg.cli.executor_options import (
     ExecutorName,
     RayAddress,
     RayCpus,
@@ -16,9 +15,10 @@ from recoseg.cli.places import (
     RayWorkers,
     executor_of,
 )
+from recoseg.cli.options import Device, Precision, Retrieval
 
 if TYPE_CHECKING:
-    from recoseg.archive.embedding import ShardWorker
+    from recoseg.archive.worker import ShardWorker
 
 
 def index(
@@ -42,8 +42,8 @@ def index(
     ray_gpus: RayGpus = 0,
 ) -> None:
     """Embed photos for retrieval. Run it again to continue, to add photos or to update them."""
-    from recoseg.archive.indexing import write_index
-    from recoseg.presets import preset as preset_of
+    from recoseg.archive.build import write_index
+    from recoseg.encoders.presets import preset as preset_of
 
     place = executor_of(executor, ray_address, ray_workers, ray_cpus, ray_gpus)
     threads = workers or (None if executor == "local" else ray_cpus)
@@ -78,9 +78,9 @@ def _worker(
     spec: str, device: str, precision: str, batch_size: int, threads: int | None
 ) -> ShardWorker:
     """Builds the encoder where it is to run."""
-    from recoseg.archive.embedding import ShardWorker
+    from recoseg.archive.worker import ShardWorker
     from recoseg.device import resolve_compute
-    from recoseg.encoders.registry import build_retrieval
+    from recoseg.encoders.encoder_table import build_retrieval
     from recoseg.memory import keep_freed_memory
 
     keep_freed_memory()

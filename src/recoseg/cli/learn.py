@@ -9,6 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recoseg.cli.executor_options import (
+    ExecutorName,
+    RayAddress,
+    RayCpus,
+    RayGpus,
+    RayWorkers,
+    executor_of,
+    search_in,
+)
 from recoseg.cli.options import (
     CacheFolder,
     CacheSize,
@@ -21,23 +30,14 @@ from recoseg.cli.options import (
     Saliency,
     SkipDuplicates,
 )
-from recoseg.cli.places import (
-    ExecutorName,
-    RayAddress,
-    RayCpus,
-    RayGpus,
-    RayWorkers,
-    executor_of,
-    search_in,
-)
 
 if TYPE_CHECKING:
-    from recoseg.archive.store import ArchiveIndex
+    from recoseg.archive.index import ArchiveIndex
     from recoseg.concepts import ConceptBank
     from recoseg.config import BankSettings
     from recoseg.device import Compute
-    from recoseg.learning import Encoders
-    from recoseg.learning.extraction import PatchWorker
+    from recoseg.encoders.bundle import Encoders
+    from recoseg.learning.feature_worker import PatchWorker
 
 
 def learn(
@@ -95,13 +95,14 @@ def learn(
     ray_gpus: RayGpus = 0,
 ) -> None:
     """Learn classes: retrieve photos of each and find the patch that they have in common."""
-    from recoseg.archive.store import ArchiveIndex
+    from recoseg.archive.index import ArchiveIndex
     from recoseg.concepts import ConceptBank
     from recoseg.datasets.spaces import classes_of
     from recoseg.device import resolve_compute
-    from recoseg.learning import Extraction, FeatureCache
-    from recoseg.learning import learn as learn_classes
-    from recoseg.learning.figures import FigureWriter
+    from recoseg.learning.feature_cache import FeatureCache
+    from recoseg.learning.feature_worker import Extraction
+    from recoseg.learning.figure_folder import FigureWriter
+    from recoseg.learning.learner import learn as learn_classes
 
     place = executor_of(executor, ray_address, ray_workers, ray_cpus, ray_gpus)
     archive = ArchiveIndex.open(index)
@@ -159,8 +160,8 @@ class _Names:
     phi: str
 
     def build(self, compute: Compute) -> Encoders:
-        from recoseg.encoders.registry import build_phi, build_retrieval, build_saliency
-        from recoseg.learning import Encoders
+        from recoseg.encoders.bundle import Encoders
+        from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency
 
         return Encoders(
             build_retrieval(self.retrieval, compute),
@@ -178,7 +179,7 @@ def _names(
     phi: str | None,
 ) -> _Names:
     """The encoders asked for; else the bank's own, the index's own, the preset's."""
-    from recoseg.presets import preset as preset_of
+    from recoseg.encoders.presets import preset as preset_of
 
     chosen = preset_of(preset or archive.preset or "lite")
     names = {"retrieval": chosen.retrieval, "saliency": chosen.saliency, "phi": chosen.phi}
@@ -197,7 +198,7 @@ def _patch_worker(
     phi: str, saliency: str | None, device: str, precision: str, threads: int
 ) -> PatchWorker:
     """Builds the dense encoders where they are to run."""
-    from recoseg.learning import dense_worker
+    from recoseg.learning.feature_worker import dense_worker
 
     return dense_worker(phi, saliency, device=device, precision=precision, threads=threads)
 
@@ -206,7 +207,7 @@ def _settings(encoders: Encoders, **changes: object) -> BankSettings:
     """The pair's defaults, with what the user chose."""
     from dataclasses import replace
 
-    from recoseg.presets import pair_settings
+    from recoseg.encoders.presets import pair_settings
 
     defaults = pair_settings(encoders.saliency.info.name, encoders.phi.info.name)
     given = {name: value for name, value in changes.items() if value is not None}

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from recoseg.cli.options import Device, Precision, Prompts, Retrieval, SkipDuplicates
-from recoseg.cli.places import (
+from recoseg.cli.executor_options import (
     ExecutorName,
     RayAddress,
     RayCpus,
@@ -17,6 +16,7 @@ from recoseg.cli.places import (
     executor_of,
     search_in,
 )
+from recoseg.cli.options import Device, Precision, Prompts, Retrieval, SkipDuplicates
 
 
 def retrieve(
@@ -47,17 +47,17 @@ def retrieve(
     ray_cpus: RayCpus = 1,
 ) -> None:
     """Find the photos that show each class best, by cosine of their embeddings."""
-    from recoseg.archive.store import ArchiveIndex
+    from recoseg.archive.index import ArchiveIndex
     from recoseg.classes import parse_classes
     from recoseg.device import resolve_compute
-    from recoseg.encoders.registry import build_retrieval
+    from recoseg.drawing.retrieval_sheet import write_contact_sheet
+    from recoseg.encoders.encoder_table import build_retrieval
+    from recoseg.encoders.presets import pair_settings
     from recoseg.errors import ArchiveError
-    from recoseg.learning.words import Words, check_index
-    from recoseg.presets import pair_settings
     from recoseg.retrieval.approximate import ApproximateIndex
+    from recoseg.retrieval.class_texts import Words, check_index
     from recoseg.retrieval.retriever import Search
     from recoseg.retrieval.retriever import retrieve as find
-    from recoseg.retrieval.sheet import write_contact_sheet
 
     place = executor_of(executor, ray_address, ray_workers, ray_cpus, gpus=0)
     archive = ArchiveIndex.open(index)

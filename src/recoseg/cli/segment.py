@@ -50,8 +50,8 @@ def segment(
     """Segment photos into the classes of a concept bank or a trained model."""
     from recoseg.cli.building import names_in, open_segmenter, photo_paths
     from recoseg.device import resolve_compute
-    from recoseg.segmentation.outputs import OutputFolder
-    from recoseg.segmentation.run import segment_photos
+    from recoseg.segmentation.to_folder import segment_photos
+    from recoseg.writers.folder import OutputFolder
 
     opened = open_segmenter(
         bank,

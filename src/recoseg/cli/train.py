@@ -71,12 +71,12 @@ def train(
     """Train DeepLabv3+ on masks, such as pseudo-labels."""
     import sys
 
-    from recoseg.datasets.registry import open_dataset
+    from recoseg.datasets.dataset_table import open_dataset
     from recoseg.errors import RecosegError
-    from recoseg.training.photos import of_dataset, open_masks, readable
     from recoseg.training.recipe import recipe as recipe_of
     from recoseg.training.rounds import train_rounds
-    from recoseg.training.run import Machines
+    from recoseg.training.trainer import Machines
+    from recoseg.training.training_set import of_dataset, open_masks, readable
 
     if (masks is None) == (dataset is None):
         raise RecosegError("Expected either --masks or --dataset; see `recoseg train --help`.")

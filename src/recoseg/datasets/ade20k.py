@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recoseg.datasets.building import build
-from recoseg.datasets.layout import Layout
+from recoseg.datasets.folder_layout import Layout
 from recoseg.datasets.masks import counted
+from recoseg.datasets.pairs import build
 from recoseg.datasets.sample import SegmentationDataset
 from recoseg.datasets.spaces import label_space
 

@@ -6,12 +6,13 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from recoseg.datasets.building import build
-from recoseg.datasets.label_space import IGNORE_INDEX, LabelSpace
-from recoseg.datasets.layout import Layout
+from recoseg.datasets.folder_layout import Layout
+from recoseg.datasets.label_space import LabelSpace
 from recoseg.datasets.masks import counted, mask_code
+from recoseg.datasets.pairs import build
 from recoseg.datasets.sample import SegmentationDataset
 from recoseg.datasets.spaces import label_space
+from recoseg.labels import IGNORE_INDEX
 
 _log = logging.getLogger(__name__)
 

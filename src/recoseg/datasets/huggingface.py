@@ -10,12 +10,12 @@ import fsspec
 import numpy as np
 from PIL import Image
 
-from recoseg.datasets.building import upright_size
 from recoseg.datasets.label_space import LabelSpace
 from recoseg.datasets.masks import MaskCode, counted, decode_values, one_channel, to_labels
+from recoseg.datasets.pairs import upright_size
 from recoseg.datasets.sample import Sample, SegmentationDataset
 from recoseg.errors import BadImageError, DatasetError
-from recoseg.images import decode_image
+from recoseg.photos.images import decode_image
 
 
 def from_huggingface(

@@ -7,11 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from recoseg.classes import ClassNames
-
-IGNORE_INDEX = 255
-"""The label of pixels that no measure counts."""
-
-Colour = tuple[int, int, int]
+from recoseg.labels import IGNORE_INDEX, Colour
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from recoseg.datasets.label_space import IGNORE_INDEX
 from recoseg.errors import BadImageError
-from recoseg.images import MAX_PIXELS
+from recoseg.labels import IGNORE_INDEX
+from recoseg.photos.images import MAX_PIXELS
 
 _FORMATS = ("PNG", "BMP", "TIFF")
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from recoseg.classes import ClassNames, read_classes
-from recoseg.datasets.label_space import IGNORE_INDEX, Group, LabelClass, LabelSpace
+from recoseg.datasets.label_space import Group, LabelClass, LabelSpace
+from recoseg.drawing.palette import default_palette
 from recoseg.errors import ConceptError, DatasetError, UnknownNameError
-from recoseg.segmentation.palette import default_palette
+from recoseg.labels import IGNORE_INDEX
 
 SPACES = (
     "cityscapes27",

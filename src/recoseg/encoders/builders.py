@@ -9,12 +9,7 @@ import torch
 from torch import nn
 
 from recoseg.device import Compute
-from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder, EncoderInfo, ImageTextEncoder
-from recoseg.encoders.clip import OpenClipEncoder
-from recoseg.encoders.clip_arch import ClipArch, parse_open_clip
-from recoseg.encoders.clip_model import LoadedClip, ModelPool
-from recoseg.encoders.dense_clip import DenseClipEncoder
-from recoseg.encoders.features import (
+from recoseg.encoders.backbones import (
     HEADS,
     Backbone,
     BackboneEncoder,
@@ -24,8 +19,18 @@ from recoseg.encoders.features import (
     map_backbone,
     vit_backbone,
 )
-from recoseg.encoders.inputs import IMAGENET, Normalisation, normalisation
-from recoseg.encoders.sources import HubFile, Source, UrlFile
+from recoseg.encoders.clip import OpenClipEncoder
+from recoseg.encoders.clip_arch import ClipArch, parse_open_clip
+from recoseg.encoders.clip_model import LoadedClip, ModelPool
+from recoseg.encoders.dense_clip import DenseClipEncoder
+from recoseg.encoders.normalisation import IMAGENET, Normalisation, normalisation
+from recoseg.encoders.protocols import (
+    DenseImageEncoder,
+    DenseTextEncoder,
+    EncoderInfo,
+    ImageTextEncoder,
+)
+from recoseg.encoders.weight_sources import HubFile, Source, UrlFile
 from recoseg.encoders.weights import (
     combine,
     find_weights,
@@ -37,7 +42,7 @@ from recoseg.encoders.weights import (
 from recoseg.errors import RecosegError, UnknownNameError
 
 if TYPE_CHECKING:
-    from recoseg.encoders.registry import Request
+    from recoseg.encoders.encoder_table import Request
 
 Encoder = ImageTextEncoder | DenseTextEncoder | DenseImageEncoder
 

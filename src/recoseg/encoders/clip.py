@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recoseg.device import Compute
-from recoseg.encoders.base import EncoderInfo, Frame
 from recoseg.encoders.clip_model import LoadedClip
-from recoseg.encoders.inputs import to_input
+from recoseg.encoders.normalisation import to_input
+from recoseg.encoders.protocols import EncoderInfo, Frame
 from recoseg.errors import RecosegError
 
 

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from recoseg.encoders.download import locate
-from recoseg.encoders.sources import HubFile, Source, UrlFile
+from recoseg.encoders.weight_sources import HubFile, Source, UrlFile
 from recoseg.errors import RecosegError, UnknownNameError
 
 _TRAINING_KEYS = {"mean", "std", "interpolation", "resize_mode", "quick_gelu"}

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recoseg.device import Compute
-from recoseg.encoders.base import EncoderInfo
 from recoseg.encoders.clip_model import LoadedClip
-from recoseg.encoders.inputs import to_input
+from recoseg.encoders.normalisation import to_input
+from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.weights import combine
 from recoseg.errors import RecosegError
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from recoseg.encoders.sources import (
+from recoseg.encoders.weight_sources import (
     Checksum,
     HubFile,
     Located,

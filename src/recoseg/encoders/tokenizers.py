@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from recoseg.encoders.download import hub_is_offline, reachable
-from recoseg.encoders.sources import hub_endpoint
+from recoseg.encoders.weight_sources import hub_endpoint
 from recoseg.errors import MissingWeightsError
 
 

@@ -8,7 +8,6 @@ import logging
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from recoseg.encoders.download import locate
-from recoseg.encoders.sources import Located, Source
+from recoseg.encoders.spec import EncoderSpec
+from recoseg.encoders.weight_sources import Located, Source
 from recoseg.errors import MissingWeightsError, RecosegError
 
-RANDOM = "random"
 RANDOM_SEED = 0
 
 _log = logging.getLogger(__name__)
@@ -28,46 +27,6 @@ _NESTS = ("state_dict", "model", "teacher", "student")
 _CHOSEN_PREFIXES = ("encoder_q.", "backbone.")
 _WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 _SAMPLES_PER_TENSOR = 64
-
-
-@dataclass(frozen=True)
-class EncoderSpec:
-    """An encoder as it is asked for: `NAME` or `NAME=WEIGHTS`.
-
-    Attributes:
-        name: A name of the encoder table.
-        weights: A file, `random` (the architecture at seeded random weights), or None for the
-            published weights.
-    """
-
-    name: str
-    weights: str | None = None
-
-    @property
-    def is_random(self) -> bool:
-        """Whether the weights are drawn at random."""
-        return self.weights == RANDOM
-
-    def __str__(self) -> str:
-        return self.name if self.weights is None else f"{self.name}={self.weights}"
-
-
-def parse_spec(text: str) -> EncoderSpec:
-    """Read `NAME` or `NAME=WEIGHTS`.
-
-    Raises:
-        RecosegError: The name or the weights are empty.
-
-    Example:
-        >>> parse_spec("ViT-B/32=clip.safetensors")
-        EncoderSpec(name='ViT-B/32', weights='clip.safetensors')
-    """
-    name, equals, weights = text.strip().partition("=")
-    if not name or (equals and not weights):
-        raise RecosegError(
-            f"Expected an encoder as NAME, NAME=/path/to/weights or NAME=random, got {text!r}."
-        )
-    return EncoderSpec(name, weights or None)
 
 
 def find_weights(spec: EncoderSpec, source: Source | None) -> Located | None:

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Bool, Float64, Int64, Integer
 from torch import Tensor
 
-from recoseg.datasets.label_space import IGNORE_INDEX
 from recoseg.errors import LabelError
 from recoseg.evaluation.confusion import check_maps, raise_for_values
 from recoseg.evaluation.metrics import or_none, ratio
+from recoseg.labels import IGNORE_INDEX
 
 TOLERANCE = 0.0075
 """The customary distance that is still a hit, as a fraction of the image's diagonal."""

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Int64, Integer
 from torch import Tensor
 
-from recoseg.datasets.label_space import IGNORE_INDEX
 from recoseg.errors import LabelError
+from recoseg.labels import IGNORE_INDEX
 
 _MOST_NAMED = 8
 

@@ -17,11 +17,11 @@ from recoseg.datasets.sample import Sample
 from recoseg.errors import BadImageError, DatasetError, LabelError
 from recoseg.evaluation.protocols import Protocol
 from recoseg.evaluation.translate import translation
-from recoseg.segmentation.inputs import Photo
+from recoseg.labels import ignore_index
+from recoseg.photos.inputs import Photo
+from recoseg.segmentation.bank_segmenter import Segmenter, segment_together
+from recoseg.segmentation.batches import Outcome
 from recoseg.segmentation.labeller import Competing, Labeller
-from recoseg.segmentation.labels import ignore_index
-from recoseg.segmentation.segmenter import Segmenter, segment_together
-from recoseg.segmentation.stream import Outcome
 
 Predicted = list[np.ndarray] | str
 """One photo's scored labels (h, w), int16, for each row; or why there are none."""

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from recoseg.errors import RecosegError, UnknownNameError
-from recoseg.images import center_crop, resize_short_side
+from recoseg.photos.images import center_crop, resize_short_side
 
 _LARGE = 1 << 16  # no short side of a data set's photos is as large
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recoseg.datasets.label_space import IGNORE_INDEX, LabelSpace
+from recoseg.datasets.label_space import LabelSpace
 from recoseg.datasets.spaces import SPACES
 from recoseg.errors import LabelError
+from recoseg.labels import IGNORE_INDEX
 
 
 def translation(

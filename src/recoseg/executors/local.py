@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Generic, TypeVar
 
-from recoseg.executors.base import LANES, Advance, Lost, Worker
+from recoseg.executors.protocol import LANES, Advance, Lost, Worker
 
 T = TypeVar("T")
 R = TypeVar("R")

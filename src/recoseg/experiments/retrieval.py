@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from recoseg.archive.store import ArchiveIndex
+from recoseg.archive.index import ArchiveIndex
 from recoseg.datasets.labelled import LabelledArchive
-from recoseg.encoders.base import ImageTextEncoder
+from recoseg.drawing.plots import curve_picture
+from recoseg.encoders.protocols import ImageTextEncoder
 from recoseg.errors import MissingExtraError, RecosegError
-from recoseg.evaluation.plots import curve_picture
-from recoseg.evaluation.report import markdown_table
+from recoseg.evaluation.markdown import markdown_table
 from recoseg.experiments.studies import published
 from recoseg.files import to_json, write_bytes
-from recoseg.learning.words import Words, check_index
+from recoseg.retrieval.class_texts import Words, check_index
 from recoseg.retrieval.search import top_k
 
 PLACES = (1, 5, 10, 20, 50)

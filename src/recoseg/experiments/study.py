@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from recoseg.archive.store import ArchiveIndex
+from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames
 from recoseg.config import BankSettings, Fusion, LearnSettings, SegmentSettings
-from recoseg.learning import Encoders
+from recoseg.encoders.bundle import Encoders
 from recoseg.refinement.refiner import RefineSettings
 
 

@@ -11,43 +11,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recoseg.archive.store import ArchiveIndex
+from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames, combine_names, parse_classes
-from recoseg.concepts import (
-    BankEncoders,
-    Concept,
-    ConceptBank,
-    RetrievedPhoto,
-    Role,
-    stack_references,
-)
+from recoseg.concepts import Concept, ConceptBank, RetrievedPhoto, Role, stack_references
 from recoseg.config import BankSettings
 from recoseg.cosegmentation import Cosegmentation, cosegment
 from recoseg.cosegmentation.guidance import context_elimination, language_guidance
-from recoseg.encoders.base import DenseImageEncoder, DenseTextEncoder, ImageTextEncoder
+from recoseg.encoders.bundle import Encoders
 from recoseg.errors import ConceptError, RecosegError
-from recoseg.learning.cache import FeatureCache
-from recoseg.learning.extraction import DenseEncoder, Extraction
-from recoseg.learning.patches import PatchStore
-from recoseg.learning.words import Words, check_index
+from recoseg.learning.feature_cache import FeatureCache
+from recoseg.learning.feature_store import PatchStore
+from recoseg.learning.feature_worker import DenseEncoder, Extraction
 from recoseg.progress import track
+from recoseg.retrieval.class_texts import Words, check_index
 from recoseg.retrieval.retriever import Hit, Search, retrieve
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Encoders:
-    """The three encoders of the method."""
-
-    retrieval: ImageTextEncoder
-    saliency: DenseTextEncoder
-    phi: DenseImageEncoder
-
-    @property
-    def info(self) -> BankEncoders:
-        """Their identities."""
-        return BankEncoders(self.retrieval.info, self.saliency.info, self.phi.info)
 
 
 @dataclass(frozen=True)

@@ -11,20 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recoseg.config import Fusion
-from recoseg.images import to_tensor
+from recoseg.labels import IGNORE_INDEX, Colour, Segmentation, ignore_index
+from recoseg.photos.images import to_tensor
+from recoseg.photos.inputs import Ready
 from recoseg.refinement.refiner import Refiner
 from recoseg.segmentation.fusion import activate_text, activate_visual, fuse
-from recoseg.segmentation.grids import Grids
-from recoseg.segmentation.inputs import Ready
-from recoseg.segmentation.labels import (
-    IGNORE_INDEX,
-    Background,
-    ignore_index,
-    label_map,
-    label_strips,
-)
-from recoseg.segmentation.palette import Colour
-from recoseg.segmentation.result import Segmentation
+from recoseg.segmentation.label_maps import Background, label_map, label_strips
+from recoseg.segmentation.score_grids import Grids
 from recoseg.segmentation.upsample import Upsampler
 
 _MOST_REFINED = 64_000_000

@@ -12,7 +12,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from recoseg.segmentation.labels import IGNORE_INDEX
+from recoseg.labels import IGNORE_INDEX
 from recoseg.training.recipe import Augmentation
 
 FILL = (124, 116, 104)

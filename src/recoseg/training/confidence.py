@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Int64, UInt8
 
 from recoseg.errors import RecosegError
-from recoseg.segmentation.labels import IGNORE_INDEX
+from recoseg.labels import IGNORE_INDEX
 
 LEVELS = 256
 _MOST = 4_000_000  # score numbers that are turned into probabilities together

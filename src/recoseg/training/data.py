@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from recoseg.images import to_tensor
+from recoseg.photos.images import to_tensor
 from recoseg.training.augment import augment, build_transform, mixed_seed
-from recoseg.training.photos import TrainingPhoto
 from recoseg.training.recipe import Augmentation
+from recoseg.training.training_set import TrainingPhoto
 
 Batch = dict[str, Tensor]
 """`images` (n, 3, s, s) uint8, `labels` (n, s, s) int64, `confidence` (n, s, s) in [0, 1], and

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from recoseg.segmentation.labels import IGNORE_INDEX
+from recoseg.labels import IGNORE_INDEX
 
 
 def weighted_cross_entropy(

@@ -12,11 +12,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
-from recoseg.encoders.inputs import Normalisation
+from recoseg.encoders.normalisation import Normalisation
 from recoseg.encoders.weights import fingerprint
 from recoseg.errors import RecosegError
 from recoseg.files import write_atomically
-from recoseg.segmentation.palette import Colour
+from recoseg.labels import Colour
 from recoseg.training.network import build_network
 
 FORMAT = "recoseg-model-1"

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from recoseg.device import Compute
-from recoseg.encoders.inputs import Normalisation, to_input
+from recoseg.encoders.normalisation import Normalisation, to_input
 from recoseg.training.augment import mixed_seed
 from recoseg.training.data import Batch, Places, TrainingStream
 from recoseg.training.losses import weighted_cross_entropy

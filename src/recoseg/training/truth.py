@@ -13,13 +13,13 @@ from torch import nn
 
 from recoseg.datasets.sample import SegmentationDataset
 from recoseg.device import Compute
+from recoseg.evaluation.evaluate import evaluate
+from recoseg.evaluation.evaluation import Evaluation
 from recoseg.evaluation.predictions import StreamRows
 from recoseg.evaluation.protocols import protocol_of
-from recoseg.evaluation.result import Evaluation
-from recoseg.evaluation.runner import evaluate
 from recoseg.training.ema import MovingAverage
 from recoseg.training.model import ModelInfo, TrainedModel
-from recoseg.training.segmenter import TrainedSegmenter
+from recoseg.training.model_segmenter import TrainedSegmenter
 
 BEST = "best-on-ground-truth.safetensors"
 

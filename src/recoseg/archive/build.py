@@ -1,0 +1,235 @@
+"""From sources to an index: plan the shards, have them embedded, commit one after the other."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import cast
+
+from recoseg.archive.commit import commit
+from recoseg.archive.layout import Failure, clean, read_shards
+from recoseg.archive.manifest import Manifest
+from recoseg.archive.plan import make_plan
+from recoseg.archive.worker import Embedded, Identity, ShardWorker
+from recoseg.encoders.protocols import ImageTextEncoder
+from recoseg.errors import ArchiveError, EncoderMismatchError
+from recoseg.executors import Executor, LocalExecutor, Lost, Worker
+from recoseg.files import write_lock
+from recoseg.photos.refs import PhotoRef
+from recoseg.photos.sources import list_sources
+from recoseg.progress import StageProgress
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """What a run did.
+
+    Attributes:
+        photos: Embedded photos in the index now.
+        unusable: Photos in the index's failures now.
+        new: Photos that the index did not know, usable or not.
+        changed: Photos that were read again since they had changed, usable or not.
+        skipped: Photos that were as the index knew them.
+        failed: Photos of this run that could not be used.
+        removed: Rows dropped since their photos are missing (only with `prune`).
+        missing: Indexed photos of these sources that are no longer there.
+        failures: The photos of this run that could not be used, with their reasons.
+        lost: Why shards could not be done, whose workers died again and again; another run
+            tries them anew.
+        seconds: Duration of the run.
+    """
+
+    photos: int
+    unusable: int
+    new: int
+    changed: int
+    skipped: int
+    failed: int
+    removed: int
+    missing: tuple[str, ...]
+    failures: tuple[Failure, ...]
+    lost: tuple[str, ...]
+    seconds: float
+
+    @property
+    def images_per_second(self) -> float:
+        """Photos read in this run per second, listing and writing included."""
+        return (self.new + self.changed) / max(self.seconds, 1e-9)
+
+
+def build_index(
+    sources: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    encoder: ImageTextEncoder,
+    *,
+    precision: str,
+    preset: str | None = None,
+    batch_size: int = 64,
+    workers: int | None = None,
+    shard_size: int = 1024,
+    prune: bool = False,
+    progress: bool | None = False,
+) -> IndexReport:
+    """Make an index in this process, or bring one up to date; see `write_index`.
+
+    Args:
+        sources: As there.
+        out: As there.
+        encoder: The image-text encoder.
+        precision: Of its forward passes, for the manifest: `fp32`, `bf16` or `fp16`.
+        preset: As there.
+        batch_size: Photos per forward pass; a batch never spans two shards.
+        workers: Threads that read and decode; by default one per processor, at most 16.
+        shard_size: As there.
+        prune: As there.
+        progress: As there.
+    """
+    return write_index(
+        sources,
+        out,
+        lambda: ShardWorker(encoder, precision, batch_size, workers),
+        LocalExecutor(),
+        preset=preset,
+        shard_size=shard_size,
+        prune=prune,
+        progress=progress,
+    )
+
+
+def write_index(
+    sources: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    build: Callable[[], Worker[Sequence[PhotoRef], Embedded]],
+    executor: Executor,
+    *,
+    preset: str | None = None,
+    shard_size: int = 1024,
+    prune: bool = False,
+    progress: bool | None = False,
+) -> IndexReport:
+    """Make an index, or bring one up to date.
+
+    Finished shards are not computed again. New photos become new shards. A photo whose size or
+    time differs from the record is read again and its shard rewritten with the other rows as they
+    are. A run may be killed at any moment: what it loses are the shards in flight. Shards are
+    committed in the order of their photos, here, whoever embeds them: every executor writes the
+    same files.
+
+    Args:
+        sources: Folders, lists of paths, tar shards, images or globs; see `list_sources`.
+        out: A local folder, made if absent; see `recoseg.archive.layout` for what it holds.
+        build: Makes a worker, such as a `ShardWorker`, whose identity is an `Identity`.
+        executor: Where workers run.
+        preset: The preset by which the encoder was chosen, for the manifest.
+        shard_size: Most photos of a shard; a kill can lose the work of two for each worker.
+        prune: Drop the rows of photos that have gone from these sources. By default they are
+            kept and reported, since a disk may merely be away.
+        progress: See `StageProgress`.
+
+    Raises:
+        ArchiveError: A source is missing, nothing is found, or `out` cannot be written to.
+        EncoderMismatchError: The index was made with another encoder, frame or precision.
+    """
+    started = time.perf_counter()
+    root = _local_folder(out)
+    listed = list_sources(sources)
+    if not any(source.photos for source in listed):
+        raise ArchiveError(
+            f"No photos in {', '.join(map(str, sources))}. Expected files with an image's "
+            "extension, such as .jpg or .png, which are not hidden."
+        )
+    with executor.team(build) as team:  # before anything is written: it may be refused
+        root.mkdir(parents=True, exist_ok=True)
+        with write_lock(root):
+            made_by = cast(Identity, team.identity)
+            manifest = _agree(
+                root,
+                Manifest(made_by.encoder, made_by.frame, made_by.precision, preset, _version()),
+            )
+            clean(root)
+            shards, _ = read_shards(root)
+            plan = make_plan(root, shards, listed, max(1, shard_size), prune)
+            first = max((shard.number for shard in shards), default=-1) + 1
+            failures: list[Failure] = []
+            lost: list[str] = []
+            total = sum(len(job.to_embed) for job in plan.jobs)
+            with StageProgress("Indexing", total, enabled=progress) as bar:
+                results = team.run((job.to_embed for job in plan.jobs), bar.advance)
+                for number, (job, result) in enumerate(zip(plan.jobs, results, strict=True), first):
+                    if isinstance(result, Lost):
+                        lost.append(
+                            f"{len(job.to_embed):,} photos of {job.source}: {result.reason}"
+                        )
+                        continue
+                    shard, failed = commit(root, number, job, result)
+                    shards = [item for item in shards if item.number != job.replaces] + [shard]
+                    failures += failed
+            clean(root)
+            photos = sum(shard.photos for shard in shards)
+            unusable = sum(shard.failures for shard in shards)
+            replace(
+                manifest, recoseg=_version(), photos=photos, failures=unusable, shards=len(shards)
+            ).save(root)
+    return IndexReport(
+        photos=photos,
+        unusable=unusable,
+        new=plan.new,
+        changed=plan.changed,
+        skipped=plan.skipped,
+        failed=len(failures),
+        removed=len(plan.missing) if prune else 0,
+        missing=tuple(plan.missing),
+        failures=tuple(failures),
+        lost=tuple(lost),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _version() -> str:
+    return version("recoseg")
+
+
+def _local_folder(out: str | os.PathLike[str]) -> Path:
+    text = os.fspath(out)
+    if "://" in text:
+        raise ArchiveError(
+            f"Cannot write the index to {text}. Expected a local folder, since embeddings are "
+            "mapped into memory; sources may be URLs."
+        )
+    root = Path(text)
+    if root.exists() and not root.is_dir():
+        raise ArchiveError(f"{root} is a file. Expected a folder for the index.")
+    if not Manifest.load(root) and any(root.glob("img_emb/*.npy")):
+        raise ArchiveError(
+            f"{root} holds embeddings of another program. It can be searched but not added to: "
+            "choose another folder."
+        )
+    return root
+
+
+def _agree(root: Path, ours: Manifest) -> Manifest:
+    """The index's manifest, made if absent; refuse one that another set-up wrote."""
+    found = Manifest.load(root)
+    if found is None:
+        ours.save(root)
+        return ours
+    advice = "Use the same settings, or build another index."
+    if not found.encoder.same_as(ours.encoder):
+        raise EncoderMismatchError(
+            f"{root} was made with {found.encoder.name} ({found.encoder.weights}, "
+            f"{found.encoder.fingerprint}), not with {ours.encoder.name} "
+            f"({ours.encoder.weights}, {ours.encoder.fingerprint}). {advice}"
+        )
+    if found.frame != ours.frame:
+        raise EncoderMismatchError(
+            f"{root} was made with {found.frame}, not with {ours.frame}. {advice}"
+        )
+    if found.precision != ours.precision:
+        raise EncoderMismatchError(
+            f"{root} was made in {found.precision}, not in {ours.precision}. {advice}"
+        )
+    return found

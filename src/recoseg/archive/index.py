@@ -1,0 +1,189 @@
+"""An index to read: embeddings mapped from the disk, photos by position."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from recoseg.archive.layout import Failure, read_failures
+from recoseg.archive.manifest import Manifest
+from recoseg.archive.mirror import Mirror
+from recoseg.archive.shards import OpenShard, check_rows, foreign_shards, own_shards
+from recoseg.encoders.protocols import EncoderInfo
+from recoseg.errors import ArchiveError
+from recoseg.photos.images import decode_image
+from recoseg.photos.reading import read_bytes
+
+_COLUMNS = ("image_path", "width", "height", "bytes", "hash", "offset")
+_CACHED_TABLES = 16
+
+
+@dataclass(frozen=True)
+class Photo:
+    """What the index knows of one photo; only the path is always known.
+
+    Attributes:
+        path: A local path, a URL, or `shard.tar::member`.
+        width: Pixels, of the upright photo; None in indexes of other programs, as below.
+        height: Pixels.
+        bytes: Size of the file or member.
+        hash: 32 hex digits, BLAKE2b of the bytes.
+        offset: Where a member's bytes start in its shard; -1 for files of their own.
+    """
+
+    path: str
+    width: int | None = None
+    height: int | None = None
+    bytes: int | None = None
+    hash: str | None = None
+    offset: int | None = None
+
+
+class ArchiveIndex:
+    """Embeddings of an archive of photos, and the way back to the photos.
+
+    Positions count through all shards. Embeddings stay on the disk until they are touched, and
+    metadata is read shard by shard when a photo is asked for.
+
+    Attributes:
+        root: The folder.
+        dim: Length of an embedding.
+        manifest: What made the index; None where another program did.
+    """
+
+    def __init__(self, root: Path, manifest: Manifest | None, shards: list[OpenShard]) -> None:
+        self.root = root
+        self.manifest = manifest
+        self._shards = shards
+        self._starts = list(accumulate((len(shard.rows) for shard in shards), initial=0))
+        self.dim = manifest.encoder.dim if manifest else int(shards[0].rows.shape[1])
+        self._table = lru_cache(maxsize=_CACHED_TABLES)(self._load_table)
+
+    @classmethod
+    def open(cls, path: str | Path) -> ArchiveIndex:
+        """Open an index of recoseg's, or an embeddings folder that clip-retrieval wrote.
+
+        Args:
+            path: A folder with `img_emb/*.npy` and `metadata/*.parquet`, or the URL of one. What
+                is needed of a remote index is kept in `$RECOSEG_CACHE/indexes`.
+
+        Raises:
+            ArchiveError: There is no index, or its files do not fit each other.
+        """
+        mirror = Mirror.of(str(path)) if "://" in str(path) else None
+        root = mirror.root if mirror else Path(path)
+        manifest = Manifest.load(root)
+        shards = own_shards(root, manifest, mirror) if manifest else foreign_shards(root)
+        return cls(root, manifest, shards)
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    @property
+    def info(self) -> EncoderInfo | None:
+        """The encoder that made the embeddings, if known."""
+        return self.manifest.encoder if self.manifest else None
+
+    @property
+    def preset(self) -> str | None:
+        """The preset by which the encoder was chosen, if any."""
+        return self.manifest.preset if self.manifest else None
+
+    def blocks(
+        self, rows: int = 65_536, *, first: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Runs of at most `rows` embeddings in order of position.
+
+        Args:
+            rows: Most embeddings of a run.
+            first: The first position.
+            stop: The position after the last one; None for all.
+
+        Yields:
+            The first position, and an (m, d) array of float16 (or float32 in folders of other
+            programs) mapped from the disk, rows L2-normalised.
+        """
+        stop = len(self) if stop is None else stop
+        for start, shard in zip(self._starts, self._shards, strict=False):
+            low, high = max(first - start, 0), min(stop - start, len(shard.rows))
+            for at in range(low, high, rows):
+                yield start + at, shard.rows[at : min(at + rows, high)]
+
+    def embeddings(self, positions: Sequence[int]) -> Float[Tensor, "n d"]:
+        """The embeddings at some positions, fp32, rows L2-normalised."""
+        found = np.empty((len(positions), self.dim), np.float32)
+        for at, position in enumerate(positions):
+            shard, row = self._locate(position)
+            found[at] = self._shards[shard].rows[row]
+        return torch.from_numpy(found)
+
+    def photo(self, position: int) -> Photo:
+        """What is known of the photo at a position."""
+        shard, row = self._locate(position)
+        fields = self._table(shard).slice(row, 1).to_pylist()[0]
+        return Photo(fields.pop("image_path"), **fields)
+
+    def path(self, position: int) -> str:
+        """Where the photo lies: a local path, a URL, or `shard.tar::member`."""
+        return self.photo(position).path
+
+    def photo_id(self, position: int) -> str:
+        """32 hex digits that name the photo's content, or its path where no hash is recorded."""
+        photo = self.photo(position)
+        return photo.hash or hashlib.blake2b(photo.path.encode(), digest_size=16).hexdigest()
+
+    def read(self, position: int) -> Image.Image:
+        """The photo itself, upright RGB.
+
+        Raises:
+            BadImageError: It is gone or unusable by now.
+        """
+        photo = self.photo(position)
+        offset = -1 if photo.offset is None else photo.offset
+        size = photo.bytes if photo.bytes is not None and offset >= 0 else -1
+        return decode_image(read_bytes(photo.path, offset=offset, size=size))
+
+    def failures(self) -> list[Failure]:
+        """The photos that could not be used, each with its reason."""
+        return [
+            failure
+            for shard in self._shards
+            if shard.marker
+            for failure in read_failures(self.root, shard.marker)
+        ]
+
+    def _locate(self, position: int) -> tuple[int, int]:
+        if not 0 <= position < len(self):
+            raise IndexError(f"position {position} is outside 0 to {len(self) - 1}")
+        shard = bisect.bisect_right(self._starts, position) - 1
+        return shard, position - self._starts[shard]
+
+    def _load_table(self, shard: int) -> Any:
+        path, rows = self._shards[shard].metadata, len(self._shards[shard].rows)
+        try:
+            names = pq.read_schema(path).names
+            table = pq.read_table(path, columns=[name for name in _COLUMNS if name in names])
+        except (OSError, pa.ArrowException) as error:
+            raise ArchiveError(
+                f"{path} cannot be read ({error}). If the index has just been written to, open it "
+                "again."
+            ) from error
+        check_rows(path, rows, table.num_rows)
+        if self.manifest:
+            return table
+        # Columns of other programs may share a name with ours and mean something else.
+        return table.select(["image_path"])

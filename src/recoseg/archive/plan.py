@@ -1,0 +1,139 @@
+"""What an indexing run has to do: the difference between the sources and the index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from recoseg.archive.layout import Failure, Shard, read_failures, shard_files
+from recoseg.photos.refs import PhotoRef
+from recoseg.photos.sources import Source
+
+
+@dataclass(frozen=True)
+class Job:
+    """One shard to write.
+
+    Attributes:
+        source: Name of the source of its photos.
+        entries: Its photos in order: one to embed, or the row of the replaced shard to take over.
+        failures: Unusable photos of the replaced shard that have not changed.
+        replaces: Number of the replaced shard; None for a shard of new photos.
+    """
+
+    source: str
+    entries: tuple[PhotoRef | int, ...]
+    failures: tuple[Failure, ...] = ()
+    replaces: int | None = None
+
+    @property
+    def to_embed(self) -> list[PhotoRef]:
+        """The photos that must be read."""
+        return [entry for entry in self.entries if isinstance(entry, PhotoRef)]
+
+
+@dataclass
+class Plan:
+    """The jobs of a run, and how its photos compare with the index.
+
+    Attributes:
+        jobs: Shards to write, rewritten ones first.
+        new: Photos that the index does not know.
+        changed: Photos whose stamp differs from the recorded one.
+        skipped: Photos that are as they were.
+        missing: Indexed photos of these sources that are no longer there.
+    """
+
+    jobs: list[Job] = field(default_factory=list)
+    new: int = 0
+    changed: int = 0
+    skipped: int = 0
+    missing: list[str] = field(default_factory=list)
+
+
+def make_plan(
+    root: Path, shards: Sequence[Shard], sources: Sequence[Source], shard_size: int, prune: bool
+) -> Plan:
+    """Compare the sources with the finished shards.
+
+    Args:
+        root: The index.
+        shards: Its finished shards.
+        sources: The listed sources.
+        shard_size: Most photos of a new shard.
+        prune: Whether to drop missing photos; they are kept otherwise.
+    """
+    plan = Plan()
+    present = {photo.path: photo for source in sources for photo in source.photos}
+    names = {source.name for source in sources}
+    known: set[str] = set()
+    for shard in shards:
+        job = _review(root, shard, present, shard.source in names, prune, plan, known)
+        if job:
+            plan.jobs.append(job)
+    for source in sources:
+        new = [photo for photo in source.photos if photo.path not in known]
+        plan.new += len(new)
+        plan.jobs += [
+            Job(source.name, tuple(new[first : first + shard_size]))
+            for first in range(0, len(new), shard_size)
+        ]
+    return plan
+
+
+def _review(
+    root: Path,
+    shard: Shard,
+    present: dict[str, PhotoRef],
+    listed: bool,
+    prune: bool,
+    plan: Plan,
+    known: set[str],
+) -> Job | None:
+    """Sort a shard's photos into kept, changed and missing; a job if it must be rewritten."""
+    entries: list[PhotoRef | int] = []
+    touched = False
+    for row, (path, stamp) in enumerate(_rows(root, shard)):
+        known.add(path)
+        photo = present.get(path)
+        if photo and photo.stamp == stamp:
+            plan.skipped += 1
+            entries.append(row)
+        elif photo and photo.stamp:
+            plan.changed += 1
+            touched = True
+            entries.append(photo)
+        else:  # not listed, or listed by name only and not to be seen
+            gone = listed or photo is not None
+            if gone:
+                plan.missing.append(path)
+            if gone and prune:
+                touched = True
+            else:
+                entries.append(row)
+    failures = []
+    for failure in read_failures(root, shard):
+        known.add(failure.image_path)
+        photo = present.get(failure.image_path)
+        if photo and photo.stamp != failure.stamp:
+            plan.changed += 1
+            touched = True
+            entries.append(photo)
+        elif photo is None and listed and prune:
+            touched = True
+        else:
+            plan.skipped += photo is not None
+            failures.append(failure)
+    if not touched:
+        return None
+    return Job(shard.source, tuple(entries), tuple(failures), shard.number)
+
+
+def _rows(root: Path, shard: Shard) -> list[tuple[str, str]]:
+    if not shard.photos:
+        return []
+    table = pq.read_table(shard_files(root, shard.number)[1], columns=["image_path", "stamp"])
+    return [(str(row["image_path"]), str(row["stamp"])) for row in table.to_pylist()]

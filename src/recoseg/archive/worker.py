@@ -1,0 +1,122 @@
+"""The work of one shard: read its photos and embed them. It writes nothing."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from recoseg.archive.layout import Failure, Record
+from recoseg.encoders.protocols import EncoderInfo, Frame, ImageTextEncoder
+from recoseg.errors import ArchiveError
+from recoseg.executors import Advance, ahead
+from recoseg.photos.load import Loaded, load_photo
+from recoseg.photos.refs import PhotoRef
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What decides an embedding beside the photo.
+
+    Attributes:
+        encoder: The image-text encoder.
+        frame: Its input.
+        precision: Of its forward passes: `fp32`, `bf16` or `fp16`.
+    """
+
+    encoder: EncoderInfo
+    frame: Frame
+    precision: str
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What became of a task's photos.
+
+    Attributes:
+        outcomes: For each photo its record, or why it cannot be used.
+        rows: (n, d) float16, rows L2-normalised: the embeddings of the records, in their order.
+    """
+
+    outcomes: tuple[Record | Failure, ...]
+    rows: np.ndarray
+
+
+class ShardWorker:
+    """Embeds the photos of one shard after another (a `Worker` of an executor).
+
+    Photos are decoded in threads, two batches ahead. Two shards may be done at once: while one
+    has the model, the other's batches are decoded, stacked, or fetched from the device.
+
+    Args:
+        encoder: The image-text encoder.
+        precision: Of its forward passes.
+        batch_size: Photos per forward pass; a batch never spans two shards.
+        threads: Threads that read and decode; by default one per processor, at most 16.
+    """
+
+    def __init__(
+        self,
+        encoder: ImageTextEncoder,
+        precision: str,
+        batch_size: int = 64,
+        threads: int | None = None,
+    ) -> None:
+        self._encoder = encoder
+        self._batch_size = batch_size
+        self._model = threading.Lock()
+        self._pool = ThreadPoolExecutor(threads or min(16, os.cpu_count() or 1))
+        self.identity = Identity(encoder.info, encoder.frame, precision)
+
+    def __call__(self, photos: Sequence[PhotoRef], advance: Advance) -> Embedded:
+        """Embed some photos; those that cannot be used become failures."""
+        frame = self._encoder.frame
+        items = ahead(
+            self._pool, lambda photo: load_photo(photo, frame), photos, 2 * self._batch_size
+        )
+        outcomes: list[Record | Failure] = []
+        parts = [np.empty((0, self._encoder.info.dim), np.float16)]
+        while batch := list(islice(items, self._batch_size)):
+            loaded = [item for item in batch if isinstance(item, Loaded)]
+            rows = self._embed([item.pixels for item in loaded])
+            finite = np.isfinite(rows).all(1)
+            parts.append(rows[finite])
+            usable = iter(finite)
+            found = [item if isinstance(item, Failure) else _kept(item, usable) for item in batch]
+            outcomes += found
+            advance(len(batch), failed=sum(isinstance(item, Failure) for item in found))
+        return Embedded(tuple(outcomes), np.concatenate(parts))
+
+    def _embed(self, pixels: list[UInt8[Tensor, "3 size size"]]) -> Float[np.ndarray, "n d"]:
+        """Embeddings as they are stored: float16, rows L2-normalised."""
+        info = self._encoder.info
+        if not pixels:
+            return np.empty((0, info.dim), np.float16)
+        stacked = torch.stack(pixels)
+        if torch.cuda.is_available():
+            stacked = stacked.pin_memory()  # so that the encoder's copy need not be waited for
+        with torch.inference_mode():
+            with self._model:
+                found = self._encoder.embed_images(stacked)
+            rows = found.float().cpu()
+        if rows.shape != (len(pixels), info.dim):
+            raise ArchiveError(
+                f"{info.name} gave embeddings of shape {tuple(rows.shape)}. Expected "
+                f"({len(pixels)}, {info.dim})."
+            )
+        return (rows / rows.norm(dim=1, keepdim=True)).half().numpy()
+
+
+def _kept(item: Loaded, usable: Iterator[np.bool_]) -> Record | Failure:
+    if next(usable):
+        return item.record
+    reason = "the encoder gives no finite embedding"
+    return Failure(item.record.image_path, reason, item.record.stamp)

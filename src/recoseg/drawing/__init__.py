@@ -1,0 +1,1 @@
+"""Pictures and pages: palettes, overlays, figures, plots, contact sheets."""

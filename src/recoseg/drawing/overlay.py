@@ -1,0 +1,124 @@
+"""A photo with its classes painted over it and a legend below."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from recoseg.drawing.fonts import Font, drawable, load_font
+from recoseg.drawing.palette import BACKGROUND, colour_labels
+from recoseg.labels import Colour, Segmentation
+
+_SHORTEST_LONG_SIDE = 480
+_MOST_ENTRIES = 60
+
+
+def draw_overlay(
+    image: Image.Image, segmentation: Segmentation, *, opacity: float = 0.55, legend: bool = True
+) -> Image.Image:
+    """Paint the classes over a photo.
+
+    Photos of less than 480 pixels are enlarged first, so that the legend can be read.
+
+    Args:
+        image: The photo, RGB, of the label map's size.
+        segmentation: Its segmentation.
+        opacity: Of the class colours, 0 to 1. Background is left as it is.
+        legend: Whether to add each class's colour, name and share of the photo.
+
+    Returns:
+        An RGB image; with a legend it is higher than the photo.
+
+    Raises:
+        ValueError: The photo and the label map differ in size.
+    """
+    labels = segmentation.labels
+    if image.size != (labels.shape[1], labels.shape[0]):
+        raise ValueError(
+            f"Expected a photo of {labels.shape[1]} x {labels.shape[0]} pixels, as its label map "
+            f"has; got {image.size[0]} x {image.size[1]}."
+        )
+    image = image.convert("RGB")
+    factor = max(1, -(-_SHORTEST_LONG_SIDE // max(image.size)))
+    if factor > 1:
+        size = (image.width * factor, image.height * factor)
+        image = image.resize(size, Image.Resampling.BICUBIC)
+        labels = labels.repeat(factor, 0).repeat(factor, 1)
+    photo = np.asarray(image)
+    ignored = segmentation.ignore_index
+    painted = Image.fromarray(colour_labels(labels, segmentation.palette, ignored))
+    mixed = np.asarray(Image.blend(image, painted, opacity))
+    result = np.where((labels == ignored)[..., None], photo, mixed)
+    result[_edges(labels)] = 255
+    overlay = Image.fromarray(result)
+    if not legend:
+        return overlay
+    below = _draw_legend(_entries(segmentation), overlay.width, max(overlay.size))
+    canvas = Image.new("RGB", (overlay.width, overlay.height + below.height), "white")
+    canvas.paste(overlay, (0, 0))
+    canvas.paste(below, (0, overlay.height))
+    return canvas
+
+
+def _edges(labels: np.ndarray) -> np.ndarray:
+    """Pixels whose right or lower neighbour has another label."""
+    edges = np.zeros(labels.shape, bool)
+    edges[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    edges[:-1] |= labels[:-1] != labels[1:]
+    return edges
+
+
+@dataclass(frozen=True)
+class _Entry:
+    text: str
+    colour: Colour
+
+
+def _entries(segmentation: Segmentation) -> list[_Entry]:
+    areas = segmentation.areas()
+    entries = [
+        _Entry(f"{name} {area:.1%}", segmentation.palette[segmentation.names.index(name)])
+        for name, area in areas.items()
+    ]
+    left_out = len(entries) - _MOST_ENTRIES
+    if left_out > 0:
+        entries = [*entries[:_MOST_ENTRIES], _Entry(f"and {left_out} more", BACKGROUND)]
+    rest = float((segmentation.labels == segmentation.ignore_index).mean())
+    return [*entries, _Entry(f"(background) {rest:.1%}", BACKGROUND)] if rest else entries
+
+
+def _draw_legend(entries: list[_Entry], width: int, long_side: int) -> Image.Image:
+    """Entries side by side, as many to a line as fit; long names are shortened."""
+    size = min(48, max(14, round(long_side / 50)))
+    font = load_font(size, "".join(entry.text for entry in entries))
+    swatch, gap = size, size // 2
+    room = width - 2 * gap - swatch - gap
+    texts = [_shorten(drawable(entry.text, font), font, room) for entry in entries]
+    line_height = round(size * 1.6)
+    places: list[tuple[int, int]] = []
+    x, y = gap, gap
+    for text in texts:
+        needed = swatch + gap + round(font.getlength(text))
+        if x > gap and x + needed > width - gap:
+            x, y = gap, y + line_height
+        places.append((x, y))
+        x += needed + 2 * gap
+    legend = Image.new("RGB", (width, y + line_height + gap), "white")
+    draw = ImageDraw.Draw(legend)
+    for entry, text, (left, top) in zip(entries, texts, places, strict=True):
+        box = (left, top, left + swatch, top + swatch)
+        draw.rectangle(box, fill=entry.colour, outline="black")
+        middle = top + swatch // 2
+        draw.text((left + swatch + gap, middle), text, fill="black", font=font, anchor="lm")
+    return legend
+
+
+def _shorten(text: str, font: Font, room: int) -> str:
+    """Cut out of the name's end until it fits; the share after it stays."""
+    name, _, share = text.rpartition(" ")
+    while len(name) > 1 and font.getlength(text) > room:
+        name = name[:-1]
+        text = f"{name}... {share}"
+    return text

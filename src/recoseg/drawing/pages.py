@@ -1,0 +1,33 @@
+"""HTML pages of the package's templates, and photos inside them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader
+from PIL import Image
+
+from recoseg.files import write_atomically
+
+_QUALITY = 82
+
+
+def write_page(path: str | os.PathLike[str], template: str, **fields: object) -> Path:
+    """Render one of the package's templates, everything escaped, into a file."""
+    environment = Environment(loader=PackageLoader("recoseg"), autoescape=True, trim_blocks=True)
+    page = environment.get_template(template).render(**fields)
+    target = Path(path)
+    write_atomically(target, lambda file: file.write(page.encode("utf-8", "replace")))
+    return target
+
+
+def thumbnail_uri(image: Image.Image, height: int) -> str:
+    """A photo as a JPEG data URI of some height, at most four times as wide; never enlarged."""
+    small = image.copy()
+    small.thumbnail((4 * height, height), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=_QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"

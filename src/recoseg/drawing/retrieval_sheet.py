@@ -1,0 +1,75 @@
+"""A contact sheet: retrieved photos of each class in one HTML file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+from recoseg.drawing.pages import thumbnail_uri, write_page
+from recoseg.errors import BadImageError
+from recoseg.retrieval.retriever import Hit
+
+
+class PhotoArchive(Protocol):
+    """What a sheet needs of an index; `ArchiveIndex` is one."""
+
+    def path(self, position: int) -> str:
+        """Where the photo lies."""
+
+    def read(self, position: int) -> Image.Image:
+        """The photo, RGB."""
+
+
+@dataclass(frozen=True)
+class SheetCell:
+    """A thumbnail with its captions."""
+
+    path: str
+    name: str
+    score: str
+    thumbnail: str
+    problem: str
+
+
+def write_contact_sheet(
+    path: str | os.PathLike[str],
+    groups: Sequence[tuple[str, Sequence[Hit]]],
+    index: PhotoArchive,
+    *,
+    title: str = "Retrieved photos",
+    thumbnail: int = 200,
+) -> Path:
+    """Write one self-contained HTML file with a row of thumbnails per class.
+
+    Args:
+        path: The file to write; its folder is made if absent.
+        groups: Class names with their hits, best first.
+        index: The archive that the hits belong to.
+        title: Heading of the page.
+        thumbnail: Height of the thumbnails in pixels.
+
+    Returns:
+        The file.
+    """
+    shown = [(name, sheet_cells(hits, index, thumbnail)) for name, hits in groups]
+    return write_page(path, "sheet.html.jinja", title=title, groups=shown, height=thumbnail)
+
+
+def sheet_cells(hits: Sequence[Hit], index: PhotoArchive, height: int) -> list[SheetCell]:
+    """The thumbnails of some hits, with rank, file name and cosine."""
+    return [_cell(rank, hit, index, height) for rank, hit in enumerate(hits, 1)]
+
+
+def _cell(rank: int, hit: Hit, index: PhotoArchive, height: int) -> SheetCell:
+    path = index.path(hit.position)
+    name = path.rsplit("::", 1)[-1].rsplit("/", 1)[-1]
+    try:
+        uri, problem = thumbnail_uri(index.read(hit.position), height), ""
+    except BadImageError as error:
+        uri, problem = "", str(error)
+    return SheetCell(path, f"{rank}. {name}", f"{hit.score:.3f}", uri, problem)

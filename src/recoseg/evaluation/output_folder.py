@@ -1,0 +1,99 @@
+"""What an evaluation leaves in a folder."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from recoseg.datasets.sample import SegmentationDataset
+from recoseg.drawing.confusion_plot import confusion_picture
+from recoseg.drawing.evaluation_sheet import SheetRow, contact_sheet
+from recoseg.errors import MissingExtraError
+from recoseg.evaluation.evaluate import predictions
+from recoseg.evaluation.evaluation import Evaluation
+from recoseg.evaluation.markdown import report_markdown
+from recoseg.evaluation.predictions import Predictor
+from recoseg.evaluation.protocols import Protocol
+from recoseg.files import to_json, write_bytes
+from recoseg.labels import IGNORE_INDEX
+
+SHOWN = 5
+"""Best and worst photos on the contact sheet, each."""
+
+
+def write_evaluation(
+    folder: Path,
+    evaluation: Evaluation,
+    dataset: SegmentationDataset,
+    protocol: Protocol,
+    predictor: Predictor,
+) -> list[str]:
+    """Write `evaluation.json`, `report.md`, `confusion.png` and `sheet.jpg`.
+
+    Those of an earlier evaluation are replaced, and removed where there are no new ones.
+
+    Args:
+        folder: Where to; made if absent.
+        evaluation: The result, of the predictor's first row.
+        dataset: What it was made on.
+        protocol: How.
+        predictor: Gives the label maps of the best and worst photos again.
+
+    Returns:
+        What could not be written, and why: pictures without matplotlib, nothing to show.
+    """
+    write_bytes(folder / "evaluation.json", to_json(evaluation.to_json()))
+    write_bytes(folder / "report.md", report_markdown(evaluation).encode("utf-8", "replace"))
+    for name in ("confusion.png", "sheet.jpg"):
+        (folder / name).unlink(missing_ok=True)
+    if not evaluation.counts.any():
+        return ["pictures: no labelled pixel was compared"]
+    left_out = []
+    try:
+        picture = confusion_picture(evaluation.counts, evaluation.names)
+        write_bytes(folder / "confusion.png", _encoded(picture, "PNG"))
+    except MissingExtraError as error:
+        left_out.append(f"confusion.png: {error}")
+    rows = sheet_rows(evaluation, dataset, protocol, predictor)
+    if not rows:
+        return [*left_out, "sheet.jpg: its photos can no longer be read"]
+    sheet = contact_sheet(rows, evaluation.palette, evaluation.names)
+    write_bytes(folder / "sheet.jpg", _encoded(sheet, "JPEG"))
+    return left_out
+
+
+def sheet_rows(
+    evaluation: Evaluation,
+    dataset: SegmentationDataset,
+    protocol: Protocol,
+    predictor: Predictor,
+    shown: int = SHOWN,
+) -> list[SheetRow]:
+    """The best and the worst photos of an evaluation, predicted again.
+
+    A photo that is among both, because there are few, is shown as one of the best only.
+    """
+    best = evaluation.best(shown)
+    worst = [photo for photo in evaluation.worst(shown) if photo not in best]
+    groups = {photo.name: "best" for photo in best} | {photo.name: "worst" for photo in worst}
+    samples = {sample.name: sample for sample in dataset.samples if sample.name in groups}
+    scores = {photo.name: photo.miou for photo in evaluation.images}
+    rows = []
+    chosen = [samples[photo.name] for photo in (*best, *worst)]
+    for name, target, predicted in predictions(chosen, protocol, predictor):
+        if isinstance(predicted, str):
+            continue
+        labels = predicted[0].astype(np.uint8)
+        labels[target == IGNORE_INDEX] = IGNORE_INDEX  # void is white on both, as published
+        image = protocol.prepare_photo(samples[name].read_image())
+        rows.append(SheetRow(name, scores[name], image, target, labels, groups[name]))
+    return rows
+
+
+def _encoded(picture: Image.Image, form: str) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, form, **({"quality": 90} if form == "JPEG" else {}))
+    return buffer.getvalue()

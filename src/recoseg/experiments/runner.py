@@ -1,0 +1,151 @@
+"""Run studies: learn every bank once, then evaluate all rows in one pass over the photos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recoseg.concepts import Concept, ConceptBank
+from recoseg.datasets.sample import SegmentationDataset
+from recoseg.evaluation.counts_file import Record
+from recoseg.evaluation.evaluate import evaluate, settings_of
+from recoseg.evaluation.evaluation import Evaluation
+from recoseg.evaluation.predictions import SegmenterRows
+from recoseg.evaluation.protocols import Protocol
+from recoseg.experiments.study import BankKey, Row, Study
+from recoseg.learning.feature_cache import FeatureCache
+from recoseg.learning.feature_store import PatchStore
+from recoseg.learning.learner import learn
+from recoseg.progress import track
+from recoseg.segmentation.bank_segmenter import Segmenter
+
+Key = tuple[object, ...]
+
+
+def run_studies(
+    studies: Sequence[Study],
+    dataset: SegmentationDataset,
+    protocol: Protocol,
+    *,
+    record: Path | None = None,
+    resume: bool = False,
+    cache: FeatureCache | None = None,
+    options: Mapping[str, Any] | None = None,
+    precision: str | None = None,
+    device: torch.device | str = "cpu",
+    progress: bool | None = False,
+) -> dict[Key, Evaluation]:
+    """Evaluate the rows of some studies; rows that differ in their label only are one row.
+
+    Features of archive photos are computed once for all banks, those of the data set's photos once
+    for all rows.
+
+    Args:
+        studies: The studies.
+        dataset: Photos with their truth.
+        protocol: How they are prepared.
+        record: Folder in which the counts of each photo are kept; None keeps none.
+        resume: Go on with what the folder has.
+        cache: Where features of archive photos outlive the run.
+        options: Further arguments of `Segmenter` for all rows, such as a background.
+        precision: Of the encoders' forward passes, for the settings.
+        device: Where pixels are counted.
+        progress: See `StageProgress`.
+
+    Returns:
+        The evaluation of each row by `Row.key`.
+    """
+    rows: dict[Key, Row] = {}
+    for study in studies:
+        for row in study.rows:
+            rows.setdefault(row.key, row)
+    banks = learn_banks(list(rows.values()), cache=cache, progress=progress)
+    segmenters = {
+        str(number): Segmenter(
+            banks[row.bank_key],
+            phi=row.source.encoders.phi,
+            saliency=row.source.encoders.saliency,
+            fusion=row.fusion,
+            refine=row.refine,
+            **{**(options or {}), **protocol.segmenter_options},
+        )
+        for number, row in enumerate(rows.values())
+    }
+    predictor = SegmenterRows(segmenters, dataset.space, precision=precision)
+    kept = None
+    if record is not None:
+        settings = {"rows": settings_of(dataset, protocol, predictor)}
+        kept = Record(record, settings, len(dataset.space.scored), resume=resume)
+    with kept or nullcontext():
+        found = evaluate(
+            dataset, protocol, predictor, record=kept, device=device, progress=progress
+        )
+    return dict(zip(rows, found, strict=True))
+
+
+def learn_banks(
+    rows: Sequence[Row], *, cache: FeatureCache | None = None, progress: bool | None = False
+) -> dict[BankKey, ConceptBank]:
+    """The bank of each row by `Row.bank_key`.
+
+    The features of each photo are computed once, and so is each class that several banks learn in
+    the same way.
+    """
+    wanted = {row.bank_key: row for row in rows}
+    used = {id(e): e for row in rows for e in (row.source.encoders.phi,)}
+    used |= {
+        id(row.source.encoders.saliency): row.source.encoders.saliency
+        for row in rows
+        if row.learn.guidance
+    }
+    banks: dict[BankKey, ConceptBank] = {}
+    with ExitStack() as stack:
+        stores: dict[int, PatchStore] = {}
+        for key, row in track(wanted.items(), "Learning", unit="banks", enabled=progress):
+            size = row.learn.image_size
+            if size not in stores:
+                stores[size] = stack.enter_context(PatchStore(list(used.values()), size, cache))
+            start = _common(row, [(wanted[other], bank) for other, bank in banks.items()])
+            present = [concept.name for concept in start.classes]
+            learnt = learn(
+                row.source.index,
+                [item for item in row.classes if item.name not in present],
+                row.source.encoders,
+                bank=start,
+                store=stores[size],
+            )
+            banks[key] = _ordered(learnt, row)
+    return banks
+
+
+def _common(row: Row, earlier: Sequence[tuple[Row, ConceptBank]]) -> ConceptBank:
+    """A bank of what earlier banks have learnt just as this row's would.
+
+    A context class depends on those before it, so banks share the context up to the first
+    difference; a class depends on the whole context.
+    """
+    context: tuple[Concept, ...] = ()
+    classes: dict[str, Concept] = {}
+    for other, bank in earlier:
+        alike = replace(other.learn, context=row.learn.context) == row.learn
+        if other.source is not row.source or not alike:
+            continue
+        pairs = zip(other.learn.context, row.learn.context, strict=False)
+        equal = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+        context = max(context, bank.context[:equal], key=len)
+        if other.learn == row.learn:
+            classes |= {c.name: c for c in bank.classes if c.words in row.classes}
+    return ConceptBank((*context, *classes.values()), row.source.encoders.info, row.settings)
+
+
+def _ordered(bank: ConceptBank, row: Row) -> ConceptBank:
+    """The bank with its classes in the row's order."""
+    classes = {concept.name: concept for concept in bank.classes}
+    ordered = (classes[item.name] for item in row.classes)
+    return replace(bank, concepts=(*bank.context, *ordered))

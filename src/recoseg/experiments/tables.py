@@ -1,0 +1,112 @@
+"""A study's table beside the paper's, its plot, and its numbers as JSON."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from recoseg.drawing.plots import bar_picture, curve_picture
+from recoseg.errors import MissingExtraError
+from recoseg.evaluation.evaluation import Evaluation
+from recoseg.evaluation.markdown import markdown_table, percent
+from recoseg.experiments.study import Study
+from recoseg.files import to_json, write_bytes
+
+
+def study_markdown(study: Study, found: Mapping[tuple[object, ...], Evaluation]) -> str:
+    """The table, beside the paper's numbers where it has them.
+
+    Args:
+        study: The study.
+        found: The evaluation of each row by `Row.key`.
+    """
+    paper = {row.label: row for row in study.published}
+    labels = {row.label for row in study.rows}
+    header = ["", "accuracy", "mIoU"]
+    header += ["paper accuracy", "paper mIoU"] if paper else []
+    lines: list[list[object]] = []
+    for row in study.rows:
+        result = found[row.key]
+        line: list[object] = [row.label, *_measures(result)]
+        if paper:
+            line += _published(paper, row.label)
+        lines.append(line)
+    lines += [
+        [f"({label})", "-", "-", *_published(paper, label)]
+        for label in paper
+        if label not in labels
+    ]
+    first = found[study.rows[0].key]
+    parts = [
+        f"# {study.title}",
+        f"{first.dataset}, {first.split}: {len(first.images) - len(first.failures)} photos, "
+        f"protocol {first.settings['protocol']['name']}. Accuracy and mIoU in per cent.",
+        markdown_table(header, lines),
+    ]
+    if paper:
+        parts.append(f"Paper: {study.published_on}. {study.finding}")
+    return "\n\n".join(parts) + "\n"
+
+
+def study_picture(study: Study, found: Mapping[tuple[object, ...], Evaluation]) -> Image.Image:
+    """MIoU as bars, or as curves over the rows' places.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    mious = [_percent(found[row.key].scores.miou) for row in study.rows]
+    if study.x_label is None:
+        return bar_picture([row.label for row in study.rows], mious, "mIoU, %")
+    xs = [row.label for row in study.rows]
+    accuracies = [_percent(found[row.key].scores.accuracy) for row in study.rows]
+    curves = {"mIoU": mious, "accuracy": accuracies}
+    return curve_picture(xs, curves, study.x_label, "per cent")
+
+
+def write_study(
+    folder: Path, study: Study, found: Mapping[tuple[object, ...], Evaluation]
+) -> str | None:
+    """Write `NAME.md`, `NAME.json` and `NAME.png`.
+
+    Returns:
+        Why there is no picture, or None.
+    """
+    write_bytes(folder / f"{study.name}.md", study_markdown(study, found).encode())
+    rows = [{"label": row.label, "x": row.x} | found[row.key].to_json() for row in study.rows]
+    fields: dict[str, Any] = {
+        "study": study.name,
+        "rows": rows,
+        "published": [asdict(row) for row in study.published],
+        "published_on": study.published_on,
+    }
+    write_bytes(folder / f"{study.name}.json", to_json(fields))
+    try:
+        picture = study_picture(study, found)
+    except MissingExtraError as error:
+        return str(error)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    write_bytes(folder / f"{study.name}.png", buffer.getvalue())
+    return None
+
+
+def _measures(result: Evaluation) -> list[str]:
+    return [percent(result.scores.accuracy), percent(result.scores.miou)]
+
+
+def _published(paper: Mapping[str, Any], label: str) -> list[str]:
+    row = paper.get(label)
+    if row is None:
+        return ["-", "-"]
+    accuracy = "-" if row.accuracy is None else f"{row.accuracy:g}"
+    return [accuracy, f"{row.miou:g}"]
+
+
+def _percent(value: float) -> float:
+    return math.nan if math.isnan(value) else 100 * value

@@ -1,0 +1,246 @@
+"""Patch features of retrieved photos, each photo once however many classes share it."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from recoseg.archive.index import ArchiveIndex
+from recoseg.encoders.protocols import DenseTextEncoder
+from recoseg.errors import EncoderMismatchError, RecosegError
+from recoseg.executors import LocalExecutor, Lost, ahead
+from recoseg.learning.feature_cache import FeatureCache
+from recoseg.learning.feature_worker import (
+    DenseEncoder,
+    EncoderKey,
+    Extraction,
+    Patches,
+    PatchIdentity,
+    PatchTask,
+    PatchWorker,
+    Wanted,
+    crop,
+    encoder_key,
+)
+from recoseg.progress import StageProgress
+
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A photo that has a row in the files but is not in the store yet: its id, and what to send."""
+
+    number: int
+    name: str
+    photo: Wanted
+
+
+class PatchStore:
+    """Patch features of archive photos, in fp16 files that are memory-mapped.
+
+    Every photo is decoded once and passed through each encoder once, at the same size, however
+    many classes and banks retrieve it. Memory stays bounded by the batches under way, two for
+    each worker and a few that wait to be written; the files grow with the photos and go when the
+    store is closed. Files and cache are written here, by one thread, wherever photos are encoded.
+
+    Args:
+        encoders: The dense encoders whose features are wanted.
+        image_size: Short side and centre crop, pixels.
+        cache: Where features outlive the store. Photos of archives that record no content hash
+            are not looked up there.
+        extraction: Workers that encode, whose encoders must be these; by default these very
+            encoders do, in this process.
+    """
+
+    def __init__(
+        self,
+        encoders: Sequence[DenseEncoder],
+        image_size: int,
+        cache: FeatureCache | None = None,
+        extraction: Extraction | None = None,
+    ) -> None:
+        self.image_size = image_size
+        self._cache = cache
+        self.failures: dict[str, str] = {}
+        self._encoders = {encoder_key(encoder.info): encoder.info for encoder in encoders}
+        self._extraction = extraction or Extraction(partial(PatchWorker, encoders), LocalExecutor())
+        self._folder = tempfile.TemporaryDirectory(prefix="recoseg-")
+        self._rows: dict[str, int] = {}
+        self._files: dict[EncoderKey, np.memmap] = {}
+        self._taken = 0  # rows of the files, some of them of photos that could not be used
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._files.clear()
+        self._folder.cleanup()
+
+    def holds(self, encoder: DenseEncoder) -> bool:
+        """Whether it keeps the features of this encoder."""
+        return encoder_key(encoder.info) in self._encoders
+
+    def fill(
+        self, index: ArchiveIndex, positions: Sequence[int], *, progress: bool | None = False
+    ) -> None:
+        """Compute the features of those of these photos that are not there yet.
+
+        Args:
+            index: The archive; photos of equal content in several archives are one photo.
+            positions: Of the photos in the archive. Photos that cannot be read, or that workers
+                died of, become failures.
+            progress: See `StageProgress`.
+
+        Raises:
+            EncoderMismatchError: The workers have other encoders.
+            RecosegError: They compute at another precision than the cache's.
+        """
+        missing: dict[str, int] = {}  # photos of equal content once
+        for position in positions:
+            photo_id = index.photo_id(position)
+            if photo_id not in self._rows and index.path(position) not in self.failures:
+                missing.setdefault(photo_id, position)
+        with StageProgress("Co-segmenting: features", len(missing), enabled=progress) as bar:
+            rows = []
+            for row in self._from_cache(index, missing):
+                if len(row.photo.known) < len(self._encoders):
+                    rows.append(row)
+                else:
+                    self._rows[row.name] = row.number
+                    bar.advance()
+            if rows:
+                self._extract(rows, bar)
+
+    def __contains__(self, photo_id: object) -> bool:
+        return photo_id in self._rows
+
+    def features(self, encoder: DenseEncoder, photo_ids: Sequence[str]) -> Float[Tensor, "k C h w"]:
+        """Features of one of the encoders, fp16 on the CPU."""
+        rows = [self._rows[name] for name in photo_ids]
+        return torch.from_numpy(self._files[encoder_key(encoder.info)][rows])
+
+    def text_cosines(
+        self,
+        encoder: DenseTextEncoder,
+        photo_ids: Sequence[str],
+        words: Float[Tensor, "m d"],
+    ) -> Float[Tensor, "k m gh gw"]:
+        """Cosine of every patch with words, fp32.
+
+        Args:
+            encoder: The saliency encoder.
+            photo_ids: The photos.
+            words: Text embeddings, rows L2-normalised.
+        """
+        patches = F.normalize(self.features(encoder, photo_ids).float(), dim=1)
+        return torch.einsum("kdhw,md->kmhw", patches, words)
+
+    def _from_cache(self, index: ArchiveIndex, missing: dict[str, int]) -> Iterator[_Row]:
+        """Give each photo a row, and write what the cache has of it there."""
+        first, self._taken = self._taken, self._taken + len(missing)
+        with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+            looked_up = ahead(pool, partial(self._look_up, index), missing.values(), 3 * _BATCH)
+            for number, (name, position) in enumerate(missing.items(), first):
+                cached = next(looked_up)
+                self._write(number, cached)
+                yield _Row(number, name, Wanted.of(index.photo(position), frozenset(cached)))
+
+    def _look_up(self, index: ArchiveIndex, position: int) -> dict[EncoderKey, np.ndarray]:
+        recorded = index.photo(position).hash
+        if self._cache is None or not recorded:
+            return {}
+        found = {
+            key: self._cache.get(info, self.image_size, recorded)
+            for key, info in self._encoders.items()
+        }
+        return {key: features for key, features in found.items() if features is not None}
+
+    def _extract(self, rows: Sequence[_Row], bar: StageProgress) -> None:
+        batches = [rows[at : at + _BATCH] for at in range(0, len(rows), _BATCH)]
+        keys = tuple(self._encoders)
+        tasks = (
+            PatchTask(tuple(row.photo for row in batch), keys, self.image_size) for batch in batches
+        )
+        with self._extraction.executor.team(self._extraction.build) as team:
+            self._check(cast(PatchIdentity, team.identity))
+            for batch, found in zip(batches, team.run(tasks, bar.advance), strict=True):
+                if isinstance(found, Lost):
+                    bar.advance(len(batch), failed=len(batch))
+                    self.failures |= dict.fromkeys((row.photo.path for row in batch), found.reason)
+                    continue
+                for row, patches in zip(batch, found, strict=True):
+                    self._keep(row, patches)
+
+    def _check(self, made_by: PatchIdentity) -> None:
+        """Refuse workers whose features are not those that are wanted."""
+        theirs = {encoder_key(info) for info in made_by.encoders}
+        for key, info in self._encoders.items():
+            if key not in theirs:
+                found = ", ".join(
+                    f"{other.name} ({other.fingerprint})" for other in made_by.encoders
+                )
+                raise EncoderMismatchError(
+                    f"The workers have the dense encoders {found or 'none'}. Expected {info.name} "
+                    f"({info.fingerprint}) among them: use the same names and weights."
+                )
+        wanted = self._cache.precision if self._cache is not None else made_by.precision
+        if made_by.precision not in (None, wanted):
+            raise RecosegError(
+                f"The workers compute in {made_by.precision}, and the cache is for {wanted}. "
+                "Name the precision by --precision."
+            )
+
+    def _keep(self, row: _Row, patches: Patches | str) -> None:
+        if isinstance(patches, str):
+            self.failures[row.photo.path] = patches
+            return
+        self._write(row.number, patches.features)
+        self._rows[row.name] = row.number
+        if self._cache is not None and patches.content:
+            for key, features in patches.features.items():
+                self._cache.put(self._encoders[key], self.image_size, patches.content, features)
+
+    def _write(self, row: int, features: dict[EncoderKey, np.ndarray]) -> None:
+        for key, array in features.items():
+            file = self._files.get(key)
+            if file is None or len(file) < self._taken:
+                file = self._files[key] = self._grown(key, array.shape)
+            file[row] = array
+
+    def _grown(self, key: EncoderKey, shape: Sequence[int]) -> np.memmap:
+        """The file of an encoder with room for all rows."""
+        path = Path(self._folder.name) / str(list(self._encoders).index(key))
+        path.touch()
+        os.truncate(path, 2 * self._taken * math.prod(shape))  # holes take no space on most disks
+        return np.memmap(path, np.float16, "r+", shape=(self._taken, *shape))
+
+
+def crop_for_learning(
+    index: ArchiveIndex, position: int, image_size: int
+) -> UInt8[Tensor, "3 size size"]:
+    """A retrieved photo as the encoders see it: short side to `image_size`, centre crop.
+
+    Raises:
+        BadImageError: It cannot be read.
+    """
+    return crop(index.read(position), image_size)

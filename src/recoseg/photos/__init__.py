@@ -1,0 +1,1 @@
+"""Photos: where they lie, their bytes, their pixels."""

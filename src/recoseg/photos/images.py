@@ -1,0 +1,263 @@
+"""Photos from bytes to tensors: decoding any common file to upright 8-bit RGB, and scaling."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from recoseg.encoders.protocols import Frame
+from recoseg.errors import BadImageError
+
+MAX_PIXELS = 178_956_970
+"""Photos with more pixels are refused before they are decoded (half a gigabyte as RGB)."""
+
+_FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+    "TIFF",
+    "BMP",
+    "DIB",
+    "PPM",
+    "AVIF",
+    "JPEG2000",
+    "MPO",
+    "HEIF",  # only where pillow-heif has registered itself
+)
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION_TAG = 0x0112
+_FILTERS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "nearest": Image.Resampling.NEAREST,  # label maps; photos only where a protocol says so
+}
+# Longest ratio of sides that is scaled whole for a centre crop; beyond it the far ends, which the
+# crop drops anyway, are cut off first, so that a 1 x 100,000 strip cannot fill the memory.
+_MAX_ASPECT = 32
+
+_DRAFT_MARGIN = 2
+"""A JPEG that is decoded at a part of its size keeps so many pixels for one of the frame's."""
+
+# The size is checked below, against the bound that Pillow itself holds as an error.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def decode_image(source: Path | bytes | BinaryIO) -> Image.Image:
+    """Decode a photo to upright 8-bit RGB.
+
+    The first frame of an animation is taken, EXIF orientation is applied, transparency is laid
+    on white, CMYK is converted. Grey of more than 8 bits is scaled: 16-bit by its full range;
+    32-bit integers and floats by the smallest of [0, 1] (floats only), [0, 255] and [0, 65535]
+    that holds their values, or else from their minimum to their maximum.
+
+    Args:
+        source: A local file, its bytes, or an open binary file.
+
+    Returns:
+        The image, mode `RGB`.
+
+    Raises:
+        BadImageError: The photo cannot be used; the text is the reason.
+    """
+    return _decode(source, None)[0]
+
+
+def decode_for(
+    source: Path | bytes | BinaryIO, frame: Frame
+) -> tuple[UInt8[Tensor, "3 size size"], tuple[int, int]]:
+    """Decode a photo straight into an encoder's frame, reading no more of it than is needed.
+
+    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as both sides stay at least twice as
+    long as the frame's; the rest of the way is scaled as `to_frame` does. So the pixels differ a
+    little from those of the photo decoded whole, by one or two grey levels of 255 on average.
+
+    Args:
+        source: As for `decode_image`.
+        frame: The encoder's input.
+
+    Returns:
+        RGB, 0 to 255, and the whole photo's width and height, upright.
+
+    Raises:
+        BadImageError: The photo cannot be used; the text is the reason.
+    """
+    image, size = _decode(source, _DRAFT_MARGIN * frame.size)
+    return to_frame(image, frame), size
+
+
+def _decode(
+    source: Path | bytes | BinaryIO, enough: int | None
+) -> tuple[Image.Image, tuple[int, int]]:
+    """The upright RGB photo and its whole size; JPEGs smaller, with sides of `enough` or more."""
+    data = _read(source)
+    if not data:
+        raise BadImageError("the file is empty")
+    Image.init()
+    formats = [name for name in _FORMATS if name in Image.OPEN]
+    try:
+        with Image.open(io.BytesIO(data), formats=formats) as image:
+            _check_size(*image.size)
+            size = image.size
+            if enough is not None:
+                image.draft(None, (enough, enough))  # None keeps the mode
+            image.load()
+            orientation = _orientation(image)
+            rgb = _to_rgb(image)
+    except BadImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise BadImageError("not an image of a known format") from error
+    except Image.DecompressionBombError as error:
+        raise BadImageError(f"more than {MAX_PIXELS:,} pixels") from error
+    except MemoryError as error:
+        raise BadImageError("too large for the memory") from error
+    except Exception as error:  # decoders of damaged files raise nearly anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BadImageError(f"damaged: {reason[:200]}") from error
+    if orientation not in _UPRIGHT:
+        return rgb, size
+    return rgb.transpose(_UPRIGHT[orientation]), size if orientation < 5 else size[::-1]
+
+
+def to_tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
+    """The pixels of an RGB image as a contiguous tensor, 0 to 255.
+
+    NumPy turns them, since photos are decoded in threads. An operation of torch there would start
+    a team of OpenMP threads for each; with more of them than cores, those of the models no longer
+    wait actively for each other, and small layers take half as long again.
+    """
+    array = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    return torch.from_numpy(np.array(array.transpose(2, 0, 1), order="C"))
+
+
+def resize_short_side(image: Image.Image, size: int, interpolation: str = "bicubic") -> Image.Image:
+    """Scale so that the short side has `size` pixels and the aspect ratio stays.
+
+    The long side is rounded down, as torchvision's `Resize(size)` does. Down-scaling is
+    anti-aliased.
+
+    Raises:
+        BadImageError: The result would have more than `MAX_PIXELS` pixels.
+    """
+    width, height = image.size
+    short, long = min(width, height), max(width, height)
+    if short == size:
+        return image
+    scaled = int(size * long / short)
+    if size * scaled > MAX_PIXELS:
+        raise BadImageError(f"too long and thin: {width} x {height} pixels")
+    new = (size, scaled) if width <= height else (scaled, size)
+    return image.resize(new, _FILTERS[interpolation])
+
+
+def center_crop(image: Image.Image, size: int) -> Image.Image:
+    """The central square of `size` pixels; images smaller than that are scaled up first."""
+    if min(image.size) < size:
+        image = resize_short_side(image, size)
+    width, height = image.size
+    left, top = round((width - size) / 2.0), round((height - size) / 2.0)
+    return image.crop((left, top, left + size, top + size))
+
+
+def to_frame(image: Image.Image, frame: Frame) -> UInt8[Tensor, "3 size size"]:
+    """Bring an RGB image into an encoder's frame.
+
+    Args:
+        image: An RGB image of any size.
+        frame: The encoder's input; see `Frame`.
+
+    Returns:
+        RGB, 0 to 255. With `short` and bicubic the pixels equal those of torchvision's
+        `Resize` and `CenterCrop` on a PIL image, except where one side is more than 32 times the
+        other.
+    """
+    size = frame.size
+    if frame.resize == "short":
+        scaled = resize_short_side(_limit_aspect(image), size, frame.interpolation)
+        return to_tensor(center_crop(scaled, size))
+    if frame.resize == "squash":
+        return to_tensor(image.resize((size, size), _FILTERS[frame.interpolation]))
+    ratio = size / max(image.size)
+    inner = (max(1, round(image.width * ratio)), max(1, round(image.height * ratio)))
+    canvas = Image.new("RGB", (size, size))
+    scaled = image.resize(inner, _FILTERS[frame.interpolation])
+    canvas.paste(scaled, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    return to_tensor(canvas)
+
+
+def _read(source: Path | bytes | BinaryIO) -> bytes:
+    if isinstance(source, bytes):
+        return source
+    try:
+        return source.read_bytes() if isinstance(source, Path) else source.read()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BadImageError(f"cannot be read: {reason}") from error
+
+
+def _check_size(width: int, height: int) -> None:
+    if width < 1 or height < 1:
+        raise BadImageError(f"has no pixels: {width} x {height}")
+    if width * height > MAX_PIXELS:
+        raise BadImageError(f"more than {MAX_PIXELS:,} pixels: {width} x {height}")
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation; 1 (upright) where the tags are absent or damaged."""
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # a damaged tag does not spoil the pixels
+        return 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(_grey_to_bytes(image)).convert("RGB")
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _grey_to_bytes(image: Image.Image) -> np.ndarray:
+    """Scale grey of mode I;16*, I or F to uint8, (h, w)."""
+    values = np.asarray(image).astype(np.float32)
+    finite = np.isfinite(values)
+    if not finite.all():
+        values = np.where(finite, values, np.float32(0))
+    low, high = float(values.min()), float(values.max())
+    sixteen_bit = image.mode.startswith("I;16") or image.format in ("PNG", "PPM")
+    if low >= 0 and sixteen_bit and high <= 65535:
+        low, high = 0.0, 65535.0
+    elif low >= 0 and high <= 65535:
+        limits = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
+        low, high = 0.0, next(limit for limit in limits if high <= limit)
+    scaled = (values - low) * (255.0 / max(high - low, 1e-30))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def _limit_aspect(image: Image.Image) -> Image.Image:
+    width, height = image.size
+    longest = _MAX_ASPECT * min(width, height)
+    if max(width, height) <= longest:
+        return image
+    left, top = max(0, (width - longest) // 2), max(0, (height - longest) // 2)
+    return image.crop((left, top, left + min(width, longest), top + min(height, longest)))

@@ -1,0 +1,118 @@
+"""Label maps from fused scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from recoseg.errors import RecosegError
+from recoseg.labels import IGNORE_INDEX, ignore_index
+
+
+@dataclass(frozen=True)
+class Background:
+    """What becomes background.
+
+    Attributes:
+        threshold: Pixels whose best fused score is below this; None for no threshold. The scale
+            is that of the fusion: (0, 1) for the product, cosines for the others.
+        classes: Indices of classes that stand for background.
+    """
+
+    threshold: float | None = None
+    classes: tuple[int, ...] = ()
+
+
+def label_map(
+    scores: Float[Tensor, "c h w"],
+    background: Background | None = None,
+    ignored: int | None = None,
+) -> Int64[Tensor, "h w"]:
+    """The best class of each pixel, the first of equal ones.
+
+    Args:
+        scores: Fused scores.
+        background: What becomes background.
+        ignored: The label of background; by default `ignore_index` of c classes.
+
+    Example:
+        >>> scores = torch.tensor([[[0.9, 0.2]], [[0.1, 0.3]]])
+        >>> label_map(scores, Background(threshold=0.5)).tolist()
+        [[0, 255]]
+    """
+    background = background or Background()
+    ignored = ignore_index(len(scores)) if ignored is None else ignored
+    best, labels = scores.max(0)
+    if background.classes:
+        table = torch.arange(len(scores), device=scores.device)
+        table[list(background.classes)] = ignored
+        labels = table[labels]
+    if background.threshold is not None:
+        labels = torch.where(best < background.threshold, ignored, labels)
+    return labels
+
+
+def label_strips(
+    strip: Callable[[int, int], Float[Tensor, "c strip w"]],
+    classes: int,
+    output_hw: tuple[int, int],
+    background: Background | None = None,
+    *,
+    ignored: int | None = None,
+    keep_scores: bool = False,
+    max_elements: int = 4_000_000,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """A label map whose score maps are never held in full.
+
+    Args:
+        strip: Gives the fused scores of rows `start` to `end`.
+        classes: Their number c.
+        output_hw: Size of the label map, pixels.
+        background: What becomes background.
+        ignored: The label of background; by default `ignore_index` of c classes.
+        keep_scores: Whether to keep all score maps, in fp16 (2 c h w bytes).
+        max_elements: Bound on c * strip rows * w, the numbers held at a time per score kind.
+
+    Returns:
+        The label map (h, w), uint8 or uint16, and the scores (c, h, w), fp16, if kept.
+    """
+    height, width = output_hw
+    ignored = ignore_index(classes) if ignored is None else ignored
+    dtype = np.uint8 if ignored == IGNORE_INDEX else np.uint16
+    labels = np.empty((height, width), dtype)
+    kept = np.empty((classes, height, width), np.float16) if keep_scores else None
+    step = max(1, max_elements // (classes * width))
+    for start in range(0, height, step):
+        end = min(start + step, height)
+        scores = strip(start, end)
+        labels[start:end] = label_map(scores, background, ignored).cpu().numpy().astype(dtype)
+        if kept is not None:
+            kept[:, start:end] = scores.half().cpu().numpy()
+    return labels, kept
+
+
+def class_indices(
+    names: Sequence[str], wanted: Sequence[str], valid: Sequence[str] | None = None
+) -> tuple[int, ...]:
+    """Where the wanted names stand among the names.
+
+    Args:
+        names: All names.
+        wanted: Those asked for.
+        valid: What the message lists; by default the names.
+
+    Raises:
+        RecosegError: A wanted name is not there.
+    """
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise RecosegError(
+            f"Unknown background classes: {', '.join(missing)}. The bank has: "
+            f"{', '.join(valid or names)}. Add them to the bank first, or drop them."
+        )
+    return tuple(list(names).index(name) for name in wanted)

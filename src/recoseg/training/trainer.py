@@ -1,0 +1,287 @@
+"""A training run: from a training set and a recipe to a model in a folder.
+
+The folder of a run:
+
+| file | what |
+|---|---|
+| `model.safetensors` | the model: weights, classes, palette, preprocessing, provenance |
+| `settings.json` | recipe and training set |
+| `checkpoints/step=N.ckpt` | the newest state, to resume from |
+| `logs/from_N/` | `metrics.csv` and TensorBoard's events since step N |
+| `previews/N.jpg` | photos, masks and the network's labels at step N |
+| `left_out.json` | photos that could not be trained on, with the reason |
+| `classes.txt` | the classes, one per line |
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from recoseg.datasets.sample import SegmentationDataset
+from recoseg.encoders.spec import parse_spec
+from recoseg.encoders.weights import seeded
+from recoseg.errors import MissingExtraError, RecosegError
+from recoseg.files import check_resumable, to_json, write_bytes
+from recoseg.training.data import TrainingStream
+from recoseg.training.model import FILE, ModelInfo, TrainedModel
+from recoseg.training.network import build_network, freeze_encoder, load_encoder, statistics_of
+from recoseg.training.recipe import Recipe
+from recoseg.training.training_set import TrainingSet
+
+try:
+    from lightning.pytorch import Callback, Trainer
+    from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+    from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+    from lightning.pytorch.utilities import rank_zero_only
+
+    from recoseg.training.ema import MovingAverage
+    from recoseg.training.module import TrainingModule
+    from recoseg.training.previews import Previews
+    from recoseg.training.truth import BEST, GroundTruth
+except ImportError as error:
+    raise MissingExtraError("lightning", "train", "Training") from error
+
+_PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Where a run is computed; none of it decides what is computed, but for rounding.
+
+    Attributes:
+        accelerator: As Lightning has it: `cpu`, `gpu`, `auto`, ...
+        devices: How many, per node.
+        nodes: How many machines.
+        strategy: Lightning's, such as `ddp` or `fsdp`.
+        precision: `fp32`, `bf16` or `fp16`; the latter two mixed with fp32.
+        workers: Processes per device that read and augment photos.
+        accumulate: Parts that a step is divided into, to save memory.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    strategy: str = "auto"
+    precision: str = "fp32"
+    workers: int = 0
+    accumulate: int = 1
+
+    def check(self, batch_size: int) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            RecosegError: Of a batch not every part would get as many photos.
+        """
+        if self.precision not in _PRECISIONS:
+            raise RecosegError(
+                f"Unknown precision {self.precision!r}. Expected {', '.join(_PRECISIONS)}."
+            )
+        for name in ("devices", "nodes", "accumulate"):
+            if getattr(self, name) < 1:
+                raise RecosegError(f"{name} is {getattr(self, name)}; expected 1 or more.")
+        parts = self.devices * self.nodes * self.accumulate
+        if batch_size % parts or batch_size // parts < 2:
+            raise RecosegError(
+                f"A batch of {batch_size} photos cannot be divided among {self.devices} x "
+                f"{self.nodes} devices in {self.accumulate} parts: each part needs the same "
+                "number, at least 2. Change the batch size."
+            )
+
+
+def train(
+    data: TrainingSet,
+    recipe: Recipe,
+    out: Path,
+    *,
+    machines: Machines | None = None,
+    resume: bool = False,
+    checkpoint_every: int = 500,
+    preview_every: int = 500,
+    truth: SegmentationDataset | None = None,
+    truth_every: int = 1000,
+    left_out: Mapping[str, str] | None = None,
+    progress: bool = False,
+) -> TrainedModel:
+    """Train a model.
+
+    Args:
+        data: What to train on; see `readable`.
+        recipe: The recipe.
+        out: Folder of the run.
+        machines: Where it is computed; None for one device.
+        resume: Go on from the newest checkpoint in the folder, if there is one.
+        checkpoint_every: Steps from one checkpoint to the next.
+        preview_every: Steps from one preview picture to the next.
+        truth: Ground truth to report scores on; by default nothing is chosen by it.
+        truth_every: Steps from one score to the next.
+        left_out: Photos that are not trained on, with the reason, for the record.
+        progress: Whether to show a bar.
+
+    Returns:
+        The model, on the CPU; it is in the folder too.
+
+    Raises:
+        RecosegError: The folder holds another run, or settings do not fit together.
+        MissingWeightsError: The encoder's weights cannot be had.
+    """
+    machines = machines or Machines()
+    machines.check(recipe.batch_size)
+    if recipe.keep == "best-on-ground-truth":
+        if truth is None:
+            raise RecosegError("Weights best on ground truth need ground truth: --ground-truth.")
+        warnings.warn(
+            "The weights are chosen by their score on ground truth, as published: that score is "
+            "too good then, and the model is no longer made without labels.",
+            stacklevel=2,
+        )
+    settings = {"recipe": asdict(recipe), "training_set": data.fingerprint}
+    leading = getattr(rank_zero_only, "rank", 0) == 0  # the others find the folder made
+    if leading:
+        _check_free(out, settings, resume)
+    checkpoint = _newest(out)
+    with seeded(recipe.seed):
+        name = parse_spec(recipe.encoder).name
+        network = build_network(
+            name, len(data.names), recipe.output_stride, separable=recipe.separable
+        )
+    origin = load_encoder(network, recipe.encoder)
+    if recipe.freeze_encoder:
+        freeze_encoder(network)
+    info = _info(data, recipe, name, origin)
+    if leading:
+        write_bytes(out / "settings.json", to_json(settings))
+        write_bytes(out / "left_out.json", to_json(dict(left_out or {})))
+        write_bytes(out / "classes.txt", "".join(f"{item}\n" for item in data.names).encode())
+    module = TrainingModule(
+        network,
+        info.statistics,
+        recipe,
+        TrainingStream(data.photos, recipe.augmentation, recipe.seed),
+        workers=machines.workers,
+        parts=machines.accumulate,
+    )
+    average = MovingAverage(recipe.ema_decay) if recipe.keep == "ema" else None
+    best = out / "checkpoints" / BEST if recipe.keep == "best-on-ground-truth" else None
+    callbacks: list[Callback] = [
+        *([average] if average is not None else []),
+        Previews(out / "previews", data.palette, preview_every),
+        *([GroundTruth(truth, info, truth_every, average, best)] if truth is not None else []),
+        ModelCheckpoint(
+            out / "checkpoints",
+            "{step}",
+            every_n_train_steps=min(checkpoint_every, recipe.iterations),
+            enable_version_counter=False,
+        ),
+        *([TQDMProgressBar()] if progress else []),
+    ]
+    trainer = _trainer(out, recipe, machines, checkpoint, callbacks)
+    with warnings.catch_warnings():
+        # Batches are made by place, so nothing is lost when a run goes on within its one epoch.
+        warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists.*")
+        warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
+        warnings.filterwarnings("ignore", ".*in eval mode at the start.*")  # a frozen encoder
+        warnings.filterwarnings("ignore", ".*treespec.*")  # Lightning's own use of torch
+        trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if best is not None:
+        model = TrainedModel.load(best)
+    else:
+        kept: nn.Module = network if average is None else average.network
+        model = TrainedModel(kept.cpu().eval(), info)
+    if leading:
+        model.save(out / FILE)
+    return model
+
+
+def _info(data: TrainingSet, recipe: Recipe, encoder: str, origin: str) -> ModelInfo:
+    provenance = {
+        "recipe": asdict(recipe),
+        "encoder_weights": origin,
+        "photos": len(data.photos),
+        "training_set": data.fingerprint,
+        "masks": dict(data.provenance),
+    }
+    return ModelInfo(
+        encoder,
+        recipe.output_stride,
+        recipe.separable,
+        data.names,
+        data.palette,
+        statistics_of(encoder),
+        recipe.augmentation.short_side,
+        json.loads(json.dumps(provenance)),
+    )
+
+
+def _check_free(out: Path, settings: dict[str, Any], resume: bool) -> None:
+    """Refuse a folder that holds a run, unless it is this one and shall go on."""
+    path = out / "settings.json"
+    if path.is_file():
+        if not resume:
+            raise RecosegError(
+                f"{out} holds a run already. Go on with it (--resume), or write to another folder."
+            )
+        check_resumable(path, settings, "checkpoints")
+
+
+def _newest(out: Path) -> Path | None:
+    """The checkpoint of the latest step."""
+    found = {
+        int(path.stem.partition("=")[2]): path for path in (out / "checkpoints").glob("step=*.ckpt")
+    }
+    if not found:
+        return None
+    newest = found[max(found)]
+    try:
+        torch.load(newest, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise RecosegError(
+            f"The checkpoint {newest} is damaged, or holds code, which is not run: "
+            f"{str(error).splitlines()[0]} Remove it, and begin again."
+        ) from error
+    return newest
+
+
+def _trainer(
+    out: Path,
+    recipe: Recipe,
+    machines: Machines,
+    checkpoint: Path | None,
+    callbacks: list[Callback],
+) -> Trainer:
+    start = 0 if checkpoint is None else int(checkpoint.stem.partition("=")[2])
+    logs: dict[str, Any] = {"save_dir": out, "name": "logs", "version": f"from_{start}"}
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # it tells of devices that are not there
+    return Trainer(
+        accelerator=machines.accelerator,
+        devices=machines.devices,
+        num_nodes=machines.nodes,
+        strategy=machines.strategy,
+        precision=_PRECISIONS[machines.precision],  # type: ignore[arg-type]
+        max_steps=recipe.iterations,
+        max_epochs=1,
+        accumulate_grad_batches=machines.accumulate,
+        use_distributed_sampler=False,  # the places of a process are its own already
+        sync_batchnorm=machines.accelerator != "cpu" and machines.devices * machines.nodes > 1,
+        logger=[CSVLogger(**logs), TensorBoardLogger(**logs)],
+        log_every_n_steps=min(10, recipe.iterations),
+        callbacks=callbacks,
+        enable_progress_bar=any(isinstance(item, TQDMProgressBar) for item in callbacks),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=out,
+    )

@@ -1,0 +1,252 @@
+"""What is trained on: photos with masks, from pseudo-labels, two folders, or a data set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from recoseg.classes import read_classes
+from recoseg.datasets.folders import FOLDER
+from recoseg.datasets.masks import counted, decode_values, to_labels
+from recoseg.datasets.sample import Sample, SegmentationDataset
+from recoseg.drawing.palette import default_palette
+from recoseg.errors import BadImageError, DatasetError
+from recoseg.labels import IGNORE_INDEX, Colour
+from recoseg.photos.inputs import prepare
+from recoseg.progress import track
+from recoseg.training.pseudo_labels import MANIFEST, PseudoLabels
+
+FULL = 255
+"""The level of full confidence."""
+
+Read = tuple[Image.Image, np.ndarray, np.ndarray]
+"""A photo, its labels and their confidence in levels, both (h, w) uint8."""
+
+
+class TrainingPhoto(Protocol):
+    """A photo with its mask, read when asked for."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+
+    def read(self) -> Read:
+        """Photo, labels and confidence; raises BadImageError."""
+
+
+@dataclass(frozen=True)
+class FilePhoto:
+    """A photo and its mask as files.
+
+    Attributes:
+        name: What it is called.
+        photo: A path, URL or `shard.tar::member`.
+        mask: Values are labels; 255 is ignored.
+        classes: How many labels there are.
+        confidence: 8 bits, value / 255; None for full confidence.
+    """
+
+    name: str
+    photo: str
+    mask: Path
+    classes: int
+    confidence: Path | None = None
+
+    def read(self) -> Read:
+        """See `TrainingPhoto`."""
+        image = prepare(self.photo, 0).image
+        size = (image.height, image.width)
+        labels = to_labels(decode_values(_bytes(self.mask)), counted(self.classes), size)
+        if self.confidence is None:
+            return image, labels, np.full(size, FULL, np.uint8)
+        levels = decode_values(_bytes(self.confidence))
+        if levels.shape != size or levels.dtype != np.uint8:
+            raise BadImageError(
+                f"its confidence map is {levels.shape} of {levels.dtype}; expected {size} of uint8"
+            )
+        return image, labels, levels
+
+
+@dataclass(frozen=True)
+class SamplePhoto:
+    """A photo of a labelled data set.
+
+    Attributes:
+        sample: The photo and its truth.
+    """
+
+    sample: Sample
+
+    @property
+    def name(self) -> str:
+        """The data set's name for it."""
+        return self.sample.name
+
+    def read(self) -> Read:
+        """See `TrainingPhoto`."""
+        image, labels = self.sample.read_image(), self.sample.read_target()
+        return image, labels, np.full(labels.shape, FULL, np.uint8)
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Photos with masks and what their labels mean.
+
+    Attributes:
+        names: The class of each label.
+        palette: RGB of each class.
+        photos: What is trained on.
+        provenance: Where the masks come from, as JSON has it.
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    photos: tuple[TrainingPhoto, ...]
+    provenance: Mapping[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits of classes, names of photos and provenance."""
+        named = [self.names, [photo.name for photo in self.photos], dict(self.provenance)]
+        return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def pseudo_labelled(folder: Path, images: Path | None = None) -> TrainingSet:
+    """The training set of a folder that `recoseg pseudo-label` made.
+
+    Args:
+        folder: The folder.
+        images: Where the photos are now; None for where they were.
+
+    Raises:
+        RecosegError: The folder's manifest is missing or damaged.
+        DatasetError: A photo is not among the images.
+    """
+    found = PseudoLabels.read(folder)
+    moved = None if images is None else FOLDER.photos(images, images)
+    photos = []
+    for item in found.photos:
+        name = Path(item.labels).stem
+        if moved is not None and name not in moved:
+            raise DatasetError(f"No photo {name} in {images}, which {folder / item.labels} is of.")
+        photos.append(
+            FilePhoto(
+                name,
+                item.path if moved is None else str(moved[name]),
+                folder / item.labels,
+                len(found.names),
+                None if item.confidence is None else folder / item.confidence,
+            )
+        )
+    return TrainingSet(found.names, found.palette, tuple(photos), {"pseudo": found.provenance})
+
+
+def in_folders(images: Path, masks: Path) -> TrainingSet:
+    """The training set of a folder of photos and a folder of masks of the same names.
+
+    `classes.txt` stands in the folder of masks or beside it. Photos without a mask are left out.
+
+    Raises:
+        DatasetError: There are no pairs, or no list of classes.
+    """
+    photos = FOLDER.photos(images, images)
+    found = FOLDER.files(masks, masks, [".png"])
+    lists = [path for path in (masks, masks.parent) if (path / "classes.txt").is_file()]
+    if not lists:
+        raise DatasetError(f"No file classes.txt in {masks} or beside it; one class per line.")
+    names = tuple(words.name for words in read_classes(lists[0] / "classes.txt"))
+    if len(names) > IGNORE_INDEX:
+        raise DatasetError(f"Expected at most {IGNORE_INDEX} classes; got {len(names)}.")
+    pairs = tuple(
+        FilePhoto(name, str(photo), found[name], len(names))
+        for name, photo in photos.items()
+        if name in found
+    )
+    if not pairs:
+        raise DatasetError(
+            f"None of the {len(photos)} photos in {images} has a mask in {masks}. Expected "
+            "NAME.png for NAME.jpg."
+        )
+    return TrainingSet(names, default_palette(len(names)), pairs, {"masks": str(masks)})
+
+
+def open_masks(masks: Path, images: Path | None = None) -> TrainingSet:
+    """Pseudo-labels where the folder (or, of a folder `labels`, the one above) holds such.
+
+    Raises:
+        RecosegError: Neither pseudo-labels nor two folders.
+    """
+    for folder in (masks, masks.parent) if masks.name == "labels" else (masks,):
+        if (folder / MANIFEST).is_file():
+            return pseudo_labelled(folder, images)
+    if images is None:
+        raise DatasetError(f"{masks} holds no {MANIFEST}; name the photos too: --images.")
+    return in_folders(images, masks)
+
+
+def of_dataset(dataset: SegmentationDataset) -> TrainingSet:
+    """The labelled photos of a data set.
+
+    Raises:
+        DatasetError: It has none.
+    """
+    space = dataset.space
+    photos = tuple(SamplePhoto(sample) for sample in dataset.samples)
+    if not photos:
+        raise DatasetError(f"The split {dataset.split!r} of {dataset.name} holds no photo.")
+    provenance = {"dataset": dataset.name, "split": dataset.split}
+    return TrainingSet(tuple(space.scored), tuple(space.palette), photos, provenance)
+
+
+def readable(
+    data: TrainingSet, progress: bool | None = False
+) -> tuple[TrainingSet, dict[str, str]]:
+    """Read everything once, and leave out what cannot be trained on.
+
+    Returns:
+        The set without them, and the reason for each.
+
+    Raises:
+        DatasetError: Nothing is left.
+    """
+
+    def reason(photo: TrainingPhoto) -> str | None:
+        try:
+            _, labels, _ = photo.read()
+        except BadImageError as error:
+            return str(error)
+        return "no pixel of its mask has a label" if (labels == IGNORE_INDEX).all() else None
+
+    with ThreadPoolExecutor() as pool:
+        reasons = list(
+            track(
+                pool.map(reason, data.photos),
+                "Checking",
+                total=len(data.photos),
+                enabled=progress,
+            )
+        )
+    paired = list(zip(data.photos, reasons, strict=True))
+    failures = {photo.name: why for photo, why in paired if why is not None}
+    kept = tuple(photo for photo, why in paired if why is None)
+    if not kept:
+        name, why = next(iter(failures.items()), ("", "the set is empty"))
+        raise DatasetError(
+            f"None of the {len(data.photos)} photos can be trained on. The first, {name}: {why}."
+        )
+    return replace(data, photos=kept), failures
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadImageError(f"{path} cannot be read: {error.strerror or error}") from error

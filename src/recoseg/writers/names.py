@@ -1,0 +1,74 @@
+"""File names of outputs."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
+_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+_LONGEST = 180  # bytes; leaves room for a counter, a suffix and a temporary prefix below 255
+
+
+def output_names(paths: Sequence[str | Path]) -> list[str]:
+    """One file name without suffix for each input, all different, safe on every file system.
+
+    A name is the input's stem; where stems are equal (upper and lower case count as equal), the
+    folders that tell the inputs apart are put before it, and after that a counter. Unicode is
+    kept. No name holds a separator, so none leaves the output folder.
+
+    Example:
+        >>> output_names(["a/dog.jpg", "b/dog.jpg", "b/été.png"])
+        ['a__dog', 'b__dog', 'été']
+    """
+    absolute = [Path(path).absolute() for path in paths]
+    stems = [safe_name(path.stem) for path in absolute]
+    counts: dict[str, int] = {}
+    for stem in stems:
+        counts[_folded(stem)] = counts.get(_folded(stem), 0) + 1
+    colliding = [
+        path for path, stem in zip(absolute, stems, strict=True) if counts[_folded(stem)] > 1
+    ]
+    common = _common_parts(colliding)
+    taken = {_folded(stem) for stem in stems if counts[_folded(stem)] == 1}
+    names = []
+    for path, stem in zip(absolute, stems, strict=True):
+        name = stem
+        if counts[_folded(stem)] > 1:
+            base = safe_name("__".join((*path.parent.parts[common:], path.stem)))
+            name, count = base, 1
+            while _folded(name) in taken:
+                count += 1
+                name = f"{base}-{count}"
+            taken.add(_folded(name))
+        names.append(name)
+    return names
+
+
+def _common_parts(paths: Sequence[Path]) -> int:
+    """How many leading folders all paths share."""
+    folders = [path.parent.parts for path in paths]
+    shared = 0
+    for parts in zip(*folders, strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared += 1
+    return shared
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def safe_name(name: str) -> str:
+    """A name that every file system takes, without a separator."""
+    name = name.encode("utf-8", "replace").decode()  # undecodable bytes of a file name
+    name = _UNSAFE.sub("_", name).strip(" .")
+    if _RESERVED.fullmatch(name):
+        name = f"_{name}"
+    raw = name.encode()
+    if len(raw) > _LONGEST:
+        name = raw[-_LONGEST:].decode(errors="ignore").strip(" .")
+    return name or "image"

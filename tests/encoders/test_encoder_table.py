@@ -1,0 +1,185 @@
+import gc
+import subprocess
+import sys
+
+import open_clip
+import pytest
+import timm
+import torch
+from open_clip.transformer import QuickGELU
+from safetensors.torch import save_file
+
+from recoseg.device import Compute
+from recoseg.encoders import builders
+from recoseg.encoders.clip_arch import ClipArch, build_open_clip, parse_open_clip
+from recoseg.encoders.dense_clip import value_map
+from recoseg.encoders.encoder_table import (
+    TABLE,
+    build_phi,
+    build_retrieval,
+    build_saliency,
+    find_entry,
+    list_encoders,
+)
+from recoseg.encoders.presets import PRESETS, preset
+from recoseg.encoders.weight_sources import HubFile
+from recoseg.errors import RecosegError, UnknownNameError
+
+from .conftest import photos, tiny_clip
+
+CLIPS = [e for e in TABLE if e.builder.endswith(":build_clip") and "saliency" in e.roles]
+TIMM_ROWS = [e for e in TABLE if e.builder.endswith(":build_timm_row")]
+
+
+def test_names_are_unique_and_rows_complete():
+    names = [entry.name for entry in TABLE]
+    assert len(set(names)) == len(names)
+    for entry in TABLE:
+        assert entry.licence
+        assert entry.roles
+        assert entry.source is not None or entry.name.endswith(":")
+    assert {e.name for e in list_encoders("phi")}.isdisjoint(e.name for e in CLIPS)
+
+
+@pytest.mark.parametrize("entry", CLIPS, ids=lambda entry: entry.name)
+def test_clip_rows(entry):
+    """Architecture, activation, stride and source, without memory for the weights."""
+    arch = ClipArch(entry.arch, "openai")
+    assert isinstance(entry.source, HubFile)
+    assert arch.source.repo == entry.source.repo
+    assert entry.source.files[0] in arch.source.files
+    with torch.device("meta"):
+        model = build_open_clip(arch, device="meta")
+    assert any(isinstance(m, QuickGELU) for m in model.modules())
+    assert not any(isinstance(m, torch.nn.GELU) for m in model.modules())
+    values, stride = value_map(model.visual, entry.name)
+    assert stride == entry.stride
+    size = 4 * stride
+    dense = values(model.visual, torch.empty(1, 3, size, 2 * size, device="meta"))
+    assert dense.shape == (1, open_clip.get_model_config(entry.arch)["embed_dim"], 4, 8)
+
+
+@pytest.mark.parametrize("entry", TIMM_ROWS, ids=lambda entry: entry.name)
+def test_timm_rows(entry):
+    with torch.device("meta"):
+        module = builders.create_timm(entry.arch)
+    backbone = builders._backbone(module, builders.IMAGENET, entry.name, "", None)
+    assert backbone.stride == entry.stride
+    inputs = torch.empty(1, 3, 2 * entry.stride, 3 * entry.stride, device="meta")
+    assert backbone.extract(inputs).shape == (1, backbone.dim, 2, 3)
+    config = timm.get_pretrained_cfg(entry.arch)
+    if isinstance(entry.source, HubFile):
+        tag = entry.source.repo.split(".")[-1]
+        config = timm.get_pretrained_cfg(f"{entry.arch}.{tag}")
+        assert config.hf_hub_id == entry.source.repo
+    assert (config.mean, config.std) == (builders.IMAGENET.mean, builders.IMAGENET.std)
+
+
+def test_clip_maps_are_before_the_attention_pool(compute: Compute):
+    whole = build_phi("clip-rn50=random", compute)
+    third = build_phi("clip-rn50/layer3=random", compute)
+    images = photos(1, 50, 70)
+    assert whole.features(images).shape == (1, 2048, 2, 3)
+    assert third.features(images).shape == (1, 1024, 4, 5)
+    assert third.info.stride == 16
+    assert third.info.fingerprint != whole.info.fingerprint
+
+
+def test_retrieval_and_saliency_share_one_model_until_both_are_gone(compute: Compute):
+    spec = "open_clip:tiny-rn=random"
+    gc.collect()
+    before = len(builders.POOL)
+    whole, dense = build_retrieval(spec, compute), build_saliency(spec, compute)
+    assert whole._clip is dense._clip
+    assert len(builders.POOL) == before + 1
+    del whole
+    gc.collect()
+    assert len(builders.POOL) == before + 1
+    del dense
+    gc.collect()
+    assert len(builders.POOL) == before
+
+
+def test_local_clip_files_load_with_openais_surplus(tmp_path, compute: Compute):
+    clip = tiny_clip("tiny-vit")
+    path = tmp_path / "clip.safetensors"
+    save_file(clip.model.state_dict() | {"input_resolution": torch.tensor(40)}, path)
+    torch.save({"state_dict": clip.model.state_dict()}, tmp_path / "clip.pt")
+    encoder = build_retrieval(f"open_clip:tiny-vit={path}", compute)
+    other = build_retrieval(f"open_clip:tiny-vit={tmp_path / 'clip.pt'}", compute)
+    images = photos(2, 40, 40)
+    torch.testing.assert_close(encoder.embed_images(images), other.embed_images(images))
+    assert encoder.info.fingerprint == other.info.fingerprint != clip.fingerprint
+    assert encoder.info.weights == "file clip.safetensors"
+
+
+def test_normalisation_and_frame_follow_the_training():
+    openai = ClipArch("ViT-B-32", "openai").config
+    assert openai["mean"][0] == pytest.approx(0.48145466)
+    siglip = ClipArch("ViT-B-16-SigLIP", "webli").config
+    assert (siglip["mean"], siglip["resize_mode"]) == ((0.5, 0.5, 0.5), "squash")
+    # A local file without a tag: what all tags of the architecture agree on.
+    assert ClipArch("ViT-B-16-SigLIP").config["mean"] == (0.5, 0.5, 0.5)
+    assert ClipArch("RN50x16").config["quick_gelu"] is True
+    assert "quick_gelu" not in ClipArch("ViT-B-32").config
+
+
+def test_open_clip_names():
+    assert parse_open_clip("ViT-B-32/laion2b_s34b_b79k").source.repo.startswith("laion/")
+    with pytest.raises(UnknownNameError, match="Unknown open_clip architecture 'ViT-X'"):
+        parse_open_clip("ViT-X/openai")
+    with pytest.raises(UnknownNameError, match="Unknown pretrained tag of RN50 'laion'"):
+        parse_open_clip("RN50/laion")
+    with pytest.raises(RecosegError, match="open_clip:ViT-B-32/TAG or open_clip:ViT-B-32=/path"):
+        _ = ClipArch("ViT-B-32").source
+
+
+def test_lookup():
+    assert find_entry("ViT-B/32", "retrieval")[1] == ""
+    assert find_entry("timm:resnet50/16", "phi")[1] == "resnet50/16"
+    assert find_entry("moco-v2-rn50/layer3", "phi")[1] == "layer3"
+    with pytest.raises(UnknownNameError, match=r"retrieval encoder 'dino-s16'.*ViT-L/14@336px"):
+        find_entry("dino-s16", "retrieval")
+    with pytest.raises(UnknownNameError, match=r"phi encoder 'RN50'.*timm:MODEL"):
+        find_entry("RN50", "phi")
+    with pytest.raises(UnknownNameError, match="open_clip:MODEL"):
+        find_entry("open_clip:", "saliency")
+
+
+def test_variants_belong_to_phi(compute: Compute):
+    with pytest.raises(RecosegError, match="only for the phi encoder"):
+        build_retrieval("RN50/layer3=random", compute)
+
+
+def test_unknown_timm_model(compute: Compute):
+    with pytest.raises(UnknownNameError, match=r"timm model 'resnet51'.*"):
+        build_phi("timm:resnet51=random", compute)
+
+
+def test_presets_name_encoders_of_the_table():
+    for choice in PRESETS:
+        if choice.name == "lite":
+            continue
+        find_entry(choice.retrieval, "retrieval")
+        find_entry(choice.saliency, "saliency")
+        find_entry(choice.phi, "phi")
+    assert preset("paper").retrieval == "ViT-L/14@336px"
+    with pytest.raises(UnknownNameError, match="Valid: lite, paper, paper-light"):
+        preset("large")
+
+
+def test_table_is_quick_to_import():
+    code = (
+        "import sys, recoseg.encoders.encoder_table, recoseg.encoders.presets\n"
+        "heavy = {'timm', 'open_clip', 'transformers', 'torchvision', 'huggingface_hub'}\n"
+        "sys.exit(', '.join(heavy & sys.modules.keys()) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_spec_with_weights_of_another_clip(tmp_path, compute: Compute):
+    path = tmp_path / "clip.safetensors"
+    state = tiny_clip("tiny-rn").model.state_dict()
+    save_file({k: v.contiguous() for k, v in state.items()}, path)
+    with pytest.raises(RecosegError, match=r"lacks \d+ of the \d+ tensors of CLIP"):
+        build_retrieval(f"open_clip:tiny-vit={path}", compute)
