@@ -9,22 +9,22 @@ import recoseg
 ROOT = Path(recoseg.__file__).parent
 LONGEST = 350  # lines
 
-ROOMS = """
-errors progress memory onednn device files
-labels
-photos
-classes cosegmentation config executors refinement
-encoders
-concepts
-archive
-retrieval
-drawing
-writers
-learning datasets segmentation
-evaluation training experiments
-pipeline
-cli demo
-""".split()
+ROOMS = (
+    *("errors", "progress", "memory", "onednn", "device", "files"),
+    "labels",
+    "photos",
+    *("classes", "cosegmentation", "config", "executors", "refinement"),
+    "encoders",
+    "concepts",
+    "archive",
+    "retrieval",
+    "drawing",
+    "writers",
+    *("learning", "datasets", "segmentation"),
+    *("evaluation", "training", "experiments"),
+    "pipeline",
+    *("demo", "cli"),
+)
 """The folders and top-level modules in the order of the data: a room imports from itself and from
 those before it."""
 

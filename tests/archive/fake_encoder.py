@@ -4,7 +4,8 @@ import time
 
 import torch
 
-from recoseg.encoders.protocols import EncoderInfo, Frame
+from recoseg.encoders.protocols import EncoderInfo
+from recoseg.photos.frame import Frame
 
 
 class FakeEncoder:

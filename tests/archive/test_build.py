@@ -10,9 +10,9 @@ from PIL import Image
 
 from recoseg.archive.build import build_index
 from recoseg.archive.index import ArchiveIndex
-from recoseg.encoders.protocols import Frame
 from recoseg.errors import ArchiveError, EncoderMismatchError
 from recoseg.files import write_lock
+from recoseg.photos.frame import Frame
 from recoseg.photos.images import decode_image, to_frame
 from tests.archive.conftest import make_folder, make_photo
 from tests.archive.fake_encoder import FakeEncoder

@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager
 
-from recoseg.executors import LocalExecutor, Lost
+from recoseg.executors import LocalExecutor, TaskFailed
 
 
 class LosingExecutor(LocalExecutor):
@@ -19,7 +19,7 @@ class LosingExecutor(LocalExecutor):
 
             def run(tasks, advance):
                 for number, result in enumerate(whole(tasks, advance)):
-                    yield Lost("it rained") if number == self.lost else result
+                    yield TaskFailed("it rained") if number == self.lost else result
 
             team.run = run
             yield team

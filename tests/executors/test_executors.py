@@ -5,7 +5,7 @@ import builtins
 import pytest
 
 from recoseg.errors import MissingExtraError, RecosegError
-from recoseg.executors import LocalExecutor, Lost
+from recoseg.executors import LocalExecutor, TaskFailed
 from recoseg.executors.ray import RayExecutor
 from tests.executors.echo import Chameleon, Echo
 
@@ -37,7 +37,7 @@ def test_a_task_that_kills_three_workers_is_lost_and_the_others_are_done(cluster
     tasks = [0, 1, "death", 3, 4, 5]
     with RayExecutor(1).team(Echo) as team:
         found = list(team.run(tasks, idle))
-    assert isinstance(found[2], Lost)
+    assert isinstance(found[2], TaskFailed)
     assert found[2].reason.startswith("3 workers died of it")
     assert found[:2] + found[3:] == [0, 1, 3, 4, 5]
 

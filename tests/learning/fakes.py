@@ -9,7 +9,8 @@ from recoseg.archive.build import build_index
 from recoseg.archive.index import ArchiveIndex
 from recoseg.config import BankSettings, LearnSettings
 from recoseg.encoders.bundle import Encoders
-from recoseg.encoders.protocols import EncoderInfo, Frame
+from recoseg.encoders.protocols import EncoderInfo
+from recoseg.photos.frame import Frame
 
 SIZE = 48
 """Of the photos and of the crop in which they are learnt: no resampling."""

@@ -15,11 +15,11 @@ from recoseg.errors import EncoderMismatchError, RecosegError
 from recoseg.executors import LocalExecutor
 from recoseg.executors.ray import RayExecutor
 from recoseg.learning.feature_cache import FeatureCache
-from recoseg.learning.feature_store import PatchStore
+from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.feature_worker import (
     Extraction,
-    PatchTask,
-    PatchWorker,
+    FeatureTask,
+    FeatureWorker,
     Wanted,
     dense_worker,
     encoder_key,
@@ -39,7 +39,7 @@ def tiny():
     return build_phi(TINY, resolve_compute("cpu", "fp32"))
 
 
-class MortalWorker(PatchWorker):
+class MortalWorker(FeatureWorker):
     """Its process is killed once, when it has encoded a certain photo and not told so yet."""
 
     def __init__(self, victim, mark):
@@ -88,17 +88,17 @@ def test_ray_and_a_killed_worker_give_the_same_bank(tmp_path, cluster, one_threa
     assert mark.exists()
     assert len(spread.classes[0].retrieved) == len(index) - 1
     same_banks(local, spread)
-    closed = Extraction(partial(PatchWorker, []), ClosedExecutor())
+    closed = Extraction(partial(FeatureWorker, []), ClosedExecutor())
     positions = [at for at in range(len(index)) if "sea0" not in index.path(at)]
-    with PatchStore([encoders.phi, encoders.saliency], SIZE, cache, closed) as store:
+    with FeatureStore([encoders.phi, encoders.saliency], SIZE, cache, closed) as store:
         store.fill(index, positions)
         assert all(index.photo_id(at) in store for at in positions)
 
 
 def test_photos_of_a_lost_task_are_failures(index, caplog):
     encoders = make_encoders()
-    extraction = Extraction(partial(PatchWorker, [Phi(), Saliency()]), LosingExecutor(0))
-    with PatchStore([encoders.phi, encoders.saliency], SIZE, extraction=extraction) as store:
+    extraction = Extraction(partial(FeatureWorker, [Phi(), Saliency()]), LosingExecutor(0))
+    with FeatureStore([encoders.phi, encoders.saliency], SIZE, extraction=extraction) as store:
         store.fill(index, range(len(index)))
         assert store.failures == {index.path(at): "it rained" for at in range(16)}
         held = [index.photo_id(at) in store for at in range(len(index))]
@@ -112,8 +112,8 @@ def test_workers_that_do_not_fit_are_refused(index, tmp_path):
     encoders = [Phi(), Saliency()]
 
     def fill(workers, precision, cache=None):
-        extraction = Extraction(partial(PatchWorker, workers, precision), LocalExecutor())
-        with PatchStore(encoders, SIZE, cache, extraction) as store:
+        extraction = Extraction(partial(FeatureWorker, workers, precision), LocalExecutor())
+        with FeatureStore(encoders, SIZE, cache, extraction) as store:
             store.fill(index, [0])
             return index.photo_id(0) in store
 
@@ -135,10 +135,10 @@ def test_a_worker_s_answer(index):
     stale = Wanted(second.path, -1, -1, "0" * 32, frozenset(keys))
     gone = Wanted("/no/such/photo.png", -1, -1, "")
     steps = []
-    worker = PatchWorker([phi, saliency], "fp32", 2)
+    worker = FeatureWorker([phi, saliency], "fp32", 2)
     assert worker.identity.encoders == (phi.info, saliency.info)
     found = worker(
-        PatchTask((first, gone, second, stale), keys, SIZE),
+        FeatureTask((first, gone, second, stale), keys, SIZE),
         lambda count=1, *, failed=0: steps.append((count, failed)),
     )
     assert steps == [(4, 1)]

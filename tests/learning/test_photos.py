@@ -10,7 +10,7 @@ from recoseg.archive.build import build_index
 from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import parse_class, parse_classes
 from recoseg.errors import ConceptError, RecosegError
-from recoseg.learning.feature_store import PatchStore
+from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.learner import learn
 
 from .fakes import (
@@ -44,7 +44,7 @@ def test_each_photo_goes_through_each_encoder_once(index):
 def test_banks_that_share_a_store_encode_each_photo_once(index):
     encoders = make_encoders()
     first, second = parse_classes(["rose", "grass"]), parse_classes(["grass", "sun", "violet"])
-    with PatchStore([encoders.phi, encoders.saliency], SIZE) as store:
+    with FeatureStore([encoders.phi, encoders.saliency], SIZE) as store:
         shared = [
             learn(index, classes, encoders, chosen, store=store)
             for classes, chosen in (
@@ -65,12 +65,12 @@ def test_a_store_that_does_not_fit_is_refused(index):
     encoders = make_encoders()
     classes = parse_classes(["rose"])
     with (
-        PatchStore([encoders.phi], SIZE) as store,
+        FeatureStore([encoders.phi], SIZE) as store,
         pytest.raises(RecosegError, match="no features of fake-saliency"),
     ):
         learn(index, classes, encoders, settings(), store=store)
     with (
-        PatchStore([encoders.phi, encoders.saliency], 24) as store,
+        FeatureStore([encoders.phi, encoders.saliency], 24) as store,
         pytest.raises(RecosegError, match="features at 24 pixels, and the settings say 48"),
     ):
         learn(index, classes, encoders, settings(), store=store)

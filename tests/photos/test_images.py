@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 
-from recoseg.photos import images
-from recoseg.encoders.protocols import Frame
 from recoseg.errors import BadImageError
+from recoseg.photos import images
+from recoseg.photos.frame import Frame
 from recoseg.photos.images import (
     MAX_PIXELS,
     center_crop,

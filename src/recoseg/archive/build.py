@@ -10,16 +10,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
-from recoseg.archive.commit import commit
-from recoseg.archive.layout import Failure, clean, read_shards
+import numpy as np
+import pyarrow.parquet as pq
+
+from recoseg.archive.layout import Shard, clean, photo_of, read_shards, shard_files, write_shard
 from recoseg.archive.manifest import Manifest
-from recoseg.archive.plan import make_plan
+from recoseg.archive.plan import Job, make_plan
 from recoseg.archive.worker import Embedded, Identity, ShardWorker
 from recoseg.encoders.protocols import ImageTextEncoder
 from recoseg.errors import ArchiveError, EncoderMismatchError
-from recoseg.executors import Executor, LocalExecutor, Lost, Worker
+from recoseg.executors import Executor, LocalExecutor, TaskFailed, Worker
 from recoseg.files import write_lock
-from recoseg.photos.refs import PhotoRef
+from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
 from recoseg.progress import StageProgress
 
@@ -51,7 +53,7 @@ class IndexReport:
     failed: int
     removed: int
     missing: tuple[str, ...]
-    failures: tuple[Failure, ...]
+    failures: tuple[Photo, ...]
     lost: tuple[str, ...]
     seconds: float
 
@@ -103,7 +105,7 @@ def build_index(
 def write_index(
     sources: Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],
-    build: Callable[[], Worker[Sequence[PhotoRef], Embedded]],
+    build: Callable[[], Worker[Sequence[Photo], Embedded]],
     executor: Executor,
     *,
     preset: str | None = None,
@@ -154,18 +156,18 @@ def write_index(
             shards, _ = read_shards(root)
             plan = make_plan(root, shards, listed, max(1, shard_size), prune)
             first = max((shard.number for shard in shards), default=-1) + 1
-            failures: list[Failure] = []
+            failures: list[Photo] = []
             lost: list[str] = []
             total = sum(len(job.to_embed) for job in plan.jobs)
             with StageProgress("Indexing", total, enabled=progress) as bar:
                 results = team.run((job.to_embed for job in plan.jobs), bar.advance)
                 for number, (job, result) in enumerate(zip(plan.jobs, results, strict=True), first):
-                    if isinstance(result, Lost):
+                    if isinstance(result, TaskFailed):
                         lost.append(
                             f"{len(job.to_embed):,} photos of {job.source}: {result.reason}"
                         )
                         continue
-                    shard, failed = commit(root, number, job, result)
+                    shard, failed = _commit(root, number, job, result)
                     shards = [item for item in shards if item.number != job.replaces] + [shard]
                     failures += failed
             clean(root)
@@ -233,3 +235,29 @@ def _agree(root: Path, ours: Manifest) -> Manifest:
             f"{root} was made in {found.precision}, not in {ours.precision}. {advice}"
         )
     return found
+
+
+def _commit(root: Path, number: int, job: Job, embedded: Embedded) -> tuple[Shard, list[Photo]]:
+    """Write a job's shard; returns it with the photos that failed in this run."""
+    fresh = iter(embedded.rows)
+    done = iter((photo, None if photo.failure else next(fresh)) for photo in embedded.photos)
+    kept = _kept_rows(root, job)
+    outcomes = [kept[entry] if isinstance(entry, int) else next(done) for entry in job.entries]
+    pairs = [(photo, row) for photo, row in outcomes if row is not None]
+    failed = [photo for photo, row in outcomes if row is None]
+    rows = np.array([row for _, row in pairs], np.float16).reshape(-1, embedded.rows.shape[1])
+    failures = [*job.failures, *failed]
+    shard = Shard(number, job.source, len(pairs), len(failures), job.replaces)
+    write_shard(root, shard, rows, [photo for photo, _ in pairs], failures)
+    return shard, failed
+
+
+def _kept_rows(root: Path, job: Job) -> dict[int, tuple[Photo, np.ndarray]]:
+    """Rows and photos that a rewritten shard takes over."""
+    rows = [entry for entry in job.entries if isinstance(entry, int)]
+    if job.replaces is None or not rows:
+        return {}
+    array, metadata, _, _ = shard_files(root, job.replaces)
+    embeddings = np.load(array, allow_pickle=False)
+    records = pq.read_table(metadata).to_pylist()
+    return {row: (photo_of(records[row]), embeddings[row]) for row in rows}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import bisect
-import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -19,38 +17,18 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from recoseg.archive.layout import Failure, read_failures
+from recoseg.archive.layout import photo_of, read_failures
 from recoseg.archive.manifest import Manifest
 from recoseg.archive.mirror import Mirror
 from recoseg.archive.shards import OpenShard, check_rows, foreign_shards, own_shards
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.errors import ArchiveError
 from recoseg.photos.images import decode_image
-from recoseg.photos.reading import read_bytes
+from recoseg.photos.reading import read_photo
+from recoseg.photos.refs import Photo
 
-_COLUMNS = ("image_path", "width", "height", "bytes", "hash", "offset")
+_COLUMNS = ("image_path", "width", "height", "bytes", "stamp", "hash", "offset")
 _CACHED_TABLES = 16
-
-
-@dataclass(frozen=True)
-class Photo:
-    """What the index knows of one photo; only the path is always known.
-
-    Attributes:
-        path: A local path, a URL, or `shard.tar::member`.
-        width: Pixels, of the upright photo; None in indexes of other programs, as below.
-        height: Pixels.
-        bytes: Size of the file or member.
-        hash: 32 hex digits, BLAKE2b of the bytes.
-        offset: Where a member's bytes start in its shard; -1 for files of their own.
-    """
-
-    path: str
-    width: int | None = None
-    height: int | None = None
-    bytes: int | None = None
-    hash: str | None = None
-    offset: int | None = None
 
 
 class ArchiveIndex:
@@ -134,8 +112,7 @@ class ArchiveIndex:
     def photo(self, position: int) -> Photo:
         """What is known of the photo at a position."""
         shard, row = self._locate(position)
-        fields = self._table(shard).slice(row, 1).to_pylist()[0]
-        return Photo(fields.pop("image_path"), **fields)
+        return photo_of(self._table(shard).slice(row, 1).to_pylist()[0])
 
     def path(self, position: int) -> str:
         """Where the photo lies: a local path, a URL, or `shard.tar::member`."""
@@ -143,8 +120,7 @@ class ArchiveIndex:
 
     def photo_id(self, position: int) -> str:
         """32 hex digits that name the photo's content, or its path where no hash is recorded."""
-        photo = self.photo(position)
-        return photo.hash or hashlib.blake2b(photo.path.encode(), digest_size=16).hexdigest()
+        return self.photo(position).id
 
     def read(self, position: int) -> Image.Image:
         """The photo itself, upright RGB.
@@ -152,12 +128,9 @@ class ArchiveIndex:
         Raises:
             BadImageError: It is gone or unusable by now.
         """
-        photo = self.photo(position)
-        offset = -1 if photo.offset is None else photo.offset
-        size = photo.bytes if photo.bytes is not None and offset >= 0 else -1
-        return decode_image(read_bytes(photo.path, offset=offset, size=size))
+        return decode_image(read_photo(self.photo(position)))
 
-    def failures(self) -> list[Failure]:
+    def failures(self) -> list[Photo]:
         """The photos that could not be used, each with its reason."""
         return [
             failure

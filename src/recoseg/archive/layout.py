@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 
 from recoseg.errors import ArchiveError
 from recoseg.files import TEMPORARY, to_json, write_atomically
+from recoseg.photos.refs import Photo
 
 _NUMBER = re.compile(r"(\d+)\.(npy|parquet|json)$")
 _METADATA_TYPES: dict[str, Any] = {
@@ -41,38 +42,8 @@ _METADATA_TYPES: dict[str, Any] = {
 _FAILURE_TYPES: dict[str, Any] = dict.fromkeys(("image_path", "reason", "stamp"), pa.string())
 _METADATA = pa.schema(_METADATA_TYPES)
 _FAILURES = pa.schema(_FAILURE_TYPES)
-
-
-@dataclass(frozen=True)
-class Record:
-    """One indexed photo: a row of the metadata.
-
-    Attributes:
-        image_path: Where it lies; see `PhotoRef.path`.
-        width: Pixels, of the upright photo.
-        height: Pixels, of the upright photo.
-        bytes: Size of the file or member.
-        stamp: See `PhotoRef.stamp`.
-        hash: 32 hex digits, BLAKE2b of the bytes.
-        offset: See `PhotoRef.offset`.
-    """
-
-    image_path: str
-    width: int
-    height: int
-    bytes: int
-    stamp: str
-    hash: str
-    offset: int
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One photo that could not be used, and why; `stamp` is empty if it is worth another try."""
-
-    image_path: str
-    reason: str
-    stamp: str = ""
+_FIELDS = {"image_path": "path", "bytes": "size", "reason": "failure"}
+"""What a column is called in a `Photo`, where the names differ."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +79,8 @@ def write_shard(
     root: Path,
     shard: Shard,
     embeddings: np.ndarray,
-    records: Sequence[Record],
-    failures: Sequence[Failure],
+    photos: Sequence[Photo],
+    failures: Sequence[Photo],
 ) -> None:
     """Write a whole shard; it does not exist before the last rename.
 
@@ -117,13 +88,13 @@ def write_shard(
         root: The index.
         shard: Its marker.
         embeddings: (n, d) float16, rows L2-normalised.
-        records: The n photos, in the rows' order.
-        failures: The photos without a row.
+        photos: The n photos, in the rows' order.
+        failures: The photos without a row, each with its failure.
     """
     array, metadata, failed, marker = shard_files(root, shard.number)
     if len(embeddings):  # other readers stumble over files without rows
         write_atomically(array, lambda file: np.save(file, embeddings, allow_pickle=False))
-        write_atomically(metadata, lambda file: pq.write_table(_table(records, _METADATA), file))
+        write_atomically(metadata, lambda file: pq.write_table(_table(photos, _METADATA), file))
     if failures:
         write_atomically(failed, lambda file: pq.write_table(_table(failures, _FAILURES), file))
     write_atomically(marker, lambda file: file.write(to_json(asdict(shard))))
@@ -148,12 +119,12 @@ def read_shards(root: Path) -> tuple[list[Shard], list[int]]:
     return alive, sorted(number for number in dead if number is not None)
 
 
-def read_failures(root: Path, shard: Shard) -> list[Failure]:
+def read_failures(root: Path, shard: Shard) -> list[Photo]:
     """The shard's unusable photos."""
     if not shard.failures:
         return []
     table = pq.read_table(shard_files(root, shard.number)[2], schema=_FAILURES)
-    return [Failure(**row) for row in table.to_pylist()]
+    return [photo_of(row) for row in table.to_pylist()]
 
 
 def clean(root: Path) -> None:
@@ -191,5 +162,14 @@ def _numbered(folder: Path, suffix: str) -> list[Path]:
     return sorted(found, key=file_number)
 
 
-def _table(rows: Sequence[Record] | Sequence[Failure], schema: Any) -> Any:
-    return pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
+def photo_of(row: Mapping[str, Any]) -> Photo:
+    """The photo of a row of metadata or failures; columns that are absent or null stay unknown."""
+    known = {_FIELDS.get(name, name): value for name, value in row.items() if value is not None}
+    return Photo(**known)
+
+
+def _table(photos: Sequence[Photo], schema: Any) -> Any:
+    rows = [
+        {name: getattr(photo, _FIELDS.get(name, name)) for name in schema.names} for photo in photos
+    ]
+    return pa.Table.from_pylist(rows, schema=schema)

@@ -6,9 +6,10 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from recoseg.encoders.protocols import EncoderInfo, Frame
+from recoseg.encoders.protocols import EncoderInfo
 from recoseg.errors import ArchiveError
 from recoseg.files import to_json, write_atomically
+from recoseg.photos.frame import Frame
 
 MANIFEST = "manifest.json"
 _FORMAT = "recoseg-index"

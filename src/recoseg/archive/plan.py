@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from recoseg.archive.layout import Failure, Shard, read_failures, shard_files
-from recoseg.photos.refs import PhotoRef
+from recoseg.archive.layout import Shard, read_failures, shard_files
+from recoseg.photos.refs import Photo
 from recoseg.photos.sources import Source
 
 
@@ -25,14 +25,14 @@ class Job:
     """
 
     source: str
-    entries: tuple[PhotoRef | int, ...]
-    failures: tuple[Failure, ...] = ()
+    entries: tuple[Photo | int, ...]
+    failures: tuple[Photo, ...] = ()
     replaces: int | None = None
 
     @property
-    def to_embed(self) -> list[PhotoRef]:
+    def to_embed(self) -> list[Photo]:
         """The photos that must be read."""
-        return [entry for entry in self.entries if isinstance(entry, PhotoRef)]
+        return [entry for entry in self.entries if isinstance(entry, Photo)]
 
 
 @dataclass
@@ -87,14 +87,14 @@ def make_plan(
 def _review(
     root: Path,
     shard: Shard,
-    present: dict[str, PhotoRef],
+    present: dict[str, Photo],
     listed: bool,
     prune: bool,
     plan: Plan,
     known: set[str],
 ) -> Job | None:
     """Sort a shard's photos into kept, changed and missing; a job if it must be rewritten."""
-    entries: list[PhotoRef | int] = []
+    entries: list[Photo | int] = []
     touched = False
     for row, (path, stamp) in enumerate(_rows(root, shard)):
         known.add(path)
@@ -116,8 +116,8 @@ def _review(
                 entries.append(row)
     failures = []
     for failure in read_failures(root, shard):
-        known.add(failure.image_path)
-        photo = present.get(failure.image_path)
+        known.add(failure.path)
+        photo = present.get(failure.path)
         if photo and photo.stamp != failure.stamp:
             plan.changed += 1
             touched = True

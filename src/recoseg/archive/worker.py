@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from recoseg.archive.layout import Failure, Record
-from recoseg.encoders.protocols import EncoderInfo, Frame, ImageTextEncoder
+from recoseg.encoders.protocols import EncoderInfo, ImageTextEncoder
 from recoseg.errors import ArchiveError
 from recoseg.executors import Advance, ahead
-from recoseg.photos.load import Loaded, load_photo
-from recoseg.photos.refs import PhotoRef
+from recoseg.photos.frame import Frame
+from recoseg.photos.load import LoadedPhoto, load_frame
+from recoseg.photos.refs import Photo
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,12 @@ class Embedded:
     """What became of a task's photos.
 
     Attributes:
-        outcomes: For each photo its record, or why it cannot be used.
-        rows: (n, d) float16, rows L2-normalised: the embeddings of the records, in their order.
+        photos: The photos, with what reading them has told; those that cannot be used have a
+            failure.
+        rows: (n, d) float16, rows L2-normalised: the embeddings of the others, in their order.
     """
 
-    outcomes: tuple[Record | Failure, ...]
+    photos: tuple[Photo, ...]
     rows: np.ndarray
 
 
@@ -76,24 +77,24 @@ class ShardWorker:
         self._pool = ThreadPoolExecutor(threads or min(16, os.cpu_count() or 1))
         self.identity = Identity(encoder.info, encoder.frame, precision)
 
-    def __call__(self, photos: Sequence[PhotoRef], advance: Advance) -> Embedded:
+    def __call__(self, photos: Sequence[Photo], advance: Advance) -> Embedded:
         """Embed some photos; those that cannot be used become failures."""
         frame = self._encoder.frame
         items = ahead(
-            self._pool, lambda photo: load_photo(photo, frame), photos, 2 * self._batch_size
+            self._pool, lambda photo: load_frame(photo, frame), photos, 2 * self._batch_size
         )
-        outcomes: list[Record | Failure] = []
+        done: list[Photo] = []
         parts = [np.empty((0, self._encoder.info.dim), np.float16)]
         while batch := list(islice(items, self._batch_size)):
-            loaded = [item for item in batch if isinstance(item, Loaded)]
+            loaded = [item for item in batch if isinstance(item, LoadedPhoto)]
             rows = self._embed([item.pixels for item in loaded])
             finite = np.isfinite(rows).all(1)
             parts.append(rows[finite])
             usable = iter(finite)
-            found = [item if isinstance(item, Failure) else _kept(item, usable) for item in batch]
-            outcomes += found
-            advance(len(batch), failed=sum(isinstance(item, Failure) for item in found))
-        return Embedded(tuple(outcomes), np.concatenate(parts))
+            found = [_finished(item, usable) for item in batch]
+            done += found
+            advance(len(batch), failed=sum(bool(photo.failure) for photo in found))
+        return Embedded(tuple(done), np.concatenate(parts))
 
     def _embed(self, pixels: list[UInt8[Tensor, "3 size size"]]) -> Float[np.ndarray, "n d"]:
         """Embeddings as they are stored: float16, rows L2-normalised."""
@@ -115,8 +116,9 @@ class ShardWorker:
         return (rows / rows.norm(dim=1, keepdim=True)).half().numpy()
 
 
-def _kept(item: Loaded, usable: Iterator[np.bool_]) -> Record | Failure:
-    if next(usable):
-        return item.record
-    reason = "the encoder gives no finite embedding"
-    return Failure(item.record.image_path, reason, item.record.stamp)
+def _finished(item: LoadedPhoto | Photo, usable: Iterator[np.bool_]) -> Photo:
+    if isinstance(item, Photo):
+        return item
+    return (
+        item.photo if next(usable) else item.photo.failed("the encoder gives no finite embedding")
+    )

@@ -59,7 +59,7 @@ def index(
         progress=None,
     )
     for failure in report.failures:
-        typer.echo(f"Left out: {failure.image_path}: {failure.reason}", err=True)
+        typer.echo(f"Left out: {failure.path}: {failure.failure}", err=True)
     for reason in report.lost:
         typer.echo(f"Not done: {reason}. Run it again to try anew.", err=True)
     if report.missing:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from recoseg.config import BankSettings
     from recoseg.device import Compute
     from recoseg.encoders.bundle import Encoders
-    from recoseg.learning.feature_worker import PatchWorker
+    from recoseg.learning.feature_worker import FeatureWorker
 
 
 def learn(
@@ -196,7 +196,7 @@ def _names(
 
 def _patch_worker(
     phi: str, saliency: str | None, device: str, precision: str, threads: int
-) -> PatchWorker:
+) -> FeatureWorker:
     """Builds the dense encoders where they are to run."""
     from recoseg.learning.feature_worker import dense_worker
 

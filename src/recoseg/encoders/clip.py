@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from recoseg.device import Compute
 from recoseg.encoders.clip_model import LoadedClip
 from recoseg.encoders.normalisation import to_input
-from recoseg.encoders.protocols import EncoderInfo, Frame
+from recoseg.encoders.protocols import EncoderInfo
 from recoseg.errors import RecosegError
+from recoseg.photos.frame import Frame
 
 
 class OpenClipEncoder:

@@ -17,11 +17,11 @@ from torch.nn import functional as F
 from recoseg.device import Compute
 from recoseg.encoders.clip_arch import ClipArch, build_open_clip, open_clip_config
 from recoseg.encoders.normalisation import Normalisation, normalisation
-from recoseg.encoders.protocols import Frame, Resize
 from recoseg.encoders.spec import EncoderSpec
 from recoseg.encoders.tokenizers import load_tokenizer
 from recoseg.encoders.weights import find_weights, fingerprint, load_into, read_state_dict, seeded
 from recoseg.errors import RecosegError
+from recoseg.photos.frame import Frame, Resize
 
 _RESIZE: dict[str, Resize] = {"shortest": "short", "squash": "squash", "longest": "fit"}
 _TEXT_BATCH = 256

@@ -7,29 +7,14 @@ rest itself: scaling, normalisation, padding, precision. It returns fp32 on its 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-Resize = Literal["short", "squash", "fit"]
-
-
-@dataclass(frozen=True)
-class Frame:
-    """How a photo becomes the input of an image-text encoder.
-
-    Attributes:
-        size: Side of the square input, in pixels.
-        resize: `short`: short side to `size`, then a centre crop; `squash`: to size x size
-            whatever the aspect ratio; `fit`: long side to `size`, the rest black.
-        interpolation: `bicubic` or `bilinear`, both anti-aliased.
-    """
-
-    size: int
-    resize: Resize = "short"
-    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+from recoseg.photos.frame import Frame
 
 
 @dataclass(frozen=True)
@@ -42,6 +27,7 @@ class EncoderInfo:
         fingerprint: 16 hex digits drawn from the weights themselves.
         dim: Length of a feature or embedding.
         stride: Pixels per feature cell; 0 for encoders of whole images.
+        file: The local weights file, absolute, where there is one; it does not identify anything.
     """
 
     name: str
@@ -49,11 +35,24 @@ class EncoderInfo:
     fingerprint: str
     dim: int
     stride: int = 0
+    file: str = field(default="", compare=False)
+
+    @property
+    def key(self) -> str:
+        """What tells the features of encoders apart: name, fingerprint, dimension and stride.
+
+        Example:
+            >>> EncoderInfo("lite", "random", "0" * 16, 1408, 16).key
+            'lite 0000000000000000 1408 16'
+        """
+        return f"{self.name} {self.fingerprint} {self.dim} {self.stride}"
 
     @property
     def spec(self) -> str:
-        """What builds it again by name, unless its weights came from a local file."""
-        return f"{self.name}=random" if self.weights == "random" else self.name
+        """What builds it again: by name, or from its local weights file if that is still there."""
+        if self.weights == "random":
+            return f"{self.name}=random"
+        return f"{self.name}={self.file}" if self.file and Path(self.file).is_file() else self.name
 
     def to_json(self) -> dict[str, Any]:
         """The fields, for a manifest."""

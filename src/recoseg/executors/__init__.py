@@ -1,6 +1,6 @@
 """Where work runs: in this process, or spread over a Ray cluster, with the same results."""
 
 from recoseg.executors.local import LocalExecutor, ahead
-from recoseg.executors.protocol import Advance, Executor, Lost, Team, Worker
+from recoseg.executors.protocol import Advance, Executor, TaskFailed, Team, Worker
 
-__all__ = ["Advance", "Executor", "LocalExecutor", "Lost", "Team", "Worker", "ahead"]
+__all__ = ["Advance", "Executor", "LocalExecutor", "TaskFailed", "Team", "Worker", "ahead"]

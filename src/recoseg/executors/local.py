@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Generic, TypeVar
 
-from recoseg.executors.protocol import LANES, Advance, Lost, Worker
+from recoseg.executors.protocol import LANES, Advance, TaskFailed, Worker
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -53,7 +53,7 @@ class _LocalTeam(Generic[T, R]):
     def identity(self) -> object:
         return self._worker.identity
 
-    def run(self, tasks: Iterable[T], advance: Advance) -> Iterator[R | Lost]:
+    def run(self, tasks: Iterable[T], advance: Advance) -> Iterator[R | TaskFailed]:
         if self._lanes == 1:
             yield from (self._worker(task, advance) for task in tasks)
             return

@@ -35,7 +35,7 @@ class Worker(Protocol[T_contra, R_co]):
 
 
 @dataclass(frozen=True)
-class Lost:
+class TaskFailed:
     """A task whose worker died at every attempt."""
 
     reason: str
@@ -48,7 +48,7 @@ class Team(Protocol[T_contra, R_co]):
     def identity(self) -> object:
         """That of every worker."""
 
-    def run(self, tasks: Iterable[T_contra], advance: Advance) -> Iterator[R_co | Lost]:
+    def run(self, tasks: Iterable[T_contra], advance: Advance) -> Iterator[R_co | TaskFailed]:
         """Results in the order of the tasks, a bounded number in flight.
 
         An error that a worker raises ends the run and is raised here. A task whose worker dies

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from recoseg.errors import MissingExtraError, RecosegError
-from recoseg.executors.protocol import LANES, Advance, Lost, Worker
+from recoseg.executors.protocol import LANES, Advance, TaskFailed, Worker
 from recoseg.memory import KEEPING
 
 T = TypeVar("T")
@@ -160,10 +160,10 @@ class _RayTeam(Generic[T, R]):
     def identity(self) -> object:
         return self._identity
 
-    def run(self, tasks: Iterable[T], advance: Advance) -> Iterator[R | Lost]:
+    def run(self, tasks: Iterable[T], advance: Advance) -> Iterator[R | TaskFailed]:
         fresh = (_Task(number, task) for number, task in enumerate(tasks))
         again: deque[_Task] = deque()
-        done: dict[int, tuple[Any, list[tuple[int, int]]] | Lost] = {}
+        done: dict[int, tuple[Any, list[tuple[int, int]]] | TaskFailed] = {}
         given, finished = 0, 0
         more = True
         while True:
@@ -187,7 +187,7 @@ class _RayTeam(Generic[T, R]):
             while finished in done:
                 outcome = done.pop(finished)
                 finished += 1
-                if isinstance(outcome, Lost):
+                if isinstance(outcome, TaskFailed):
                     yield outcome
                     continue
                 for steps, failed in outcome[1]:
@@ -248,7 +248,9 @@ class _RayTeam(Generic[T, R]):
             if task.deaths < _ATTEMPTS:
                 again.append(task)
             else:
-                done[task.number] = Lost(f"{task.deaths} workers died of it; the last: {reason}")
+                done[task.number] = TaskFailed(
+                    f"{task.deaths} workers died of it; the last: {reason}"
+                )
         return again
 
 

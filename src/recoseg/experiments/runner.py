@@ -20,7 +20,7 @@ from recoseg.evaluation.predictions import SegmenterRows
 from recoseg.evaluation.protocols import Protocol
 from recoseg.experiments.study import BankKey, Row, Study
 from recoseg.learning.feature_cache import FeatureCache
-from recoseg.learning.feature_store import PatchStore
+from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.learner import learn
 from recoseg.progress import track
 from recoseg.segmentation.bank_segmenter import Segmenter
@@ -106,11 +106,11 @@ def learn_banks(
     }
     banks: dict[BankKey, ConceptBank] = {}
     with ExitStack() as stack:
-        stores: dict[int, PatchStore] = {}
+        stores: dict[int, FeatureStore] = {}
         for key, row in track(wanted.items(), "Learning", unit="banks", enabled=progress):
             size = row.learn.image_size
             if size not in stores:
-                stores[size] = stack.enter_context(PatchStore(list(used.values()), size, cache))
+                stores[size] = stack.enter_context(FeatureStore(list(used.values()), size, cache))
             start = _common(row, [(wanted[other], bank) for other, bank in banks.items()])
             present = [concept.name for concept in start.classes]
             learnt = learn(

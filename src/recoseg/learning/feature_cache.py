@@ -119,8 +119,7 @@ class FeatureCache:
             self._evict()
 
     def _path(self, encoder: EncoderInfo, image_size: int, photo_hash: str) -> Path:
-        identity = f"{encoder.name} {encoder.fingerprint} {encoder.dim} {encoder.stride}"
-        digest = hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
+        digest = hashlib.blake2b(encoder.key.encode(), digest_size=8).hexdigest()
         group = f"{digest}-{image_size}-{self.precision}"
         return self._folder / group / photo_hash[:2] / f"{photo_hash}.npy"
 

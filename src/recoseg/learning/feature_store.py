@@ -15,26 +15,23 @@ from typing import Self, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from recoseg.archive.index import ArchiveIndex
+from recoseg.encoders.extract import DenseEncoder
 from recoseg.encoders.protocols import DenseTextEncoder
 from recoseg.errors import EncoderMismatchError, RecosegError
-from recoseg.executors import LocalExecutor, Lost, ahead
+from recoseg.executors import LocalExecutor, TaskFailed, ahead
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_worker import (
-    DenseEncoder,
-    EncoderKey,
     Extraction,
-    Patches,
-    PatchIdentity,
-    PatchTask,
-    PatchWorker,
-    Wanted,
-    crop,
-    encoder_key,
+    FeatureIdentity,
+    FeatureRequest,
+    FeatureTask,
+    FeatureWorker,
+    PhotoFeatures,
 )
 from recoseg.progress import StageProgress
 
@@ -43,14 +40,13 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class _Row:
-    """A photo that has a row in the files but is not in the store yet: its id, and what to send."""
+    """A photo that has a row in the files but is not in the store yet, and what to send."""
 
     number: int
-    name: str
-    photo: Wanted
+    request: FeatureRequest
 
 
-class PatchStore:
+class FeatureStore:
     """Patch features of archive photos, in fp16 files that are memory-mapped.
 
     Every photo is decoded once and passed through each encoder once, at the same size, however
@@ -77,11 +73,13 @@ class PatchStore:
         self.image_size = image_size
         self._cache = cache
         self.failures: dict[str, str] = {}
-        self._encoders = {encoder_key(encoder.info): encoder.info for encoder in encoders}
-        self._extraction = extraction or Extraction(partial(PatchWorker, encoders), LocalExecutor())
+        self._encoders = {encoder.info.key: encoder.info for encoder in encoders}
+        self._extraction = extraction or Extraction(
+            partial(FeatureWorker, encoders), LocalExecutor()
+        )
         self._folder = tempfile.TemporaryDirectory(prefix="recoseg-")
         self._rows: dict[str, int] = {}
-        self._files: dict[EncoderKey, np.memmap] = {}
+        self._files: dict[str, np.memmap] = {}
         self._taken = 0  # rows of the files, some of them of photos that could not be used
 
     def __enter__(self) -> Self:
@@ -98,7 +96,7 @@ class PatchStore:
 
     def holds(self, encoder: DenseEncoder) -> bool:
         """Whether it keeps the features of this encoder."""
-        return encoder_key(encoder.info) in self._encoders
+        return encoder.info.key in self._encoders
 
     def fill(
         self, index: ArchiveIndex, positions: Sequence[int], *, progress: bool | None = False
@@ -123,10 +121,10 @@ class PatchStore:
         with StageProgress("Co-segmenting: features", len(missing), enabled=progress) as bar:
             rows = []
             for row in self._from_cache(index, missing):
-                if len(row.photo.known) < len(self._encoders):
+                if len(row.request.known) < len(self._encoders):
                     rows.append(row)
                 else:
-                    self._rows[row.name] = row.number
+                    self._rows[row.request.photo.id] = row.number
                     bar.advance()
             if rows:
                 self._extract(rows, bar)
@@ -137,7 +135,7 @@ class PatchStore:
     def features(self, encoder: DenseEncoder, photo_ids: Sequence[str]) -> Float[Tensor, "k C h w"]:
         """Features of one of the encoders, fp16 on the CPU."""
         rows = [self._rows[name] for name in photo_ids]
-        return torch.from_numpy(self._files[encoder_key(encoder.info)][rows])
+        return torch.from_numpy(self._files[encoder.info.key][rows])
 
     def text_cosines(
         self,
@@ -160,12 +158,13 @@ class PatchStore:
         first, self._taken = self._taken, self._taken + len(missing)
         with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
             looked_up = ahead(pool, partial(self._look_up, index), missing.values(), 3 * _BATCH)
-            for number, (name, position) in enumerate(missing.items(), first):
+            for number, position in enumerate(missing.values(), first):
                 cached = next(looked_up)
                 self._write(number, cached)
-                yield _Row(number, name, Wanted.of(index.photo(position), frozenset(cached)))
+                request = FeatureRequest(index.photo(position), frozenset(cached))
+                yield _Row(number, request)
 
-    def _look_up(self, index: ArchiveIndex, position: int) -> dict[EncoderKey, np.ndarray]:
+    def _look_up(self, index: ArchiveIndex, position: int) -> dict[str, np.ndarray]:
         recorded = index.photo(position).hash
         if self._cache is None or not recorded:
             return {}
@@ -179,21 +178,23 @@ class PatchStore:
         batches = [rows[at : at + _BATCH] for at in range(0, len(rows), _BATCH)]
         keys = tuple(self._encoders)
         tasks = (
-            PatchTask(tuple(row.photo for row in batch), keys, self.image_size) for batch in batches
+            FeatureTask(tuple(row.request for row in batch), keys, self.image_size)
+            for batch in batches
         )
         with self._extraction.executor.team(self._extraction.build) as team:
-            self._check(cast(PatchIdentity, team.identity))
+            self._check(cast(FeatureIdentity, team.identity))
             for batch, found in zip(batches, team.run(tasks, bar.advance), strict=True):
-                if isinstance(found, Lost):
+                if isinstance(found, TaskFailed):
                     bar.advance(len(batch), failed=len(batch))
-                    self.failures |= dict.fromkeys((row.photo.path for row in batch), found.reason)
+                    paths = (row.request.photo.path for row in batch)
+                    self.failures |= dict.fromkeys(paths, found.reason)
                     continue
-                for row, patches in zip(batch, found, strict=True):
-                    self._keep(row, patches)
+                for row, computed in zip(batch, found, strict=True):
+                    self._keep(row, computed)
 
-    def _check(self, made_by: PatchIdentity) -> None:
+    def _check(self, made_by: FeatureIdentity) -> None:
         """Refuse workers whose features are not those that are wanted."""
-        theirs = {encoder_key(info) for info in made_by.encoders}
+        theirs = {info.key for info in made_by.encoders}
         for key, info in self._encoders.items():
             if key not in theirs:
                 found = ", ".join(
@@ -210,37 +211,28 @@ class PatchStore:
                 "Name the precision by --precision."
             )
 
-    def _keep(self, row: _Row, patches: Patches | str) -> None:
-        if isinstance(patches, str):
-            self.failures[row.photo.path] = patches
+    def _keep(self, row: _Row, computed: PhotoFeatures) -> None:
+        photo = row.request.photo
+        if computed.photo.failure:
+            self.failures[photo.path] = computed.photo.failure
             return
-        self._write(row.number, patches.features)
-        self._rows[row.name] = row.number
-        if self._cache is not None and patches.content:
-            for key, features in patches.features.items():
-                self._cache.put(self._encoders[key], self.image_size, patches.content, features)
+        self._write(row.number, computed.features)
+        self._rows[photo.id] = row.number
+        if self._cache is not None and photo.hash:
+            for key, features in computed.features.items():
+                content = computed.photo.hash
+                self._cache.put(self._encoders[key], self.image_size, content, features)
 
-    def _write(self, row: int, features: dict[EncoderKey, np.ndarray]) -> None:
+    def _write(self, row: int, features: dict[str, np.ndarray]) -> None:
         for key, array in features.items():
             file = self._files.get(key)
             if file is None or len(file) < self._taken:
                 file = self._files[key] = self._grown(key, array.shape)
             file[row] = array
 
-    def _grown(self, key: EncoderKey, shape: Sequence[int]) -> np.memmap:
+    def _grown(self, key: str, shape: Sequence[int]) -> np.memmap:
         """The file of an encoder with room for all rows."""
         path = Path(self._folder.name) / str(list(self._encoders).index(key))
         path.touch()
         os.truncate(path, 2 * self._taken * math.prod(shape))  # holes take no space on most disks
         return np.memmap(path, np.float16, "r+", shape=(self._taken, *shape))
-
-
-def crop_for_learning(
-    index: ArchiveIndex, position: int, image_size: int
-) -> UInt8[Tensor, "3 size size"]:
-    """A retrieved photo as the encoders see it: short side to `image_size`, centre crop.
-
-    Raises:
-        BadImageError: It cannot be read.
-    """
-    return crop(index.read(position), image_size)

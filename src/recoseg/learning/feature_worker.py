@@ -2,92 +2,72 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from PIL import Image
+from jaxtyping import Float
 from torch import Tensor
 
-from recoseg.archive.index import Photo
 from recoseg.device import resolve_compute
 from recoseg.encoders.encoder_table import build_phi, build_saliency
-from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, EncoderInfo
-from recoseg.errors import BadImageError
+from recoseg.encoders.extract import DenseEncoder, extract
+from recoseg.encoders.protocols import EncoderInfo
 from recoseg.executors import Advance, Executor, Worker
-from recoseg.photos.images import center_crop, decode_image, resize_short_side, to_tensor
-from recoseg.photos.reading import read_bytes
-
-DenseEncoder = DenseImageEncoder | DenseTextEncoder
-EncoderKey = tuple[str, str, int, int]
-"""Name, fingerprint, dimension and stride: what tells encoders of one run apart."""
+from recoseg.photos.frame import Frame
+from recoseg.photos.load import LoadedPhoto, load_frame
+from recoseg.photos.refs import Photo
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FeatureRequest:
     """A photo whose features are wanted.
 
     Attributes:
-        path: A local path, a URL, or `shard.tar::member`.
-        offset: Where a member's bytes start in its shard; -1 where not known or no member.
-        size: Bytes of a member; -1 likewise.
-        recorded: Hash of its bytes when it was indexed; empty where the archive records none.
-        known: Encoders whose features of that content are at hand.
+        photo: The photo, as the index knows it.
+        known: Keys of encoders whose features of that content are at hand.
     """
 
-    path: str
-    offset: int
-    size: int
-    recorded: str
-    known: frozenset[EncoderKey] = frozenset()
-
-    @classmethod
-    def of(cls, photo: Photo, known: frozenset[EncoderKey] = frozenset()) -> Wanted:
-        """A photo of an index."""
-        offset, size = photo.offset, photo.bytes
-        if offset is None or offset < 0 or size is None:
-            offset, size = -1, -1
-        return cls(photo.path, offset, size, photo.hash or "", known)
+    photo: Photo
+    known: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
-class PatchTask:
+class FeatureTask:
     """Photos to be encoded together.
 
     Attributes:
-        photos: The photos.
-        encoders: Whose features are wanted.
+        requests: The photos.
+        encoders: Keys of the encoders whose features are wanted.
         image_size: Short side and centre crop, pixels.
     """
 
-    photos: tuple[Wanted, ...]
-    encoders: tuple[EncoderKey, ...]
+    requests: tuple[FeatureRequest, ...]
+    encoders: tuple[str, ...]
     image_size: int
 
 
 @dataclass(frozen=True)
-class Patches:
+class PhotoFeatures:
     """What was computed of one photo.
 
     Attributes:
-        content: Hash of the bytes that were decoded, as archives record it: the photo may have
-            changed since it was indexed. Empty where the archive records none.
-        features: By encoder (C, gh, gw) float16; all encoders of the task but those known for
+        photo: The photo as it was read: it may have changed since it was indexed, so its hash is
+            that of the bytes that were decoded. It has a failure where it cannot be used.
+        features: By encoder key (C, gh, gw) float16; all encoders of the task but those known for
             this very content.
     """
 
-    content: str
-    features: dict[EncoderKey, np.ndarray]
+    photo: Photo
+    features: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class PatchIdentity:
+class FeatureIdentity:
     """What decides features beside the photo.
 
     Attributes:
@@ -104,15 +84,15 @@ class Extraction:
     """Where features are computed.
 
     Attributes:
-        build: Makes a worker, such as a `PatchWorker`, whose identity is a `PatchIdentity`.
+        build: Makes a worker, such as a `FeatureWorker`, whose identity is a `FeatureIdentity`.
         executor: Where workers run.
     """
 
-    build: Callable[[], Worker[PatchTask, list[Patches | str]]]
+    build: Callable[[], Worker[FeatureTask, list[PhotoFeatures]]]
     executor: Executor
 
 
-class PatchWorker:
+class FeatureWorker:
     """Encodes the photos of one task after another (a `Worker` of an executor).
 
     Photos are read, decoded and cropped in threads. Two tasks may be done at once: while one has
@@ -130,72 +110,50 @@ class PatchWorker:
         precision: str | None = None,
         threads: int | None = None,
     ) -> None:
-        self._encoders = {encoder_key(encoder.info): encoder for encoder in encoders}
+        self._encoders = list(encoders)
         self._model = threading.Lock()
         self._pool = ThreadPoolExecutor(threads or min(16, os.cpu_count() or 1))
-        self.identity = PatchIdentity(tuple(encoder.info for encoder in encoders), precision)
+        self.identity = FeatureIdentity(tuple(encoder.info for encoder in encoders), precision)
 
-    def __call__(self, task: PatchTask, advance: Advance) -> list[Patches | str]:
-        """For each photo its features, or why it cannot be used."""
-        outcomes = list(self._pool.map(lambda photo: _load(photo, task.image_size), task.photos))
-        loaded = [item for item in outcomes if isinstance(item, _Loaded)]
-        found = [Patches(photo.content, {}) for photo in loaded]
+    def __call__(self, task: FeatureTask, advance: Advance) -> list[PhotoFeatures]:
+        """The features of each photo."""
+        frame = Frame(task.image_size)
+        loaded = list(
+            self._pool.map(lambda request: load_frame(request.photo, frame), task.requests)
+        )
+        usable = [
+            (item, request.known if item.photo.hash == request.photo.hash else frozenset())
+            for item, request in zip(loaded, task.requests, strict=True)
+            if isinstance(item, LoadedPhoto)
+        ]
+        found = [PhotoFeatures(item.photo) for item, _ in usable]
         with self._model:
-            computed = self._encode(loaded, task.encoders)
+            computed = self._encode(usable, task.encoders)
         for key, lacking, features in computed:
             for at, row in zip(lacking, features.cpu().numpy(), strict=True):
                 found[at].features[key] = row
-        advance(len(outcomes), failed=len(outcomes) - len(loaded))
-        patches = iter(found)
-        return [item if isinstance(item, str) else next(patches) for item in outcomes]
+        advance(len(loaded), failed=len(loaded) - len(usable))
+        features_of = iter(found)
+        return [
+            PhotoFeatures(item) if isinstance(item, Photo) else next(features_of) for item in loaded
+        ]
 
-    @torch.inference_mode()
     def _encode(
-        self, photos: Sequence[_Loaded], encoders: Sequence[EncoderKey]
-    ) -> list[tuple[EncoderKey, tuple[int, ...], Float[Tensor, "m c gh gw"]]]:
+        self, photos: Sequence[tuple[LoadedPhoto, frozenset[str]]], wanted: Sequence[str]
+    ) -> list[tuple[str, tuple[int, ...], Float[Tensor, "m c gh gw"]]]:
         """For each encoder the places of the photos that it lacks, and their features in fp16."""
-        # Encoders that lack the same photos get one and the same batch, so that those of one
-        # backbone can share its pass.
-        batches: dict[tuple[int, ...], UInt8[Tensor, "m 3 size size"]] = {}
+        # Encoders that lack the same photos get one and the same batch.
+        lacking: dict[tuple[int, ...], list[str]] = {}
+        for key in wanted:
+            places = tuple(at for at, (_, known) in enumerate(photos) if key not in known)
+            if places:
+                lacking.setdefault(places, []).append(key)
         computed = []
-        for key in encoders:
-            lacking = tuple(at for at, photo in enumerate(photos) if key not in photo.known)
-            if not lacking:
-                continue
-            if lacking not in batches:
-                batches[lacking] = torch.stack([photos[at].pixels for at in lacking])
-            features = self._encoders[key].features(batches[lacking])
-            computed.append((key, lacking, features.half()))
+        for places, keys in lacking.items():
+            batch = torch.stack([photos[at][0].pixels for at in places])
+            for key, features in extract(self._encoders, batch, keys).items():
+                computed.append((key, places, features.half()))
         return computed
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """A photo that can be encoded: its crop, the hash of its bytes, and what is known of them."""
-
-    pixels: UInt8[Tensor, "3 size size"]
-    content: str
-    known: frozenset[EncoderKey]
-
-
-def _load(photo: Wanted, image_size: int) -> _Loaded | str:
-    try:
-        data = read_bytes(photo.path, offset=photo.offset, size=photo.size)
-        pixels = crop(decode_image(data), image_size)
-    except BadImageError as error:
-        return str(error)
-    content = hashlib.blake2b(data, digest_size=16).hexdigest() if photo.recorded else ""
-    return _Loaded(pixels, content, photo.known if content == photo.recorded else frozenset())
-
-
-def encoder_key(info: EncoderInfo) -> EncoderKey:
-    """What tells encoders apart; two of the same weights may still give different features."""
-    return info.name, info.fingerprint, info.dim, info.stride
-
-
-def crop(image: Image.Image, image_size: int) -> UInt8[Tensor, "3 size size"]:
-    """A photo as dense encoders see it: short side to `image_size` pixels, centre crop."""
-    return to_tensor(center_crop(resize_short_side(image, image_size), image_size))
 
 
 def dense_worker(
@@ -205,7 +163,7 @@ def dense_worker(
     device: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
-) -> PatchWorker:
+) -> FeatureWorker:
     """A worker with encoders of the table, built where it is called.
 
     Args:
@@ -223,4 +181,4 @@ def dense_worker(
     encoders: list[DenseEncoder] = [build_phi(phi, compute)]
     if saliency is not None:
         encoders.append(build_saliency(saliency, compute))
-    return PatchWorker(encoders, compute.precision, threads)
+    return FeatureWorker(encoders, compute.precision, threads)

@@ -10,8 +10,9 @@ from PIL import Image
 from recoseg.archive.index import ArchiveIndex
 from recoseg.concepts import Concept
 from recoseg.drawing.cosegmentation_figure import cosegmentation_figure
-from recoseg.learning.feature_store import crop_for_learning
 from recoseg.learning.learner import Learnt
+from recoseg.photos.frame import Frame
+from recoseg.photos.images import to_frame
 
 COLUMNS = 5
 _LONGEST = 180  # bytes; leaves room for a prefix, a number and the suffix below 255
@@ -38,7 +39,7 @@ class FigureWriter:
         concept, found = learnt.concept, learnt.cosegmentation
         images = [
             Image.fromarray(
-                crop_for_learning(self._index, position, self._size).permute(1, 2, 0).numpy()
+                to_frame(self._index.read(position), Frame(self._size)).permute(1, 2, 0).numpy()
             )
             for position in learnt.positions[:COLUMNS]
         ]

@@ -18,10 +18,11 @@ from recoseg.config import BankSettings
 from recoseg.cosegmentation import Cosegmentation, cosegment
 from recoseg.cosegmentation.guidance import context_elimination, language_guidance
 from recoseg.encoders.bundle import Encoders
+from recoseg.encoders.extract import DenseEncoder
 from recoseg.errors import ConceptError, RecosegError
 from recoseg.learning.feature_cache import FeatureCache
-from recoseg.learning.feature_store import PatchStore
-from recoseg.learning.feature_worker import DenseEncoder, Extraction
+from recoseg.learning.feature_store import FeatureStore
+from recoseg.learning.feature_worker import Extraction
 from recoseg.progress import track
 from recoseg.retrieval.class_texts import Words, check_index
 from recoseg.retrieval.retriever import Hit, Search, retrieve
@@ -61,7 +62,7 @@ def learn(
     settings: BankSettings | None = None,
     *,
     bank: ConceptBank | None = None,
-    store: PatchStore | None = None,
+    store: FeatureStore | None = None,
     cache: FeatureCache | None = None,
     extraction: Extraction | None = None,
     search: Search | None = None,
@@ -128,7 +129,7 @@ def learn(
     used = [encoders.phi, *([encoders.saliency] if chosen.guidance else [])]
     with ExitStack() as stack:
         if store is None:
-            store = stack.enter_context(PatchStore(used, chosen.image_size, cache, extraction))
+            store = stack.enter_context(FeatureStore(used, chosen.image_size, cache, extraction))
         else:
             _check_store(store, used, chosen.image_size)
         positions = sorted({hit.position for found in hits for hit in found})
@@ -149,7 +150,7 @@ def learn(
     return bank
 
 
-def _check_store(store: PatchStore, used: Sequence[DenseEncoder], image_size: int) -> None:
+def _check_store(store: FeatureStore, used: Sequence[DenseEncoder], image_size: int) -> None:
     """Refuse a store that cannot serve."""
     absent = [encoder.info.name for encoder in used if not store.holds(encoder)]
     if absent:
@@ -183,7 +184,7 @@ def _learn_one(
     task: _Task,
     hits: Sequence[Hit],
     index: ArchiveIndex,
-    store: PatchStore,
+    store: FeatureStore,
     encoders: Encoders,
     texts: Float[Tensor, "m d"],
     bank: ConceptBank,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,8 +15,8 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from recoseg.encoders.protocols import Frame
 from recoseg.errors import BadImageError
+from recoseg.photos.frame import Frame
 
 MAX_PIXELS = 178_956_970
 """Photos with more pixels are refused before they are decoded (half a gigabyte as RGB)."""
@@ -102,6 +104,16 @@ def decode_for(
     return to_frame(image, frame), size
 
 
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """An opened image as `decode_image` gives its file: upright 8-bit RGB.
+
+    Raises:
+        BadImageError: It cannot be used; the text is the reason.
+    """
+    with _reasons():
+        return _finish(image, None)[0]
+
+
 def _decode(
     source: Path | bytes | BinaryIO, enough: int | None
 ) -> tuple[Image.Image, tuple[int, int]]:
@@ -111,15 +123,29 @@ def _decode(
         raise BadImageError("the file is empty")
     Image.init()
     formats = [name for name in _FORMATS if name in Image.OPEN]
+    with _reasons(), Image.open(io.BytesIO(data), formats=formats) as image:
+        return _finish(image, enough)
+
+
+def _finish(image: Image.Image, enough: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    """See `_decode`; the image may have been opened anywhere."""
+    _check_size(*image.size)
+    size = image.size
+    if enough is not None:
+        image.draft(None, (enough, enough))  # None keeps the mode
+    image.load()
+    orientation = _orientation(image)
+    rgb = _to_rgb(image)
+    if orientation not in _UPRIGHT:
+        return rgb, size
+    return rgb.transpose(_UPRIGHT[orientation]), size if orientation < 5 else size[::-1]
+
+
+@contextmanager
+def _reasons() -> Iterator[None]:
+    """Turn whatever decoders raise into the reason why a photo cannot be used."""
     try:
-        with Image.open(io.BytesIO(data), formats=formats) as image:
-            _check_size(*image.size)
-            size = image.size
-            if enough is not None:
-                image.draft(None, (enough, enough))  # None keeps the mode
-            image.load()
-            orientation = _orientation(image)
-            rgb = _to_rgb(image)
+        yield
     except BadImageError:
         raise
     except UnidentifiedImageError as error:
@@ -131,9 +157,6 @@ def _decode(
     except Exception as error:  # decoders of damaged files raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BadImageError(f"damaged: {reason[:200]}") from error
-    if orientation not in _UPRIGHT:
-        return rgb, size
-    return rgb.transpose(_UPRIGHT[orientation]), size if orientation < 5 else size[::-1]
 
 
 def to_tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:

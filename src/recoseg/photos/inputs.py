@@ -12,7 +12,8 @@ from torch import Tensor
 
 from recoseg.errors import BadImageError
 from recoseg.photos.images import decode_image, resize_short_side, to_tensor
-from recoseg.photos.reading import read_bytes
+from recoseg.photos.reading import read_photo
+from recoseg.photos.refs import Photo as PhotoRef
 
 Photo = str | Path | Image.Image | np.ndarray
 """A path, URL or `shard.tar::member`; a PIL image; or an array (h, w, 3) of uint8 RGB."""
@@ -45,7 +46,7 @@ def prepare(photo: Photo, short_side: int) -> Ready:
     elif isinstance(photo, Image.Image):
         image = photo.convert("RGB")
     else:
-        image = decode_image(read_bytes(str(photo)))
+        image = decode_image(read_photo(PhotoRef(str(photo))))
     resized = resize_short_side(image, short_side) if short_side else image
     return Ready(image, to_tensor(resized))
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from recoseg.errors import BadImageError, MissingExtraError
 from recoseg.photos.filesystems import file_system
-from recoseg.photos.refs import look_up, split_member
+from recoseg.photos.refs import Photo, look_up, split_member
 
 MAX_BYTES = 1 << 29
 """Files above half a gigabyte are refused unread."""
@@ -17,19 +17,17 @@ class UnreadableError(BadImageError):
     """A photo whose bytes could not be had; another run may have more luck."""
 
 
-def read_bytes(path: str, *, offset: int = -1, size: int = -1) -> bytes:
-    """Read a photo's bytes.
+def read_photo(photo: Photo) -> bytes:
+    """The bytes of a photo's file, or of its member of a tar shard.
 
-    Args:
-        path: A local path, a URL, or `shard.tar::member`.
-        offset: Where a member's bytes start in its shard, if known; -1 to look the member up.
-        size: The photo's number of bytes, if known.
+    A member is looked up in its shard where its offset is not known.
 
     Raises:
         BadImageError: The photo does not exist, is too large or cannot be read.
         MissingExtraError: It lies on S3, and s3fs is not installed.
     """
-    outer, mark, member = split_member(path)
+    outer, mark, member = split_member(photo.path)
+    offset, size = photo.offset, photo.size
     try:
         fs, inner = file_system(outer)
         if mark and (offset < 0 or size < 0):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,48 @@ IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
 
 
 @dataclass(frozen=True)
-class PhotoRef:
-    """Where one photo lies, and what tells that it has changed.
+class Photo:
+    """One photo, from where it was listed to its mask.
+
+    Each step fills in what it finds out: listing gives path, stamp, size and offset; reading gives
+    hash, width and height; whatever goes wrong gives a failure.
 
     Attributes:
-        path: A local path, a URL, or `shard.tar::member` for a member of a tar shard.
-        stamp: Size and time (or entity tag) of the file, and for a member the shard's and its
-            offset; empty where the file cannot be seen. Two equal stamps mean the same content.
-        size: Bytes, or -1 where not known.
-        offset: Where the member's bytes start in its shard; -1 for a file of its own.
-        problem: Why the photo cannot even be tried; empty otherwise.
+        path: A local path, a URL, or `shard.tar::member` for a member of a tar shard; empty for a
+            photo that was given as pixels or bytes.
+        stamp: Size and time (or entity tag) of the file, and for a member those of the shard and
+            its offset; empty where the file cannot be seen. Equal stamps mean equal content.
+        size: Bytes of the file or member; -1 where not known.
+        offset: Where a member's bytes start in its shard; -1 for a file of its own, or not known.
+        width: Pixels, of the upright photo; 0 where not known.
+        height: Pixels, likewise.
+        hash: 32 hex digits, BLAKE2b of the bytes; empty where not known.
+        failure: Why the photo cannot be used; empty where nothing is known against it.
     """
 
     path: str
     stamp: str = ""
     size: int = -1
     offset: int = -1
-    problem: str = ""
+    width: int = 0
+    height: int = 0
+    hash: str = ""
+    failure: str = ""
+
+    @property
+    def id(self) -> str:
+        """32 hex digits that name the content, or the path where no hash is known."""
+        return self.hash or hashlib.blake2b(self.path.encode(), digest_size=16).hexdigest()
+
+    def failed(self, reason: str, *, retry: bool = False) -> Photo:
+        """The photo with the reason why it cannot be used.
+
+        Args:
+            reason: The reason alone, without the photo's name.
+            retry: Whether it is worth another try although the file has not changed; the stamp is
+                left out then.
+        """
+        return replace(self, failure=reason, stamp="" if retry else self.stamp)
 
 
 def is_image_name(name: str) -> bool:
@@ -89,11 +115,11 @@ def split_member(path: str) -> tuple[str, str, str]:
     return (f"{head}.tar", "::", member) if mark else (path, "", "")
 
 
-def printable(photo: PhotoRef) -> PhotoRef:
+def printable(photo: Photo) -> Photo:
     """Names that are no UTF-8 become rows with a reason, escaped, since no table can hold them."""
     try:
         photo.path.encode()
     except UnicodeEncodeError:
         shown = os.fsencode(photo.path).decode("utf-8", "backslashreplace")
-        return PhotoRef(shown, photo.stamp, photo.size, problem="the file's name is not UTF-8")
+        return replace(photo, path=shown).failed("the file's name is not UTF-8")
     return photo

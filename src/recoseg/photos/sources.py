@@ -16,7 +16,7 @@ from typing import Any
 from recoseg.errors import ArchiveError, RecosegError
 from recoseg.photos.filesystems import file_system
 from recoseg.photos.refs import (
-    PhotoRef,
+    Photo,
     full_name,
     is_image_name,
     is_local,
@@ -43,7 +43,7 @@ class Source:
     """
 
     name: str
-    photos: tuple[PhotoRef, ...]
+    photos: tuple[Photo, ...]
 
 
 def list_sources(sources: Iterable[str | os.PathLike[str]]) -> list[Source]:
@@ -148,20 +148,20 @@ def _expand_braces(pattern: str) -> list[str]:
     return [head + choice + rest for choice, rest in products]
 
 
-def _stat(fs: Any, path: str) -> PhotoRef:
+def _stat(fs: Any, path: str) -> Photo:
     try:
-        return printable(PhotoRef(full_name(fs, path), *look_up(fs, path)))
+        return printable(Photo(full_name(fs, path), *look_up(fs, path)))
     except (OSError, ValueError):
-        return printable(PhotoRef(full_name(fs, path)))
+        return printable(Photo(full_name(fs, path)))
 
 
-def _list_folder(fs: Any, root: str) -> list[PhotoRef]:
+def _list_folder(fs: Any, root: str) -> list[Photo]:
     if is_local(fs):
         found = list(_walk_local(root))
     else:
         # Entries below hidden folders go, as those of a local walk do.
         found = [
-            PhotoRef(full_name(fs, path), *remote_stamp(info))
+            Photo(full_name(fs, path), *remote_stamp(info))
             for path, info in fs.find(root, detail=True).items()
             if is_image_name(path)
             and not any(part.startswith(".") for part in path[len(root) :].split("/"))
@@ -169,7 +169,7 @@ def _list_folder(fs: Any, root: str) -> list[PhotoRef]:
     return sorted(found, key=lambda photo: natural_key(photo.path))
 
 
-def _walk_local(root: str) -> Iterator[PhotoRef]:
+def _walk_local(root: str) -> Iterator[Photo]:
     """Photos below a local folder; links to folders are followed, each real folder once."""
     visited: set[tuple[int, int]] = set()
     stack = [root]
@@ -190,28 +190,28 @@ def _walk_local(root: str) -> Iterator[PhotoRef]:
                 status = entry.stat()
             except OSError:  # a link that leads nowhere
                 if is_image_name(entry.name):
-                    yield printable(PhotoRef(entry.path))
+                    yield printable(Photo(entry.path))
                 continue
             if stat.S_ISDIR(status.st_mode):
                 stack.append(entry.path)
             elif stat.S_ISREG(status.st_mode) and is_image_name(entry.name):
-                yield printable(PhotoRef(entry.path, local_stamp(status), status.st_size))
+                yield printable(Photo(entry.path, local_stamp(status), status.st_size))
 
 
-def _list_tar(fs: Any, path: str, name: str) -> Iterator[PhotoRef]:
+def _list_tar(fs: Any, path: str, name: str) -> Iterator[Photo]:
     shard, _ = look_up(fs, path)
     try:
         with fs.open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
                 if member.isreg() and not member.issparse() and is_image_name(member.name):
                     stamp = f"{shard}+{member.offset_data}"
-                    ref = PhotoRef(f"{name}::{member.name}", stamp, member.size, member.offset_data)
+                    ref = Photo(f"{name}::{member.name}", stamp, member.size, member.offset_data)
                     yield printable(ref)
     except (tarfile.TarError, EOFError, OSError) as error:
-        yield PhotoRef(name, shard, problem=f"the tar shard is damaged or compressed: {error}")
+        yield Photo(name, shard, failure=f"the tar shard is damaged or compressed: {error}")
 
 
-def _list_lines(fs: Any, path: str) -> Iterator[PhotoRef]:
+def _list_lines(fs: Any, path: str) -> Iterator[Photo]:
     try:
         text = fs.cat_file(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -223,12 +223,12 @@ def _list_lines(fs: Any, path: str) -> Iterator[PhotoRef]:
         try:
             target, inner = file_system(outer if absolute else _below(folder, outer))
         except ArchiveError as error:
-            yield PhotoRef(line, problem=str(error))
+            yield Photo(line, failure=str(error))
             continue
         if is_local(target):
             inner = os.path.normpath(inner)
         if mark:
-            yield PhotoRef(full_name(target, inner) + mark + member)
+            yield Photo(full_name(target, inner) + mark + member)
         else:
             yield _stat(target, inner)
 

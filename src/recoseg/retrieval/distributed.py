@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from recoseg.errors import RecosegError
-from recoseg.executors import Advance, Executor, Lost
+from recoseg.executors import Advance, Executor, TaskFailed
 from recoseg.retrieval.queries import Query
 from recoseg.retrieval.retriever import EmbeddedArchive
 from recoseg.retrieval.search import Ranking, merge, top_k
@@ -76,7 +76,7 @@ def search_parts(
                 f"{length}. Expected the same folder on all machines."
             )
         for task, found in zip(tasks, team.run(tasks, _uncounted), strict=True):
-            if isinstance(found, Lost):
+            if isinstance(found, TaskFailed):
                 raise RecosegError(f"Photos {task.first:,} to {task.stop:,}: {found.reason}")
             parts.append(found)
     return merge(parts, k) if parts else top_k([], queries, k)

@@ -20,11 +20,12 @@ from recoseg.encoders.lite.backbone import STRIDE, LiteBackbone, map_keys
 from recoseg.encoders.lite.bridge import Bridge
 from recoseg.encoders.lite.text import MiniLM
 from recoseg.encoders.prompts import embed_names, prompt_set
-from recoseg.encoders.protocols import EncoderInfo, Frame
+from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.weight_sources import PackageFile, weights_folder
 from recoseg.encoders.weights import combine, find_weights, fingerprint, read_state_dict, seeded
 from recoseg.errors import RecosegError
 from recoseg.files import write_atomically
+from recoseg.photos.frame import Frame
 
 if TYPE_CHECKING:
     from recoseg.encoders.encoder_table import Request

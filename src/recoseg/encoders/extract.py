@@ -1,0 +1,99 @@
+"""Photos through all dense encoders: each backbone runs once, features come by key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
+from recoseg.errors import RecosegError
+
+DenseEncoder = DenseImageEncoder | DenseTextEncoder
+
+
+class Backbone(Protocol):
+    """A network that several encoders describe photos by."""
+
+    def dense(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c gh gw"]:
+        """Its feature maps."""
+
+
+@runtime_checkable
+class SharesBackbone(Protocol):
+    """A dense encoder whose features are computed from those of a backbone that others share."""
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone; encoders that share it hold the same object."""
+
+    def from_backbone(self, maps: Float[Tensor, "n c gh gw"]) -> Float[Tensor, "n d gh gw"]:
+        """The encoder's features from the backbone's; equal to its `features` of the photos."""
+
+
+@runtime_checkable
+class NeedsFeatures(Protocol):
+    """A dense encoder that also uses the features of another one, such as proxy attention."""
+
+    @property
+    def needs(self) -> str:
+        """The key of the other encoder; see `EncoderInfo.key`."""
+
+    def features_with(
+        self, images: UInt8[Tensor, "n 3 h w"], other: Float[Tensor, "n c gh gw"]
+    ) -> Float[Tensor, "n d hh hw"]:
+        """The encoder's features, given those of the other one for the same photos."""
+
+
+@torch.inference_mode()
+def extract(
+    encoders: Iterable[DenseEncoder],
+    images: UInt8[Tensor, "n 3 h w"],
+    wanted: Sequence[str] | None = None,
+) -> dict[str, Float[Tensor, "n c gh gw"]]:
+    """Pass photos of equal size through dense encoders.
+
+    Encoders with equal keys run once. Encoders that share a backbone (see `SharesBackbone`) share
+    one pass of it. An encoder that needs another one's features (see `NeedsFeatures`) gets them,
+    whether or not they are wanted themselves.
+
+    Args:
+        encoders: The encoders, those that others need among them.
+        images: RGB.
+        wanted: Keys of the features to return; None for all.
+
+    Returns:
+        The features by encoder key (see `EncoderInfo.key`), in the order of the encoders.
+
+    Raises:
+        RecosegError: An encoder needs the features of one that is not there.
+    """
+    by_key = {encoder.info.key: encoder for encoder in encoders}
+    asked = list(by_key) if wanted is None else [key for key in by_key if key in wanted]
+    maps: dict[int, Tensor] = {}
+    found: dict[str, Tensor] = {}
+
+    def compute(key: str, waiting: tuple[str, ...] = ()) -> Tensor:
+        if key not in found:
+            found[key] = features(by_key[key], (*waiting, key))
+        return found[key]
+
+    def features(encoder: DenseEncoder, waiting: tuple[str, ...]) -> Tensor:
+        if isinstance(encoder, NeedsFeatures):
+            if encoder.needs not in by_key or encoder.needs in waiting:
+                raise RecosegError(
+                    f"{encoder.info.name} needs the features of the encoder {encoder.needs!r}. "
+                    f"Expected it among the others; got {', '.join(by_key)}."
+                )
+            return encoder.features_with(images, compute(encoder.needs, waiting))
+        if isinstance(encoder, SharesBackbone):
+            shared = id(encoder.backbone)
+            if shared not in maps:
+                maps[shared] = encoder.backbone.dense(images)
+            return encoder.from_backbone(maps[shared])
+        return encoder.features(images)
+
+    return {key: compute(key) for key in asked}
