@@ -17,9 +17,8 @@ from recoseg.device import Compute
 from recoseg.drawing.overlay import draw_overlay
 from recoseg.drawing.pages import thumbnail_uri, write_page
 from recoseg.drawing.retrieval_sheet import sheet_cells
-from recoseg.encoders.bundle import Encoders
-from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency
-from recoseg.encoders.presets import pair_settings, preset
+from recoseg.encoders.bundle import Encoders, load_encoders
+from recoseg.encoders.defaults import default_settings
 from recoseg.errors import ArchiveError, MissingExtraError
 from recoseg.learning.figure_folder import FigureWriter
 from recoseg.learning.learner import Learnt, learn
@@ -111,12 +110,7 @@ def run_demo(out: Path, compute: Compute, *, photos: Sequence[str] = (), classes
     """
     sources = [str(source) for source in photos] or [str(path) for path in package_photos()]
     wanted = parse_classes([name for name in classes.split(",") if name.strip()] or _CLASSES)
-    chosen = preset("lite")
-    encoders = Encoders(
-        build_retrieval(chosen.retrieval, compute),
-        build_saliency(chosen.saliency, compute),
-        build_phi(chosen.phi, compute),
-    )
+    encoders = load_encoders("lite", device=str(compute.device), precision=compute.precision)
     build_index(
         sources,
         out / "index",
@@ -161,7 +155,7 @@ def photos_per_class(photos: int) -> int:
 def _learn(
     index: ArchiveIndex, wanted: Sequence[ClassNames], encoders: Encoders, out: Path
 ) -> tuple[ConceptBank, list[_Part]]:
-    settings = pair_settings(encoders.saliency.info.name, encoders.phi.info.name)
+    settings = default_settings(encoders.saliency.info, encoders.info.phi)
     context = settings.learn.context if len(index) >= _LEAST_FOR_CONTEXT else ()
     learnt_from = replace(settings.learn, k=photos_per_class(len(index)), context=context)
     figures = FigureWriter(index, out / "figures", learnt_from.image_size)
@@ -200,7 +194,7 @@ def _segment(
     paths = [photo.path for source in list_sources(sources) for photo in source.photos]
     segmenter = Segmenter(
         bank,
-        phi=encoders.phi,
+        phi=encoders.phi[0],
         saliency=encoders.saliency,
         background_threshold=_THRESHOLD,
         background=["context"] if bank.context else [],

@@ -134,8 +134,8 @@ def _sources(
     from dataclasses import replace
 
     from recoseg.encoders.bundle import Encoders
+    from recoseg.encoders.defaults import default_settings
     from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency
-    from recoseg.encoders.presets import pair_settings
     from recoseg.encoders.presets import preset as preset_of
     from recoseg.experiments.study import Source
 
@@ -144,17 +144,16 @@ def _sources(
     phi_encoders = [build_phi(p, compute) for p in phis or [chosen.phi]]
     sources = []
     for archive in archives:
-        spec = archive.info.spec if archive.info is not None else chosen.retrieval
-        retrieval = build_retrieval(spec, compute)
+        retrieval = build_retrieval(archive.info or chosen.retrieval, compute)
         for saliency in saliency_encoders:
             for phi in phi_encoders:
-                settings = pair_settings(saliency.info.name, phi.info.name)
+                settings = default_settings(saliency.info, phi.info)
                 if k is not None:
                     settings = replace(settings, learn=replace(settings.learn, k=k))
                 sources.append(
                     Source(
                         archive,
-                        Encoders(retrieval, saliency, phi),
+                        Encoders(retrieval, saliency, (phi,)),
                         settings,
                         ", ".join(e.info.name for e in (retrieval, saliency, phi)),
                     )
@@ -164,8 +163,8 @@ def _sources(
 
 def _retrieval(archives: list[ArchiveIndex], labels: str, compute: Compute, out: Path) -> None:
     """Precision of each index."""
+    from recoseg.encoders.defaults import default_prompts
     from recoseg.encoders.encoder_table import build_retrieval
-    from recoseg.encoders.presets import pair_settings
     from recoseg.experiments.retrieval import (
         measure_retrieval,
         retrieval_markdown,
@@ -174,8 +173,8 @@ def _retrieval(archives: list[ArchiveIndex], labels: str, compute: Compute, out:
 
     found = []
     for archive in archives:
-        encoder = build_retrieval(archive.info.spec if archive.info else "lite", compute)
-        prompts = pair_settings(encoder.info.name, "").learn.prompts
+        encoder = build_retrieval(archive.info or "lite", compute)
+        prompts = default_prompts(encoder.info)
         found.append(measure_retrieval(archive, encoder, _labelled(archive, labels), prompts))
     problem = write_retrieval(out, found)
     typer.echo(retrieval_markdown(found))

@@ -166,7 +166,7 @@ class _Names:
         return Encoders(
             build_retrieval(self.retrieval, compute),
             build_saliency(self.saliency, compute),
-            build_phi(self.phi, compute),
+            (build_phi(self.phi, compute),),
         )
 
 
@@ -186,9 +186,12 @@ def _names(
     if archive.info is not None and preset is None:
         names["retrieval"] = archive.info.spec
     if bank is not None:
-        for role in names:
-            info = getattr(bank.encoders, role)
-            names[role] = info.spec
+        made = bank.encoders
+        names = {
+            "retrieval": made.retrieval.spec,
+            "saliency": made.saliency.spec,
+            "phi": made.phi[0].spec,
+        }
     return _Names(
         retrieval or names["retrieval"], saliency or names["saliency"], phi or names["phi"]
     )
@@ -207,9 +210,9 @@ def _settings(encoders: Encoders, **changes: object) -> BankSettings:
     """The pair's defaults, with what the user chose."""
     from dataclasses import replace
 
-    from recoseg.encoders.presets import pair_settings
+    from recoseg.encoders.defaults import default_settings
 
-    defaults = pair_settings(encoders.saliency.info.name, encoders.phi.info.name)
+    defaults = default_settings(encoders.saliency.info, encoders.info.phi)
     given = {name: value for name, value in changes.items() if value is not None}
     return replace(defaults, learn=replace(defaults.learn, **given))  # type: ignore[arg-type]
 

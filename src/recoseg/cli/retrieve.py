@@ -51,8 +51,8 @@ def retrieve(
     from recoseg.classes import parse_classes
     from recoseg.device import resolve_compute
     from recoseg.drawing.retrieval_sheet import write_contact_sheet
+    from recoseg.encoders.defaults import default_prompts
     from recoseg.encoders.encoder_table import build_retrieval
-    from recoseg.encoders.presets import pair_settings
     from recoseg.errors import ArchiveError
     from recoseg.retrieval.approximate import ApproximateIndex
     from recoseg.retrieval.class_texts import Words, check_index
@@ -68,7 +68,7 @@ def retrieve(
     spec = retrieval or (archive.info.spec if archive.info else "")
     encoder = build_retrieval(spec, resolve_compute(device, precision))
     wanted = parse_classes(classes)
-    chosen = prompts or pair_settings(encoder.info.name, "").learn.prompts
+    chosen = prompts or default_prompts(encoder.info)
     check_index(archive, encoder)
     queries = Words.of(wanted).queries(encoder, chosen)
     search: Search | None = None

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames, combine_names, parse_classes
-from recoseg.concepts import Concept, ConceptBank, RetrievedPhoto, Role, stack_references
+from recoseg.concepts import Concept, ConceptBank, ConceptRole, RetrievedPhoto, stack_references
 from recoseg.config import BankSettings
 from recoseg.cosegmentation import Cosegmentation, cosegment
 from recoseg.cosegmentation.guidance import context_elimination, language_guidance
 from recoseg.encoders.bundle import Encoders
+from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.extract import DenseEncoder
 from recoseg.errors import ConceptError, RecosegError
 from recoseg.learning.feature_cache import FeatureCache
@@ -50,7 +51,7 @@ class _Task:
     """A class to be learnt, and where its words stand among all words."""
 
     words: ClassNames
-    role: Role
+    role: ConceptRole
     positive: slice
     negative: slice
 
@@ -81,7 +82,8 @@ def learn(
         index: The archive.
         classes: What to learn, in order.
         encoders: The retrieval encoder must be the index's own.
-        settings: How; ignored where a bank is given, whose own settings go on.
+        settings: How; by default what suits the encoders, see `default_settings`. Ignored if a
+            bank is given: its own settings are used.
         bank: A bank to add to; its classes are not computed again, and its context is used.
         store: Where features are kept, for banks that are learnt one after the other and share
             photos; by default one of its own.
@@ -106,9 +108,10 @@ def learn(
     """
     check_index(index, encoders.retrieval)
     if bank is not None:
-        bank.check_encoders(saliency=encoders.saliency.info, phi=encoders.phi.info)
+        bank.check_encoders(saliency=encoders.saliency.info, phi=encoders.info.phi)
     else:
-        bank = ConceptBank((), encoders.info, settings or BankSettings())
+        settings = settings or default_settings(encoders.saliency.info, encoders.info.phi)
+        bank = ConceptBank((), encoders.info, settings)
     chosen = bank.settings.learn
     wanted = _wanted(classes, bank)
     words = Words.of([item for item, _ in wanted])
@@ -126,7 +129,7 @@ def learn(
         search=search,
     )
     texts = words.embed(encoders.saliency, chosen.prompts)
-    used = [encoders.phi, *([encoders.saliency] if chosen.guidance else [])]
+    used = [*encoders.phi, *([encoders.saliency] if chosen.guidance else [])]
     with ExitStack() as stack:
         if store is None:
             store = stack.enter_context(FeatureStore(used, chosen.image_size, cache, extraction))
@@ -164,7 +167,9 @@ def _check_store(store: FeatureStore, used: Sequence[DenseEncoder], image_size: 
         )
 
 
-def _wanted(classes: Sequence[ClassNames], bank: ConceptBank) -> list[tuple[ClassNames, Role]]:
+def _wanted(
+    classes: Sequence[ClassNames], bank: ConceptBank
+) -> list[tuple[ClassNames, ConceptRole]]:
     """What is to be learnt: the context that the bank lacks, then the classes."""
     present = [concept.name for concept in bank.classes]
     twice = [item.name for item in classes if item.name in present]
@@ -174,7 +179,7 @@ def _wanted(classes: Sequence[ClassNames], bank: ConceptBank) -> list[tuple[Clas
         )
     known = {concept.name for concept in bank.context}
     context = parse_classes(bank.settings.learn.context) if bank.settings.learn.context else []
-    roles: list[tuple[ClassNames, Role]] = [
+    roles: list[tuple[ClassNames, ConceptRole]] = [
         (item, "context") for item in context if item.name not in known
     ]
     return roles + [(item, "class") for item in classes]
@@ -199,7 +204,7 @@ def _learn_one(
             "more. Is the archive still where the index says?"
         )
     photo_ids = [photo_id for _, photo_id in readable]
-    features = store.features(encoders.phi, photo_ids)
+    features = store.features(encoders.phi[0], photo_ids)
     scores = None
     if settings.guidance:
         positive, negative = (
@@ -220,7 +225,7 @@ def _learn_one(
     concept = Concept(
         words=task.words,
         role=task.role,
-        references=result.reference[None],
+        references={encoders.phi[0].info.key: result.reference[None]},
         text_positive=texts[task.positive],
         text_negative=texts[task.negative],
         retrieved=_retrieved(readable, index, result),
@@ -260,7 +265,9 @@ def _weights(
             settings.guidance_offset,
         )
     if bank.context:
-        kept = context_elimination(features, stack_references(bank.context))
+        kept = context_elimination(
+            features, stack_references(bank.context, bank.encoders.phi[0].key)
+        )
         weights = kept if weights is None else weights * kept
     return weights
 

@@ -192,10 +192,10 @@ class Segmenter(StreamSegmenter):
         encoders = self._bank.encoders
         if fusion.uses_visual and (phi is None or isinstance(phi, str)):
             compute = compute or resolve_compute()
-            phi = build_phi(phi or encoders.phi.spec, compute)
+            phi = build_phi(phi or encoders.phi[0], compute)
         if fusion.uses_text and (saliency is None or isinstance(saliency, str)):
             compute = compute or resolve_compute()
-            saliency = build_saliency(saliency or encoders.saliency.spec, compute)
+            saliency = build_saliency(saliency or encoders.saliency, compute)
         phi = None if isinstance(phi, str) else phi
         saliency = None if isinstance(saliency, str) else saliency
         self._bank.check_encoders(

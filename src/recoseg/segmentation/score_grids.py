@@ -148,7 +148,7 @@ def _score(pixels: UInt8[Tensor, "n 3 h w"], wanted: Sequence[Wanted]) -> list[G
     for item in wanted:
         visual = text = None
         if item.phi is not None:
-            references = [concept.references for concept in item.concepts]
+            references = [next(iter(concept.references.values())) for concept in item.concepts]
             visual = visual_scores(features[id(item.phi)], references)
         if item.saliency is not None:
             words = [(concept.text_positive, concept.text_negative) for concept in item.concepts]
