@@ -16,6 +16,7 @@ from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.learner import learn
+from tests.banks import references_of
 
 from .fakes import Phi, Retrieval, Saliency, make_archive, make_encoders, make_photo
 from .test_learner import settings
@@ -159,7 +160,6 @@ from pathlib import Path
 import numpy as np
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.learning import FeatureCache
-from tests.banks import references_of
 
 info = EncoderInfo("phi", "random", "c" * 16, 7, 16)
 cache = FeatureCache(Path(sys.argv[1]), int(sys.argv[2]), "fp32")
