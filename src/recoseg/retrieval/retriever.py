@@ -28,9 +28,12 @@ class EmbeddedArchive(Protocol):
         """Number of photos."""
 
     def blocks(
-        self, *, first: int = 0, stop: int | None = None
+        self, *, first: int = 0, stop: int | None = None, selected: bool = True
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """First position and rows, in order, of all positions or some."""
+        """First position and rows, in order, of all positions or some; NaN where not selected."""
+
+    def is_selected(self, position: int) -> bool:
+        """Whether the photo may be found."""
 
     def embeddings(self, positions: Sequence[int]) -> Float[Tensor, "n d"]:
         """Rows, L2-normalised."""
