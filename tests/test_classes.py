@@ -5,8 +5,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recoseg.classes import ClassNames, WordSpans,
-    combine_names, parse_class, parse_classes, read_classes
+from recoseg.classes import (
+    ClassNames,
+    WordSpans,
+    combine_names,
+    parse_class,
+    parse_classes,
+    read_classes,
+)
 from recoseg.errors import ConceptError
 
 
