@@ -63,9 +63,12 @@ class Vectors:
         return len(self._rows)
 
     def is_selected(self, position: int) -> bool:
+        """All of them are."""
         return True
 
-    def blocks(self, rows: int = BLOCK, *, selected: bool = True) -> Iterator[tuple[int, np.ndarray]]:
+    def blocks(
+        self, rows: int = BLOCK, *, selected: bool = True
+    ) -> Iterator[tuple[int, np.ndarray]]:
         """Parts of them, mapped."""
         for first in range(0, len(self._rows), rows):
             yield first, self._rows[first : first + rows]

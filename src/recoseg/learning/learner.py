@@ -25,7 +25,8 @@ from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.feature_worker import Extraction
 from recoseg.progress import track
 from recoseg.retrieval.class_texts import ClassTexts, check_index
-from recoseg.retrieval.retriever import Hit, Search, retrieve
+from recoseg.retrieval.duplicates import Hit
+from recoseg.retrieval.retriever import Search, retrieve
 
 _log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ import torch
 
 from recoseg.errors import MissingExtraError, RecosegError, UnknownNameError
 from recoseg.files import to_json, write_atomically
+from recoseg.retrieval.duplicates import EmbeddedArchive
 from recoseg.retrieval.queries import Query
-from recoseg.retrieval.retriever import EmbeddedArchive
 from recoseg.retrieval.search import Ranking, top_k
 
 KINDS = ("ivf", "hnsw")
