@@ -34,7 +34,7 @@ from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency
 from recoseg.learning.feature_cache import FeatureCache
-from recoseg.learning.learner import learn
+from recoseg.learning.learner import learn_bank
 from recoseg.memory import keep_freed_memory
 from recoseg.photos.frame import Frame
 from recoseg.photos.load import load_frame
@@ -162,10 +162,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         cache = FeatureCache(Path(folder), 10**10, compute.precision)
         clock = Clock()
-        bank = learn(index, classes, encoders, settings, cache=cache)
+        bank = learn_bank(index, classes, encoders, settings, cache=cache)
         ours = clock.read()
         clock = Clock()
-        again = learn(index, classes, encoders, settings, cache=cache)
+        again = learn_bank(index, classes, encoders, settings, cache=cache)
         second = clock.read()
     # A class of a context class's name has its reference and costs nothing on either side.
     learnt = list({id(item.references): item for item in bank.concepts}.values())

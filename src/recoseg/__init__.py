@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from recoseg.cosegmentation import cosegment
     from recoseg.encoders.bundle import Encoders
     from recoseg.labels import Segmentation
-    from recoseg.learning.learner import learn
+    from recoseg.learning.learner import learn_bank
     from recoseg.segmentation.bank_segmenter import Segmenter
 
 # Imported on first use, so that the command line answers at once.

@@ -21,7 +21,7 @@ from recoseg.experiments.studies import STUDIES, Base, published, study
 from recoseg.experiments.study import Source
 from recoseg.experiments.tables import study_markdown, write_study
 from recoseg.learning.feature_cache import FeatureCache
-from recoseg.learning.learner import learn
+from recoseg.learning.learner import learn_bank
 from recoseg.segmentation.bank_segmenter import Segmenter
 
 from ..learning.fakes import COLOURS, SIZE, make_archive, make_encoders, make_photo
@@ -157,7 +157,7 @@ def test_rows_together_equal_each_alone(archive, tmp_path):
     found = run_studies(chosen, dataset, NATIVE, record=tmp_path)
     for one in chosen:
         for row in one.rows:
-            bank = learn(
+            bank = learn_bank(
                 archive, row.classes, row.source.encoders, replace(row.settings, learn=row.learn)
             )
             alone = Segmenter(

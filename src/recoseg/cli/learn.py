@@ -102,7 +102,7 @@ def learn(
     from recoseg.learning.feature_cache import FeatureCache
     from recoseg.learning.feature_worker import Extraction
     from recoseg.learning.figure_folder import FigureWriter
-    from recoseg.learning.learner import learn as learn_classes
+    from recoseg.learning.learner import learn_bank as learn_classes
 
     place = executor_of(executor, ray_address, ray_workers, ray_cpus, ray_gpus)
     archive = ArchiveIndex.open(index)

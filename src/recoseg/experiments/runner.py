@@ -21,7 +21,7 @@ from recoseg.evaluation.protocols import Protocol
 from recoseg.experiments.study import BankKey, Row, Study
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_store import FeatureStore
-from recoseg.learning.learner import learn
+from recoseg.learning.learner import learn_bank
 from recoseg.progress import track
 from recoseg.segmentation.bank_segmenter import Segmenter
 
@@ -113,7 +113,7 @@ def learn_banks(
                 stores[size] = stack.enter_context(FeatureStore(list(used.values()), size, cache))
             start = _common(row, [(wanted[other], bank) for other, bank in banks.items()])
             present = [concept.name for concept in start.classes]
-            learnt = learn(
+            learnt = learn_bank(
                 row.source.index,
                 [item for item in row.classes if item.name not in present],
                 row.source.encoders,
