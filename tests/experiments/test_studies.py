@@ -18,7 +18,7 @@ from recoseg.evaluation.protocols import protocol_of
 from recoseg.experiments import runner
 from recoseg.experiments.runner import run_studies
 from recoseg.experiments.studies import STUDIES, Base, published, study
-from recoseg.experiments.study import Source
+from recoseg.experiments.study import StudySource
 from recoseg.experiments.tables import study_markdown, write_study
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.learner import learn_bank
@@ -44,7 +44,7 @@ def make_source(archive, name="one"):
         LearnSettings(k=4, image_size=SIZE, prompts="none", context=("sky", "road")),
         SegmentSettings(Fusion(), short_side=0, refine_temperature=0.05),
     )
-    return Source(archive, make_encoders(), settings, name)
+    return StudySource(archive, make_encoders(), settings, name)
 
 
 def make_dataset(photos=5):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from recoseg.archive.index import ArchiveIndex
     from recoseg.datasets.labelled import LabelledArchive
     from recoseg.device import Compute
-    from recoseg.experiments.study import Source
+    from recoseg.experiments.study import StudySource
 
 
 def ablate(
@@ -129,7 +129,7 @@ def _sources(
     phis: list[str] | None,
     k: int | None,
     compute: Compute,
-) -> list[Source]:
+) -> list[StudySource]:
     """Every archive with every saliency encoder and every phi; each encoder is built once."""
     from dataclasses import replace
 
@@ -137,7 +137,7 @@ def _sources(
     from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency
     from recoseg.encoders.presets import pair_settings
     from recoseg.encoders.presets import preset as preset_of
-    from recoseg.experiments.study import Source
+    from recoseg.experiments.study import StudySource
 
     chosen = preset_of(preset or archives[0].preset or "lite")
     saliency_encoders = [build_saliency(s, compute) for s in saliencies or [chosen.saliency]]
@@ -152,7 +152,7 @@ def _sources(
                 if k is not None:
                     settings = replace(settings, learn=replace(settings.learn, k=k))
                 sources.append(
-                    Source(
+                    StudySource(
                         archive,
                         Encoders(retrieval, saliency, phi),
                         settings,
