@@ -81,13 +81,13 @@ def write_index(
             plan = make_plan(root, shards, listed, max(1, shard_size), prune)
             first = max((shard.number for shard in shards), default=-1) + 1
             failures: list[Photo] = []
-            lost: list[str] = []
+            undone: list[str] = []
             total = sum(len(job.to_embed) for job in plan.jobs)
             with StageProgress("Indexing", total, enabled=progress) as bar:
                 results = team.run((job.to_embed for job in plan.jobs), bar.advance)
                 for number, (job, result) in enumerate(zip(plan.jobs, results, strict=True), first):
                     if isinstance(result, TaskFailed):
-                        lost.append(
+                        undone.append(
                             f"{len(job.to_embed):,} photos of {job.source}: {result.reason}"
                         )
                         continue
@@ -110,7 +110,7 @@ def write_index(
         removed=len(plan.missing) if prune else 0,
         missing=tuple(plan.missing),
         failures=tuple(failures),
-        lost=tuple(lost),
+        undone=tuple(undone),
         seconds=time.perf_counter() - started,
     )
 

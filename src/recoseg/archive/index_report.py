@@ -21,7 +21,7 @@ class IndexReport:
         removed: Rows dropped since their photos are missing (only with `prune`).
         missing: Indexed photos of these sources that are no longer there.
         failures: The photos of this run that could not be used, with their reasons.
-        lost: Why shards could not be done, whose workers died again and again; another run
+        undone: Why shards could not be done, whose workers died again and again; another run
             tries them anew.
         seconds: Duration of the run.
     """
@@ -35,5 +35,5 @@ class IndexReport:
     removed: int
     missing: tuple[str, ...]
     failures: tuple[Photo, ...]
-    lost: tuple[str, ...]
+    undone: tuple[str, ...]
     seconds: float

@@ -12,7 +12,7 @@ from typing import Any
 from recoseg.classes import ClassNames
 from recoseg.config import LearnSettings
 from recoseg.errors import UnknownNameError
-from recoseg.experiments.study import Published, Row, StudySource, Study
+from recoseg.experiments.study import Published, Row, Study, StudySource
 from recoseg.refinement.refiner import RefineForm, RefineSettings
 
 SEEDS = (1, 5, 10, 50, 100)

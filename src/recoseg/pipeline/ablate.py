@@ -135,11 +135,7 @@ def ablate(
         problems += [f"retrieval.png: {problem}"] if problem else []
     if not measured or data is None:
         return AblateReport(tuple(tables), tuple(problems))
-    words = (
-        as_classes(classes)
-        if classes is not None
-        else class_lines(data.space, aliases=aliases)
-    )
+    words = as_classes(classes) if classes is not None else class_lines(data.space, aliases=aliases)
     sources = _sources(archives, preset, saliency, phi, k, compute)
     base = Base(tuple(sources), tuple(words), ("pamr", "crf") if crf else ("pamr",))
     chosen = [study(name, base) for name in measured]

@@ -92,6 +92,14 @@ def evaluate(
         raise RecosegError(
             "Expected either a bank (or trained model) or --predictions, and not both."
         )
+    meant = [name for name in options if name != "batch_size"]
+    meant += ["resize"] if resize is not None else []
+    if predictions is not None and meant:
+        given = ", ".join(f"--{name.replace('_', '-')}" for name in meant)
+        raise RecosegError(
+            f"--predictions takes label maps as they are; {given} would have no effect. Leave it "
+            "out."
+        )
     if resume and out is None:
         raise RecosegError("--resume needs the folder of the interrupted run: --out.")
     folder = None if out is None else check_output_folder(out)

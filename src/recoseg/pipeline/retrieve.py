@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.archive.selection import Selection
-from recoseg.classes import ClassNames
 from recoseg.device import resolve_compute
 from recoseg.drawing.retrieval_sheet import write_contact_sheet
 from recoseg.encoders.defaults import default_prompts
@@ -20,7 +18,7 @@ from recoseg.executors import Executor, LocalExecutor
 from recoseg.pipeline.checks import check_encoder, check_output_file
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import open_index
-from recoseg.retrieval.approximate import KINDS, ApproximateIndex, check_kind
+from recoseg.retrieval.approximate import ApproximateIndex, check_kind
 from recoseg.retrieval.class_texts import ClassTexts, check_index
 from recoseg.retrieval.distributed import PartWorker, search_parts
 from recoseg.retrieval.duplicates import Hit

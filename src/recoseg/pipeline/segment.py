@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recoseg.concepts import ConceptBank
-from recoseg.config import Fusion, FusionForm
+from recoseg.config import FusionForm
 from recoseg.device import resolve_compute
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder

@@ -45,7 +45,13 @@ def train(
     checkpoint_every: int = 500,
     preview_every: int = 500,
     resume: bool = False,
-    machines: Any = None,
+    accelerator: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
+    strategy: str = "auto",
+    precision: str = "fp32",
+    accumulate: int = 1,
+    workers: int = 2,
     progress: bool = False,
     **changes: Any,
 ) -> TrainReport:
@@ -65,7 +71,13 @@ def train(
         checkpoint_every: Steps between checkpoints.
         preview_every: Steps between preview pictures.
         resume: Continue from the newest checkpoint in the folder, if there is one.
-        machines: Where the run is computed; see `recoseg.training.trainer.Machines`.
+        accelerator: Lightning's: `auto`, `cpu`, `gpu`, `mps`.
+        devices: Devices per machine.
+        nodes: Machines.
+        strategy: Lightning's, such as `ddp`.
+        precision: `fp32`, `bf16` or `fp16`; the latter two mixed with fp32.
+        accumulate: Parts that a step is divided into, to save memory.
+        workers: Processes per device that read and augment photos.
         progress: Whether to show a progress bar.
         **changes: Fields of the recipe that differ from it, such as `iterations=1000`; None leaves
             a field as it is.
@@ -82,7 +94,7 @@ def train(
     if (masks is None) == (dataset is None):
         raise RecosegError("Expected either masks or a data set: --masks FOLDER or --dataset NAME.")
     chosen = recipe_of(recipe, **changes)
-    machines = machines or Machines()
+    machines = Machines(accelerator, devices, nodes, strategy, precision, workers, accumulate)
     machines.check(chosen.batch_size)
     folder = check_output_folder(out)
     data = _training_set(masks, images, dataset, root, split)
