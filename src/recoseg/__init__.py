@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from recoseg.encoders.bundle import Encoders
     from recoseg.labels import Segmentation
     from recoseg.learning.learner import learn
-    from recoseg.segmentation.bank_segmenter import Segmenter
+    from recoseg.segmentation.bank_segmenter import bank_segmenter
+    from recoseg.segmentation.result import Result
+    from recoseg.segmentation.segmenter import Segmenter
 
 # Imported on first use, so that the command line answers at once.
 _EXPORTS = {
@@ -23,7 +25,9 @@ _EXPORTS = {
     "ConceptBank": "recoseg.concepts",
     "Encoders": "recoseg.encoders.bundle",
     "Segmentation": "recoseg.labels",
-    "Segmenter": "recoseg.segmentation.bank_segmenter",
+    "Result": "recoseg.segmentation.result",
+    "Segmenter": "recoseg.segmentation.segmenter",
+    "bank_segmenter": "recoseg.segmentation.bank_segmenter",
     "build_index": "recoseg.archive.build",
     "cosegment": "recoseg.cosegmentation",
     "learn": "recoseg.learning.learner",
@@ -36,8 +40,10 @@ __all__ = [
     "ClassNames",
     "ConceptBank",
     "Encoders",
+    "Result",
     "Segmentation",
     "Segmenter",
+    "bank_segmenter",
     "build_index",
     "cosegment",
     "learn",

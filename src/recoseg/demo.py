@@ -14,7 +14,6 @@ from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames, parse_classes
 from recoseg.concepts import ConceptBank
 from recoseg.device import Compute
-from recoseg.drawing.overlay import draw_overlay
 from recoseg.drawing.pages import thumbnail_uri, write_page
 from recoseg.drawing.retrieval_sheet import sheet_cells
 from recoseg.encoders.bundle import Encoders
@@ -25,10 +24,9 @@ from recoseg.learning.figure_folder import FigureWriter
 from recoseg.learning.learner import Learnt, learn
 from recoseg.photos.sources import list_sources
 from recoseg.retrieval.retriever import Hit
-from recoseg.segmentation.bank_segmenter import Segmenter
-from recoseg.segmentation.batches import Outcome
-from recoseg.segmentation.to_folder import segment_photos
-from recoseg.writers.folder import OutputFolder
+from recoseg.segmentation.bank_segmenter import bank_segmenter
+from recoseg.segmentation.result import Result
+from recoseg.segmentation.to_folder import folder_for, segment_to_folder
 
 # Photos among the example data of these packages; their drawings, scans and textures are not.
 _PHOTOS = (
@@ -197,29 +195,26 @@ def _learn(
 def _segment(
     sources: Sequence[str], bank: ConceptBank, encoders: Encoders, out: Path
 ) -> list[_Result]:
-    paths = [photo.path for source in list_sources(sources) for photo in source.photos]
-    segmenter = Segmenter(
+    photos = [photo for source in list_sources(sources) for photo in source.photos]
+    segmenter = bank_segmenter(
         bank,
-        phi=encoders.phi,
-        saliency=encoders.saliency,
+        encoders=encoders,
         background_threshold=_THRESHOLD,
         background=["context"] if bank.context else [],
     )
     results: list[_Result] = []
 
-    def observe(name: str, outcome: Outcome) -> None:
-        if outcome.segmentation is None or outcome.image is None:
+    def show(name: str, result: Result) -> None:
+        if result.failure:
             return
-        share = sum(outcome.segmentation.areas().values())
+        share = sum(result.areas().values())
         if len(results) == _SHOWN and share <= results[-1].share:
             return
-        overlay = thumbnail_uri(draw_overlay(outcome.image, outcome.segmentation), _HEIGHT)
-        results.append(_Result(str(outcome.photo), name, overlay, share))
+        overlay = thumbnail_uri(result.overlay(), _HEIGHT)
+        results.append(_Result(result.photo.path, name, overlay, share))
         results.sort(key=lambda result: -result.share)
         del results[_SHOWN:]
 
-    with OutputFolder(
-        out / "masks", settings=segmenter.settings, names=segmenter.labeller.names
-    ) as folder:
-        segment_photos(segmenter, paths, folder, observe=observe, progress=None)
+    with folder_for(segmenter, out / "masks") as folder:
+        segment_to_folder(segmenter, photos, folder, callback=show, progress=None)
     return results

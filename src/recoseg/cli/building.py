@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from recoseg.concepts import ConceptBank
 from recoseg.config import Fusion, FusionForm
-from recoseg.datasets.label_space import LabelSpace
 from recoseg.device import Compute
 from recoseg.errors import RecosegError
-from recoseg.evaluation.predictions import Predictor, SegmenterRows, StreamRows
+from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
 from recoseg.refinement.refiner import RefineForm, RefineSettings
-from recoseg.segmentation.bank_segmenter import Segmenter
+from recoseg.segmentation.bank_segmenter import bank_segmenter
+from recoseg.segmentation.segmenter import Segmenter
 from recoseg.training.model import is_model
-
-if TYPE_CHECKING:
-    from recoseg.training.model_segmenter import TrainedSegmenter
 
 
 def chosen_fusion(bank: ConceptBank, form: str | None) -> Fusion:
@@ -49,23 +46,6 @@ def refinement(form: str, temperature: float, steps: int | None) -> RefineSettin
     )
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A segmenter with what tells it apart.
-
-    Attributes:
-        segmenter: Of a concept bank or of a trained model.
-        fingerprint: Of the bank or model.
-        kind: `bank` or `model`.
-        temperature: What its scores are divided by to become logits of probabilities.
-    """
-
-    segmenter: Segmenter | TrainedSegmenter
-    fingerprint: str
-    kind: str
-    temperature: float
-
-
 def open_segmenter(
     path: Path,
     compute: Compute,
@@ -77,7 +57,7 @@ def open_segmenter(
     phi: str | None,
     saliency: str | None,
     **options: Any,
-) -> Opened:
+) -> Segmenter:
     """The segmenter of a concept bank, or of a trained model, whichever the path is.
 
     Raises:
@@ -86,7 +66,7 @@ def open_segmenter(
     if not is_model(path):
         bank = ConceptBank.load(path)
         chosen = chosen_refinement(bank, refine, temperature, refine_steps)
-        segmenter = Segmenter(
+        return bank_segmenter(
             bank,
             phi=phi,
             saliency=saliency,
@@ -95,41 +75,28 @@ def open_segmenter(
             refine=chosen,
             **options,
         )
-        return Opened(segmenter, bank.fingerprint, "bank", chosen.temperature)
     given = {"--fusion": fusion, "--phi": phi, "--saliency": saliency}
     meant = [option for option, value in given.items() if value is not None]
     if meant:
         raise RecosegError(
             f"{path} is a trained model, for which {', '.join(meant)} would do nothing."
         )
-    from recoseg.training.model import TrainedModel
-    from recoseg.training.model_segmenter import TrainedSegmenter
+    from recoseg.training.model_segmenter import model_segmenter
 
-    model = TrainedModel.load(path)
     chosen = refinement(refine, 1.0 if temperature is None else temperature, refine_steps)
-    trained = TrainedSegmenter(model, compute=compute, refine=chosen, **options)
-    return Opened(trained, model.fingerprint, "model", 1.0)
+    return model_segmenter(path, compute=compute, refine=chosen, **options)
 
 
-def predictor_of(
-    name: str, segmenter: Segmenter | TrainedSegmenter, space: LabelSpace, precision: str
-) -> Predictor:
-    """The row of a table that a segmenter's scores become."""
-    if isinstance(segmenter, Segmenter):
-        return SegmenterRows({name: segmenter}, space, precision=precision)
-    return StreamRows(name, segmenter, space, precision=precision)
-
-
-def photo_paths(images: Sequence[str]) -> list[str]:
-    """All photos of the sources, in order.
+def photos_in(images: Sequence[str]) -> list[Photo]:
+    """All photos of the sources, in order, with what listing them has told.
 
     Raises:
         RecosegError: There are none.
     """
-    paths = [photo.path for source in list_sources(images) for photo in source.photos]
-    if not paths:
+    photos = [photo for source in list_sources(images) for photo in source.photos]
+    if not photos:
         raise RecosegError(f"No photos found in {', '.join(images)}.")
-    return paths
+    return photos
 
 
 def names_in(text: str) -> list[str]:

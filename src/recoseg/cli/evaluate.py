@@ -71,19 +71,20 @@ def evaluate(
     precision: Precision = "auto",
 ) -> None:
     """Score a concept bank, or anybody's label maps, on a labelled data set."""
-    from recoseg.cli.building import names_in, open_segmenter, predictor_of
+    from recoseg.cli.building import names_in, open_segmenter
+    from recoseg.concepts import ConceptBank
     from recoseg.datasets.dataset_table import as_published, open_dataset
     from recoseg.datasets.spaces import has_aliases
     from recoseg.device import resolve_compute
     from recoseg.errors import RecosegError
-    from recoseg.evaluation.counts_file import Record
+    from recoseg.evaluation.counts_file import CountsFile
     from recoseg.evaluation.evaluate import evaluate as run
     from recoseg.evaluation.evaluate import settings_of
     from recoseg.evaluation.markdown import headline
-    from recoseg.evaluation.output_folder import write_evaluation
-    from recoseg.evaluation.predictions import PredictionFolder, Predictor
+    from recoseg.evaluation.prediction_folder import PredictionFolder
     from recoseg.evaluation.protocols import protocol_of
-    from recoseg.segmentation.bank_segmenter import Segmenter
+    from recoseg.evaluation.report_folder import write_evaluation
+    from recoseg.evaluation.rows import Row
 
     if (bank is None) == (predictions is None):
         raise RecosegError(
@@ -113,12 +114,13 @@ def evaluate(
         opened = as_published(opened)
     chosen = protocol_of(protocol, opened.name, published_quirks=published_quirks, resize=resize)
     compute = resolve_compute(device, precision)
-    predictor: Predictor
+    row: Row
     if predictions is not None:
-        predictor = PredictionFolder(predictions, opened.space, chosen)
+        row = PredictionFolder(predictions, opened.space, chosen)
+        name = row.name
     else:
         assert bank is not None
-        segmenter = open_segmenter(
+        row = open_segmenter(
             bank,
             compute,
             fusion=fusion,
@@ -131,12 +133,14 @@ def evaluate(
             background=names_in(background),
             batch_size=batch_size,
             **chosen.segmenter_options,
-        ).segmenter
-        predictor = predictor_of(bank.stem, segmenter, opened.space, compute.precision)
+        )
+        name = bank.stem
         if (
             chosen.aliases
-            and isinstance(segmenter, Segmenter)
-            and not has_aliases([item.words for item in segmenter.bank.classes], opened.space)
+            and row.kind == "bank"
+            and not has_aliases(
+                [item.words for item in ConceptBank.load(bank).classes], opened.space
+            )
         ):
             typer.echo(
                 f"The protocol {chosen.name} means classes that are learnt with the data set's "
@@ -144,17 +148,19 @@ def evaluate(
                 "bare names.",
                 err=True,
             )
-    record = None
+    rows = {name: row}
+    [settings] = settings_of(opened, chosen, rows, boundary, compute.precision)
+    counts = None
     if out is not None:
-        settings = settings_of(opened, chosen, predictor, boundary)[0]
-        record = Record(out, settings, len(opened.space.scored), resume=resume)
-    with record or nullcontext():
+        counts = CountsFile(out, settings, len(opened.space.scored), resume=resume)
+    with counts or nullcontext():
         [result] = run(
             opened,
             chosen,
-            predictor,
+            rows,
             boundary=boundary,
-            record=record,
+            counts=counts,
+            precision=compute.precision,
             device=compute.device,
             progress=None,
         )
@@ -167,7 +173,7 @@ def evaluate(
     for image in result.failures:
         typer.echo(f"Left out: {image.name}: {image.error}", err=True)
     if out is not None:
-        for problem in write_evaluation(out, result, opened, chosen, predictor):
+        for problem in write_evaluation(out, result, opened, chosen, row):
             typer.echo(f"Not written: {problem}", err=True)
     typer.echo(headline(result))
     if out is not None:

@@ -58,16 +58,16 @@ def pseudo_label(
     precision: Precision = "auto",
 ) -> None:
     """Make pseudo-labels of photos, to train a model on."""
-    from recoseg.cli.building import names_in, open_segmenter, photo_paths
+    from recoseg.cli.building import names_in, open_segmenter, photos_in
     from recoseg.device import resolve_compute
+    from recoseg.segmentation.segmenter import in_parallel
     from recoseg.training.balance import balance_table
     from recoseg.training.confidence import Ignoring
-    from recoseg.training.parallel import ParallelSegmenter
     from recoseg.training.pseudo_labels import pseudo_label as run
 
     ignoring = Ignoring(min_confidence, quantile)
-    paths = photo_paths(images)
-    opened = [
+    photos = photos_in(images)
+    segmenters = [
         open_segmenter(
             bank,
             resolve_compute(name, precision),
@@ -88,11 +88,9 @@ def pseudo_label(
         for name in names_in(device)
     ]
     found = run(
-        ParallelSegmenter([item.segmenter for item in opened], batch_size),
-        paths,
+        in_parallel(segmenters, batch_size),
+        photos,
         out,
-        teacher=opened[0].fingerprint,
-        temperature=opened[0].temperature,
         ignoring=ignoring,
         confidence=confidence,
         overlays=overlays,

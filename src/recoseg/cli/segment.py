@@ -48,12 +48,12 @@ def segment(
     precision: Precision = "auto",
 ) -> None:
     """Segment photos into the classes of a concept bank or a trained model."""
-    from recoseg.cli.building import names_in, open_segmenter, photo_paths
+    from recoseg.cli.building import names_in, open_segmenter, photos_in
     from recoseg.device import resolve_compute
-    from recoseg.segmentation.to_folder import segment_photos
-    from recoseg.writers.folder import OutputFolder
+    from recoseg.segmentation.to_folder import folder_for, segment_to_folder
 
-    opened = open_segmenter(
+    photos = photos_in(images)
+    segmenter = open_segmenter(
         bank,
         resolve_compute(device, precision),
         fusion=fusion,
@@ -70,19 +70,10 @@ def segment(
         keep_scores=scores,
         batch_size=batch_size,
     )
-    segmenter = opened.segmenter
-    paths = photo_paths(images)
-    settings = segmenter.settings | {opened.kind: opened.fingerprint}
-    folder = OutputFolder(
-        out,
-        overlays=overlays,
-        scores=scores,
-        settings=settings,
-        names=segmenter.names,
-        resume=resume,
-    )
-    with folder:
-        failures = segment_photos(segmenter, paths, folder, progress=None)
+    asked = {"labels": True, "overlays": overlays, "scores": scores}
+    writers = [name for name, wanted in asked.items() if wanted]
+    with folder_for(segmenter, out, writers=writers, resume=resume) as folder:
+        failures = segment_to_folder(segmenter, photos, folder, progress=None)
     for path, reason in failures.items():
         typer.echo(f"Left out: {path}: {reason}", err=True)
-    typer.echo(f"Masks of {len(paths) - len(failures):,} photos: {out}")
+    typer.echo(f"Masks of {len(photos) - len(failures):,} photos: {out}")
