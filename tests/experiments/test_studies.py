@@ -13,7 +13,6 @@ from recoseg.datasets.sample import Sample, SegmentationDataset
 from recoseg.datasets.spaces import class_lines, label_space, space_of
 from recoseg.errors import UnknownNameError
 from recoseg.evaluation.evaluate import evaluate
-from recoseg.evaluation.predictions import SegmenterRows
 from recoseg.evaluation.protocols import protocol_of
 from recoseg.experiments import runner
 from recoseg.experiments.runner import run_studies
@@ -22,7 +21,7 @@ from recoseg.experiments.study import StudySource
 from recoseg.experiments.tables import study_markdown, write_study
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.learner import learn_bank
-from recoseg.segmentation.bank_segmenter import Segmenter
+from recoseg.segmentation.bank_segmenter import bank_segmenter
 
 from ..learning.fakes import COLOURS, SIZE, make_archive, make_encoders, make_photo
 
@@ -160,14 +159,14 @@ def test_rows_together_equal_each_alone(archive, tmp_path):
             bank = learn_bank(
                 archive, row.classes, row.source.encoders, replace(row.settings, learn=row.learn)
             )
-            alone = Segmenter(
+            alone = bank_segmenter(
                 bank,
                 phi=row.source.encoders.phi,
                 saliency=row.source.encoders.saliency,
                 fusion=row.fusion,
                 refine=row.refine,
             )
-            [expected] = evaluate(dataset, NATIVE, SegmenterRows({"x": alone}, dataset.space))
+            [expected] = evaluate(dataset, NATIVE, {"x": alone})
             np.testing.assert_array_equal(found[row.key].counts, expected.counts)
             assert found[row.key].counts.sum() > 1000
     scores = {row.label: found[row.key].scores.accuracy for row in chosen[0].rows}
