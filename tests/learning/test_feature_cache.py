@@ -238,10 +238,14 @@ def test_a_photo_changed_since_it_was_indexed_is_kept_by_its_present_content(tmp
     path = tmp_path / "archive" / "photos" / "rose0.png"
     original = path.read_bytes()
     make_photo(77, "violet").save(path)
-    learn_bank(index, CLASSES[:1], make_encoders(), settings(), cache=make_cache(tmp_path / "cache"))
+    learn_bank(
+        index, CLASSES[:1], make_encoders(), settings(), cache=make_cache(tmp_path / "cache")
+    )
     path.write_bytes(original)
     encoders = make_encoders()
-    bank = learn_bank(index, CLASSES[:1], encoders, settings(), cache=make_cache(tmp_path / "cache"))
+    bank = learn_bank(
+        index, CLASSES[:1], encoders, settings(), cache=make_cache(tmp_path / "cache")
+    )
     same_banks(bank, learn_bank(index, CLASSES[:1], make_encoders(), settings()))
     assert len(encoders.phi.seen) == 1
 
@@ -277,5 +281,7 @@ def test_photos_without_a_recorded_hash_are_not_cached(tmp_path):
 
     pq.write_table(pa.table({"image_path": paths}), folder / "metadata" / "metadata_0.parquet")
     index = ArchiveIndex.open(folder)
-    learn_bank(index, CLASSES[:1], make_encoders(), settings(), cache=make_cache(tmp_path / "cache"))
+    learn_bank(
+        index, CLASSES[:1], make_encoders(), settings(), cache=make_cache(tmp_path / "cache")
+    )
     assert not files(tmp_path / "cache")

@@ -84,7 +84,9 @@ def test_learning_equals_the_literal_method(index, guidance, context):
 def test_guidance_and_context_count(index):
     found = []
     for changes in ({}, {"context": ()}, {"guidance": False}):
-        bank = learn_bank(index, parse_classes(["grass", "rose"]), make_encoders(), settings(**changes))
+        bank = learn_bank(
+            index, parse_classes(["grass", "rose"]), make_encoders(), settings(**changes)
+        )
         found.append(torch.cat([item.references for item in bank.classes]))
     assert not torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])

@@ -12,17 +12,18 @@ from recoseg.errors import MissingWeightsError, RecosegError
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
 
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Paths = str | Path | Sequence[str | Path]
 """One path, URL or glob, or several."""
 
 
 def as_list(paths: Paths) -> list[str]:
     """The paths as a list of strings."""
-    single = isinstance(paths, str | os.PathLike)
-    return [os.fspath(path) for path in ([paths] if single else paths)]
+    if isinstance(paths, str | Path):
+        return [str(paths)]
+    return [str(path) for path in paths]
 
 
-def check_output_folder(path: str | os.PathLike[str]) -> Path:
+def check_output_folder(path: str | Path) -> Path:
     """The path of an output folder; refuse one that cannot be made or written to.
 
     Raises:
@@ -35,7 +36,7 @@ def check_output_folder(path: str | os.PathLike[str]) -> Path:
     return folder
 
 
-def check_output_file(path: str | os.PathLike[str], suffixes: Iterable[str] = ()) -> Path:
+def check_output_file(path: str | Path, suffixes: Iterable[str] = ()) -> Path:
     """The path of an output file; refuse one that cannot be written.
 
     Args:
@@ -90,7 +91,7 @@ def check_encoder(spec: str, role: EncoderRole) -> None:
         )
 
 
-def _local(path: str | os.PathLike[str]) -> Path:
+def _local(path: str | Path) -> Path:
     text = os.fspath(path)
     if "://" in text:
         raise RecosegError(f"Cannot write to {text}. Expected a path on this machine.")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from recoseg.classes import ClassNames, check_classes, parse_class
 from recoseg.datasets.spaces import classes_of
 
-Classes = str | os.PathLike[str] | Sequence[str | ClassNames]
+Classes = str | Path | Sequence[str | ClassNames]
 """A list of classes, each a line that `parse_class` reads or a `ClassNames`; or the path of a file
 of classes, or the name of a label space."""
 
@@ -28,7 +29,7 @@ def as_classes(classes: Classes, *, aliases: bool = False) -> list[ClassNames]:
         >>> [item.prompts for item in as_classes(["dog: dog; puppy", "sofa; couch"])]
         [('dog', 'puppy'), ('sofa', 'couch')]
     """
-    if isinstance(classes, str | os.PathLike):
+    if isinstance(classes, str | Path):
         return classes_of(os.fspath(classes), aliases)
     lines = [item for item in classes if isinstance(item, ClassNames) or item.strip()]
     return check_classes(

@@ -47,15 +47,15 @@ def evaluate(
     source: Segmentable | None,
     dataset: str,
     *,
-    root: str | os.PathLike[str] | None = None,
+    root: str | Path | None = None,
     split: str | None = None,
-    ids: str | os.PathLike[str] | None = None,
+    ids: str | Path | None = None,
     protocol: str = "native",
     published_quirks: bool = False,
-    predictions: str | os.PathLike[str] | None = None,
+    predictions: str | Path | None = None,
     resize: int | None = None,
     boundary: float | None = None,
-    out: str | os.PathLike[str] | None = None,
+    out: str | Path | None = None,
     resume: bool = False,
     device: str = "auto",
     precision: str = "auto",
@@ -151,7 +151,7 @@ def evaluate(
 
 
 def _name_of(source: Segmentable, segmenter: Segmenter) -> str:
-    return Path(source).stem if isinstance(source, str | os.PathLike) else segmenter.kind
+    return Path(source).stem if isinstance(source, str | Path) else segmenter.kind
 
 
 def _notes(
@@ -160,7 +160,7 @@ def _notes(
     """A note where the protocol expects aliases and the bank's classes have none."""
     if not protocol.aliases:
         return []
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, str | Path):
         if is_model(source):
             return []
         source = ConceptBank.load(source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 from recoseg.archive.build import write_index
@@ -21,7 +22,7 @@ from recoseg.pipeline.checks import Paths, as_list, check_encoder
 
 def build_index(
     sources: Paths,
-    out: str | os.PathLike[str],
+    out: str | Path,
     *,
     preset: str = "lite",
     retrieval: str | ImageTextEncoder | None = None,
@@ -77,7 +78,7 @@ def build_index(
 
 
 def open_index(
-    path: str | os.PathLike[str], *, selection: Selection | str | os.PathLike[str] | None = None
+    path: str | Path, *, selection: Selection | str | Path | None = None
 ) -> ArchiveIndex:
     """Open an index, or an embeddings folder that clip-retrieval wrote.
 

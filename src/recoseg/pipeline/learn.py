@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -29,19 +28,19 @@ from recoseg.pipeline.retrieve import search_in
 
 
 def learn(
-    index: ArchiveIndex | str | os.PathLike[str],
+    index: ArchiveIndex | str | Path,
     classes: Classes,
     *,
-    out: str | os.PathLike[str] | None = None,
-    add_to: ConceptBank | str | os.PathLike[str] | None = None,
+    out: str | Path | None = None,
+    add_to: ConceptBank | str | Path | None = None,
     encoders: Encoders | None = None,
     preset: str | None = None,
     retrieval: str | ImageTextEncoder | None = None,
     saliency: str | DenseTextEncoder | None = None,
     phi: str | DenseImageEncoder | Sequence[str | DenseImageEncoder] | None = None,
     aliases: bool = False,
-    figures: str | os.PathLike[str] | None = None,
-    cache: str | os.PathLike[str] | None = None,
+    figures: str | Path | None = None,
+    cache: str | Path | None = None,
     cache_gigabytes: float = 10.0,
     executor: Executor | None = None,
     device: str = "auto",

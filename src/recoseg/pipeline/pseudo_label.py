@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from recoseg.pipeline.checks import Paths, check_output_folder, list_photos
@@ -17,7 +17,7 @@ from recoseg.training.pseudo_labels import pseudo_label as write_pseudo_labels
 def pseudo_label(
     source: Segmenter | Segmentable,
     photos: Paths,
-    out: str | os.PathLike[str],
+    out: str | Path,
     *,
     min_confidence: float | None = None,
     quantile: float | None = None,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.archive.selection import Selection
@@ -43,14 +43,14 @@ class Retrieved:
 
 
 def retrieve(
-    index: ArchiveIndex | str | os.PathLike[str],
+    index: ArchiveIndex | str | Path,
     classes: Classes,
     *,
     k: int = 50,
     retrieval: str | ImageTextEncoder | None = None,
     prompts: str | None = None,
     skip_duplicates: float | None = None,
-    sheet: str | os.PathLike[str] | None = None,
+    sheet: str | Path | None = None,
     approximate: str | None = None,
     effort: int = 64,
     recall: bool = False,

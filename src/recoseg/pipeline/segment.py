@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from recoseg.segmentation.to_folder import folder_for, segment_to_folder
 from recoseg.training.model import TrainedModel, is_model
 from recoseg.training.model_segmenter import model_segmenter
 
-Segmentable = ConceptBank | TrainedModel | str | os.PathLike[str]
+Segmentable = ConceptBank | TrainedModel | str | Path
 """What a segmenter is made of: a concept bank, a trained model, or the file of either (for a model
 also the folder of its run)."""
 
@@ -135,7 +134,7 @@ def open_segmenter(
 def segment(
     source: Segmenter | Segmentable,
     photos: Paths,
-    out: str | os.PathLike[str],
+    out: str | Path,
     *,
     overlays: bool = True,
     scores: bool = False,

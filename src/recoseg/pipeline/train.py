@@ -31,16 +31,16 @@ class TrainReport:
 
 
 def train(
-    out: str | os.PathLike[str],
+    out: str | Path,
     *,
-    masks: str | os.PathLike[str] | None = None,
-    images: str | os.PathLike[str] | None = None,
+    masks: str | Path | None = None,
+    images: str | Path | None = None,
     dataset: str | None = None,
-    root: str | os.PathLike[str] | None = None,
+    root: str | Path | None = None,
     split: str = "train",
     recipe: str = "paper",
     rounds: int = 1,
-    ground_truth: str | os.PathLike[str] | None = None,
+    ground_truth: str | Path | None = None,
     report_every: int = 1000,
     checkpoint_every: int = 500,
     preview_every: int = 500,
@@ -117,9 +117,7 @@ def train(
     return TrainReport(model, len(data.photos), left_out)
 
 
-def export_onnx(
-    model: str | os.PathLike[str], out: str | os.PathLike[str] | None = None
-) -> tuple[Path, float]:
+def export_onnx(model: str | Path, out: str | Path | None = None) -> tuple[Path, float]:
     """Write a trained model as ONNX, for photos of any size, and compare its scores.
 
     Args:
@@ -141,10 +139,10 @@ def export_onnx(
 
 
 def _training_set(
-    masks: str | os.PathLike[str] | None,
-    images: str | os.PathLike[str] | None,
+    masks: str | Path | None,
+    images: str | Path | None,
     dataset: str | None,
-    root: str | os.PathLike[str] | None,
+    root: str | Path | None,
     split: str,
 ) -> TrainingSet:
     if masks is not None:
