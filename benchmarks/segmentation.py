@@ -1,4 +1,4 @@
-"""Photos per second of `Segmenter` beside a plain loop of single photos, and peaks of memory.
+"""Photos per second of a segmenter beside a plain loop of single photos, and peaks of memory.
 
     python benchmarks/segmentation.py PHOTOS --presets lite paper-light=random
 
@@ -31,7 +31,7 @@ from recoseg.encoders.presets import preset
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
 from recoseg.memory import keep_freed_memory
 from recoseg.photos.images import decode_image, resize_short_side, to_tensor
-from recoseg.segmentation.bank_segmenter import Segmenter
+from recoseg.segmentation.bank_segmenter import bank_segmenter
 
 CLASSES, MANY = 27, 171
 
@@ -101,7 +101,7 @@ def print_peak(name: str, compute: Compute) -> None:
     phi, saliency = build(name, compute)
     bank = random_bank(phi, saliency, MANY)
     pixels = np.random.default_rng(0).integers(0, 256, (1024, 2048, 3), np.uint8)
-    Segmenter(bank, phi=phi, saliency=saliency)(Image.fromarray(pixels))
+    bank_segmenter(bank, phi=phi, saliency=saliency)(Image.fromarray(pixels))
     print(peak_bytes() / 1e6)
 
 
@@ -131,7 +131,7 @@ def main() -> None:
     for name in options.presets:
         phi, saliency = build(name, compute)
         bank = random_bank(phi, saliency, CLASSES)
-        segmenter = Segmenter(bank, phi=phi, saliency=saliency)
+        segmenter = bank_segmenter(bank, phi=phi, saliency=saliency)
         results: dict[str, list[np.ndarray]] = {}
 
         def ours(segmenter=segmenter, results=results):

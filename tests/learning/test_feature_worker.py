@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -18,13 +19,13 @@ from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.feature_worker import (
     Extraction,
+    FeatureRequest,
     FeatureTask,
     FeatureWorker,
-    Wanted,
     dense_worker,
-    encoder_key,
 )
-from recoseg.learning.learner import learn
+from recoseg.learning.learner import learn_bank
+from recoseg.photos.refs import Photo
 from tests.executors.losing import LosingExecutor
 
 from .fakes import SIZE, Phi, Retrieval, Saliency, make_archive, make_encoders
@@ -49,7 +50,7 @@ class MortalWorker(FeatureWorker):
 
     def __call__(self, task, advance):
         found = super().__call__(task, advance)
-        is_its_turn = any(photo.path.endswith(self.victim) for photo in task.photos)
+        is_its_turn = any(request.photo.path.endswith(self.victim) for request in task.requests)
         if is_its_turn and not self.mark.exists():
             self.mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -80,11 +81,11 @@ def test_ray_and_a_killed_worker_give_the_same_bank(tmp_path, cluster, one_threa
     (tmp_path / "archive" / "photos" / "sea0.png").write_bytes(b"no photo any more")
     encoders = Encoders(Retrieval(), Saliency(), (tiny(),))
     chosen = settings(k=len(index))
-    local = learn(index, CLASSES, encoders, chosen)
+    local = learn_bank(index, CLASSES, encoders, chosen)
     mark = tmp_path / "killed"
     extraction = Extraction(partial(MortalWorker, "rose3.png", mark), RayExecutor(2))
     cache = FeatureCache(tmp_path / "cache", 10**7, "fp32")
-    spread = learn(index, CLASSES, encoders, chosen, extraction=extraction, cache=cache)
+    spread = learn_bank(index, CLASSES, encoders, chosen, extraction=extraction, cache=cache)
     assert mark.exists()
     assert len(spread.classes[0].retrieved) == len(index) - 1
     same_banks(local, spread)
@@ -103,7 +104,7 @@ def test_photos_of_a_lost_task_are_failures(index, caplog):
         assert store.failures == {index.path(at): "it rained" for at in range(16)}
         held = [index.photo_id(at) in store for at in range(len(index))]
         assert held == [False] * 16 + [True] * (len(index) - 16)
-    bank = learn(index, CLASSES, encoders, settings(k=len(index)), extraction=extraction)
+    bank = learn_bank(index, CLASSES, encoders, settings(k=len(index)), extraction=extraction)
     assert len(bank.classes[0].retrieved) == len(index) - 16
     assert caplog.text.count("it rained") == 16
 
@@ -130,10 +131,11 @@ def test_workers_that_do_not_fit_are_refused(index, tmp_path):
 
 def test_a_worker_s_answer(index):
     phi, saliency = Phi(), Saliency()
-    keys = encoder_key(phi.info), encoder_key(saliency.info)
-    first, second = Wanted.of(index.photo(0)), Wanted.of(index.photo(1), frozenset(keys[:1]))
-    stale = Wanted(second.path, -1, -1, "0" * 32, frozenset(keys))
-    gone = Wanted("/no/such/photo.png", -1, -1, "")
+    keys = phi.info.key, saliency.info.key
+    first = FeatureRequest(index.photo(0))
+    second = FeatureRequest(index.photo(1), frozenset(keys[:1]))
+    stale = FeatureRequest(replace(second.photo, hash="0" * 32), frozenset(keys))
+    gone = FeatureRequest(Photo("/no/such/photo.png"))
     steps = []
     worker = FeatureWorker([phi, saliency], "fp32", 2)
     assert worker.identity.encoders == (phi.info, saliency.info)
@@ -142,14 +144,14 @@ def test_a_worker_s_answer(index):
         lambda count=1, *, failed=0: steps.append((count, failed)),
     )
     assert steps == [(4, 1)]
-    assert found[1] == "cannot be read: no such file"
+    assert found[1].photo.failure == "cannot be read: no such file"
     assert [item.features.keys() for item in (found[0], found[2], found[3])] == [
         set(keys),
         {keys[1]},
         set(keys),  # its bytes are not those of which the features are known
     ]
-    assert [found[0].content, found[2].content] == [index.photo(at).hash for at in (0, 1)]
-    assert found[3].content == index.photo(1).hash
+    assert [found[0].photo.hash, found[2].photo.hash] == [index.photo(at).hash for at in (0, 1)]
+    assert found[3].photo.hash == index.photo(1).hash
     assert found[0].features[keys[0]].shape == (29, 6, 6)
     assert found[0].features[keys[1]].shape == (3, 4, 4)
     assert found[0].features[keys[0]].dtype == "float16"

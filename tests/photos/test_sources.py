@@ -11,8 +11,8 @@ from fsspec.registry import _registry
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.errors import ArchiveError, BadImageError, MissingExtraError
-from recoseg.photos.reading import UnreadableError, read_bytes
-from recoseg.photos.refs import natural_key, split_member
+from recoseg.photos.reading import UnreadableError, read_photo
+from recoseg.photos.refs import Photo, natural_key, split_member
 from recoseg.photos.sources import list_sources
 from tests.archive.conftest import make_folder, make_photo
 
@@ -93,14 +93,14 @@ def test_tar_members_are_read_in_place(tmp_path):
     [source] = list_sources([shard])
     assert [ref.path for ref in source.photos] == [f"{shard}::../../evil.png", f"{shard}::k::2.png"]
     for seed, ref in enumerate(source.photos, 1):
-        assert read_bytes(ref.path, offset=ref.offset, size=ref.size) == png(seed)
-        assert read_bytes(ref.path) == png(seed)
+        assert read_photo(ref) == png(seed)
+        assert read_photo(Photo(ref.path)) == png(seed)
     with pytest.raises(UnreadableError, match="no member"):
-        read_bytes(f"{shard}::none.png")
+        read_photo(Photo(f"{shard}::none.png"))
     assert not (tmp_path.parent.parent / "evil.png").exists()
     (tmp_path / "list.txt").write_text("0.tar::k::2.png\n")
     [listed] = list_sources([tmp_path / "list.txt"])
-    assert read_bytes(listed.photos[0].path) == png(2)
+    assert read_photo(Photo(listed.photos[0].path)) == png(2)
     assert split_member("a.jpg") == ("a.jpg", "", "")
 
 
@@ -109,11 +109,11 @@ def test_a_damaged_tar_is_a_row_with_a_reason(tmp_path):
     (tmp_path / "1.tar").write_bytes(whole[: len(png(1)) // 2 + 512])
     (tmp_path / "2.tar").write_bytes(b"no tar at all" * 99)
     refs = [ref for source in list_sources([f"{tmp_path}/*.tar"]) for ref in source.photos]
-    assert [bool(ref.problem) for ref in refs][-1]
-    assert "damaged" in refs[-1].problem
+    assert [bool(ref.failure) for ref in refs][-1]
+    assert "damaged" in refs[-1].failure
     cut_off = next(ref for ref in refs if "1.tar::" in ref.path)
     with pytest.raises(BadImageError, match="cut off"):
-        read_bytes(cut_off.path, offset=cut_off.offset, size=cut_off.size)
+        read_photo(cut_off)
 
 
 def test_urls():
@@ -124,7 +124,7 @@ def test_urls():
     assert names("memory://bucket") == ["a2.png", "a10.png", "c.png"]
     assert source.photos[0].path.startswith("memory://")
     assert all(ref.stamp for ref in source.photos)
-    assert read_bytes(source.photos[0].path) == png(3)
+    assert read_photo(Photo(source.photos[0].path)) == png(3)
     fs.pipe("/bucket/list.txt", b"a2.png\nsub/c.png\n")
     assert names("memory://bucket/list.txt") == ["a2.png", "c.png"]
     assert len(names("memory://bucket/a*.png")) == 2
@@ -135,7 +135,7 @@ def test_names_that_are_no_utf8_have_a_reason(tmp_path):
     with open(os.fsencode(tmp_path) + b"/\xff.png", "wb") as file:  # noqa: PTH123
         file.write(png(1))
     [source] = list_sources([tmp_path])
-    assert "UTF-8" in source.photos[0].problem
+    assert "UTF-8" in source.photos[0].failure
     source.photos[0].path.encode()
 
 
@@ -148,11 +148,11 @@ def test_sources_that_are_none(tmp_path, given):
 
 def test_unreadable_bytes_say_why(tmp_path):
     with pytest.raises(UnreadableError, match="no such file"):
-        read_bytes(str(tmp_path / "none.jpg"))
+        read_photo(Photo(str(tmp_path / "none.jpg")))
     with pytest.raises(UnreadableError, match="cannot be read"):
-        read_bytes(str(tmp_path))
+        read_photo(Photo(str(tmp_path)))
     with pytest.raises(UnreadableError, match="cannot be read"):
-        read_bytes("nosuchprotocol://x/y.jpg")
+        read_photo(Photo("nosuchprotocol://x/y.jpg"))
 
 
 class Offline(fsspec.AbstractFileSystem):
@@ -175,9 +175,9 @@ def test_places_that_cannot_be_reached(tmp_path):
         list_sources(["nonsense://x"])
     (tmp_path / "list.txt").write_text("nonsense://x/a.png\n")
     [source] = list_sources([tmp_path / "list.txt"])
-    assert source.photos[0].problem.startswith("Cannot read nonsense://x/a.png")
+    assert source.photos[0].failure.startswith("Cannot read nonsense://x/a.png")
     with pytest.raises(UnreadableError, match="no route to the host"):
-        read_bytes("offline://bucket/a.png")
+        read_photo(Photo("offline://bucket/a.png"))
 
 
 def test_without_s3fs_there_is_a_hint(tmp_path, monkeypatch):
@@ -187,7 +187,7 @@ def test_without_s3fs_there_is_a_hint(tmp_path, monkeypatch):
     for attempt in (
         lambda: list_sources(["s3://bucket/*.tar"]),
         lambda: list_sources([tmp_path / "list.txt"]),
-        lambda: read_bytes("s3://bucket/a.png"),
+        lambda: read_photo(Photo("s3://bucket/a.png")),
         lambda: ArchiveIndex.open("s3://bucket/index"),
     ):
         with pytest.raises(MissingExtraError, match=r"Reading s3://bucket/.*\n.*recoseg\[s3\]"):

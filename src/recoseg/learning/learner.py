@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames, combine_names, parse_classes
-from recoseg.concepts import Concept, ConceptBank, ConceptRole, RetrievedPhoto, stack_references
+from recoseg.concepts import Concept, ConceptBank, ConceptRole, RetrievedPhoto
 from recoseg.config import BankSettings
 from recoseg.cosegmentation import Cosegmentation, cosegment
 from recoseg.cosegmentation.guidance import context_elimination, language_guidance
@@ -24,15 +24,17 @@ from recoseg.errors import ConceptError, RecosegError
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.feature_worker import Extraction
+from recoseg.photos.refs import Photo
 from recoseg.progress import track
-from recoseg.retrieval.class_texts import Words, check_index
-from recoseg.retrieval.retriever import Hit, Search, retrieve
+from recoseg.retrieval.class_texts import ClassTexts, check_index
+from recoseg.retrieval.duplicates import Hit
+from recoseg.retrieval.retriever import Search, retrieve
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Learnt:
+class LearnedClass:
     """One class just learnt, for figures and reports.
 
     Attributes:
@@ -56,7 +58,7 @@ class _Task:
     negative: slice
 
 
-def learn(
+def learn_bank(
     index: ArchiveIndex,
     classes: Sequence[ClassNames],
     encoders: Encoders,
@@ -68,7 +70,7 @@ def learn(
     extraction: Extraction | None = None,
     search: Search | None = None,
     device: torch.device | str = "cpu",
-    observe: Callable[[Learnt], object] | None = None,
+    callback: Callable[[LearnedClass], object] | None = None,
     progress: bool | None = False,
 ) -> ConceptBank:
     """Learn the references of classes from an archive (paper, sections 3.2 and 3.3).
@@ -82,8 +84,8 @@ def learn(
         index: The archive.
         classes: What to learn, in order.
         encoders: The retrieval encoder must be the index's own.
-        settings: How; by default what suits the encoders, see `default_settings`. Ignored if a
-            bank is given: its own settings are used.
+        settings: How classes are learnt; by default as the encoders' defaults say. Ignored if a
+            bank is given, whose own settings are used.
         bank: A bank to add to; its classes are not computed again, and its context is used.
         store: Where features are kept, for banks that are learnt one after the other and share
             photos; by default one of its own.
@@ -93,7 +95,7 @@ def learn(
             this process.
         search: What finds the photos, such as `search_parts`; by default one pass in this process.
         device: Where co-segmentation runs; the encoders have their own.
-        observe: Called with each class as it is learnt, context classes too; not with a class
+        callback: Called with each class as it is learnt, context classes too; not with a class
             that shares a context class's reference.
         progress: See `StageProgress`.
 
@@ -114,11 +116,11 @@ def learn(
         bank = ConceptBank((), encoders.info, settings)
     chosen = bank.settings.learn
     wanted = _wanted(classes, bank)
-    words = Words.of([item for item, _ in wanted])
+    words = ClassTexts.of([item for item, _ in wanted])
     tasks = [
         _Task(item, role, positive, negative)
         for (item, role), positive, negative in zip(
-            wanted, words.positive, words.negative, strict=True
+            wanted, words.spans.positive, words.spans.negative, strict=True
         )
     ]
     hits = retrieve(
@@ -148,8 +150,8 @@ def learn(
                 continue
             learnt = _learn_one(task, found, index, store, encoders, texts, bank, device)
             bank = bank.add([learnt.concept])
-            if observe is not None:
-                observe(learnt)
+            if callback is not None:
+                callback(learnt)
     return bank
 
 
@@ -194,49 +196,52 @@ def _learn_one(
     texts: Float[Tensor, "m d"],
     bank: ConceptBank,
     device: torch.device | str,
-) -> Learnt:
-    settings = bank.settings.learn
-    readable = [(hit, index.photo_id(hit.position)) for hit in hits]
-    readable = [(hit, photo_id) for hit, photo_id in readable if photo_id in store]
-    if not readable:
+) -> LearnedClass:
+    """The references of one class, one for each phi; seeds are found anew for each."""
+    photos = [(hit, index.photo(hit.position)) for hit in hits]
+    photos = [(hit, photo) for hit, photo in photos if photo.id in store]
+    if not photos:
         raise ConceptError(
             f"None of the {len(hits)} photos retrieved for {task.words.name!r} can be read any "
             "more. Is the archive still where the index says?"
         )
-    photo_ids = [photo_id for _, photo_id in readable]
-    features = store.features(encoders.phi[0], photo_ids)
+    ids = [photo.id for _, photo in photos]
+    settings = bank.settings.learn
     scores = None
     if settings.guidance:
         positive, negative = (
-            store.text_cosines(encoders.saliency, photo_ids, texts[part]).movedim(1, -1)
+            store.text_cosines(encoders.saliency, ids, texts[part]).movedim(1, -1)
             for part in (task.positive, task.negative)
         )
         scores = combine_names(positive, negative)
-    weights = _weights(features, scores, bank)
-    result = cosegment(
-        features.to(device),
-        weights,
-        seeds_per_image=settings.seeds_per_image,
-        block=settings.block,
-        reference=settings.reference,
-        border=settings.border,
-        weigh_seeds=settings.weigh_seeds,
-    ).cpu()
+    found: dict[str, Cosegmentation] = {}
+    for info, phi in zip(bank.encoders.phi, encoders.phi, strict=True):
+        features = store.features(phi, ids)
+        found[info.key] = cosegment(
+            features.to(device),
+            _weights(features, scores, bank, info.key),
+            seeds_per_image=settings.seeds_per_image,
+            block=settings.block,
+            reference=settings.reference,
+            border=settings.border,
+            weigh_seeds=settings.weigh_seeds,
+        ).cpu()
+    first = found[bank.encoders.phi[0].key]
     concept = Concept(
         words=task.words,
         role=task.role,
-        references={encoders.phi[0].info.key: result.reference[None]},
+        references={key: result.reference[None] for key, result in found.items()},
         text_positive=texts[task.positive],
         text_negative=texts[task.negative],
-        retrieved=_retrieved(readable, index, result),
+        retrieved=_retrieved(photos, first),
     )
-    return Learnt(concept, tuple(hit.position for hit, _ in readable), result)
+    return LearnedClass(concept, tuple(hit.position for hit, _ in photos), first)
 
 
 def _shared_with_context(
     task: _Task, texts: Float[Tensor, "m d"], bank: ConceptBank
 ) -> Concept | None:
-    """The class as the context class of its name, or of its very words, has learnt it."""
+    """The class with the references of the context class of its name or of exactly its words."""
     for other in bank.context:
         if other.name == task.words.name or _same_words(other.words, task.words):
             positive, negative = texts[task.positive], texts[task.negative]
@@ -252,9 +257,19 @@ def _same_words(one: ClassNames, other: ClassNames) -> bool:
 
 
 def _weights(
-    features: Float[Tensor, "k C h w"], scores: Float[Tensor, "k gh gw"] | None, bank: ConceptBank
+    features: Float[Tensor, "k C h w"],
+    scores: Float[Tensor, "k gh gw"] | None,
+    bank: ConceptBank,
+    phi: str,
 ) -> Float[Tensor, "k h w"] | None:
-    """Guidance by the text scores, if given, times the elimination of the bank's context."""
+    """Guidance by the text scores, if given, times the elimination of the bank's context.
+
+    Args:
+        features: Features of one phi.
+        scores: Text scores of the same photos.
+        bank: Whose settings and context count.
+        phi: Key of that phi.
+    """
     settings = bank.settings.learn
     weights: Tensor | None = None
     if scores is not None:
@@ -265,20 +280,17 @@ def _weights(
             settings.guidance_offset,
         )
     if bank.context:
-        kept = context_elimination(
-            features, stack_references(bank.context, bank.encoders.phi[0].key)
-        )
+        kept = context_elimination(features, [concept.references[phi] for concept in bank.context])
         weights = kept if weights is None else weights * kept
     return weights
 
 
 def _retrieved(
-    readable: Sequence[tuple[Hit, str]], index: ArchiveIndex, result: Cosegmentation
+    photos: Sequence[tuple[Hit, Photo]], result: Cosegmentation
 ) -> tuple[RetrievedPhoto, ...]:
-    photos = []
-    for row, (hit, photo_id) in enumerate(readable):
+    retrieved = []
+    for row, (hit, photo) in enumerate(photos):
         seeds = [(int(y), int(x)) for y, x in result.seeds[row].tolist()]
         support = tuple(float(result.support[row, y, x]) for y, x in seeds)
-        path = index.path(hit.position)
-        photos.append(RetrievedPhoto(path, photo_id, hit.score, tuple(seeds), support))
-    return tuple(photos)
+        retrieved.append(RetrievedPhoto(photo.path, photo.id, hit.score, tuple(seeds), support))
+    return tuple(retrieved)

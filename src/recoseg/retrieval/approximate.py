@@ -12,8 +12,8 @@ import torch
 
 from recoseg.errors import MissingExtraError, RecosegError, UnknownNameError
 from recoseg.files import to_json, write_atomically
+from recoseg.retrieval.duplicates import EmbeddedArchive
 from recoseg.retrieval.queries import Query
-from recoseg.retrieval.retriever import EmbeddedArchive
 from recoseg.retrieval.search import Ranking, top_k
 
 KINDS = ("ivf", "hnsw")
@@ -58,8 +58,7 @@ class ApproximateIndex:
             MissingExtraError: faiss is not installed.
             UnknownNameError: There is no such kind.
         """
-        if kind not in KINDS:
-            raise UnknownNameError("kind of approximate search", kind, list(KINDS))
+        check_kind(kind)
         faiss = _import_faiss()
         state = {"kind": kind, "photos": len(index), "last": _last_id(index)}
         file, record = path / f"{kind}.faiss", path / f"{kind}.json"
@@ -99,13 +98,27 @@ class ApproximateIndex:
             self._faiss.hnsw.efSearch = max(self._effort, wanted)
         _, proposed = self._faiss.search(words, wanted)
         positions = np.unique(proposed[proposed >= 0])
+        kept = [self._index.is_selected(position) for position in positions.tolist()]
+        positions = positions[np.array(kept, bool)]
         rows = self._index.embeddings(positions.tolist()).numpy()
         [best] = top_k([(0, rows)], [query], k)
         return Ranking(torch.from_numpy(positions)[best.positions], best.scores)
 
 
+def check_kind(kind: str) -> None:
+    """Refuse a kind of approximate search that does not exist, or whose package is missing.
+
+    Raises:
+        UnknownNameError: There is no such kind.
+        MissingExtraError: faiss is not installed.
+    """
+    if kind not in KINDS:
+        raise UnknownNameError("kind of approximate search", kind, list(KINDS))
+    _import_faiss()
+
+
 def _build(faiss: Any, index: EmbeddedArchive, kind: str) -> Any:
-    first = next(iter(index.blocks()), None)
+    first = next(iter(index.blocks(selected=False)), None)
     if first is None:
         raise RecosegError("The archive is empty. Index some photos first.")
     dim, count = first[1].shape[1], len(index)
@@ -122,7 +135,7 @@ def _build(faiss: Any, index: EmbeddedArchive, kind: str) -> Any:
         built.train(index.embeddings(np.sort(chosen).tolist()).numpy())
     if not built.is_trained:
         built.train(np.asarray(first[1], np.float32))
-    for _, rows in index.blocks():
+    for _, rows in index.blocks(selected=False):
         built.add(rows.astype(np.float32))
     return built
 
