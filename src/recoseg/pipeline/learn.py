@@ -153,11 +153,11 @@ def choose_encoders(
         "phi": chosen.phi,
     }
     if index.info is not None and preset is None:
-        names["retrieval"] = index.info.spec
+        names["retrieval"] = index.info
     if bank is not None:
         made_by = bank.encoders
-        names["retrieval"], names["saliency"] = made_by.retrieval.spec, made_by.saliency.spec
-        names["phi"] = [info.spec for info in made_by.phi]
+        names |= {"retrieval": made_by.retrieval, "saliency": made_by.saliency}
+        names["phi"] = list(made_by.phi)
     given = {"retrieval": retrieval, "saliency": saliency, "phi": phi or None}
     names |= {role: value for role, value in given.items() if value is not None}
     for role in ("retrieval", "saliency", "phi"):

@@ -67,7 +67,7 @@ class BankEncoders:
         """
         if "text" in kinds and (saliency is None or isinstance(saliency, str)):
             compute = compute or resolve_compute()
-            saliency = build_saliency(saliency or bank.encoders.saliency.spec, compute)
+            saliency = build_saliency(saliency or bank.encoders.saliency, compute)
         saliency = None if isinstance(saliency, str) else saliency
         if saliency is not None:
             _own([bank.encoders.saliency], saliency.info, "saliency")
@@ -83,7 +83,7 @@ class BankEncoders:
         for info in phi_infos(bank):
             if needed and info not in found:
                 compute = compute or resolve_compute()
-                built = build_phi(info.spec, compute)
+                built = build_phi(info, compute)
                 found[_own([info], built.info, "phi")] = built
         ordered = tuple((info, found[info]) for info in phi_infos(bank) if info in found)
         return cls(ordered, saliency)
