@@ -18,7 +18,7 @@ from recoseg.encoders.extract import NeedsFeatures
 from recoseg.encoders.protocols import DenseTextEncoder
 from recoseg.errors import ConceptError, RecosegError
 from recoseg.refinement.refiner import RefineForm, RefineSettings, build_refiner
-from recoseg.segmentation.bank_encoders import BankEncoders, Phi, infos_as_json, references_of
+from recoseg.segmentation.bank_encoders import BankEncoders, Phi, infos_as_json
 from recoseg.segmentation.branches import Branch
 from recoseg.segmentation.fusion import fusion_rule
 from recoseg.segmentation.input_plan import InputPlan, check_plan
@@ -135,7 +135,7 @@ def _branches(
     if "visual" in kinds:
         names = [info.name for info, _ in dense.phis]
         for info, encoder in dense.phis:
-            references = [references_of(concept, info) for concept in concepts]
+            references = [concept.references[info.key] for concept in concepts]
             score = partial(visual_scores, references=references)
             name = info.name if names.count(info.name) == 1 else info.key
             yield Branch(f"visual:{name}", encoder, score, scored)
