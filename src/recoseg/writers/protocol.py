@@ -45,7 +45,7 @@ class Writer(Protocol):
         Args:
             name: A name without suffix, unique in the run and safe on every file system.
             image: The photo, upright RGB.
-            segmentation: Its segmentation.
+            segmentation: The segmentation of the photo.
 
         Returns:
             The files that hold it, by kind, relative to the folder.
