@@ -62,7 +62,13 @@ class Vectors:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def blocks(self, rows: int = BLOCK) -> Iterator[tuple[int, np.ndarray]]:
+    def is_selected(self, position: int) -> bool:
+        """All of them are."""
+        return True
+
+    def blocks(
+        self, rows: int = BLOCK, *, selected: bool = True
+    ) -> Iterator[tuple[int, np.ndarray]]:
         """Parts of them, mapped."""
         for first in range(0, len(self._rows), rows):
             yield first, self._rows[first : first + rows]

@@ -34,9 +34,10 @@ from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency
 from recoseg.learning.feature_cache import FeatureCache
-from recoseg.learning.feature_store import crop_for_learning
 from recoseg.learning.learner import learn
 from recoseg.memory import keep_freed_memory
+from recoseg.photos.frame import Frame
+from recoseg.photos.load import load_frame
 
 SIZE = 224
 
@@ -61,7 +62,9 @@ def encode(
     index: ArchiveIndex, positions: Sequence[int], encoders: Encoders
 ) -> tuple[Tensor, Tensor]:
     """Features of phi and of the dense CLIP, from a class's photos."""
-    photos = torch.stack([crop_for_learning(index, position, SIZE) for position in positions])
+    photos = torch.stack(
+        [load_frame(index.photo(position), Frame(SIZE)).pixels for position in positions]
+    )
     features = torch.cat([encoders.phi.features(part) for part in batches(photos)]).cpu()
     dense = torch.cat([encoders.saliency.features(part) for part in batches(photos)]).cpu()
     return features, dense

@@ -5,7 +5,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recoseg.classes import ClassNames, combine_names, parse_class, parse_classes, read_classes
+from recoseg.classes import (
+    ClassNames,
+    WordSpans,
+    combine_names,
+    parse_class,
+    parse_classes,
+    read_classes,
+)
 from recoseg.errors import ConceptError
 
 
@@ -104,3 +111,18 @@ def test_combined_score_keeps_the_grid():
     assert combined[1, 2] == combine_names(positive[1, 2], negative[1, 2])
     assert torch.equal(combine_names(positive, negative[..., :0]), positive.amax(-1))
     assert torch.equal(combine_names(positive), positive.amax(-1))
+
+
+def test_spans_combine_each_class_as_alone():
+    counts = [(2, 1), (1, 0), (3, 2)]
+    spans = WordSpans.of(counts)
+    cosines = torch.rand(4, 5, 9)
+    got = spans.combine(cosines)
+    assert got.shape == (4, 5, 3)
+    assert torch.equal(got[..., 0], combine_names(cosines[..., :2], cosines[..., 2:3]))
+    assert torch.equal(got[..., 1], cosines[..., 3])
+    assert torch.equal(got[..., 2], combine_names(cosines[..., 4:7], cosines[..., 7:9]))
+    assert spans.has_negatives
+    assert not spans.is_plain
+    assert WordSpans.of([(1, 0), (1, 0)]).is_plain
+    assert not WordSpans.of([(1, 0), (2, 0)]).is_plain

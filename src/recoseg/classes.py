@@ -90,6 +90,62 @@ def read_classes(path: Path) -> list[ClassNames]:
         raise ConceptError(f"{path} is no UTF-8 text. Save it as UTF-8.") from error
 
 
+@dataclass(frozen=True)
+class WordSpans:
+    """Where the words of several classes are in one list: positive words first, then negative.
+
+    Attributes:
+        spans: For each class the first positive word, the first negative word, and the end.
+    """
+
+    spans: tuple[tuple[int, int, int], ...]
+
+    @classmethod
+    def of(cls, counts: Sequence[tuple[int, int]]) -> WordSpans:
+        """The spans of classes that follow each other.
+
+        Args:
+            counts: How many positive and negative words each class has.
+
+        Example:
+            >>> WordSpans.of([(2, 1), (1, 0)]).spans
+            ((0, 2, 3), (3, 4, 4))
+        """
+        spans, start = [], 0
+        for positive, negative in counts:
+            spans.append((start, start + positive, start + positive + negative))
+            start = spans[-1][2]
+        return cls(tuple(spans))
+
+    @property
+    def positive(self) -> tuple[slice, ...]:
+        """The positive words of each class."""
+        return tuple(slice(start, middle) for start, middle, _ in self.spans)
+
+    @property
+    def negative(self) -> tuple[slice, ...]:
+        """The negative words of each class; may be empty."""
+        return tuple(slice(middle, stop) for _, middle, stop in self.spans)
+
+    @property
+    def has_negatives(self) -> bool:
+        """Whether some class has a negative word."""
+        return any(middle < stop for _, middle, stop in self.spans)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every class is one positive word, so that its score is that word's cosine."""
+        return all(span == (at, at + 1, at + 1) for at, span in enumerate(self.spans))
+
+    def combine(self, cosines: Float[Tensor, "*grid m"]) -> Float[Tensor, "*grid c"]:
+        """One score per class from the cosines of all words; see `combine_names`."""
+        scores = [
+            combine_names(cosines[..., positive], cosines[..., negative])
+            for positive, negative in zip(self.positive, self.negative, strict=True)
+        ]
+        return torch.stack(scores, dim=-1)
+
+
 def combine_names(
     positive: Float[Tensor, "*grid a"], negative: Float[Tensor, "*grid b"] | None = None
 ) -> Float[Tensor, "*grid"]:

@@ -24,7 +24,7 @@ from recoseg.errors import ArchiveError, MissingExtraError
 from recoseg.learning.figure_folder import FigureWriter
 from recoseg.learning.learner import Learnt, learn
 from recoseg.photos.sources import list_sources
-from recoseg.retrieval.retriever import Hit
+from recoseg.retrieval.duplicates import Hit
 from recoseg.segmentation.bank_segmenter import Segmenter
 from recoseg.segmentation.batches import Outcome
 from recoseg.segmentation.to_folder import segment_photos

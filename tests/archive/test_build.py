@@ -8,7 +8,6 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from recoseg.archive.build import build_index
 from recoseg.archive.index import ArchiveIndex
 from recoseg.errors import ArchiveError, EncoderMismatchError
 from recoseg.files import write_lock
@@ -16,6 +15,7 @@ from recoseg.photos.frame import Frame
 from recoseg.photos.images import decode_image, to_frame
 from tests.archive.conftest import make_folder, make_photo
 from tests.archive.fake_encoder import FakeEncoder
+from tests.building import build_index
 from tests.photos.test_images import encoded, huge_png
 from tests.photos.test_sources import make_tar
 
@@ -35,7 +35,6 @@ def run(sources, out, encoder, **options):
 def test_rows_are_the_encoders_embeddings(photos, tmp_path, encoder):
     report = run([photos], tmp_path / "index", encoder, preset="paper")
     assert (report.photos, report.new, report.skipped, report.failed) == (23, 23, 0, 0)
-    assert report.images_per_second > 0
     index = ArchiveIndex.open(tmp_path / "index")
     assert (len(index), index.dim, index.preset) == (23, 13, "paper")
     assert index.info == encoder.info
@@ -51,7 +50,7 @@ def test_rows_are_the_encoders_embeddings(photos, tmp_path, encoder):
         assert index.read(position).tobytes() == image.tobytes()
         photo = index.photo(position)
         assert (photo.width, photo.height) == (20, 16)
-        assert photo.bytes == os.path.getsize(photo.path)  # noqa: PTH202
+        assert photo.size == os.path.getsize(photo.path)  # noqa: PTH202
 
 
 def test_layout_is_clip_retrievals(photos, tmp_path, encoder):
@@ -179,16 +178,14 @@ def nasty_folder(folder):
 def test_nasty_folder(tmp_path, encoder):
     folder = nasty_folder(tmp_path / "nasty")
     report = run([folder], tmp_path / "index", encoder)
-    reasons = {item.image_path.rsplit("/", 1)[-1]: item.reason for item in report.failures}
+    reasons = {item.path.rsplit("/", 1)[-1]: item.failure for item in report.failures}
     assert reasons.keys() == {"truncated.jpg", "huge.png", "text.jpg", "empty.png"}
     assert "truncated" in reasons["truncated.jpg"]
     assert "30000 x 20000" in reasons["huge.png"] or "pixels" in reasons["huge.png"]
     assert "not an image" in reasons["text.jpg"]
     assert "empty" in reasons["empty.png"]
     index = ArchiveIndex.open(tmp_path / "index")
-    assert {item.image_path for item in index.failures()} == {
-        str(folder / name) for name in reasons
-    }
+    assert {item.path for item in index.failures()} == {str(folder / name) for name in reasons}
     found = {index.path(i).rsplit("/", 1)[-1]: index.read(i) for i in range(len(index))}
     assert found.keys() == {
         "turned.jpg",
@@ -216,7 +213,7 @@ def test_missing_list_entries_fail_and_recover(tmp_path, encoder):
     make_photo(1).save(tmp_path / "a.png")
     (tmp_path / "list.txt").write_text("a.png\nb.png\n")
     report = run([tmp_path / "list.txt"], tmp_path / "index", encoder)
-    assert [item.reason for item in report.failures] == ["cannot be read: no such file"]
+    assert [item.failure for item in report.failures] == ["cannot be read: no such file"]
     assert run([tmp_path / "list.txt"], tmp_path / "index", encoder).skipped == 2
     make_photo(2).save(tmp_path / "b.png")
     assert run([tmp_path / "list.txt"], tmp_path / "index", encoder).photos == 2
@@ -228,7 +225,7 @@ def test_embeddings_that_are_not_finite_become_failures(tmp_path):
     encoder = FakeEncoder()
     encoder.poison = 77
     report = run([folder], tmp_path / "index", encoder)
-    assert [item.reason for item in report.failures] == ["the encoder gives no finite embedding"]
+    assert [item.failure for item in report.failures] == ["the encoder gives no finite embedding"]
     assert all(
         np.isfinite(block).all() for _, block in ArchiveIndex.open(tmp_path / "index").blocks()
     )

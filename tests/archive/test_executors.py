@@ -78,6 +78,6 @@ def test_a_run_that_is_given_up_ends_its_tasks(tmp_path, lanes):
     encoder = FakeEncoder(delay=0.02)
     with LocalExecutor(lanes).team(lambda: ShardWorker(encoder, "fp32", 2, 2)) as team:
         results = team.run([photos[:2], photos[2:]], lambda *_, **__: None)
-        assert len(next(results).outcomes) == 2
+        assert len(next(results).photos) == 2
         results.close()
     assert 2 <= encoder.embedded < 60

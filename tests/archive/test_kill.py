@@ -18,7 +18,7 @@ from tests.archive.test_build import contents, run
 SCRIPT = """
 import sys
 from tests.archive.fake_encoder import FakeEncoder
-from recoseg.archive import build_index
+from tests.building import build_index
 print("ready", flush=True)
 options = {"precision": "fp32", "shard_size": 5, "batch_size": 3, "workers": 2}
 build_index([sys.argv[1]], sys.argv[2], FakeEncoder(delay=0.02), **options)

@@ -7,7 +7,8 @@ import pytest
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.errors import BadImageError
-from recoseg.photos.reading import read_bytes
+from recoseg.photos.reading import read_photo
+from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
 from tests.archive.conftest import make_folder
 from tests.archive.test_build import run
@@ -65,7 +66,7 @@ def test_folders_and_lists(photos, tmp_path, encoder, bucket):
     ]
     assert all(photo.size > 0 for photo in listed.photos)
     with pytest.raises(BadImageError, match="no such file"):
-        read_bytes("s3://bucket/photos/none.png")
+        read_photo(Photo("s3://bucket/photos/none.png"))
 
 
 def test_an_index_in_a_bucket(tmp_path, encoder, bucket, monkeypatch):

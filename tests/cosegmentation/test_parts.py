@@ -93,7 +93,7 @@ def test_guidance_on_its_own_grid_is_the_sigmoid():
 
 def test_context_by_hand():
     features = torch.tensor([[3.0, 0.0], [0.0, 2.0]]).view(2, 2, 1, 1).expand(2, 2, 3, 5)
-    references = torch.tensor([[1.0, 0.0], [0.0, -4.0]])
+    references = [torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, -4.0]])]
     got = context_elimination(features, references)
     assert got.shape == (2, 3, 5)
     assert got[0, 1, 2].item() == pytest.approx((1 - sigmoid(1)) * 0.5)
@@ -101,14 +101,30 @@ def test_context_by_hand():
 
 
 def test_no_context_is_weight_one():
-    assert torch.equal(
-        context_elimination(torch.randn(2, 4, 3, 5), torch.zeros(0, 4)), torch.ones(2, 3, 5)
-    )
+    assert torch.equal(context_elimination(torch.randn(2, 4, 3, 5), []), torch.ones(2, 3, 5))
+
+
+def test_a_context_class_suppresses_once_however_many_references_it_has():
+    torch.manual_seed(0)
+    features, one, other = torch.randn(2, 7, 3, 5), torch.randn(1, 7), torch.randn(3, 7)
+    got = context_elimination(features, [one, other])
+    for image in range(2):
+        for y in range(3):
+            for x in range(5):
+                patch = features[image, :, y, x]
+                best = [
+                    max(torch.cosine_similarity(patch, row, dim=0).item() for row in rows)
+                    for rows in (one, other)
+                ]
+                expected = (1 - sigmoid(best[0])) * (1 - sigmoid(best[1]))
+                assert got[image, y, x].item() == pytest.approx(expected, abs=1e-6)
+    twice = context_elimination(features, [torch.cat([one, one]), other])
+    assert torch.equal(twice, got)
 
 
 def test_shapes_of_the_weights_are_checked():
-    with pytest.raises(CosegmentationError, match=r"C = 4.*got \(2, 3\)"):
-        context_elimination(torch.ones(1, 4, 2, 2), torch.ones(2, 3))
+    with pytest.raises(CosegmentationError, match=r"\(r, 4\).*got \(2, 3\)"):
+        context_elimination(torch.ones(1, 4, 2, 2), [torch.ones(2, 3)])
     with pytest.raises(CosegmentationError, match="text scores"):
         language_guidance(torch.ones(2, 2), (2, 2))
 

@@ -5,12 +5,12 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from recoseg.archive.build import build_index
 from recoseg.archive.index import ArchiveIndex
 from recoseg.config import BankSettings, LearnSettings
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.photos.frame import Frame
+from tests.building import build_index
 
 SIZE = 48
 """Of the photos and of the crop in which they are learnt: no resampling."""

@@ -158,7 +158,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from recoseg.encoders.protocols import EncoderInfo
-from recoseg.learning import FeatureCache
+from recoseg.learning.feature_cache import FeatureCache
 
 info = EncoderInfo("phi", "random", "c" * 16, 7, 16)
 cache = FeatureCache(Path(sys.argv[1]), int(sys.argv[2]), "fp32")

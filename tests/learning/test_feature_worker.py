@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -18,13 +19,13 @@ from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.feature_worker import (
     Extraction,
+    FeatureRequest,
     FeatureTask,
     FeatureWorker,
-    Wanted,
     dense_worker,
-    encoder_key,
 )
 from recoseg.learning.learner import learn
+from recoseg.photos.refs import Photo
 from tests.executors.losing import LosingExecutor
 
 from .fakes import SIZE, Phi, Retrieval, Saliency, make_archive, make_encoders
@@ -49,7 +50,7 @@ class MortalWorker(FeatureWorker):
 
     def __call__(self, task, advance):
         found = super().__call__(task, advance)
-        is_its_turn = any(photo.path.endswith(self.victim) for photo in task.photos)
+        is_its_turn = any(request.photo.path.endswith(self.victim) for request in task.requests)
         if is_its_turn and not self.mark.exists():
             self.mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -130,10 +131,11 @@ def test_workers_that_do_not_fit_are_refused(index, tmp_path):
 
 def test_a_worker_s_answer(index):
     phi, saliency = Phi(), Saliency()
-    keys = encoder_key(phi.info), encoder_key(saliency.info)
-    first, second = Wanted.of(index.photo(0)), Wanted.of(index.photo(1), frozenset(keys[:1]))
-    stale = Wanted(second.path, -1, -1, "0" * 32, frozenset(keys))
-    gone = Wanted("/no/such/photo.png", -1, -1, "")
+    keys = phi.info.key, saliency.info.key
+    first = FeatureRequest(index.photo(0))
+    second = FeatureRequest(index.photo(1), frozenset(keys[:1]))
+    stale = FeatureRequest(replace(second.photo, hash="0" * 32), frozenset(keys))
+    gone = FeatureRequest(Photo("/no/such/photo.png"))
     steps = []
     worker = FeatureWorker([phi, saliency], "fp32", 2)
     assert worker.identity.encoders == (phi.info, saliency.info)
@@ -142,14 +144,14 @@ def test_a_worker_s_answer(index):
         lambda count=1, *, failed=0: steps.append((count, failed)),
     )
     assert steps == [(4, 1)]
-    assert found[1] == "cannot be read: no such file"
+    assert found[1].photo.failure == "cannot be read: no such file"
     assert [item.features.keys() for item in (found[0], found[2], found[3])] == [
         set(keys),
         {keys[1]},
         set(keys),  # its bytes are not those of which the features are known
     ]
-    assert [found[0].content, found[2].content] == [index.photo(at).hash for at in (0, 1)]
-    assert found[3].content == index.photo(1).hash
+    assert [found[0].photo.hash, found[2].photo.hash] == [index.photo(at).hash for at in (0, 1)]
+    assert found[3].photo.hash == index.photo(1).hash
     assert found[0].features[keys[0]].shape == (29, 6, 6)
     assert found[0].features[keys[1]].shape == (3, 4, 4)
     assert found[0].features[keys[0]].dtype == "float16"

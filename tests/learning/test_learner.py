@@ -100,7 +100,7 @@ def test_each_context_class_eliminates_those_before_it(index):
             [parse_class("sea")],
             make_encoders(),
             settings(guidance=False, context=order),
-            observe=lambda item, learnt=learnt: learnt.update({item.concept.name: item}),
+            callback=lambda item, learnt=learnt: learnt.update({item.concept.name: item}),
         )
         supports[order] = {name: item.cosegmentation.support for name, item in learnt.items()}
     first, second = supports.values()
@@ -117,7 +117,7 @@ def test_a_class_with_a_context_class_s_name_shares_its_reference(index):
         parse_classes(["sky: sky; sea", "rose"]),
         make_encoders(),
         settings(),
-        observe=lambda learnt: observed.append((learnt.concept.role, learnt.concept.name)),
+        callback=lambda learnt: observed.append((learnt.concept.role, learnt.concept.name)),
     )
     assert observed == [("context", "sky"), ("context", "road"), ("class", "rose")]
     sky, context = bank.classes[0], bank.context[0]
@@ -155,7 +155,7 @@ def test_adding_to_a_bank_equals_learning_all_at_once(index):
         make_encoders(),
         settings(k=1, guidance=False),  # the bank's own go on
         bank=first,
-        observe=observed.append,
+        callback=observed.append,
     )
     assert [learnt.concept.name for learnt in observed] == ["grass", "sea"]
     assert more.settings == whole.settings

@@ -6,12 +6,12 @@ import pytest
 import torch
 from PIL import Image
 
-from recoseg.archive.build import build_index
 from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import parse_class, parse_classes
 from recoseg.errors import ConceptError, RecosegError
 from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.learner import learn
+from tests.building import build_index
 
 from .fakes import (
     SIZE,
@@ -106,7 +106,7 @@ def test_photos_that_have_gone_are_left_out(tmp_path):
     (tmp_path / "photos" / f"{stem(before[1])}.png").unlink()
     (tmp_path / "photos" / f"{stem(before[2])}.png").write_bytes(b"\x89PNG cut off")
     learnt = []
-    bank = learn(index, classes, make_encoders(), settings(), observe=learnt.append)
+    bank = learn(index, classes, make_encoders(), settings(), callback=learnt.append)
     [sea] = bank.classes
     assert [photo.path for photo in sea.retrieved] == [before[0].path, before[3].path]
     assert len(learnt[-1].positions) == len(learnt[-1].cosegmentation.support) == 2

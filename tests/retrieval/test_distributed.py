@@ -26,7 +26,10 @@ class Archive:
     def __len__(self):
         return len(self.rows)
 
-    def blocks(self, *, first=0, stop=None):
+    def is_selected(self, position):
+        return True
+
+    def blocks(self, *, first=0, stop=None, selected=True):
         stop = len(self) if stop is None else stop
         for at in range(first, stop, 37):
             yield at, self.rows[at : min(at + 37, stop)]

@@ -11,8 +11,9 @@ from PIL import Image
 from recoseg.archive.index import ArchiveIndex
 from recoseg.drawing.retrieval_sheet import write_contact_sheet
 from recoseg.errors import BadImageError
+from recoseg.retrieval.duplicates import Hit
 from recoseg.retrieval.queries import Query
-from recoseg.retrieval.retriever import Hit, retrieve
+from recoseg.retrieval.retriever import retrieve
 
 
 class Archive:
@@ -26,7 +27,10 @@ class Archive:
     def __len__(self):
         return len(self.rows)
 
-    def blocks(self):
+    def is_selected(self, position):
+        return True
+
+    def blocks(self, *, first=0, stop=None, selected=True):
         self.passes += 1
         yield 0, self.rows
 

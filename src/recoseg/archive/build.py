@@ -16,10 +16,9 @@ import pyarrow.parquet as pq
 from recoseg.archive.layout import Shard, clean, photo_of, read_shards, shard_files, write_shard
 from recoseg.archive.manifest import Manifest
 from recoseg.archive.plan import Job, make_plan
-from recoseg.archive.worker import Embedded, Identity, ShardWorker
-from recoseg.encoders.protocols import ImageTextEncoder
+from recoseg.archive.worker import Embedded, Identity
 from recoseg.errors import ArchiveError, EncoderMismatchError
-from recoseg.executors import Executor, LocalExecutor, TaskFailed, Worker
+from recoseg.executors import Executor, TaskFailed, Worker
 from recoseg.files import write_lock
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
@@ -56,50 +55,6 @@ class IndexReport:
     failures: tuple[Photo, ...]
     lost: tuple[str, ...]
     seconds: float
-
-    @property
-    def images_per_second(self) -> float:
-        """Photos read in this run per second, listing and writing included."""
-        return (self.new + self.changed) / max(self.seconds, 1e-9)
-
-
-def build_index(
-    sources: Sequence[str | os.PathLike[str]],
-    out: str | os.PathLike[str],
-    encoder: ImageTextEncoder,
-    *,
-    precision: str,
-    preset: str | None = None,
-    batch_size: int = 64,
-    workers: int | None = None,
-    shard_size: int = 1024,
-    prune: bool = False,
-    progress: bool | None = False,
-) -> IndexReport:
-    """Make an index in this process, or bring one up to date; see `write_index`.
-
-    Args:
-        sources: As there.
-        out: As there.
-        encoder: The image-text encoder.
-        precision: Of its forward passes, for the manifest: `fp32`, `bf16` or `fp16`.
-        preset: As there.
-        batch_size: Photos per forward pass; a batch never spans two shards.
-        workers: Threads that read and decode; by default one per processor, at most 16.
-        shard_size: As there.
-        prune: As there.
-        progress: As there.
-    """
-    return write_index(
-        sources,
-        out,
-        lambda: ShardWorker(encoder, precision, batch_size, workers),
-        LocalExecutor(),
-        preset=preset,
-        shard_size=shard_size,
-        prune=prune,
-        progress=progress,
-    )
 
 
 def write_index(

@@ -20,6 +20,7 @@ from torch import Tensor
 from recoseg.archive.layout import photo_of, read_failures
 from recoseg.archive.manifest import Manifest
 from recoseg.archive.mirror import Mirror
+from recoseg.archive.selection import Selection
 from recoseg.archive.shards import OpenShard, check_rows, foreign_shards, own_shards
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.errors import ArchiveError
@@ -29,6 +30,9 @@ from recoseg.photos.refs import Photo
 
 _COLUMNS = ("image_path", "width", "height", "bytes", "stamp", "hash", "offset")
 _CACHED_TABLES = 16
+_COPIED_ROWS = 8192
+"""Rows of a run that is copied, since the selection leaves some of them out."""
+_NONE = np.zeros(0, bool)
 
 
 class ArchiveIndex:
@@ -41,23 +45,33 @@ class ArchiveIndex:
         root: The folder.
         dim: Length of an embedding.
         manifest: What made the index; None where another program did.
+        selection: Which photos are left out of search and learning.
     """
 
-    def __init__(self, root: Path, manifest: Manifest | None, shards: list[OpenShard]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        manifest: Manifest | None,
+        shards: list[OpenShard],
+        selection: Selection | None = None,
+    ) -> None:
         self.root = root
+        self.selection = selection or Selection()
         self.manifest = manifest
         self._shards = shards
         self._starts = list(accumulate((len(shard.rows) for shard in shards), initial=0))
         self.dim = manifest.encoder.dim if manifest else int(shards[0].rows.shape[1])
         self._table = lru_cache(maxsize=_CACHED_TABLES)(self._load_table)
+        self._left_out: dict[int, np.ndarray] = {}
 
     @classmethod
-    def open(cls, path: str | Path) -> ArchiveIndex:
+    def open(cls, path: str | Path, selection: Selection | None = None) -> ArchiveIndex:
         """Open an index of recoseg's, or an embeddings folder that clip-retrieval wrote.
 
         Args:
             path: A folder with `img_emb/*.npy` and `metadata/*.parquet`, or the URL of one. What
                 is needed of a remote index is kept in `$RECOSEG_CACHE/indexes`.
+            selection: Which photos are left out of search and learning; None for none.
 
         Raises:
             ArchiveError: There is no index, or its files do not fit each other.
@@ -66,7 +80,7 @@ class ArchiveIndex:
         root = mirror.root if mirror else Path(path)
         manifest = Manifest.load(root)
         shards = own_shards(root, manifest, mirror) if manifest else foreign_shards(root)
-        return cls(root, manifest, shards)
+        return cls(root, manifest, shards, selection)
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -82,7 +96,12 @@ class ArchiveIndex:
         return self.manifest.preset if self.manifest else None
 
     def blocks(
-        self, rows: int = 65_536, *, first: int = 0, stop: int | None = None
+        self,
+        rows: int = 65_536,
+        *,
+        first: int = 0,
+        stop: int | None = None,
+        selected: bool = True,
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Runs of at most `rows` embeddings in order of position.
 
@@ -90,16 +109,32 @@ class ArchiveIndex:
             rows: Most embeddings of a run.
             first: The first position.
             stop: The position after the last one; None for all.
+            selected: Whether rows that the selection leaves out become NaN, which no search finds.
 
         Yields:
             The first position, and an (m, d) array of float16 (or float32 in folders of other
             programs) mapped from the disk, rows L2-normalised.
         """
         stop = len(self) if stop is None else stop
-        for start, shard in zip(self._starts, self._shards, strict=False):
+        for number, (start, shard) in enumerate(zip(self._starts, self._shards, strict=False)):
             low, high = max(first - start, 0), min(stop - start, len(shard.rows))
-            for at in range(low, high, rows):
-                yield start + at, shard.rows[at : min(at + rows, high)]
+            if low >= high:
+                continue
+            left_out = self._left_out_of(number) if selected else _NONE
+            run = rows if not left_out.any() else min(rows, _COPIED_ROWS)
+            for at in range(low, high, run):
+                block = shard.rows[at : min(at + run, high)]
+                if left_out[at : at + len(block)].any():
+                    block = np.where(left_out[at : at + len(block), None], np.nan, block)
+                    block = block.astype(shard.rows[at : at + 1].dtype)
+                yield start + at, block
+
+    def is_selected(self, position: int) -> bool:
+        """Whether the selection keeps the photo at a position."""
+        if not self.selection.left_out:
+            return True
+        shard, row = self._locate(position)
+        return not self._left_out_of(shard)[row]
 
     def embeddings(self, positions: Sequence[int]) -> Float[Tensor, "n d"]:
         """The embeddings at some positions, fp32, rows L2-normalised."""
@@ -144,6 +179,15 @@ class ArchiveIndex:
             raise IndexError(f"position {position} is outside 0 to {len(self) - 1}")
         shard = bisect.bisect_right(self._starts, position) - 1
         return shard, position - self._starts[shard]
+
+    def _left_out_of(self, shard: int) -> np.ndarray:
+        """For each row of a shard whether the selection leaves it out; empty if it leaves none."""
+        if not self.selection.left_out:
+            return _NONE
+        if shard not in self._left_out:
+            rows = self._table(shard).to_pylist()
+            self._left_out[shard] = self.selection.mask([photo_of(row).id for row in rows])
+        return self._left_out[shard]
 
     def _load_table(self, shard: int) -> Any:
         path, rows = self._shards[shard].metadata, len(self._shards[shard].rows)

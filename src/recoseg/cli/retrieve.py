@@ -55,7 +55,7 @@ def retrieve(
     from recoseg.encoders.presets import pair_settings
     from recoseg.errors import ArchiveError
     from recoseg.retrieval.approximate import ApproximateIndex
-    from recoseg.retrieval.class_texts import Words, check_index
+    from recoseg.retrieval.class_texts import ClassTexts, check_index
     from recoseg.retrieval.retriever import Search
     from recoseg.retrieval.retriever import retrieve as find
 
@@ -70,7 +70,7 @@ def retrieve(
     wanted = parse_classes(classes)
     chosen = prompts or pair_settings(encoder.info.name, "").learn.prompts
     check_index(archive, encoder)
-    queries = Words.of(wanted).queries(encoder, chosen)
+    queries = ClassTexts.of(wanted).queries(encoder, chosen)
     search: Search | None = None
     if executor != "local":
         search = search_in(place, index, len(archive))

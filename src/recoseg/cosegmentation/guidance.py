@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -45,34 +47,45 @@ def language_guidance(
 
 
 def context_elimination(
-    features: Float[Tensor, "k C h w"], context_references: Float[Tensor, "m C"]
+    features: Float[Tensor, "k C h w"], context: Sequence[Float[Tensor, "r C"]]
 ) -> Float[Tensor, "k h w"]:
-    """How little each patch looks like sky, road and other context (paper, section 3.3).
+    """How little each patch resembles sky, road and other context (paper, section 3.3).
 
     Args:
         features: Features of phi; need not be normalised.
-        context_references: One reference embedding per context class; none gives ones.
+        context: The reference embeddings of each context class, one or more; no class gives ones.
 
     Returns:
-        The product over the context classes of `1 - sigmoid(cosine)`. The cosine has no factor,
-        so each context class scales a patch by 0.27 (alike) to 0.73 (opposite).
+        The product over the context classes of `1 - sigmoid(cosine)`, where the cosine is that of
+        the class's most similar reference. It has no factor, so each context class scales a patch
+        by 0.27 (alike) to 0.73 (opposite), however many references the class has.
+
+    Raises:
+        CosegmentationError: The references of a class have another length than the features.
 
     Example:
         >>> patch = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
-        >>> context_elimination(patch, torch.tensor([[0.0, 5.0]]))
+        >>> context_elimination(patch, [torch.tensor([[0.0, 5.0]])])
         tensor([[[0.5000]]])
     """
-    if context_references.ndim != 2 or context_references.shape[1] != features.shape[1]:
-        raise CosegmentationError(
-            f"Expected context references of shape (m, C) with C = {features.shape[1]}, as the "
-            f"features have; got {tuple(context_references.shape)}."
-        )
-    references = F.normalize(context_references.float(), dim=1).to(features.device)
+    for rows in context:
+        if rows.ndim != 2 or rows.shape[1] != features.shape[1] or not len(rows):
+            raise CosegmentationError(
+                f"Expected references of shape (r, {features.shape[1]}) with r >= 1 for each "
+                f"context class, as long as the features; got {tuple(rows.shape)}."
+            )
     k, _, height, width = features.shape
     weights = torch.ones(k, height, width, device=features.device)
+    if not context:
+        return weights
+    sizes = [len(rows) for rows in context]
+    references = F.normalize(torch.cat(list(context)).float(), dim=1).to(features.device)
     for index in range(k):  # one image at a time: no second copy of all features
         cosines = torch.einsum(
             "mc,chw->mhw", references, F.normalize(features[index].float(), dim=0)
         )
+        if max(sizes) > 1:
+            parts = torch.split_with_sizes(cosines, sizes)
+            cosines = torch.stack([part.amax(0) for part in parts])
         weights[index] = torch.sigmoid(-cosines).prod(0)
     return weights

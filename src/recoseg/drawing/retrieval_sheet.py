@@ -12,7 +12,7 @@ from PIL import Image
 
 from recoseg.drawing.pages import thumbnail_uri, write_page
 from recoseg.errors import BadImageError
-from recoseg.retrieval.retriever import Hit
+from recoseg.retrieval.duplicates import Hit
 
 
 class PhotoArchive(Protocol):

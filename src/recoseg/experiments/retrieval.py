@@ -17,7 +17,7 @@ from recoseg.errors import MissingExtraError, RecosegError
 from recoseg.evaluation.markdown import markdown_table
 from recoseg.experiments.studies import published
 from recoseg.files import to_json, write_bytes
-from recoseg.retrieval.class_texts import Words, check_index
+from recoseg.retrieval.class_texts import ClassTexts, check_index
 from recoseg.retrieval.search import top_k
 
 PLACES = (1, 5, 10, 20, 50)
@@ -110,7 +110,7 @@ def measure_retrieval(
             done += len(kept)
 
     names = [labelled.names[place] for place in asked]
-    queries = Words.of(names).queries(encoder, prompts)
+    queries = ClassTexts.of(names).queries(encoder, prompts)
     rankings = top_k(blocks(), queries, max(places))
     by_class = precision_at([r.positions.tolist() for r in rankings], labels, places)
     ceiling = np.minimum(counts[asked][:, None], places) / np.array(places)

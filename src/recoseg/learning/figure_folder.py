@@ -10,7 +10,7 @@ from PIL import Image
 from recoseg.archive.index import ArchiveIndex
 from recoseg.concepts import Concept
 from recoseg.drawing.cosegmentation_figure import cosegmentation_figure
-from recoseg.learning.learner import Learnt
+from recoseg.learning.learner import LearnedClass
 from recoseg.photos.frame import Frame
 from recoseg.photos.images import to_frame
 
@@ -34,7 +34,7 @@ class FigureWriter:
         self._written: dict[tuple[str, str], Path] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
-    def __call__(self, learnt: Learnt) -> None:
+    def __call__(self, learnt: LearnedClass) -> None:
         """Draw the first retrieved photos with heat map and seeds."""
         concept, found = learnt.concept, learnt.cosegmentation
         images = [

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames, combine_names, parse_classes
-from recoseg.concepts import Concept, ConceptBank, RetrievedPhoto, Role, stack_references
+from recoseg.concepts import Concept, ConceptBank, RetrievedPhoto, Role
 from recoseg.config import BankSettings
 from recoseg.cosegmentation import Cosegmentation, cosegment
 from recoseg.cosegmentation.guidance import context_elimination, language_guidance
@@ -24,14 +24,15 @@ from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.feature_worker import Extraction
 from recoseg.progress import track
-from recoseg.retrieval.class_texts import Words, check_index
-from recoseg.retrieval.retriever import Hit, Search, retrieve
+from recoseg.retrieval.class_texts import ClassTexts, check_index
+from recoseg.retrieval.duplicates import Hit
+from recoseg.retrieval.retriever import Search, retrieve
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Learnt:
+class LearnedClass:
     """One class just learnt, for figures and reports.
 
     Attributes:
@@ -67,7 +68,7 @@ def learn(
     extraction: Extraction | None = None,
     search: Search | None = None,
     device: torch.device | str = "cpu",
-    observe: Callable[[Learnt], object] | None = None,
+    callback: Callable[[LearnedClass], object] | None = None,
     progress: bool | None = False,
 ) -> ConceptBank:
     """Learn the references of classes from an archive (paper, sections 3.2 and 3.3).
@@ -91,7 +92,7 @@ def learn(
             this process.
         search: What finds the photos, such as `search_parts`; by default one pass in this process.
         device: Where co-segmentation runs; the encoders have their own.
-        observe: Called with each class as it is learnt, context classes too; not with a class
+        callback: Called with each class as it is learnt, context classes too; not with a class
             that shares a context class's reference.
         progress: See `StageProgress`.
 
@@ -111,11 +112,11 @@ def learn(
         bank = ConceptBank((), encoders.info, settings or BankSettings())
     chosen = bank.settings.learn
     wanted = _wanted(classes, bank)
-    words = Words.of([item for item, _ in wanted])
+    words = ClassTexts.of([item for item, _ in wanted])
     tasks = [
         _Task(item, role, positive, negative)
         for (item, role), positive, negative in zip(
-            wanted, words.positive, words.negative, strict=True
+            wanted, words.spans.positive, words.spans.negative, strict=True
         )
     ]
     hits = retrieve(
@@ -145,8 +146,8 @@ def learn(
                 continue
             learnt = _learn_one(task, found, index, store, encoders, texts, bank, device)
             bank = bank.add([learnt.concept])
-            if observe is not None:
-                observe(learnt)
+            if callback is not None:
+                callback(learnt)
     return bank
 
 
@@ -189,7 +190,7 @@ def _learn_one(
     texts: Float[Tensor, "m d"],
     bank: ConceptBank,
     device: torch.device | str,
-) -> Learnt:
+) -> LearnedClass:
     settings = bank.settings.learn
     readable = [(hit, index.photo_id(hit.position)) for hit in hits]
     readable = [(hit, photo_id) for hit, photo_id in readable if photo_id in store]
@@ -225,7 +226,7 @@ def _learn_one(
         text_negative=texts[task.negative],
         retrieved=_retrieved(readable, index, result),
     )
-    return Learnt(concept, tuple(hit.position for hit, _ in readable), result)
+    return LearnedClass(concept, tuple(hit.position for hit, _ in readable), result)
 
 
 def _shared_with_context(
@@ -260,7 +261,7 @@ def _weights(
             settings.guidance_offset,
         )
     if bank.context:
-        kept = context_elimination(features, stack_references(bank.context))
+        kept = context_elimination(features, [concept.references for concept in bank.context])
         weights = kept if weights is None else weights * kept
     return weights
 

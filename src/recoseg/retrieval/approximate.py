@@ -12,8 +12,8 @@ import torch
 
 from recoseg.errors import MissingExtraError, RecosegError, UnknownNameError
 from recoseg.files import to_json, write_atomically
+from recoseg.retrieval.duplicates import EmbeddedArchive
 from recoseg.retrieval.queries import Query
-from recoseg.retrieval.retriever import EmbeddedArchive
 from recoseg.retrieval.search import Ranking, top_k
 
 KINDS = ("ivf", "hnsw")
@@ -99,13 +99,15 @@ class ApproximateIndex:
             self._faiss.hnsw.efSearch = max(self._effort, wanted)
         _, proposed = self._faiss.search(words, wanted)
         positions = np.unique(proposed[proposed >= 0])
+        kept = [self._index.is_selected(position) for position in positions.tolist()]
+        positions = positions[np.array(kept, bool)]
         rows = self._index.embeddings(positions.tolist()).numpy()
         [best] = top_k([(0, rows)], [query], k)
         return Ranking(torch.from_numpy(positions)[best.positions], best.scores)
 
 
 def _build(faiss: Any, index: EmbeddedArchive, kind: str) -> Any:
-    first = next(iter(index.blocks()), None)
+    first = next(iter(index.blocks(selected=False)), None)
     if first is None:
         raise RecosegError("The archive is empty. Index some photos first.")
     dim, count = first[1].shape[1], len(index)
@@ -122,7 +124,7 @@ def _build(faiss: Any, index: EmbeddedArchive, kind: str) -> Any:
         built.train(index.embeddings(np.sort(chosen).tolist()).numpy())
     if not built.is_trained:
         built.train(np.asarray(first[1], np.float32))
-    for _, rows in index.blocks():
+    for _, rows in index.blocks(selected=False):
         built.add(rows.astype(np.float32))
     return built
 

@@ -1,4 +1,4 @@
-"""The words of several classes, embedded in one go."""
+"""The words of several classes, embedded in one call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recoseg.archive.index import ArchiveIndex
-from recoseg.classes import ClassNames
+from recoseg.classes import ClassNames, WordSpans
 from recoseg.encoders.prompts import embed_names, prompt_set
 from recoseg.encoders.protocols import DenseTextEncoder, ImageTextEncoder
 from recoseg.errors import EncoderMismatchError
@@ -17,35 +17,28 @@ from recoseg.retrieval.queries import Query
 
 
 @dataclass(frozen=True)
-class Words:
-    """All words of some classes in one list.
+class ClassTexts:
+    """The words of some classes in one list, so that they are embedded in one call.
 
     Attributes:
         words: Each class's positive words, then its negative ones, class after class.
-        positive: Where the positive words of each class stand.
-        negative: Where its negative words stand; may be empty.
+        spans: Where the words of each class are.
     """
 
     words: tuple[str, ...]
-    positive: tuple[slice, ...]
-    negative: tuple[slice, ...]
+    spans: WordSpans
 
     @classmethod
-    def of(cls, classes: Sequence[ClassNames]) -> Words:
-        """Lay out the words of classes.
+    def of(cls, classes: Sequence[ClassNames]) -> ClassTexts:
+        """The words of classes.
 
         Example:
-            >>> Words.of([ClassNames("sofa", ("sofa", "couch"), ("bed",))]).negative
-            (slice(2, 3, None),)
+            >>> ClassTexts.of([ClassNames("sofa", ("sofa", "couch"), ("bed",))]).words
+            ('sofa', 'couch', 'bed')
         """
-        words: list[str] = []
-        positive, negative = [], []
-        for item in classes:
-            start, middle = len(words), len(words) + len(item.prompts)
-            words += [*item.prompts, *item.negatives]
-            positive.append(slice(start, middle))
-            negative.append(slice(middle, len(words)))
-        return cls(tuple(words), tuple(positive), tuple(negative))
+        words = [word for item in classes for word in (*item.prompts, *item.negatives)]
+        counts = [(len(item.prompts), len(item.negatives)) for item in classes]
+        return cls(tuple(words), WordSpans.of(counts))
 
     def embed(
         self, encoder: ImageTextEncoder | DenseTextEncoder, prompts: str
@@ -58,7 +51,7 @@ class Words:
         texts = self.embed(encoder, prompts)
         return [
             Query(texts[positive], texts[negative])
-            for positive, negative in zip(self.positive, self.negative, strict=True)
+            for positive, negative in zip(self.spans.positive, self.spans.negative, strict=True)
         ]
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from recoseg.errors import RecosegError
 from recoseg.executors import Advance, Executor, TaskFailed
+from recoseg.retrieval.duplicates import EmbeddedArchive
 from recoseg.retrieval.queries import Query
-from recoseg.retrieval.retriever import EmbeddedArchive
 from recoseg.retrieval.search import Ranking, merge, top_k
 
 PART = 1 << 20

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from recoseg.classes import combine_names
+from recoseg.classes import WordSpans, combine_names
 from recoseg.retrieval.products import Product, products
 
 _EXACT_ROWS = 512
@@ -29,15 +29,15 @@ class Query:
     negative: Float[Tensor, "b d"] = field(default_factory=lambda: torch.empty(0, 0))
 
 
-class Words:
-    """All words of all classes side by side: one product serves every class.
+class QueryWords:
+    """All words of all queries side by side: one product serves every class.
 
     Args:
         queries: The classes.
 
     Attributes:
         dim: Length of a word's embedding.
-        products: Ways to score rows, the fastest first, the surest last.
+        products: Ways to score rows, the fastest first, the most exact last.
 
     Raises:
         ValueError: Dimensions differ, or a class has no positive word.
@@ -52,29 +52,18 @@ class Words:
                 "positive word each."
             )
         self.dim = dims.pop()
-        parts, self._spans = [], []
-        at = 0
-        for query in queries:
-            middle = at + len(query.positive)
-            stop = middle + len(query.negative)
-            self._spans.append((at, middle, stop))
-            at = stop
-            parts += [query.positive] + ([query.negative] if len(query.negative) else [])
+        self._spans = WordSpans.of([(len(q.positive), len(q.negative)) for q in queries])
+        parts = [part for q in queries for part in (q.positive, q.negative) if len(part)]
         words = torch.cat(parts).float().cpu()
         self._exact = words.double()
-        self._plain = at == len(queries)
         # A combined score moves by at most three times as much as its cosines.
-        self._spread = 3 if any(middle < stop for _, middle, stop in self._spans) else 1
+        self._spread = 3 if self._spans.has_negatives else 1
         self.products = products(words)
 
     def scores(self, rows: Float[Tensor, "m d"], product: Product) -> Float[Tensor, "m c"]:
         """One score per row and class; they last until the product is used again."""
         cosines = product.cosines(rows)
-        if self._plain:
-            return cosines
-        return torch.stack(
-            [combine_names(cosines[:, a:b], cosines[:, b:c]) for a, b, c in self._spans], 1
-        )
+        return cosines if self._spans.is_plain else self._spans.combine(cosines)
 
     def lowest_score(self, exact: Float[Tensor, " c"], product: Product) -> Float[Tensor, " c"]:
         """The least that `scores` gives for rows whose exact scores are these or higher."""
@@ -88,7 +77,7 @@ class Words:
 
     def exact(self, query: Int64[Tensor, " n"], rows: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """Row i's score for class `query[i]`: each row on its own in fp64, then rounded to fp32."""
-        first, middle, stop = torch.tensor(self._spans)[query].unbind(1)
+        first, middle, stop = torch.tensor(self._spans.spans)[query].unbind(1)
         count = stop - first
         row = torch.arange(len(rows)).repeat_interleave(count)
         word = torch.arange(len(row)) - (count.cumsum(0) - count - first)[row]

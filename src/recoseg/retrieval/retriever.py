@@ -2,58 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
-import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
+from recoseg.retrieval.duplicates import DUPLICATE_COSINE, EmbeddedArchive, Hit, distinct
 from recoseg.retrieval.queries import Query
 from recoseg.retrieval.search import Ranking, top_k
 
-DUPLICATE_COSINE = 0.95
-"""Two photos whose embeddings are closer than this are taken for one, unless told otherwise.
-
-It suits CLIP, where copies that were scaled, compressed again or slightly cropped lie above it.
-Spaces with fewer degrees of freedom, such as that of the preset `lite`, need a higher one."""
-
-
-class EmbeddedArchive(Protocol):
-    """What retrieval needs of an index; `ArchiveIndex` is one."""
-
-    def __len__(self) -> int:
-        """Number of photos."""
-
-    def blocks(
-        self, *, first: int = 0, stop: int | None = None
-    ) -> Iterator[tuple[int, np.ndarray]]:
-        """First position and rows, in order, of all positions or some."""
-
-    def embeddings(self, positions: Sequence[int]) -> Float[Tensor, "n d"]:
-        """Rows, L2-normalised."""
-
-    def photo_id(self, position: int) -> str:
-        """Equal for equal content."""
-
-
 Search = Callable[[Sequence[Query], int], list[Ranking]]
 """The k best of each class, as `top_k` of the whole archive gives them."""
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A retrieved photo.
-
-    Attributes:
-        position: In the archive.
-        score: Cosine to the class, its words combined by `combine_names`.
-    """
-
-    position: int
-    score: float
 
 
 def retrieve(
@@ -91,7 +47,7 @@ def retrieve(
         rankings = search([queries[item] for item in short], wanted)
         still = []
         for item, ranking in zip(short, rankings, strict=True):
-            found[item] = _distinct(index, _hits(ranking), k, limit)
+            found[item] = distinct(index, _hits(ranking), k, limit)
             exhausted = len(ranking.positions) < wanted
             if len(found[item]) < k and not exhausted:
                 still.append(item)
@@ -103,23 +59,3 @@ def retrieve(
 def _hits(ranking: Ranking) -> list[Hit]:
     pairs = zip(ranking.positions.tolist(), ranking.scores.tolist(), strict=True)
     return [Hit(position, score) for position, score in pairs]
-
-
-def _distinct(index: EmbeddedArchive, hits: list[Hit], k: int, limit: float) -> list[Hit]:
-    """The first k hits that are no near-duplicates of a hit before them."""
-    taken: list[Hit] = []
-    contents: set[str] = set()
-    rows = torch.empty(0)
-    for hit in hits:
-        if len(taken) == k:
-            break
-        row = index.embeddings([hit.position])
-        if taken and min(1.0, float((rows @ row[0]).max())) > limit:  # fp16 rounds above 1
-            continue
-        content = index.photo_id(hit.position)
-        if content in contents:
-            continue
-        contents.add(content)
-        rows = torch.cat([rows, row]) if taken else row
-        taken.append(hit)
-    return taken

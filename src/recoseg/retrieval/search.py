@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from recoseg.retrieval.products import Product
-from recoseg.retrieval.queries import Query, Words
+from recoseg.retrieval.queries import Query, QueryWords
 
 _SURPLUS = 4
 """Candidates per place, above which rows are scored again by a surer product."""
@@ -65,7 +65,7 @@ def top_k(
         raise ValueError(f"k is {k}. Expected 1 or more.")
     if not queries:
         return []
-    words = Words(queries)
+    words = QueryWords(queries)
     best = _Best(words, len(queries), k)
     tile = words.products[0].tile
     end = 0
@@ -115,7 +115,7 @@ class _Best:
     few into each class's ranking would cost more than the products.
     """
 
-    def __init__(self, words: Words, classes: int, k: int) -> None:
+    def __init__(self, words: QueryWords, classes: int, k: int) -> None:
         self._words = words
         self._classes = classes
         self._k = k

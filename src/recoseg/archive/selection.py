@@ -1,0 +1,74 @@
+"""Which photos of an index are used, and why the others are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recoseg.errors import ArchiveError
+from recoseg.files import write_atomically
+
+_SCHEMA = pa.schema({"photo_id": pa.string(), "reason": pa.string()})
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Photos of an index that are left out of search and learning, each with a reason.
+
+    Photos are named by their content (see `Photo.id`), so a selection outlives changes of the
+    index, and holds for every copy of a photo. Nothing is deleted from the index.
+
+    Attributes:
+        left_out: The reason by photo id.
+
+    Example:
+        >>> blurred = Selection({"a" * 32: "blurred"})
+        >>> blurred.left_out_with({"b" * 32: "a duplicate"}).left_out.values()
+        dict_values(['a duplicate', 'blurred'])
+    """
+
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def left_out_with(self, more: Mapping[str, str]) -> Selection:
+        """A selection that leaves out further photos; the first reason of each stays."""
+        return Selection({**more, **self.left_out})
+
+    def reasons(self) -> dict[str, int]:
+        """How many photos are left out for each reason, the most frequent reason first."""
+        counts: dict[str, int] = {}
+        for reason in self.left_out.values():
+            counts[reason] = counts.get(reason, 0) + 1
+        return dict(sorted(counts.items(), key=lambda item: -item[1]))
+
+    def save(self, path: str | Path) -> None:
+        """Write the selection as a parquet file with the columns `photo_id` and `reason`."""
+        columns = [list(self.left_out), list(self.left_out.values())]
+        table = pa.table(columns, schema=_SCHEMA)
+        write_atomically(Path(path), lambda file: pq.write_table(table, file))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Selection:
+        """Read what `save` wrote.
+
+        Raises:
+            ArchiveError: There is no such file, or it is not a selection.
+        """
+        try:
+            table = pq.read_table(path, columns=_SCHEMA.names)
+        except FileNotFoundError as error:
+            raise ArchiveError(f"There is no selection {path}.") from error
+        except (OSError, pa.ArrowException) as error:
+            raise ArchiveError(
+                f"{path} is not a selection ({error}). Expected a parquet file with the columns "
+                f"{' and '.join(_SCHEMA.names)}."
+            ) from error
+        return cls(dict(zip(*(column.to_pylist() for column in table.columns), strict=True)))
+
+    def mask(self, photo_ids: Sequence[str]) -> np.ndarray:
+        """For each photo id whether the photo is left out, (n,) bool."""
+        return np.array([photo_id in self.left_out for photo_id in photo_ids], bool)
