@@ -192,5 +192,5 @@ def test_figure_of_fewer_images_and_flat_support():
     assert figure.height > 224
     with pytest.raises(ValueError, match="got 2 images"):
         cosegmentation_figure(
-            [Image.new("RGB", (3, 3))] * 2, torch.ones(1, 1, 1), torch.zeros(2, 1, 2), ""
+            [Image.new("RGB", (3, 3))] * 2, torch.ones(1, 1, 1), torch.zeros(2, 1, 2).long(), ""
         )

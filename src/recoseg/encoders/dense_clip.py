@@ -64,8 +64,8 @@ def vit_values(visual: nn.Module, inputs: Float[Tensor, "n 3 H W"]) -> Float[Ten
 
 
 def resample_positions(
-    positions: Float[Tensor, "1+n c"], native: tuple[int, int], grid: tuple[int, int]
-) -> Float[Tensor, "1+m c"]:
+    positions: Float[Tensor, "tokens c"], native: tuple[int, int], grid: tuple[int, int]
+) -> Float[Tensor, "new_tokens c"]:
     """Position embeddings of another grid, bicubically; the class token's is kept.
 
     Args:
