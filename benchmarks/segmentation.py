@@ -1,4 +1,4 @@
-"""Photos per second of `Segmenter` beside a plain loop of single photos, and peaks of memory.
+"""Photos per second of a segmenter beside a plain loop of single photos, and peaks of memory.
 
     python benchmarks/segmentation.py PHOTOS --presets lite paper-light=random
 
@@ -24,13 +24,14 @@ from torch import Tensor
 from recoseg.classes import ClassNames
 from recoseg.concepts import Concept, ConceptBank
 from recoseg.device import Compute, resolve_compute
-from recoseg.encoders.bundle import BankEncoders
+from recoseg.encoders.bundle import EncoderInfos
+from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.encoder_table import build_phi, build_saliency
-from recoseg.encoders.presets import pair_settings, preset
+from recoseg.encoders.presets import preset
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
 from recoseg.memory import keep_freed_memory
 from recoseg.photos.images import decode_image, resize_short_side, to_tensor
-from recoseg.segmentation.bank_segmenter import Segmenter
+from recoseg.segmentation.bank_segmenter import bank_segmenter
 
 CLASSES, MANY = 27, 171
 
@@ -52,14 +53,14 @@ def random_bank(phi: DenseImageEncoder, saliency: DenseTextEncoder, classes: int
         Concept(
             ClassNames(f"class {number}", (f"class {number}",)),
             "class",
-            F.normalize(torch.randn(1, phi.info.dim), dim=1),
+            {phi.info.key: F.normalize(torch.randn(1, phi.info.dim), dim=1)},
             F.normalize(torch.randn(1, saliency.info.dim), dim=1),
             torch.zeros(0, saliency.info.dim),
         )
         for number in range(classes)
     )
-    encoders = BankEncoders(saliency.info, saliency.info, phi.info)
-    return ConceptBank(concepts, encoders, pair_settings(saliency.info.name, phi.info.name))
+    encoders = EncoderInfos(saliency.info, saliency.info, (phi.info,))
+    return ConceptBank(concepts, encoders, default_settings(saliency.info, phi.info))
 
 
 def plain(
@@ -72,7 +73,7 @@ def plain(
     h, w = pixels.shape[-2:]
     maps = []
     for encoder, rows in (
-        (phi, [concept.references[0] for concept in bank.classes]),
+        (phi, [concept.references[phi.info.key][0] for concept in bank.classes]),
         (saliency, [concept.text_positive[0] for concept in bank.classes]),
     ):
         features = F.normalize(encoder.features(pixels), dim=1)
@@ -100,7 +101,7 @@ def print_peak(name: str, compute: Compute) -> None:
     phi, saliency = build(name, compute)
     bank = random_bank(phi, saliency, MANY)
     pixels = np.random.default_rng(0).integers(0, 256, (1024, 2048, 3), np.uint8)
-    Segmenter(bank, phi=phi, saliency=saliency)(Image.fromarray(pixels))
+    bank_segmenter(bank, phi=phi, saliency=saliency)(Image.fromarray(pixels))
     print(peak_bytes() / 1e6)
 
 
@@ -130,7 +131,7 @@ def main() -> None:
     for name in options.presets:
         phi, saliency = build(name, compute)
         bank = random_bank(phi, saliency, CLASSES)
-        segmenter = Segmenter(bank, phi=phi, saliency=saliency)
+        segmenter = bank_segmenter(bank, phi=phi, saliency=saliency)
         results: dict[str, list[np.ndarray]] = {}
 
         def ours(segmenter=segmenter, results=results):

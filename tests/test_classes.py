@@ -71,7 +71,7 @@ def test_lists_of_classes(tmp_path):
 
 
 def test_what_no_list_of_classes_is(tmp_path):
-    with pytest.raises(ConceptError, match="stand twice: sofa, tree"):
+    with pytest.raises(ConceptError, match="occur twice: sofa, tree"):
         parse_classes(["tree", "sofa", "sofa: couch", "tree", "sky"])
     with pytest.raises(ConceptError, match="is empty"):
         parse_classes(["", "# nothing"])

@@ -1,59 +1,69 @@
-"""Locks end with their process, and caches lie where the system keeps them."""
+"""Fields from JSON: what fits the dataclass is taken, all else is refused and named."""
 
-import os
-import subprocess
-import sys
-import time
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
-from recoseg.errors import ArchiveError
-from recoseg.files import cache_folder, write_lock
-
-HOLDER = """
-import sys, time
-from pathlib import Path
-from recoseg.files import write_lock
-with write_lock(Path(sys.argv[1])):
-    print("locked", flush=True)
-    time.sleep(100)
-"""
+from recoseg.errors import RecosegError
+from recoseg.files import read_fields
 
 
-def test_a_lock_is_refused_at_once_and_ends_with_its_process(tmp_path):
-    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline().strip() == b"locked"
-        started = time.monotonic()
-        with pytest.raises(ArchiveError, match="Another process is writing to"):
-            write_lock(tmp_path).__enter__()
-        assert time.monotonic() - started < 2
-        process.kill()
-        process.wait()
-    with write_lock(tmp_path):
-        pass
-    with write_lock(tmp_path):
-        pass
+@dataclass(frozen=True)
+class Inner:
+    weight: float
+    pairs: tuple[tuple[int, int], ...] = ()
 
 
-def test_errors_within_the_lock_pass_and_free_it(tmp_path):
-    with pytest.raises(KeyError), write_lock(tmp_path):
-        raise KeyError("x")
-    with write_lock(tmp_path):
-        pass
+@dataclass(frozen=True)
+class Outer:
+    name: str
+    form: Literal["a", "b"]
+    inner: Inner
+    several: tuple[Inner, ...] = ()
+    note: str | None = None
+
+    def __post_init__(self):
+        if not self.name:
+            raise RecosegError("name is empty.")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other folders")
-def test_cache_folder_of_linux(monkeypatch, tmp_path):
-    for name in ("RECOSEG_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder("weights") == tmp_path / ".cache" / "recoseg" / "weights"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder("weights") == tmp_path / "xdg" / "recoseg" / "weights"
+GOOD = {"name": "x", "form": "a", "inner": {"weight": 1.5}}
 
 
-def test_the_variable_comes_first(monkeypatch):
-    monkeypatch.setenv("RECOSEG_CACHE", os.path.join("~", "own"))  # noqa: PTH118
-    assert cache_folder("indexes") == Path.home() / "own" / "indexes"
+def test_fields_that_fit():
+    inner = {"weight": 2, "pairs": [[1, 2], [3, 4]]}
+    made = read_fields(Outer, GOOD | {"several": [inner], "note": None})
+    assert made == Outer("x", "a", Inner(1.5), (Inner(2.0, ((1, 2), (3, 4))),))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"name": 3}, "name: expected str, got 3"),
+        ({"name": ""}, "name is empty"),
+        ({"form": "c"}, "form: c not in"),
+        ({"inner": 3}, "inner: expected fields"),
+        ({"inner": {}}, "inner.weight: the field is missing"),
+        ({"inner": {"weight": True}}, "inner.weight: expected float, got True"),
+        ({"inner": {"weight": "1"}}, "inner.weight: expected float, got '1'"),
+        ({"inner": {"weight": 1, "pairs": "12"}}, "inner.pairs: expected a list, got '12'"),
+        ({"inner": {"weight": 1, "pairs": [[1]]}}, r"inner.pairs: expected 2 values, got \[1\]"),
+        ({"inner": {"weight": 1, "pairs": [[1, 2.0]]}}, "inner.pairs: expected int, got 2.0"),
+        ({"other": 1, "more": 2}, "unknown field more, other"),
+    ],
+)
+def test_fields_that_do_not_fit(change, match):
+    with pytest.raises(RecosegError, match=match):
+        read_fields(Outer, GOOD | change)
+
+
+def test_all_fields_are_named_at_once():
+    with pytest.raises(RecosegError, match=r"name: .*; form: .*; inner: "):
+        read_fields(Outer, {})
+
+
+@pytest.mark.parametrize("fields", [3, None, "text", [], [1]])
+def test_no_object(fields):
+    with pytest.raises(RecosegError, match="expected fields"):
+        read_fields(Outer, fields)

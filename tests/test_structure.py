@@ -40,7 +40,7 @@ MODULES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
 
 
 def room_of(module: str) -> str:
-    return module.split(".")[0]
+    return "cli" if module == "__main__" else module.split(".")[0]
 
 
 def docstrings(tree: ast.AST) -> set[int]:

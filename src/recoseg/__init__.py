@@ -1,20 +1,16 @@
-"""Segment photos into classes that a user merely names (ReCo, NeurIPS 2022)."""
+"""Segment photos into classes that a user merely names (ReCo, NeurIPS 2022).
+
+index = recoseg.build_index("photos", "index")
+bank = recoseg.learn(index, ["dog: dog; puppy", "sofa; couch"], out="pets.safetensors")
+segmenter = recoseg.open_segmenter(bank)
+result = segmenter("photo.jpg")
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from recoseg.archive.build import build_index
-    from recoseg.archive.index import ArchiveIndex
-    from recoseg.classes import ClassNames, parse_class, read_classes
-    from recoseg.concepts import ConceptBank
-    from recoseg.cosegmentation import cosegment
-    from recoseg.encoders.bundle import Encoders
-    from recoseg.labels import Segmentation
-    from recoseg.learning.learner import learn
-    from recoseg.segmentation.bank_segmenter import Segmenter
+from importlib.metadata import version as _version
+from typing import Any
 
 # Imported on first use, so that the command line answers at once.
 _EXPORTS = {
@@ -22,31 +18,37 @@ _EXPORTS = {
     "ClassNames": "recoseg.classes",
     "ConceptBank": "recoseg.concepts",
     "Encoders": "recoseg.encoders.bundle",
+    "Photo": "recoseg.photos.refs",
+    "Result": "recoseg.segmentation.result",
     "Segmentation": "recoseg.labels",
-    "Segmenter": "recoseg.segmentation.bank_segmenter",
-    "build_index": "recoseg.archive.build",
+    "Segmenter": "recoseg.segmentation.segmenter",
+    "Selection": "recoseg.archive.selection",
+    "ablate": "recoseg.pipeline.ablate",
+    "build_index": "recoseg.pipeline.index",
     "cosegment": "recoseg.cosegmentation",
-    "learn": "recoseg.learning.learner",
+    "evaluate": "recoseg.pipeline.evaluate",
+    "export_onnx": "recoseg.pipeline.train",
+    "learn": "recoseg.pipeline.learn",
+    "load_encoders": "recoseg.encoders.bundle",
+    "open_index": "recoseg.pipeline.index",
+    "open_segmenter": "recoseg.pipeline.segment",
     "parse_class": "recoseg.classes",
+    "pseudo_label": "recoseg.pipeline.pseudo_label",
     "read_classes": "recoseg.classes",
+    "retrieve": "recoseg.pipeline.retrieve",
+    "segment": "recoseg.pipeline.segment",
+    "train": "recoseg.pipeline.train",
 }
 
-__all__ = [
-    "ArchiveIndex",
-    "ClassNames",
-    "ConceptBank",
-    "Encoders",
-    "Segmentation",
-    "Segmenter",
-    "build_index",
-    "cosegment",
-    "learn",
-    "parse_class",
-    "read_classes",
-]
+__version__ = _version("recoseg")
+__all__ = [*_EXPORTS, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _EXPORTS:
         raise AttributeError(f"module 'recoseg' has no attribute {name!r}")
     return getattr(import_module(_EXPORTS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -66,14 +66,24 @@ def parse_classes(lines: Sequence[str]) -> list[ClassNames]:
     Raises:
         ConceptError: There is no class, or a name stands twice.
     """
-    found = [parse_class(line) for line in lines if line.strip() and not line.startswith("#")]
-    names = [item.name for item in found]
+    return check_classes(
+        [parse_class(line) for line in lines if line.strip() and not line.startswith("#")]
+    )
+
+
+def check_classes(classes: list[ClassNames]) -> list[ClassNames]:
+    """Refuse a list without a class, or with two of the same name.
+
+    Raises:
+        ConceptError: There is no class, or a name occurs twice.
+    """
+    names = [item.name for item in classes]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ConceptError(f"These classes stand twice: {', '.join(twice)}. Keep one line each.")
-    if not found:
+        raise ConceptError(f"These classes occur twice: {', '.join(twice)}. Keep one line each.")
+    if not classes:
         raise ConceptError("The list of classes is empty. Give one class per line.")
-    return found
+    return classes
 
 
 def read_classes(path: Path) -> list[ClassNames]:

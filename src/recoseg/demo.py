@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from recoseg.archive.build import build_index
 from recoseg.archive.index import ArchiveIndex
-from recoseg.classes import ClassNames, parse_classes
+from recoseg.classes import ClassNames
 from recoseg.concepts import ConceptBank
-from recoseg.device import Compute
-from recoseg.drawing.overlay import draw_overlay
 from recoseg.drawing.pages import thumbnail_uri, write_page
 from recoseg.drawing.retrieval_sheet import sheet_cells
-from recoseg.encoders.bundle import Encoders
-from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency
-from recoseg.encoders.presets import pair_settings, preset
+from recoseg.encoders.bundle import Encoders, load_encoders
 from recoseg.errors import ArchiveError, MissingExtraError
 from recoseg.learning.figure_folder import FigureWriter
-from recoseg.learning.learner import Learnt, learn
-from recoseg.photos.sources import list_sources
+from recoseg.learning.learner import LearnedClass
+from recoseg.pipeline.classes import as_classes
+from recoseg.pipeline.index import build_index
+from recoseg.pipeline.learn import learn
+from recoseg.pipeline.segment import open_segmenter, segment
 from recoseg.retrieval.duplicates import Hit
-from recoseg.segmentation.bank_segmenter import Segmenter
-from recoseg.segmentation.batches import Outcome
-from recoseg.segmentation.to_folder import segment_photos
-from recoseg.writers.folder import OutputFolder
+from recoseg.segmentation.result import Result
 
 # Photos among the example data of these packages; their drawings, scans and textures are not.
 _PHOTOS = (
@@ -68,7 +63,7 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class _Result:
+class _Shown:
     """A segmented photo in the report; `share` is the part of it that some class takes."""
 
     path: str
@@ -93,14 +88,22 @@ def package_photos() -> list[Path]:
     return found
 
 
-def run_demo(out: Path, compute: Compute, *, photos: Sequence[str] = (), classes: str = "") -> Path:
+def run_demo(
+    out: Path,
+    *,
+    photos: Sequence[str] = (),
+    classes: Sequence[str] = (),
+    device: str = "auto",
+    precision: str = "auto",
+) -> Path:
     """Index photos, learn a handful of classes with `lite`, segment, and write a report.
 
     Args:
-        out: Folder for all that is made; the index in it is continued where it exists.
-        compute: Device and precision.
+        out: Folder for everything that is made; an index in it is continued.
         photos: Sources of photos; none takes `package_photos`.
-        classes: Comma-separated class names; none takes the demo's own.
+        classes: Class names, as `parse_class` reads them; none takes the demo's own.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
 
     Returns:
         The report, one self-contained HTML file.
@@ -109,35 +112,28 @@ def run_demo(out: Path, compute: Compute, *, photos: Sequence[str] = (), classes
         MissingExtraError: No photos are given and the extra `demo` is missing.
         ArchiveError: The sources hold no usable photo.
     """
-    sources = [str(source) for source in photos] or [str(path) for path in package_photos()]
-    wanted = parse_classes([name for name in classes.split(",") if name.strip()] or _CLASSES)
-    chosen = preset("lite")
-    encoders = Encoders(
-        build_retrieval(chosen.retrieval, compute),
-        build_saliency(chosen.saliency, compute),
-        build_phi(chosen.phi, compute),
-    )
-    build_index(
+    wanted = as_classes(classes or _CLASSES)
+    sources = list(photos) or [str(path) for path in package_photos()]
+    encoders = load_encoders("lite", device=device, precision=precision)
+    index = build_index(
         sources,
         out / "index",
-        encoders.retrieval,
-        precision=compute.precision,
-        preset="lite",
+        retrieval=encoders.retrieval,
+        device=device,
+        precision=precision,
         progress=None,
     )
-    index = ArchiveIndex.open(out / "index")
     if not len(index):
         raise ArchiveError(f"None of the photos in {', '.join(sources)} can be used.")
     bank, parts = _learn(index, wanted, encoders, out)
     results = _segment(sources, bank, encoders, out)
-    report = out / "report.html"
     summary = (
         f"{len(index):,} photos indexed without labels; {len(bank.classes)} classes learnt from "
         "their names alone. The offline models (lite) are for trial; the presets paper and "
         "paper-light are the published ones."
     )
     return write_page(
-        report,
+        out / "report.html",
         "report.html.jinja",
         title="recoseg",
         summary=summary,
@@ -161,31 +157,29 @@ def photos_per_class(photos: int) -> int:
 def _learn(
     index: ArchiveIndex, wanted: Sequence[ClassNames], encoders: Encoders, out: Path
 ) -> tuple[ConceptBank, list[_Part]]:
-    settings = pair_settings(encoders.saliency.info.name, encoders.phi.info.name)
-    context = settings.learn.context if len(index) >= _LEAST_FOR_CONTEXT else ()
-    learnt_from = replace(settings.learn, k=photos_per_class(len(index)), context=context)
-    figures = FigureWriter(index, out / "figures", learnt_from.image_size)
-    seen: list[Learnt] = []
+    learned: list[LearnedClass] = []
+    figures = FigureWriter(index, out / "figures")
 
-    def observe(learnt: Learnt) -> None:
-        figures(learnt)
-        seen.append(learnt)
+    def keep(item: LearnedClass) -> None:
+        figures(item)
+        learned.append(item)
 
     bank = learn(
         index,
         wanted,
-        encoders,
-        replace(settings, learn=learnt_from),
-        observe=observe,
+        out=out / "bank.safetensors",
+        encoders=encoders,
+        k=photos_per_class(len(index)),
+        context=None if len(index) >= _LEAST_FOR_CONTEXT else (),
+        callback=keep,
         progress=None,
     )
-    bank.save(out / "bank.safetensors")
     parts = []
-    for learnt in sorted(seen, key=lambda item: item.concept.role):
-        concept = learnt.concept
+    for item in sorted(learned, key=lambda item: item.concept.role):
+        concept = item.concept
         hits = [
             Hit(position, photo.score)
-            for position, photo in zip(learnt.positions, concept.retrieved, strict=True)
+            for position, photo in zip(item.positions, concept.retrieved, strict=True)
         ]
         with Image.open(figures.path(concept)) as figure:
             uri = thumbnail_uri(figure, figure.height)
@@ -196,30 +190,25 @@ def _learn(
 
 def _segment(
     sources: Sequence[str], bank: ConceptBank, encoders: Encoders, out: Path
-) -> list[_Result]:
-    paths = [photo.path for source in list_sources(sources) for photo in source.photos]
-    segmenter = Segmenter(
+) -> list[_Shown]:
+    segmenter = open_segmenter(
         bank,
-        phi=encoders.phi,
-        saliency=encoders.saliency,
-        background_threshold=_THRESHOLD,
+        encoders=encoders,
+        threshold=_THRESHOLD,
         background=["context"] if bank.context else [],
     )
-    results: list[_Result] = []
+    shown: list[_Shown] = []
 
-    def observe(name: str, outcome: Outcome) -> None:
-        if outcome.segmentation is None or outcome.image is None:
+    def keep(name: str, result: Result) -> None:
+        if result.failure:
             return
-        share = sum(outcome.segmentation.areas().values())
-        if len(results) == _SHOWN and share <= results[-1].share:
+        share = sum(result.areas().values())
+        if len(shown) == _SHOWN and share <= shown[-1].share:
             return
-        overlay = thumbnail_uri(draw_overlay(outcome.image, outcome.segmentation), _HEIGHT)
-        results.append(_Result(str(outcome.photo), name, overlay, share))
-        results.sort(key=lambda result: -result.share)
-        del results[_SHOWN:]
+        overlay = thumbnail_uri(result.overlay(), _HEIGHT)
+        shown.append(_Shown(result.photo.path, name, overlay, share))
+        shown.sort(key=lambda one: -one.share)
+        del shown[_SHOWN:]
 
-    with OutputFolder(
-        out / "masks", settings=segmenter.settings, names=segmenter.labeller.names
-    ) as folder:
-        segment_photos(segmenter, paths, folder, observe=observe, progress=None)
-    return results
+    segment(segmenter, sources, out / "masks", callback=keep, progress=None)
+    return shown

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float, UInt
 from PIL import Image
 
-from recoseg.errors import RecosegError
+from recoseg.errors import RecosegError, UnknownNameError
 
 Colour = tuple[int, int, int]
 """RGB, 0 to 255."""
 
 IGNORE_INDEX = 255
-"""Background or undecided, in label maps of up to 255 classes."""
+"""The label of background or undecided pixels in label maps of up to 255 classes."""
 
 WIDE_IGNORE_INDEX = 65535
 """The same in label maps of more classes, which are 16-bit."""
@@ -27,30 +28,49 @@ def ignore_index(classes: int) -> int:
     return IGNORE_INDEX if classes <= IGNORE_INDEX else WIDE_IGNORE_INDEX
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segmentation:
     """A label map with the names of its labels.
 
     Attributes:
-        labels: (h, w) at the photo's own size. uint8 with 255 for background, or, for more than
-            255 classes, uint16 with 65535 for background.
+        labels: One label per pixel, at the photo's own size. uint8 with 255 for background, or,
+            for more than 255 classes, uint16 with 65535 for background.
         names: The class of each label.
         palette: RGB of each class.
-        scores: Fused scores (c, h, w), fp16, where they were asked for.
+        scores: Fused scores of each class before refinement, fp16; None unless they were kept.
     """
 
-    labels: np.ndarray
+    labels: UInt[np.ndarray, "h w"]
     names: tuple[str, ...]
     palette: tuple[Colour, ...]
-    scores: np.ndarray | None = None
+    scores: Float[np.ndarray, "c h w"] | None = None
 
     @property
     def ignore_index(self) -> int:
         """The label of background: 255, or 65535 for more than 255 classes."""
         return ignore_index(len(self.names))
 
+    def mask(self, name: str) -> Bool[np.ndarray, "h w"]:
+        """The pixels of one class; all False where the class is absent.
+
+        Raises:
+            UnknownNameError: There is no such class; the message lists the classes.
+
+        Example:
+            >>> found = Segmentation(np.array([[0, 1, 255]], np.uint8), ("a", "b"), ())
+            >>> found.mask("b").tolist()
+            [[False, True, False]]
+        """
+        if name not in self.names:
+            raise UnknownNameError("class", name, list(self.names))
+        return self.labels == self.names.index(name)
+
+    def masks(self) -> dict[str, Bool[np.ndarray, "h w"]]:
+        """The mask of each class that is present, the largest class first."""
+        return {name: self.mask(name) for name in self.areas()}
+
     def areas(self) -> dict[str, float]:
-        """The fraction of the photo that each class covers, largest first; absent ones left out.
+        """The fraction of the photo that each present class covers, the largest class first.
 
         Background counts as part of the photo, so the fractions may add up to less than 1.
         """
@@ -62,21 +82,24 @@ class Segmentation:
             if counts[index]
         }
 
+    @property
+    def background(self) -> float:
+        """The fraction of the photo that is background."""
+        return float((self.labels == self.ignore_index).mean())
+
     def to_transformers(self) -> list[dict[str, Any]]:
-        """What the `image-segmentation` pipeline of transformers gives.
+        """The masks in the form of the `image-segmentation` pipeline of transformers.
 
         Returns:
             For each class that is present, largest first: `label`, `score` (the mean fused score
-            over its pixels, None where scores were not kept) and `mask` (a PIL image of mode
+            over its pixels; None where scores were not kept) and `mask` (a PIL image of mode
             `L`, 255 on the class and 0 elsewhere).
         """
         found: list[dict[str, Any]] = []
-        for name in self.areas():
-            index = self.names.index(name)
-            mask = self.labels == index
+        for name, mask in self.masks().items():
             score = None
             if self.scores is not None:
-                score = float(self.scores[index][mask].mean(dtype=np.float64))
+                score = float(self.scores[self.names.index(name)][mask].mean(dtype=np.float64))
             image = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
             found.append({"label": name, "score": score, "mask": image})
         return found

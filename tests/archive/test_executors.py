@@ -56,7 +56,7 @@ def test_two_nodes_and_a_killed_worker_write_the_same_index(tmp_path, cluster):
     report = write_index([str(folder)], tmp_path / "ray", build, RayExecutor(2), **options)
     assert mark.exists()
     assert len([node for node in cluster.nodes() if node["Alive"]]) == 2
-    assert (report.new, report.photos, report.failed, report.lost) == (61, 60, 1, ())
+    assert (report.new, report.photos, report.failed, report.undone) == (61, 60, 1, ())
     written = files(tmp_path / "ray")
     assert len(written) > 3 * 12
     assert written == files(tmp_path / "local")
@@ -66,10 +66,10 @@ def test_lost_shards_are_reported_and_another_run_does_them(tmp_path):
     folder = make_folder(tmp_path / "photos", 20)
     place = tmp_path / "index"
     report = write_index([str(folder)], place, fake_worker, LosingExecutor(2), shard_size=4)
-    assert report.lost == (f"4 photos of {folder}: it rained",)
+    assert report.undone == (f"4 photos of {folder}: it rained",)
     assert report.photos == len(ArchiveIndex.open(place)) == 16
     report = write_index([str(folder)], place, fake_worker, LocalExecutor(), shard_size=4)
-    assert (report.new, report.photos, report.lost) == (4, 20, ())
+    assert (report.new, report.photos, report.undone) == (4, 20, ())
 
 
 @pytest.mark.parametrize("lanes", [1, 2])

@@ -6,8 +6,7 @@ from PIL import Image
 from recoseg.datasets.label_space import Group, LabelClass, LabelSpace
 from recoseg.datasets.sample import Sample, SegmentationDataset
 from recoseg.errors import BadImageError
-from recoseg.evaluation.predictions import SegmenterRows
-from recoseg.segmentation.bank_segmenter import Segmenter
+from recoseg.segmentation.bank_segmenter import bank_segmenter
 from tests.segmentation.fakes import COLOURS, ColourEncoder, make_bank
 
 NAMES = ("blue", "red", "green")  # not in the order of the banks
@@ -58,11 +57,11 @@ def dataset(scenes, label_space=None, read=None):
 
 def segmenter(names=("red", "green", "blue"), phi=None, saliency=None, **options):
     phi, saliency = phi or ColourEncoder(PHI), saliency or ColourEncoder(TEXT)
-    return Segmenter(make_bank(names), phi=phi, saliency=saliency, **options)
+    return bank_segmenter(make_bank(names), phi=phi, saliency=saliency, **options)
 
 
-def rows(label_space=None, **segmenters):
-    return SegmenterRows(segmenters or {"plain": segmenter()}, label_space or space())
+def rows(**segmenters):
+    return segmenters or {"plain": segmenter()}
 
 
 def renamed(labels, names, scored, ignored=255):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from recoseg.errors import RecosegError
-from recoseg.evaluation import counts_file as record_module
-from recoseg.evaluation.counts_file import PhotoCounts, Record
+from recoseg.evaluation import counts_file as counts_module
+from recoseg.evaluation.counts_file import CountsFile, PhotoCounts
 
 CLASSES = 3
 SETTINGS = {"protocol": {"crop": 320, "sizes": (1, 2)}, "split": "val"}
@@ -28,14 +28,14 @@ def same(one, other):
 
 
 def write(folder, photos, settings=SETTINGS, **options):
-    with Record(folder, settings, CLASSES, **options) as record:
+    with CountsFile(folder, settings, CLASSES, **options) as record:
         for photo in photos:
             record.add(photo)
     return folder / "photos.jsonl"
 
 
 def resumed(folder, settings=SETTINGS):
-    with Record(folder, settings, CLASSES, resume=True) as record:
+    with CountsFile(folder, settings, CLASSES, resume=True) as record:
         return record.finished
 
 
@@ -63,7 +63,7 @@ def test_a_line_cut_off_anywhere_is_left_out_and_the_next_is_whole(tmp_path):
     # At the beginning, within the name's letters, and every few bytes.
     for cut in [*range(first, first + 25), *range(first + 25, len(whole) - 1, 23)]:
         lines.write_bytes(whole[:cut])
-        with Record(tmp_path, SETTINGS, CLASSES, resume=True) as record:
+        with CountsFile(tmp_path, SETTINGS, CLASSES, resume=True) as record:
             assert list(record.finished) == ["a/1"], cut
             record.add(PHOTOS[1])
         assert lines.read_bytes() == whole
@@ -111,7 +111,7 @@ def test_without_resume_it_begins_anew(tmp_path):
 def test_counts_never_stand_beside_settings_that_did_not_make_them(tmp_path, monkeypatch, step):
     """A stop before either file is written, when a run with other settings begins."""
     write(tmp_path, PHOTOS)
-    real, calls = record_module.write_bytes, []
+    real, calls = counts_module.write_bytes, []
 
     def stop(path, data):
         calls.append(path)
@@ -119,7 +119,7 @@ def test_counts_never_stand_beside_settings_that_did_not_make_them(tmp_path, mon
             raise KeyboardInterrupt
         real(path, data)
 
-    monkeypatch.setattr(record_module, "write_bytes", stop)
+    monkeypatch.setattr(counts_module, "write_bytes", stop)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path, [], {"other": 1})
     monkeypatch.undo()
@@ -128,4 +128,4 @@ def test_counts_never_stand_beside_settings_that_did_not_make_them(tmp_path, mon
 
 def test_it_is_used_in_a_with_statement(tmp_path):
     with pytest.raises(ValueError, match="with statement"):
-        Record(tmp_path, SETTINGS, CLASSES).add(PHOTOS[0])
+        CountsFile(tmp_path, SETTINGS, CLASSES).add(PHOTOS[0])

@@ -15,11 +15,10 @@ from PIL import Image
 from recoseg.config import Fusion
 from recoseg.errors import LabelError, RecosegError
 from recoseg.evaluation.boundary import boundary_counts
-from recoseg.evaluation.counts_file import Record
+from recoseg.evaluation.counts_file import CountsFile
 from recoseg.evaluation.evaluate import evaluate, settings_of
-from recoseg.evaluation.output_folder import write_evaluation
-from recoseg.evaluation.predictions import SegmenterRows
 from recoseg.evaluation.protocols import Protocol, protocol_of
+from recoseg.evaluation.report_folder import write_evaluation
 from tests.segmentation.fakes import ColourEncoder
 
 from .scenes import (
@@ -104,7 +103,7 @@ class TestNumbers:
         grouped = space(("black", "blue", "green", "red"), groups)
         made = segmenter(("red", "green", "blue", "black"))
         scenes = [scene(seed, labels=2) for seed in range(3)]
-        [found] = evaluate(dataset(scenes, grouped), NATIVE, rows(grouped, bank=made))
+        [found] = evaluate(dataset(scenes, grouped), NATIVE, rows(bank=made))
         total, other = 0, 0
         for image, target in scenes:
             result = made(image)
@@ -128,7 +127,7 @@ class TestNumbers:
         made = segmenter(names, **options)
         plain = space(("blue", "nothing", "red", "green"), background="nothing")
         scenes = [scene(seed, labels=4) for seed in range(3)]
-        [found] = evaluate(dataset(scenes, plain), NATIVE, rows(plain, bank=made))
+        [found] = evaluate(dataset(scenes, plain), NATIVE, rows(bank=made))
         total = 0
         for image, target in scenes:
             result = made(image)
@@ -146,7 +145,7 @@ class TestNumbers:
     def test_a_learnt_background_class(self):
         plain = space(("black", "blue", "red"), background="black")
         made = segmenter(("red", "black", "blue"))
-        [found] = evaluate(dataset(SCENES, plain), NATIVE, rows(plain, bank=made))
+        [found] = evaluate(dataset(SCENES, plain), NATIVE, rows(bank=made))
         np.testing.assert_array_equal(found.counts, matrix(SCENES, plain, made))
 
     def test_the_boundary_measure_is_added_up_over_photos(self):
@@ -167,12 +166,12 @@ class TestNumbers:
             "refined": segmenter(phi=phi, saliency=saliency, refine="pamr"),
             "other bank": segmenter(("green", "red", "blue"), phi=phi, saliency=saliency),
         }
-        together = evaluate(dataset(SCENES), NATIVE, SegmenterRows(made, space()), boundary=1)
+        together = evaluate(dataset(SCENES), NATIVE, made, boundary=1)
         assert [found.name for found in together] == list(made)
         assert sum(call[0] for call in phi.calls) == len(SCENES), "each photo is encoded once"
         for found in together:
-            predictor = SegmenterRows({found.name: made[found.name]}, space())
-            [alone] = evaluate(dataset(SCENES), NATIVE, predictor, boundary=1)
+            row = {found.name: made[found.name]}
+            [alone] = evaluate(dataset(SCENES), NATIVE, row, boundary=1)
             assert same_scores(found, alone)
         assert len({str(found.counts.tolist()) for found in together}) == 3
 
@@ -208,12 +207,12 @@ class TestFailures:
 
     @pytest.mark.parametrize("scenes", [[], broken(*((n, n % 2, "gone") for n in range(5)))])
     def test_nothing_to_compare(self, tmp_path, scenes):
-        data, predictor = dataset(scenes), rows()
+        data, [(name, row)] = dataset(scenes), rows().items()
         for name in ("confusion.png", "sheet.jpg"):
             (tmp_path / name).write_bytes(b"of an earlier evaluation")
-        [found] = evaluate(data, NATIVE, predictor)
+        [found] = evaluate(data, NATIVE, {name: row})
         assert len(found.failures) == len(scenes)
-        problems = write_evaluation(tmp_path, found, data, NATIVE, predictor)
+        problems = write_evaluation(tmp_path, found, data, NATIVE, row)
         assert problems == ["pictures: no labelled pixel was compared"]
         assert {path.name for path in tmp_path.iterdir()} == {"evaluation.json", "report.md"}
         assert json.loads((tmp_path / "evaluation.json").read_text())["scores"] is None
@@ -235,7 +234,7 @@ class TestFailures:
         pytest.importorskip("matplotlib")
         [found] = evaluate(dataset(SCENES), NATIVE, rows())
         gone = dataset(broken(*((n, 0, "gone") for n in range(5))))
-        problems = write_evaluation(tmp_path, found, gone, NATIVE, rows())
+        problems = write_evaluation(tmp_path, found, gone, NATIVE, segmenter())
         assert problems == ["sheet.jpg: its photos can no longer be read"]
         assert (tmp_path / "confusion.png").is_file()
 
@@ -244,7 +243,7 @@ class TestFailures:
         strange = "caf\udce9 été"  # a byte that is no UTF-8
         object.__setattr__(data.samples[0], "name", strange)
         [found] = evaluate(data, NATIVE, rows())
-        write_evaluation(tmp_path, found, data, NATIVE, rows())
+        write_evaluation(tmp_path, found, data, NATIVE, segmenter())
         kept = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
         assert kept["images"][0]["name"] == strange
         assert (tmp_path / "sheet.jpg").is_file()
@@ -273,10 +272,10 @@ def slow_dataset(delay=0.0, read=None):
 
 
 def recorded(folder, data, resume=True, boundary=2, **options):
-    predictor = rows(plain=segmenter(batch_size=2, **options))
-    [settings] = settings_of(data, NATIVE, predictor, boundary)
-    with Record(folder, settings, len(data.space.scored), resume=resume) as record:
-        [found] = evaluate(data, NATIVE, predictor, boundary=boundary, record=record)
+    made = rows(plain=segmenter(batch_size=2, **options))
+    [settings] = settings_of(data, NATIVE, made, boundary)
+    with CountsFile(folder, settings, len(data.space.scored), resume=resume) as counts:
+        [found] = evaluate(data, NATIVE, made, boundary=boundary, counts=counts)
     return found
 
 
@@ -288,7 +287,8 @@ def finished(folder):
 class TestResume:
     def test_a_killed_run_goes_on_where_it_stood(self, tmp_path):
         root = Path(__file__).parents[2]
-        environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+        paths = os.pathsep.join([str(root), str(root / "src")])
+        environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
         with subprocess.Popen(command, env=environment) as process:
             end = time.monotonic() + 120

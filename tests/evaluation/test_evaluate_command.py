@@ -9,7 +9,7 @@ from PIL import Image
 
 from recoseg.concepts import ConceptBank
 from recoseg.datasets.spaces import class_lines, label_space
-from recoseg.segmentation.bank_segmenter import Segmenter
+from recoseg.segmentation.bank_segmenter import bank_segmenter
 from tests.command import Session, run
 
 from .scenes import count_slowly, scene
@@ -266,7 +266,7 @@ def test_segment_with_refinement(session, written):
     from recoseg.device import resolve_compute
     from recoseg.refinement.refiner import RefineSettings
 
-    made = Segmenter(
+    made = bank_segmenter(
         loaded,
         resize=64,
         refine=RefineSettings("pamr", 0.05),

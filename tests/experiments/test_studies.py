@@ -13,16 +13,15 @@ from recoseg.datasets.sample import Sample, SegmentationDataset
 from recoseg.datasets.spaces import class_lines, label_space, space_of
 from recoseg.errors import UnknownNameError
 from recoseg.evaluation.evaluate import evaluate
-from recoseg.evaluation.predictions import SegmenterRows
 from recoseg.evaluation.protocols import protocol_of
 from recoseg.experiments import runner
 from recoseg.experiments.runner import run_studies
 from recoseg.experiments.studies import STUDIES, Base, published, study
-from recoseg.experiments.study import Source
+from recoseg.experiments.study import StudySource
 from recoseg.experiments.tables import study_markdown, write_study
 from recoseg.learning.feature_cache import FeatureCache
-from recoseg.learning.learner import learn
-from recoseg.segmentation.bank_segmenter import Segmenter
+from recoseg.learning.learner import learn_bank
+from recoseg.segmentation.bank_segmenter import bank_segmenter
 
 from ..learning.fakes import COLOURS, SIZE, make_archive, make_encoders, make_photo
 
@@ -44,7 +43,7 @@ def make_source(archive, name="one"):
         LearnSettings(k=4, image_size=SIZE, prompts="none", context=("sky", "road")),
         SegmentSettings(Fusion(), short_side=0, refine_temperature=0.05),
     )
-    return Source(archive, make_encoders(), settings, name)
+    return StudySource(archive, make_encoders(), settings, name)
 
 
 def make_dataset(photos=5):
@@ -157,17 +156,17 @@ def test_rows_together_equal_each_alone(archive, tmp_path):
     found = run_studies(chosen, dataset, NATIVE, record=tmp_path)
     for one in chosen:
         for row in one.rows:
-            bank = learn(
+            bank = learn_bank(
                 archive, row.classes, row.source.encoders, replace(row.settings, learn=row.learn)
             )
-            alone = Segmenter(
+            alone = bank_segmenter(
                 bank,
-                phi=row.source.encoders.phi,
+                phi=row.source.encoders.phi[0],
                 saliency=row.source.encoders.saliency,
                 fusion=row.fusion,
                 refine=row.refine,
             )
-            [expected] = evaluate(dataset, NATIVE, SegmenterRows({"x": alone}, dataset.space))
+            [expected] = evaluate(dataset, NATIVE, {"x": alone})
             np.testing.assert_array_equal(found[row.key].counts, expected.counts)
             assert found[row.key].counts.sum() > 1000
     scores = {row.label: found[row.key].scores.accuracy for row in chosen[0].rows}
@@ -184,7 +183,7 @@ def test_work_is_shared(archive):
     distinct = {row.key for one in chosen for row in one.rows}
     assert len(distinct) < sum(len(one.rows) for one in chosen)  # rows are shared too
     assert set(found) == distinct
-    for encoder in (source.encoders.phi, source.encoders.saliency):
+    for encoder in (source.encoders.phi[0], source.encoders.saliency):
         assert set(encoder.seen.values()) == {1}
         assert len(encoder.seen) > 3 + 8
 
@@ -194,7 +193,7 @@ def test_a_cache_serves_the_next_run(archive, tmp_path):
         source = make_source(archive)
         rows = study("renaming", Base((source,), CLASSES)).rows
         banks = runner.learn_banks(list(rows), cache=cache)
-        return [bank.fingerprint for bank in banks.values()], source.encoders.phi.seen
+        return [bank.fingerprint for bank in banks.values()], source.encoders.phi[0].seen
 
     cache = FeatureCache(tmp_path, 10**8, "fp32")
     first, seen = run_with(cache)
@@ -236,12 +235,12 @@ def test_an_interrupted_run_goes_on(archive, tmp_path):
     lines = (tmp_path / "photos.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "photos.jsonl").write_text("".join(lines[:2]) + lines[2][:20])
     source = base.sources[0]
-    source.encoders.phi.seen.clear()
+    source.encoders.phi[0].seen.clear()
     again = run_studies(chosen, dataset, NATIVE, record=tmp_path, resume=True)
     for key, result in whole.items():
         np.testing.assert_array_equal(again[key].counts, result.counts)
     tested = {np.asarray(s.read_image()).transpose(2, 0, 1).tobytes() for s in dataset.samples}
-    assert len(tested & set(source.encoders.phi.seen)) == 3
+    assert len(tested & set(source.encoders.phi[0].seen)) == 3
 
 
 def test_tables_and_plots(archive, tmp_path):

@@ -15,7 +15,7 @@ from recoseg.classes import parse_classes
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.learning.feature_cache import FeatureCache
-from recoseg.learning.learner import learn
+from recoseg.learning.learner import learn_bank
 
 from .fakes import Phi, Retrieval, Saliency, make_archive, make_encoders, make_photo
 from .test_learner import settings
@@ -44,7 +44,7 @@ def total(folder):
 
 def same_banks(one, other):
     for mine, theirs in zip(one.concepts, other.concepts, strict=True):
-        assert torch.equal(mine.references, theirs.references)
+        assert torch.equal(references_of(mine), references_of(theirs))
         assert mine.retrieved == theirs.retrieved
 
 
@@ -159,6 +159,7 @@ from pathlib import Path
 import numpy as np
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.learning.feature_cache import FeatureCache
+from tests.banks import references_of
 
 info = EncoderInfo("phi", "random", "c" * 16, 7, 16)
 cache = FeatureCache(Path(sys.argv[1]), int(sys.argv[2]), "fp32")
@@ -184,52 +185,52 @@ def test_two_processes_share_a_folder(tmp_path):
 def test_a_second_bank_passes_no_photo_through_an_encoder(index, tmp_path):
     first, second = make_encoders(), make_encoders()
     cache = make_cache(tmp_path / "cache")
-    bank = learn(index, CLASSES, first, settings(), cache=cache)
-    again = learn(index, CLASSES, second, settings(), cache=make_cache(tmp_path / "cache"))
+    bank = learn_bank(index, CLASSES, first, settings(), cache=cache)
+    again = learn_bank(index, CLASSES, second, settings(), cache=make_cache(tmp_path / "cache"))
     same_banks(bank, again)
-    same_banks(bank, learn(index, CLASSES, make_encoders(), settings()))
-    assert first.phi.seen
-    assert not second.phi.seen
+    same_banks(bank, learn_bank(index, CLASSES, make_encoders(), settings()))
+    assert first.phi[0].seen
+    assert not second.phi[0].seen
     assert not second.saliency.seen
 
 
 def test_encoders_get_one_and_the_same_batch(index):
     # So that those of one backbone (`lite`) pass it once.
     encoders, batches = make_encoders(), []
-    for encoder in (encoders.phi, encoders.saliency):
+    for encoder in (encoders.phi[0], encoders.saliency):
         encoder.count = lambda images: batches.append(images)
-    learn(index, CLASSES, encoders, settings())
+    learn_bank(index, CLASSES, encoders, settings())
     assert len(batches) >= 2
     assert all(one is other for one, other in zip(batches[::2], batches[1::2], strict=True))
 
 
 def test_another_phi_leaves_the_saliency_encoder_s_features_in_use(index, tmp_path):
     cache = make_cache(tmp_path / "cache")
-    learn(index, CLASSES, make_encoders(), settings(), cache=cache)
-    encoders = Encoders(Retrieval(), Saliency(), Phi(fingerprint="e" * 16))
-    encoders.phi.mix = encoders.phi.mix.flip(0)
-    bank = learn(index, CLASSES, encoders, settings(), cache=cache)
-    assert encoders.phi.seen
+    learn_bank(index, CLASSES, make_encoders(), settings(), cache=cache)
+    encoders = Encoders(Retrieval(), Saliency(), (Phi(fingerprint="e" * 16),))
+    encoders.phi[0].mix = encoders.phi[0].mix.flip(0)
+    bank = learn_bank(index, CLASSES, encoders, settings(), cache=cache)
+    assert encoders.phi[0].seen
     assert not encoders.saliency.seen
-    same_banks(bank, learn(index, CLASSES, encoders, settings()))
+    same_banks(bank, learn_bank(index, CLASSES, encoders, settings()))
 
 
 def test_a_cache_with_no_room_changes_nothing(index, tmp_path):
-    bank = learn(
+    bank = learn_bank(
         index, CLASSES, make_encoders(), settings(), cache=make_cache(tmp_path / "cache", 20_000)
     )
-    same_banks(bank, learn(index, CLASSES, make_encoders(), settings()))
+    same_banks(bank, learn_bank(index, CLASSES, make_encoders(), settings()))
     assert 0 < total(tmp_path / "cache") <= 20_000
 
 
 def test_half_of_the_cache_damaged(index, tmp_path):
     cache = make_cache(tmp_path / "cache")
-    bank = learn(index, CLASSES, make_encoders(), settings(), cache=cache)
+    bank = learn_bank(index, CLASSES, make_encoders(), settings(), cache=cache)
     for path in sorted(files(tmp_path / "cache"))[::2]:
         path.write_bytes(flip(path.read_bytes()))
     encoders = make_encoders()
-    same_banks(bank, learn(index, CLASSES, encoders, settings(), cache=cache))
-    assert encoders.phi.seen
+    same_banks(bank, learn_bank(index, CLASSES, encoders, settings(), cache=cache))
+    assert encoders.phi[0].seen
 
 
 def test_a_photo_changed_since_it_was_indexed_is_kept_by_its_present_content(tmp_path):
@@ -238,24 +239,28 @@ def test_a_photo_changed_since_it_was_indexed_is_kept_by_its_present_content(tmp
     path = tmp_path / "archive" / "photos" / "rose0.png"
     original = path.read_bytes()
     make_photo(77, "violet").save(path)
-    learn(index, CLASSES[:1], make_encoders(), settings(), cache=make_cache(tmp_path / "cache"))
+    learn_bank(
+        index, CLASSES[:1], make_encoders(), settings(), cache=make_cache(tmp_path / "cache")
+    )
     path.write_bytes(original)
     encoders = make_encoders()
-    bank = learn(index, CLASSES[:1], encoders, settings(), cache=make_cache(tmp_path / "cache"))
-    same_banks(bank, learn(index, CLASSES[:1], make_encoders(), settings()))
-    assert len(encoders.phi.seen) == 1
+    bank = learn_bank(
+        index, CLASSES[:1], encoders, settings(), cache=make_cache(tmp_path / "cache")
+    )
+    same_banks(bank, learn_bank(index, CLASSES[:1], make_encoders(), settings()))
+    assert len(encoders.phi[0].seen) == 1
 
 
 def test_features_of_two_contents_of_a_photo_are_not_mixed(tmp_path):
     photos = {f"rose{n}": (n, "rose") for n in range(4)}
     index = make_archive(tmp_path / "archive", Retrieval(), photos)
     cache = make_cache(tmp_path / "cache")
-    learn(index, CLASSES[:1], make_encoders(), settings(guidance=False), cache=cache)
+    learn_bank(index, CLASSES[:1], make_encoders(), settings(guidance=False), cache=cache)
     make_photo(77, "rose").save(tmp_path / "archive" / "photos" / "rose0.png")
     encoders = make_encoders()  # phi's features of the old content are there, saliency's are not
-    bank = learn(index, CLASSES[:1], encoders, settings(), cache=cache)
-    assert len(encoders.phi.seen) == 1
-    same_banks(bank, learn(index, CLASSES[:1], make_encoders(), settings()))
+    bank = learn_bank(index, CLASSES[:1], encoders, settings(), cache=cache)
+    assert len(encoders.phi[0].seen) == 1
+    same_banks(bank, learn_bank(index, CLASSES[:1], make_encoders(), settings()))
 
 
 def test_photos_without_a_recorded_hash_are_not_cached(tmp_path):
@@ -277,5 +282,7 @@ def test_photos_without_a_recorded_hash_are_not_cached(tmp_path):
 
     pq.write_table(pa.table({"image_path": paths}), folder / "metadata" / "metadata_0.parquet")
     index = ArchiveIndex.open(folder)
-    learn(index, CLASSES[:1], make_encoders(), settings(), cache=make_cache(tmp_path / "cache"))
+    learn_bank(
+        index, CLASSES[:1], make_encoders(), settings(), cache=make_cache(tmp_path / "cache")
+    )
     assert not files(tmp_path / "cache")

@@ -24,7 +24,7 @@ from recoseg.learning.feature_worker import (
     FeatureWorker,
     dense_worker,
 )
-from recoseg.learning.learner import learn
+from recoseg.learning.learner import learn_bank
 from recoseg.photos.refs import Photo
 from tests.executors.losing import LosingExecutor
 
@@ -79,19 +79,19 @@ def index(tmp_path_factory):
 def test_ray_and_a_killed_worker_give_the_same_bank(tmp_path, cluster, one_thread):
     index = make_archive(tmp_path / "archive", Retrieval())
     (tmp_path / "archive" / "photos" / "sea0.png").write_bytes(b"no photo any more")
-    encoders = Encoders(Retrieval(), Saliency(), tiny())
+    encoders = Encoders(Retrieval(), Saliency(), (tiny(),))
     chosen = settings(k=len(index))
-    local = learn(index, CLASSES, encoders, chosen)
+    local = learn_bank(index, CLASSES, encoders, chosen)
     mark = tmp_path / "killed"
     extraction = Extraction(partial(MortalWorker, "rose3.png", mark), RayExecutor(2))
     cache = FeatureCache(tmp_path / "cache", 10**7, "fp32")
-    spread = learn(index, CLASSES, encoders, chosen, extraction=extraction, cache=cache)
+    spread = learn_bank(index, CLASSES, encoders, chosen, extraction=extraction, cache=cache)
     assert mark.exists()
     assert len(spread.classes[0].retrieved) == len(index) - 1
     same_banks(local, spread)
     closed = Extraction(partial(FeatureWorker, []), ClosedExecutor())
     positions = [at for at in range(len(index)) if "sea0" not in index.path(at)]
-    with FeatureStore([encoders.phi, encoders.saliency], SIZE, cache, closed) as store:
+    with FeatureStore([encoders.phi[0], encoders.saliency], SIZE, cache, closed) as store:
         store.fill(index, positions)
         assert all(index.photo_id(at) in store for at in positions)
 
@@ -99,12 +99,12 @@ def test_ray_and_a_killed_worker_give_the_same_bank(tmp_path, cluster, one_threa
 def test_photos_of_a_lost_task_are_failures(index, caplog):
     encoders = make_encoders()
     extraction = Extraction(partial(FeatureWorker, [Phi(), Saliency()]), LosingExecutor(0))
-    with FeatureStore([encoders.phi, encoders.saliency], SIZE, extraction=extraction) as store:
+    with FeatureStore([encoders.phi[0], encoders.saliency], SIZE, extraction=extraction) as store:
         store.fill(index, range(len(index)))
         assert store.failures == {index.path(at): "it rained" for at in range(16)}
         held = [index.photo_id(at) in store for at in range(len(index))]
         assert held == [False] * 16 + [True] * (len(index) - 16)
-    bank = learn(index, CLASSES, encoders, settings(k=len(index)), extraction=extraction)
+    bank = learn_bank(index, CLASSES, encoders, settings(k=len(index)), extraction=extraction)
     assert len(bank.classes[0].retrieved) == len(index) - 16
     assert caplog.text.count("it rained") == 16
 

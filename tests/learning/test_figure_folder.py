@@ -5,7 +5,7 @@ from PIL import Image
 
 from recoseg.classes import parse_class
 from recoseg.learning.figure_folder import FigureWriter
-from recoseg.learning.learner import learn
+from recoseg.learning.learner import learn_bank
 
 from .fakes import (
     SIZE,
@@ -33,7 +33,7 @@ def test_figures_of_classes_and_context(index, tmp_path):
         figures(learnt)
         seen.append(learnt.concept)
 
-    learn(
+    learn_bank(
         index,
         [parse_class(f"{name}: rose") if ":" not in name else parse_class("a;b") for name in NAMES],
         make_encoders(),

@@ -10,8 +10,8 @@ from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import parse_class, parse_classes
 from recoseg.errors import ConceptError, RecosegError
 from recoseg.learning.feature_store import FeatureStore
-from recoseg.learning.learner import learn
-from tests.building import build_index
+from recoseg.learning.learner import learn_bank
+from tests.banks import references_of
 
 from .fakes import (
     SIZE,
@@ -32,11 +32,11 @@ def index(tmp_path_factory):
 def test_each_photo_goes_through_each_encoder_once(index):
     encoders = make_encoders()
     classes = parse_classes(["rose", "rose again: rose; violet", "grass", "sun", "sea"])
-    bank = learn(index, classes, encoders, settings(k=9))
+    bank = learn_bank(index, classes, encoders, settings(k=9))
     used = {photo.photo_id for item in bank.concepts for photo in item.retrieved}
     total = sum(len(item.retrieved) for item in bank.concepts)
     assert total > 1.5 * len(used)  # the classes do share photos
-    for encoder in (encoders.phi, encoders.saliency):
+    for encoder in (encoders.phi[0], encoders.saliency):
         assert list(encoder.seen.values()) == [1] * len(used)
     assert not encoders.retrieval.seen
 
@@ -44,41 +44,41 @@ def test_each_photo_goes_through_each_encoder_once(index):
 def test_banks_that_share_a_store_encode_each_photo_once(index):
     encoders = make_encoders()
     first, second = parse_classes(["rose", "grass"]), parse_classes(["grass", "sun", "violet"])
-    with FeatureStore([encoders.phi, encoders.saliency], SIZE) as store:
+    with FeatureStore([encoders.phi[0], encoders.saliency], SIZE) as store:
         shared = [
-            learn(index, classes, encoders, chosen, store=store)
+            learn_bank(index, classes, encoders, chosen, store=store)
             for classes, chosen in (
                 (first, settings(k=4)),
                 (second, settings(k=9)),
                 (second, settings(k=3, guidance=False, context=())),
             )
         ]
-    for encoder in (encoders.phi, encoders.saliency):
+    for encoder in (encoders.phi[0], encoders.saliency):
         assert set(encoder.seen.values()) == {1}
         assert len(encoder.seen) > 9
-    alone = learn(index, second, make_encoders(), settings(k=9))
+    alone = learn_bank(index, second, make_encoders(), settings(k=9))
     for mine, other in zip(shared[1].concepts, alone.concepts, strict=True):
-        torch.testing.assert_close(mine.references, other.references)
+        torch.testing.assert_close(references_of(mine), references_of(other))
 
 
 def test_a_store_that_does_not_fit_is_refused(index):
     encoders = make_encoders()
     classes = parse_classes(["rose"])
     with (
-        FeatureStore([encoders.phi], SIZE) as store,
+        FeatureStore([encoders.phi[0]], SIZE) as store,
         pytest.raises(RecosegError, match="no features of fake-saliency"),
     ):
-        learn(index, classes, encoders, settings(), store=store)
+        learn_bank(index, classes, encoders, settings(), store=store)
     with (
-        FeatureStore([encoders.phi, encoders.saliency], 24) as store,
+        FeatureStore([encoders.phi[0], encoders.saliency], 24) as store,
         pytest.raises(RecosegError, match="features at 24 pixels, and the settings say 48"),
     ):
-        learn(index, classes, encoders, settings(), store=store)
+        learn_bank(index, classes, encoders, settings(), store=store)
 
 
 def test_without_guidance_the_saliency_encoder_sees_no_photo(index):
     encoders = make_encoders()
-    bank = learn(index, parse_classes(["rose"]), encoders, settings(guidance=False))
+    bank = learn_bank(index, parse_classes(["rose"]), encoders, settings(guidance=False))
     assert not encoders.saliency.seen
     assert bank.classes[0].text_positive.shape == (1, 3)  # needed to segment
 
@@ -88,25 +88,25 @@ def test_photos_of_equal_content(tmp_path):
     index = make_archive(tmp_path, Retrieval(), photos)
     encoders = make_encoders()
     plain = settings(k=6, context=())
-    bank = learn(index, [parse_class("rose")], encoders, plain)
+    bank = learn_bank(index, [parse_class("rose")], encoders, plain)
     [rose] = bank.classes
     assert len(rose.retrieved) == 6
     assert len({photo.photo_id for photo in rose.retrieved}) == 3
-    assert len(encoders.phi.seen) == 3
-    assert rose.references[0] @ encoders.phi.of_colour("rose") > 0.98
+    assert len(encoders.phi[0].seen) == 3
+    assert references_of(rose)[0] @ encoders.phi[0].of_colour("rose") > 0.98
     skipping = replace(plain, learn=replace(plain.learn, skip_duplicates=1.0))
-    bank = learn(index, [parse_class("rose")], make_encoders(), skipping)
+    bank = learn_bank(index, [parse_class("rose")], make_encoders(), skipping)
     assert len(bank.classes[0].retrieved) == 3
 
 
 def test_photos_that_have_gone_are_left_out(tmp_path):
     index = make_archive(tmp_path, Retrieval())
     classes = [parse_class("sea")]
-    before = learn(index, classes, make_encoders(), settings()).classes[0].retrieved
+    before = learn_bank(index, classes, make_encoders(), settings()).classes[0].retrieved
     (tmp_path / "photos" / f"{stem(before[1])}.png").unlink()
     (tmp_path / "photos" / f"{stem(before[2])}.png").write_bytes(b"\x89PNG cut off")
     learnt = []
-    bank = learn(index, classes, make_encoders(), settings(), callback=learnt.append)
+    bank = learn_bank(index, classes, make_encoders(), settings(), callback=learnt.append)
     [sea] = bank.classes
     assert [photo.path for photo in sea.retrieved] == [before[0].path, before[3].path]
     assert len(learnt[-1].positions) == len(learnt[-1].cosegmentation.support) == 2
@@ -115,7 +115,7 @@ def test_photos_that_have_gone_are_left_out(tmp_path):
     for photo in (tmp_path / "photos").glob("sea*"):
         photo.unlink()
     with pytest.raises(ConceptError, match="None of the 4 photos retrieved for 'sea' can be read"):
-        learn(index, classes, make_encoders(), settings())
+        learn_bank(index, classes, make_encoders(), settings())
 
 
 def test_photos_of_other_sizes_are_cropped(tmp_path):
@@ -129,6 +129,6 @@ def test_photos_of_other_sizes_are_cropped(tmp_path):
     build_index([folder], tmp_path / "index", Retrieval(), precision="fp32")
     index = ArchiveIndex.open(tmp_path / "index")
     encoders = make_encoders()
-    bank = learn(index, [parse_class("sea")], encoders, settings(context=()))
+    bank = learn_bank(index, [parse_class("sea")], encoders, settings(context=()))
     assert len(bank.classes[0].retrieved) == 4
-    assert bank.classes[0].references[0] @ encoders.phi.of_colour("sea") > 0.97
+    assert references_of(bank.classes[0])[0] @ encoders.phi[0].of_colour("sea") > 0.97

@@ -11,7 +11,7 @@ from PIL import Image
 
 from recoseg.config import Fusion
 from recoseg.errors import BadImageError, ConceptError, EncoderMismatchError, RecosegError
-from recoseg.segmentation.bank_segmenter import Segmenter
+from recoseg.segmentation.bank_segmenter import bank_segmenter
 from recoseg.segmentation.input_plan import InputPlan
 
 from .fakes import COLOURS, ColourEncoder, make_bank
@@ -31,7 +31,7 @@ def photo(height, width):
 def segmenter(bank=None, **options):
     options.setdefault("phi", ColourEncoder(PHI))
     options.setdefault("saliency", ColourEncoder(TEXT))
-    return Segmenter(bank or make_bank(), **options)
+    return bank_segmenter(bank or make_bank(), **options)
 
 
 def noise(seed, height, width):
@@ -178,14 +178,16 @@ def test_files_images_and_arrays_are_the_same(tmp_path):
 def test_bad_photos_do_not_stop_the_stream(tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_text("no photo")
-    outcomes = list(segmenter(batch_size=2).stream([photo(8, 8), bad, photo(8, 8)] * 3))
-    assert [outcome.error is None for outcome in outcomes] == [True, False, True] * 3
-    assert outcomes[1].photo == bad
-    assert outcomes[1].segmentation is None
-    assert outcomes[0].image.size == (8, 8)
+    results = list(segmenter(batch_size=2).stream([photo(8, 8), bad, photo(8, 8)] * 3))
+    assert [result.failure == "" for result in results] == [True, False, True] * 3
+    assert results[1].photo.path == str(bad)
+    assert results[1].segmentation is None
+    assert results[0].image.size == (8, 8)
+    with pytest.raises(BadImageError, match=r"bad\.jpg: not an image"):
+        results[1].areas()
     with pytest.raises(BadImageError, match=r"bad\.jpg: not an image"):
         segmenter()(bad)
-    with pytest.raises(BadImageError, match=r"\(h, w, 3\) of uint8; got \(8, 8\)"):
+    with pytest.raises(BadImageError, match=r"uint8 array \(h, w, 3\); got \(8, 8\)"):
         segmenter()(np.zeros((8, 8), np.uint8))
 
 
@@ -197,7 +199,7 @@ def test_other_encoders_are_refused():
 
 
 def test_settings_are_checked():
-    with pytest.raises(ConceptError, match="holds no class"):
+    with pytest.raises(ConceptError, match="has no class"):
         segmenter(make_bank(names=()))
     with pytest.raises(RecosegError, match="batch_size is 0"):
         segmenter(batch_size=0)
@@ -215,7 +217,13 @@ def test_a_saved_bank_gives_the_same(tmp_path):
 def test_several_references_the_best_counts():
     bank = make_bank(names=("red", "black"))
     red, black = bank.classes
-    merged = replace(red, references=torch.cat([red.references, make_bank().classes[1].references]))
+    merged = replace(
+        red,
+        references={
+            key: torch.cat([rows, make_bank().classes[1].references[key]])
+            for key, rows in red.references.items()
+        },
+    )
     bank = replace(bank, concepts=(merged, black))
     labels = segmenter(bank, fusion=Fusion("visual"))(photo(30, 42)[:18]).labels
     assert (labels == 0).all()  # red by one reference, green by the other
@@ -228,8 +236,7 @@ import numpy as np
 from dataclasses import replace
 from recoseg.classes import ClassNames
 from recoseg.config import Fusion
-from recoseg.segmentation.score_grids import InputPlan
-from recoseg.segmentation.bank_segmenter import Segmenter
+from recoseg.segmentation.bank_segmenter import bank_segmenter
 
 def peak():
     status = pathlib.Path("/proc/self/status").read_text()
@@ -241,7 +248,7 @@ many = [replace(one, words=ClassNames(str(i), (str(i),))) for i in range(171)]
 bank = replace(bank, concepts=tuple(many))
 photo = np.zeros((1024, 2048, 3), np.uint8)
 for form in ("product", "sum"):
-    segment = Segmenter(
+    segment = bank_segmenter(
         bank, phi=ColourEncoder(16), saliency=ColourEncoder(32), fusion=Fusion(form)
     )
     segment(photo[:64, :64])

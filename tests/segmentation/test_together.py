@@ -10,14 +10,15 @@ from recoseg.classes import ClassNames
 from recoseg.config import Fusion
 from recoseg.errors import RecosegError, UnknownNameError
 from recoseg.refinement.refiner import RefineSettings, build_refiner
-from recoseg.segmentation.bank_segmenter import Segmenter, segment_together
+from recoseg.segmentation.bank_segmenter import bank_segmenter
+from recoseg.segmentation.segmenter import stream_together
 
 from .fakes import ColourEncoder, make_bank
 from .test_bank_segmenter import PHI, TEXT, noise, photo
 
 
 def shared(bank, phi, saliency, **options):
-    return Segmenter(bank, phi=phi, saliency=saliency, **options)
+    return bank_segmenter(bank, phi=phi, saliency=saliency, **options)
 
 
 @pytest.mark.parametrize("windows", [{}, {"window": 24, "window_step": 12}])
@@ -30,14 +31,16 @@ def test_together_equals_one_after_the_other(windows):
         shared(bank, phi, saliency, fusion=Fusion("text"), **windows),
         shared(other, phi, saliency, background=["sky"], **windows),
         shared(other, phi, saliency, refine="pamr", background_threshold=0.4, **windows),
-        Segmenter(make_bank(phi_stride=12), phi=ColourEncoder(12), saliency=saliency, **windows),
+        bank_segmenter(
+            make_bank(phi_stride=12), phi=ColourEncoder(12), saliency=saliency, **windows
+        ),
     ]
     photos = [noise(seed, *size) for seed, size in enumerate([(36, 48), (30, 30), (36, 48)])]
-    together = list(segment_together(segmenters, photos))
+    together = list(stream_together(segmenters, photos))
     for number, segmenter in enumerate(segmenters):
         alone = segmenter(photos)
         for place, expected in enumerate(alone):
-            found = together[place][number].segmentation
+            found = together[place][number]
             assert found.names == expected.names
             np.testing.assert_array_equal(found.labels, expected.labels)
 
@@ -45,22 +48,22 @@ def test_together_equals_one_after_the_other(windows):
 def test_each_photo_passes_each_encoder_once():
     phi, saliency = ColourEncoder(PHI), ColourEncoder(TEXT)
     segmenters = [shared(make_bank(), phi, saliency, fusion=Fusion(form)) for form in ("sum",) * 3]
-    list(segment_together(segmenters, [photo(24, 24)] * 3))
+    list(stream_together(segmenters, [photo(24, 24)] * 3))
     assert sum(call[0] for call in phi.calls) == 3
     assert sum(call[0] for call in saliency.calls) == 3
 
 
 def test_segmenters_that_cannot_share_are_refused():
     one = shared(make_bank(), ColourEncoder(PHI), ColourEncoder(TEXT))
-    with pytest.raises(RecosegError, match="one input size, window"):
+    with pytest.raises(RecosegError, match="the same input size, window"):
         next(
-            segment_together(
+            stream_together(
                 [one, shared(make_bank(), ColourEncoder(PHI), ColourEncoder(TEXT), resize=32)],
                 [photo(8, 8)],
             )
         )
     with pytest.raises(RecosegError, match="got none"):
-        next(segment_together([], [photo(8, 8)]))
+        next(stream_together([], [photo(8, 8)]))
 
 
 def test_refinement_is_that_of_the_refiner():

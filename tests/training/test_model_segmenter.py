@@ -17,7 +17,7 @@ from recoseg.device import resolve_compute
 from recoseg.errors import BadImageError, MissingExtraError, RecosegError
 from recoseg.training.export import CHECKED, TOLERANCE, Exported, export_onnx, largest_difference
 from recoseg.training.model import is_model
-from recoseg.training.model_segmenter import TrainedSegmenter
+from recoseg.training.model_segmenter import model_segmenter
 from tests.command import run as command
 from tests.segmentation.fakes import make_bank
 from tests.training.runs import NAMES, blocks
@@ -26,7 +26,7 @@ CPU = resolve_compute("cpu", "fp32")
 
 
 def build(run, **options):
-    return TrainedSegmenter(run.model, compute=CPU, **options)
+    return model_segmenter(run.model, compute=CPU, **options)
 
 
 def slow_log_probs(model, image):
@@ -78,8 +78,8 @@ def test_windows_refinement_and_background(run):
 
 def test_bad_photos_and_settings(run):
     segmenter = build(run)
-    outcomes = list(segmenter.stream([blocks(1)[0], "gone.jpg", blocks(2)[0]]))
-    assert [outcome.error is None for outcome in outcomes] == [True, False, True]
+    results = list(segmenter.stream([blocks(1)[0], "gone.jpg", blocks(2)[0]]))
+    assert [result.failure == "" for result in results] == [True, False, True]
     with pytest.raises(BadImageError, match=r"gone.jpg"):
         segmenter("gone.jpg")
     for options, message in (
@@ -132,7 +132,7 @@ def test_a_bank_is_no_model(run, tmp_path):
     assert is_model(run.out)
     assert is_model(run.out / "model.safetensors")
     with pytest.raises(RecosegError, match="is no trained model: expected the format"):
-        TrainedSegmenter(str(tmp_path / "bank.safetensors"))
+        model_segmenter(str(tmp_path / "bank.safetensors"))
 
 
 ALONE = """

@@ -7,40 +7,42 @@ import pytest
 from PIL import Image
 
 from recoseg.errors import RecosegError
+from recoseg.photos.sources import list_sources
+from recoseg.refinement.refiner import RefineSettings
 from recoseg.training.confidence import Ignoring, confidence_map
-from recoseg.training.parallel import ParallelSegmenter
 from recoseg.training.pseudo_labels import PseudoLabels, pseudo_label
 from tests.evaluation.scenes import scene, segmenter
 
 NAMES = ("red", "green", "blue")
-OPTIONS = {"teacher": "f" * 16, "temperature": 0.05}
 
 
 @pytest.fixture
-def paths(tmp_path):
-    found = []
+def photos(tmp_path):
     (tmp_path / "photos").mkdir()
     for seed, size in enumerate([(31, 47), (40, 24), (31, 47)]):
-        path = tmp_path / "photos" / f"{seed}.png"
-        scene(seed, *size)[0].save(path)
-        found.append(str(path))
-    return found
+        scene(seed, *size)[0].save(tmp_path / "photos" / f"{seed}.png")
+    return listed(tmp_path)
+
+
+def listed(root):
+    [source] = list_sources([root / "photos"])
+    return list(source.photos)
 
 
 def masks(folder, kind="labels"):
     return [np.asarray(Image.open(path)) for path in sorted((folder / kind).iterdir())]
 
 
-def test_masks_are_the_segmenters_labels(tmp_path, paths):
-    found = pseudo_label(segmenter(), paths, tmp_path / "out", **OPTIONS)
-    expected = [item.labels for item in segmenter()(paths)]
+def test_masks_are_the_segmenters_labels(tmp_path, photos):
+    found = pseudo_label(segmenter(), photos, tmp_path / "out")
+    expected = [item.labels for item in segmenter()(photos)]
     for mask, labels in zip(masks(tmp_path / "out"), expected, strict=True):
         np.testing.assert_array_equal(mask, labels)
     with Image.open(tmp_path / "out/labels/0.png") as image:
         assert image.mode == "P"
         assert tuple(image.getpalette()[3:6]) == segmenter().palette[1]
     assert not (tmp_path / "out/teacher/confidence").exists()
-    assert [photo.path for photo in found.photos] == paths
+    assert [photo.path for photo in found.photos] == [photo.path for photo in photos]
     assert [item.pixels for item in found.balance] == [
         sum((labels == c).sum() for labels in expected) for c in range(3)
     ]
@@ -51,10 +53,12 @@ def test_masks_are_the_segmenters_labels(tmp_path, paths):
 
 
 @pytest.mark.parametrize("ignoring", [Ignoring(0.6), Ignoring(quantile=0.25), Ignoring(0.4, 0.1)])
-def test_what_is_not_sure_is_ignored(tmp_path, paths, ignoring):
-    keeping = segmenter(keep_scores=True, background_threshold=0.2)
-    found = pseudo_label(keeping, paths, tmp_path / "out", ignoring=ignoring, **OPTIONS)
-    results = keeping(paths)
+def test_what_is_not_sure_is_ignored(tmp_path, photos, ignoring):
+    keeping = segmenter(
+        keep_scores=True, background_threshold=0.2, refine=RefineSettings("none", 0.05)
+    )
+    found = pseudo_label(keeping, photos, tmp_path / "out", ignoring=ignoring)
+    results = keeping(photos)
     labels = [item.labels for item in results]
     levels = [confidence_map(item.scores, item.labels, 0.05) for item in results]
     for written, expected in zip(
@@ -81,80 +85,51 @@ def test_what_is_not_sure_is_ignored(tmp_path, paths, ignoring):
     assert (expected == 255).sum() > found.background, "the limits should ignore something"
 
 
-def test_other_limits_need_no_second_segmentation(tmp_path, paths):
+def test_other_limits_need_no_second_segmentation(tmp_path, photos):
     first = segmenter(keep_scores=True)
-    pseudo_label(first, paths, tmp_path / "out", ignoring=Ignoring(0.5), **OPTIONS)
+    pseudo_label(first, photos, tmp_path / "out", ignoring=Ignoring(0.5))
     again = segmenter(keep_scores=True)
-    again.stream = lambda photos: iter([None] * len(list(photos)))  # would fail if used
-    changed = pseudo_label(
-        again, paths, tmp_path / "out", ignoring=Ignoring(0.9), resume=True, **OPTIONS
-    )
+    object.__setattr__(again, "stream", lambda given: iter([None] * len(list(given))))  # not used
+    changed = pseudo_label(again, photos, tmp_path / "out", ignoring=Ignoring(0.9), resume=True)
     whole = pseudo_label(
-        segmenter(keep_scores=True), paths, tmp_path / "new", ignoring=Ignoring(0.9), **OPTIONS
+        segmenter(keep_scores=True), photos, tmp_path / "new", ignoring=Ignoring(0.9)
     )
     assert changed.balance == whole.balance
     for one, other in zip(masks(tmp_path / "out"), masks(tmp_path / "new"), strict=True):
         np.testing.assert_array_equal(one, other)
     with pytest.raises(RecosegError, match="made with other settings"):
-        pseudo_label(
-            segmenter(), paths, tmp_path / "out", resume=True, teacher="0", temperature=1.0
-        )
+        pseudo_label(segmenter(), photos, tmp_path / "out", resume=True)
 
 
-def test_resuming_makes_only_what_is_missing(tmp_path, paths):
+def test_resuming_makes_only_what_is_missing(tmp_path, photos):
     out = tmp_path / "out"
-    pseudo_label(segmenter(), paths, out, **OPTIONS)
+    pseudo_label(segmenter(), photos, out)
     expected = masks(out)
     (out / "teacher/labels/1.png").unlink()
     (out / "labels/2.png").unlink()
     seen = []
     again = segmenter()
     stream = again.stream
-    again.stream = lambda photos: stream(seen.append(path) or path for path in photos)
-    found = pseudo_label(again, paths, out, resume=True, **OPTIONS)
-    assert seen == [paths[1]]
-    assert sorted(photo.path for photo in found.photos) == paths
+
+    def noting(given):
+        return stream(seen.append(photo) or photo for photo in given)
+
+    object.__setattr__(again, "stream", noting)
+    found = pseudo_label(again, photos, out, resume=True)
+    assert seen == [photos[1]]
+    assert sorted(photo.path for photo in found.photos) == [photo.path for photo in photos]
     for one, other in zip(masks(out), expected, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_failures_are_left_out_and_named(tmp_path, paths):
+def test_failures_are_left_out_and_named(tmp_path, photos):
     (tmp_path / "photos/bad.png").write_bytes(b"no photo")
     bad = str(tmp_path / "photos/bad.png")
-    found = pseudo_label(segmenter(), [*paths, bad], tmp_path / "out", **OPTIONS)
+    found = pseudo_label(segmenter(), listed(tmp_path), tmp_path / "out")
     assert found.failures == {bad: "not an image of a known format"}
     assert len(found.photos) == 3
     fields = json.loads((tmp_path / "out/pseudo_labels.json").read_text())
     assert fields["failures"] == dict(found.failures)
-
-
-@pytest.mark.parametrize(("count", "each"), [(1, 2), (2, 1), (3, 2)])
-def test_several_segmenters_give_what_one_gives(tmp_path, paths, count, each):
-    (tmp_path / "photos/bad.png").write_bytes(b"no photo")
-    many = [*paths, str(tmp_path / "photos/bad.png"), *reversed(paths)]
-    busy = []
-
-    class Noting:
-        def __init__(self, number):
-            self.number, self.inner = number, segmenter()
-            self.names, self.palette = self.inner.names, self.inner.palette
-            self.settings = self.inner.settings
-
-        def stream(self, photos):
-            busy.append(self.number)
-            return self.inner.stream(photos)
-
-    together = ParallelSegmenter([Noting(number) for number in range(count)], each)
-    assert together.settings == segmenter().settings
-    found = list(together.stream(many))
-    expected = list(segmenter().stream(many))
-    assert [item.photo for item in found] == many
-    assert [item.error for item in found] == [item.error for item in expected]
-    for one, other in zip(found, expected, strict=True):
-        if one.segmentation is not None:
-            np.testing.assert_array_equal(one.segmentation.labels, other.segmentation.labels)
-    assert set(busy) == set(range(count))
-    assert list(together.stream([])) == []
 
 
 def test_too_many_classes(tmp_path):
@@ -162,7 +137,7 @@ def test_too_many_classes(tmp_path):
         names = tuple(map(str, range(256)))
 
     with pytest.raises(RecosegError, match="at most 255 classes; got 256"):
-        pseudo_label(Wide(), [], tmp_path, **OPTIONS)
+        pseudo_label(Wide(), [], tmp_path)
 
 
 def test_a_folder_without_manifest(tmp_path):

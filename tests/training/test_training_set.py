@@ -6,6 +6,7 @@ from PIL import Image
 
 from recoseg.datasets.dataset_table import open_dataset
 from recoseg.errors import DatasetError
+from recoseg.photos.sources import list_sources
 from recoseg.training.confidence import Ignoring
 from recoseg.training.pseudo_labels import pseudo_label
 from recoseg.training.training_set import of_dataset, open_masks, readable
@@ -60,22 +61,21 @@ def test_a_data_set_by_name(tmp_path):
 
 @pytest.mark.parametrize("moved", [False, True])
 def test_pseudo_labels_with_confidence(tmp_path, moved):
-    paths = []
     (tmp_path / "photos").mkdir()
     for seed in range(3):
-        paths.append(str(tmp_path / f"photos/{seed}.png"))
-        scene(seed)[0].save(paths[-1])
+        scene(seed)[0].save(tmp_path / f"photos/{seed}.png")
+    [source] = list_sources([tmp_path / "photos"])
     out = tmp_path / "pseudo"
     teacher = segmenter(keep_scores=True)
-    pseudo_label(teacher, paths, out, teacher="f", temperature=0.1, ignoring=Ignoring(quantile=0.2))
+    pseudo_label(teacher, source.photos, out, ignoring=Ignoring(quantile=0.2))
     if moved:
         (tmp_path / "photos").rename(tmp_path / "elsewhere")
     data = open_masks(out / "labels", tmp_path / "elsewhere" if moved else None)
     assert (data.names, data.palette) == (teacher.names, teacher.palette)
     assert data.provenance["pseudo"]["ignoring"] == {"threshold": None, "quantile": 0.2}
-    for photo, path in zip(data.photos, paths, strict=True):
+    for photo, listed in zip(data.photos, source.photos, strict=True):
         _, labels, levels = photo.read()
-        name = path.rsplit("/", 1)[-1]
+        name = listed.path.rsplit("/", 1)[-1]
         np.testing.assert_array_equal(labels, np.asarray(Image.open(out / "labels" / name)))
         np.testing.assert_array_equal(
             levels, np.asarray(Image.open(out / "teacher/confidence" / name))

@@ -131,12 +131,16 @@ def test_names_never_collide_and_never_escape(paths):
         assert len(name.encode()) < 200
 
 
+def output(folder, **options):
+    return OutputFolder(folder, ("sky", "été"), default_palette(2), **options)
+
+
 def test_output_folder(tmp_path):
     scores = np.zeros((2, 3, 5), np.float16)
     result = make([[0, 1, 1, 1, 255]] * 3, scores=scores)
     photo = Image.new("RGB", (5, 3))
     out = tmp_path / "out"
-    with OutputFolder(out, scores=True) as folder:
+    with output(out, writers=["labels", "overlays", "scores"]) as folder:
         folder.write("été", "in/été.jpg", photo, result)
         folder.write("../../evil", "in/evil.jpg", photo, result)
         folder.write_failure("in/bad.jpg", "the file is empty")
@@ -158,7 +162,7 @@ def test_output_folder(tmp_path):
 
 def test_lines_survive_an_error(tmp_path):
     def fail():
-        with OutputFolder(tmp_path, overlays=False) as folder:
+        with output(tmp_path, writers=["labels"]) as folder:
             folder.write("a", "a.jpg", Image.new("RGB", (1, 1)), make([[0]]))
             raise KeyboardInterrupt
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import cast
@@ -13,6 +13,7 @@ from typing import cast
 import numpy as np
 import pyarrow.parquet as pq
 
+from recoseg.archive.index_report import IndexReport
 from recoseg.archive.layout import Shard, clean, photo_of, read_shards, shard_files, write_shard
 from recoseg.archive.manifest import Manifest
 from recoseg.archive.plan import Job, make_plan
@@ -23,38 +24,6 @@ from recoseg.files import write_lock
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
 from recoseg.progress import StageProgress
-
-
-@dataclass(frozen=True)
-class IndexReport:
-    """What a run did.
-
-    Attributes:
-        photos: Embedded photos in the index now.
-        unusable: Photos in the index's failures now.
-        new: Photos that the index did not know, usable or not.
-        changed: Photos that were read again since they had changed, usable or not.
-        skipped: Photos that were as the index knew them.
-        failed: Photos of this run that could not be used.
-        removed: Rows dropped since their photos are missing (only with `prune`).
-        missing: Indexed photos of these sources that are no longer there.
-        failures: The photos of this run that could not be used, with their reasons.
-        lost: Why shards could not be done, whose workers died again and again; another run
-            tries them anew.
-        seconds: Duration of the run.
-    """
-
-    photos: int
-    unusable: int
-    new: int
-    changed: int
-    skipped: int
-    failed: int
-    removed: int
-    missing: tuple[str, ...]
-    failures: tuple[Photo, ...]
-    lost: tuple[str, ...]
-    seconds: float
 
 
 def write_index(
@@ -112,13 +81,13 @@ def write_index(
             plan = make_plan(root, shards, listed, max(1, shard_size), prune)
             first = max((shard.number for shard in shards), default=-1) + 1
             failures: list[Photo] = []
-            lost: list[str] = []
+            undone: list[str] = []
             total = sum(len(job.to_embed) for job in plan.jobs)
             with StageProgress("Indexing", total, enabled=progress) as bar:
                 results = team.run((job.to_embed for job in plan.jobs), bar.advance)
                 for number, (job, result) in enumerate(zip(plan.jobs, results, strict=True), first):
                     if isinstance(result, TaskFailed):
-                        lost.append(
+                        undone.append(
                             f"{len(job.to_embed):,} photos of {job.source}: {result.reason}"
                         )
                         continue
@@ -141,7 +110,7 @@ def write_index(
         removed=len(plan.missing) if prune else 0,
         missing=tuple(plan.missing),
         failures=tuple(failures),
-        lost=tuple(lost),
+        undone=tuple(undone),
         seconds=time.perf_counter() - started,
     )
 

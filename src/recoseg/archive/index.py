@@ -17,6 +17,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from recoseg.archive.index_report import IndexReport
 from recoseg.archive.layout import photo_of, read_failures
 from recoseg.archive.manifest import Manifest
 from recoseg.archive.mirror import Mirror
@@ -46,6 +47,8 @@ class ArchiveIndex:
         dim: Length of an embedding.
         manifest: What made the index; None where another program did.
         selection: Which photos are left out of search and learning.
+        location: The folder, absolute, or the URL; it opens the index again elsewhere.
+        report: What the run that has just made or updated the index did; None otherwise.
     """
 
     def __init__(
@@ -54,8 +57,11 @@ class ArchiveIndex:
         manifest: Manifest | None,
         shards: list[OpenShard],
         selection: Selection | None = None,
+        location: str = "",
     ) -> None:
         self.root = root
+        self.location = location or str(root.resolve())
+        self.report: IndexReport | None = None
         self.selection = selection or Selection()
         self.manifest = manifest
         self._shards = shards
@@ -80,7 +86,7 @@ class ArchiveIndex:
         root = mirror.root if mirror else Path(path)
         manifest = Manifest.load(root)
         shards = own_shards(root, manifest, mirror) if manifest else foreign_shards(root)
-        return cls(root, manifest, shards, selection)
+        return cls(root, manifest, shards, selection, str(path) if mirror else "")
 
     def __len__(self) -> int:
         return self._starts[-1]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
+from recoseg import __version__
 from recoseg.cli.ablate import ablate
 from recoseg.cli.bank import forget, inspect
 from recoseg.cli.datasets import datasets
@@ -23,12 +25,31 @@ from recoseg.errors import RecosegError
 from recoseg.memory import keep_freed_memory
 
 app = typer.Typer(
-    help="Segment photos into classes that you merely name.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"recoseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Segment photos into classes that you merely name."""
+
+
 for command in (
     index,
     retrieve,

@@ -1,4 +1,4 @@
-"""`recoseg demo`: the whole way from photos to masks, with a report to look at."""
+"""`recoseg demo`: the whole method from photos to masks, with a report to look at."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from recoseg.cli.options import Device, Precision
+from recoseg.cli.options import Device, Precision, names_in
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for all that is made.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("demo"),
     photos: Annotated[
-        list[str] | None, typer.Option(help="Your photos; else those inside the extra `demo`.")
+        list[str] | None,
+        typer.Option(help="Your photos. By default those inside the extra `demo`."),
     ] = None,
     classes: Annotated[str, typer.Option(help='Your classes, such as "dog, cat, sofa".')] = "",
     device: Device = "auto",
@@ -21,8 +22,8 @@ def demo(
 ) -> None:
     """Index photos, learn a handful of classes, segment, and write one HTML report."""
     from recoseg.demo import run_demo
-    from recoseg.device import resolve_compute
 
-    compute = resolve_compute(device, precision)
-    report = run_demo(out, compute, photos=photos or [], classes=classes)
+    report = run_demo(
+        out, photos=photos or [], classes=names_in(classes), device=device, precision=precision
+    )
     typer.echo(f"Report: {report.resolve()}")

@@ -1,15 +1,15 @@
-"""`recoseg evaluate`: score a bank, or a folder of predictions, on a labelled data set."""
+"""`recoseg evaluate`: score a bank, a model or a folder of predictions on a labelled data set."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from recoseg.cli.options import (
     Background,
+    BatchSize,
     DatasetName,
     Device,
     FusionForm,
@@ -20,18 +20,21 @@ from recoseg.cli.options import (
     Quirks,
     Refine,
     RefineSteps,
+    Resume,
     Root,
     Saliency,
     Split,
     Temperature,
     Threshold,
+    names_in,
 )
 
 
 def evaluate(
     dataset: DatasetName,
     bank: Annotated[
-        Path | None, typer.Argument(help="Concept bank, or a trained model or its run.")
+        Path | None,
+        typer.Argument(help="Concept bank, trained model, or folder of a training run."),
     ] = None,
     root: Root = None,
     split: Split = None,
@@ -41,13 +44,15 @@ def evaluate(
     predictions: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of label maps NAME.png to score instead of a bank; NAME is the photo's in "
-            "the data set, values count the classes of its classes.txt or of the data set from 0."
+            help="Folder of label maps NAME.png to score instead of a bank. NAME is the photo's "
+            "name in the data set; values are the classes of the folder's classes.txt, or of the "
+            "data set, counted from 0."
         ),
     ] = None,
     fusion: FusionForm = None,
     resize: Annotated[
-        int | None, typer.Option(help="Short side of the encoders' input, not the protocol's.")
+        int | None,
+        typer.Option(help="Short side of the encoders' input, instead of the protocol's."),
     ] = None,
     threshold: Threshold = None,
     background: Background = "",
@@ -57,118 +62,61 @@ def evaluate(
     boundary: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Boundary F-score too, at this tolerance: pixels, or below 1 a share."
+            min=0,
+            help="Also measure the boundary F-score at this tolerance: pixels, or below 1 a share "
+            "of the photo's diagonal.",
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for JSON, report, confusion matrix, contact sheet.")
+        Path | None,
+        typer.Option(help="Folder for JSON, report, confusion matrix and contact sheet."),
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Go on with an interrupted run in --out.")] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Photos per forward pass.")] = 8,
+    resume: Resume = False,
+    batch_size: BatchSize = 8,
     saliency: Saliency = None,
     phi: Phi = None,
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
     """Score a concept bank, or anybody's label maps, on a labelled data set."""
-    from recoseg.cli.building import names_in, open_segmenter, predictor_of
-    from recoseg.datasets.dataset_table import as_published, open_dataset
-    from recoseg.datasets.spaces import has_aliases
-    from recoseg.device import resolve_compute
-    from recoseg.errors import RecosegError
-    from recoseg.evaluation.counts_file import Record
-    from recoseg.evaluation.evaluate import evaluate as run
-    from recoseg.evaluation.evaluate import settings_of
     from recoseg.evaluation.markdown import headline
-    from recoseg.evaluation.output_folder import write_evaluation
-    from recoseg.evaluation.predictions import PredictionFolder, Predictor
-    from recoseg.evaluation.protocols import protocol_of
-    from recoseg.segmentation.bank_segmenter import Segmenter
+    from recoseg.pipeline.evaluate import evaluate as run
 
-    if (bank is None) == (predictions is None):
-        raise RecosegError(
-            "Expected either a bank or --predictions; see `recoseg evaluate --help`."
-        )
-    if predictions is not None:
-        given = {
-            "--fusion": fusion,
-            "--resize": resize,
-            "--threshold": threshold,
-            "--background": background or None,
-            "--refine": None if refine == "none" else refine,
-            "--temperature": temperature,
-            "--refine-steps": refine_steps,
-            "--saliency": saliency,
-            "--phi": phi,
-        }
-        meant = [option for option, value in given.items() if value is not None]
-        if meant:
-            raise RecosegError(
-                f"--predictions takes label maps as they are; {', '.join(meant)} would do nothing."
-            )
-    if resume and out is None:
-        raise RecosegError("--resume needs the folder of the interrupted run: --out.")
-    opened = open_dataset(dataset, root, split, ids=ids)
-    if published_quirks:
-        opened = as_published(opened)
-    chosen = protocol_of(protocol, opened.name, published_quirks=published_quirks, resize=resize)
-    compute = resolve_compute(device, precision)
-    predictor: Predictor
-    if predictions is not None:
-        predictor = PredictionFolder(predictions, opened.space, chosen)
-    else:
-        assert bank is not None
-        segmenter = open_segmenter(
-            bank,
-            compute,
-            fusion=fusion,
-            refine=refine,
-            temperature=temperature,
-            refine_steps=refine_steps,
-            phi=phi,
-            saliency=saliency,
-            background_threshold=threshold,
-            background=names_in(background),
-            batch_size=batch_size,
-            **chosen.segmenter_options,
-        ).segmenter
-        predictor = predictor_of(bank.stem, segmenter, opened.space, compute.precision)
-        if (
-            chosen.aliases
-            and isinstance(segmenter, Segmenter)
-            and not has_aliases([item.words for item in segmenter.bank.classes], opened.space)
-        ):
-            typer.echo(
-                f"The protocol {chosen.name} means classes that are learnt with the data set's "
-                f"aliases (`recoseg learn INDEX --classes {dataset} --aliases`); this bank's are "
-                "bare names.",
-                err=True,
-            )
-    record = None
-    if out is not None:
-        settings = settings_of(opened, chosen, predictor, boundary)[0]
-        record = Record(out, settings, len(opened.space.scored), resume=resume)
-    with record or nullcontext():
-        [result] = run(
-            opened,
-            chosen,
-            predictor,
-            boundary=boundary,
-            record=record,
-            device=compute.device,
-            progress=None,
-        )
-    if result.failures and len(result.failures) == len(result.images):
-        first = result.failures[0]
-        raise RecosegError(
-            f"None of the {len(result.images):,} photos could be evaluated. The first, "
-            f"{first.name}: {first.error}."
-        )
-    for image in result.failures:
+    options: dict[str, Any] = {
+        "fusion": fusion,
+        "threshold": threshold,
+        "background": names_in(background) or None,
+        "refine": None if refine == "none" else refine,
+        "temperature": temperature,
+        "refine_steps": refine_steps,
+        "saliency": saliency,
+        "phi": phi or None,
+    }
+    report = run(
+        bank,
+        dataset,
+        root=root,
+        split=split,
+        ids=ids,
+        protocol=protocol,
+        published_quirks=published_quirks,
+        predictions=predictions,
+        resize=resize,
+        boundary=boundary,
+        out=out,
+        resume=resume,
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
+        progress=None,
+        **{name: value for name, value in options.items() if value is not None},
+    )
+    for note in report.notes:
+        typer.echo(note, err=True)
+    for image in report.evaluation.failures:
         typer.echo(f"Left out: {image.name}: {image.error}", err=True)
-    if out is not None:
-        for problem in write_evaluation(out, result, opened, chosen, predictor):
-            typer.echo(f"Not written: {problem}", err=True)
-    typer.echo(headline(result))
+    for problem in report.not_written:
+        typer.echo(f"Not written: {problem}", err=True)
+    typer.echo(headline(report.evaluation))
     if out is not None:
         typer.echo(f"Report: {out / 'report.md'}")

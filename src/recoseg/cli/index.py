@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,24 +16,31 @@ from recoseg.cli.executor_options import (
 )
 from recoseg.cli.options import Device, Precision, Retrieval
 
-if TYPE_CHECKING:
-    from recoseg.archive.worker import ShardWorker
-
 
 def index(
     sources: Annotated[
         list[str],
         typer.Argument(help="Folders, lists of paths, tar shards, images, globs; local or URLs."),
     ],
-    out: Annotated[str, typer.Option(help="Folder of the index; made, continued or appended to.")],
-    preset: Annotated[str, typer.Option(help="lite, paper or paper-light.")] = "lite",
+    out: Annotated[
+        str, typer.Option(help="Folder of the index; it is created, continued or updated.")
+    ],
+    preset: Annotated[
+        str, typer.Option(help="Choice of encoders: lite, paper or paper-light.")
+    ] = "lite",
     retrieval: Retrieval = None,
     device: Device = "auto",
     precision: Precision = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Photos per forward pass.")] = 64,
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads that decode.")] = None,
-    shard_size: Annotated[int, typer.Option(min=1, help="Photos per unit of work.")] = 1024,
-    prune: Annotated[bool, typer.Option(help="Drop photos that have gone.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads that read and decode photos.")
+    ] = None,
+    shard_size: Annotated[
+        int, typer.Option(min=1, help="Photos per shard, the unit of work.")
+    ] = 1024,
+    prune: Annotated[
+        bool, typer.Option(help="Remove photos from the index that no longer exist.")
+    ] = False,
     executor: ExecutorName = "local",
     ray_address: RayAddress = "local",
     ray_workers: RayWorkers = None,
@@ -42,47 +48,38 @@ def index(
     ray_gpus: RayGpus = 0,
 ) -> None:
     """Embed photos for retrieval. Run it again to continue, to add photos or to update them."""
-    from recoseg.archive.build import write_index
-    from recoseg.encoders.presets import preset as preset_of
+    from recoseg.pipeline.index import build_index
 
     place = executor_of(executor, ray_address, ray_workers, ray_cpus, ray_gpus)
-    threads = workers or (None if executor == "local" else ray_cpus)
-    spec = retrieval or preset_of(preset).retrieval
-    report = write_index(
+    report = build_index(
         sources,
         out,
-        partial(_worker, spec, device, precision, batch_size, threads),
-        place,
         preset=preset,
+        retrieval=retrieval,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        threads=workers or (None if place is None else ray_cpus),
         shard_size=shard_size,
         prune=prune,
+        executor=place,
         progress=None,
-    )
-    for failure in report.failures:
-        typer.echo(f"Left out: {failure.path}: {failure.failure}", err=True)
-    for reason in report.lost:
-        typer.echo(f"Not done: {reason}. Run it again to try anew.", err=True)
-    if report.missing:
+    ).report
+    assert report is not None
+    for photo in report.failures:
+        typer.echo(f"Left out: {photo.path}: {photo.failure}", err=True)
+    for reason in report.undone:
+        typer.echo(f"Not done: {reason}. Run the command again to try once more.", err=True)
+    if report.removed:
+        typer.echo(f"{report.removed:,} photos no longer exist and were removed.", err=True)
+    elif report.missing:
         typer.echo(
-            f"{len(report.missing):,} indexed photos are gone; --prune drops them.", err=True
+            f"{len(report.missing):,} indexed photos no longer exist; --prune removes them.",
+            err=True,
         )
     typer.echo(
         f"Index: {out} ({report.photos:,} photos; this run: {report.new:,} new, "
         f"{report.changed:,} changed, {report.skipped:,} known, {report.failed:,} left out)"
     )
-    if report.lost:
+    if report.undone:
         raise typer.Exit(1)
-
-
-def _worker(
-    spec: str, device: str, precision: str, batch_size: int, threads: int | None
-) -> ShardWorker:
-    """Builds the encoder where it is to run."""
-    from recoseg.archive.worker import ShardWorker
-    from recoseg.device import resolve_compute
-    from recoseg.encoders.encoder_table import build_retrieval
-    from recoseg.memory import keep_freed_memory
-
-    keep_freed_memory()
-    compute = resolve_compute(device, precision)
-    return ShardWorker(build_retrieval(spec, compute), compute.precision, batch_size, threads)

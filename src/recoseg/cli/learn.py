@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,7 +14,6 @@ from recoseg.cli.executor_options import (
     RayGpus,
     RayWorkers,
     executor_of,
-    search_in,
 )
 from recoseg.cli.options import (
     CacheFolder,
@@ -28,16 +25,10 @@ from recoseg.cli.options import (
     Prompts,
     Retrieval,
     Saliency,
+    SelectionFile,
     SkipDuplicates,
+    names_in,
 )
-
-if TYPE_CHECKING:
-    from recoseg.archive.index import ArchiveIndex
-    from recoseg.concepts import ConceptBank
-    from recoseg.config import BankSettings
-    from recoseg.device import Compute
-    from recoseg.encoders.bundle import Encoders
-    from recoseg.learning.feature_worker import FeatureWorker
 
 
 def learn(
@@ -49,40 +40,52 @@ def learn(
             "label space, such as cityscapes27; see `recoseg datasets`."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Concept bank to write, .safetensors.")],
+    out: Annotated[Path, typer.Option(help="Concept bank to write, a .safetensors file.")],
     add_to: Annotated[
-        Path | None, typer.Option(help="Bank whose classes, context and settings go on.")
+        Path | None,
+        typer.Option(help="Bank to add the classes to; its context and settings are kept."),
     ] = None,
     figures: Annotated[
-        Path | None, typer.Option(help="Folder for a co-segmentation figure per class.")
+        Path | None, typer.Option(help="Folder for a co-segmentation figure of each class.")
     ] = None,
     aliases: Annotated[
-        bool, typer.Option(help="With a label space: its aliases and background words, too.")
+        bool,
+        typer.Option(help="Also use the aliases and background words of a label space."),
     ] = False,
     preset: PresetName = None,
     retrieval: Retrieval = None,
     saliency: Saliency = None,
     phi: Phi = None,
-    k: Annotated[int | None, typer.Option("-k", help="Retrieved photos per class; 50.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Centre crop, pixels; 224.")] = None,
+    k: Annotated[
+        int | None, typer.Option("-k", help="Retrieved photos per class. By default 50.")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Centre crop of a photo in pixels. By default 224.")
+    ] = None,
     prompts: Prompts = None,
-    seeds: Annotated[int | None, typer.Option(help="Seed pixels per photo; 1.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seed pixels per photo. By default 1.")] = None,
     reference: Annotated[
         str | None,
-        typer.Option(help="mean, normalised-mean, rank-weighted or winner."),
+        typer.Option(
+            help="How seeds become a reference: mean, normalised-mean, rank-weighted or winner."
+        ),
     ] = None,
     block: Annotated[
-        str | None, typer.Option(help="image, or paper for the published block slice.")
+        str | None,
+        typer.Option(help="Block of the adjacency matrix: image, or paper for the published one."),
     ] = None,
     guidance: Annotated[
-        bool | None, typer.Option("--guidance/--no-guidance", help="Weigh patches by the text.")
+        bool | None,
+        typer.Option("--guidance/--no-guidance", help="Weigh patches by the class's text."),
     ] = None,
     context: Annotated[
         str | None,
         typer.Option(
-            help="Context to eliminate, such as 'sky, tree: tree; forest', or none; the paper's 5."
+            help="Context classes to eliminate, such as 'sky, tree: tree; forest', or none. By "
+            "default the five of the paper."
         ),
     ] = None,
+    selection: SelectionFile = None,
     skip_duplicates: SkipDuplicates = None,
     cache: CacheFolder = None,
     cache_size: CacheSize = 10.0,
@@ -95,24 +98,26 @@ def learn(
     ray_gpus: RayGpus = 0,
 ) -> None:
     """Learn classes: retrieve photos of each and find the patch that they have in common."""
-    from recoseg.archive.index import ArchiveIndex
-    from recoseg.concepts import ConceptBank
-    from recoseg.datasets.spaces import classes_of
-    from recoseg.device import resolve_compute
-    from recoseg.learning.feature_cache import FeatureCache
-    from recoseg.learning.feature_worker import Extraction
-    from recoseg.learning.figure_folder import FigureWriter
-    from recoseg.learning.learner import learn as learn_classes
+    from recoseg.pipeline.index import open_index
+    from recoseg.pipeline.learn import learn as run
 
-    place = executor_of(executor, ray_address, ray_workers, ray_cpus, ray_gpus)
-    archive = ArchiveIndex.open(index)
-    wanted = classes_of(classes, aliases)
-    bank = ConceptBank.load(add_to) if add_to is not None else None
-    compute = resolve_compute(device, precision)
-    names = _names(archive, bank, preset, retrieval, saliency, phi)
-    encoders = names.build(compute)
-    settings = _settings(
-        encoders,
+    bank = run(
+        index if selection is None else open_index(index, selection=selection),
+        classes,
+        out=out,
+        add_to=add_to,
+        preset=preset,
+        retrieval=retrieval,
+        saliency=saliency,
+        phi=phi,
+        aliases=aliases,
+        figures=figures,
+        cache=cache,
+        cache_gigabytes=cache_size,
+        executor=executor_of(executor, ray_address, ray_workers, ray_cpus, ray_gpus),
+        device=device,
+        precision=precision,
+        progress=None,
         k=k,
         image_size=image_size,
         prompts=prompts,
@@ -120,99 +125,13 @@ def learn(
         reference=reference,
         block=block,
         guidance=guidance,
-        context=None if context is None else _words(context),
+        context=None if context is None else _context(context),
         skip_duplicates=skip_duplicates,
     )
-    kept = FeatureCache.open(cache, cache_size, compute.precision)
-    chosen = (bank.settings if bank is not None else settings).learn
-    search, extraction = None, None
-    if executor != "local":
-        search = search_in(place, index, len(archive))
-        dense = (names.phi, names.saliency if chosen.guidance else None)
-        build = partial(_patch_worker, *dense, device, precision, ray_cpus)
-        extraction = Extraction(build, place)
-    with place.connection():
-        learnt = learn_classes(
-            archive,
-            wanted,
-            encoders,
-            settings,
-            bank=bank,
-            cache=kept,
-            extraction=extraction,
-            search=search,
-            device=compute.device if compute.device.type == "cuda" else "cpu",
-            observe=FigureWriter(archive, figures, chosen.image_size) if figures else None,
-            progress=None,
-        )
-    learnt.save(out)
-    typer.echo(f"Concept bank: {out} ({len(learnt.classes)} classes)")
+    typer.echo(f"Concept bank: {out} ({len(bank.classes)} classes)")
     if figures is not None:
         typer.echo(f"Figures: {figures}")
 
 
-@dataclass(frozen=True)
-class _Names:
-    """The three encoders, each NAME or NAME=WEIGHTS."""
-
-    retrieval: str
-    saliency: str
-    phi: str
-
-    def build(self, compute: Compute) -> Encoders:
-        from recoseg.encoders.bundle import Encoders
-        from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency
-
-        return Encoders(
-            build_retrieval(self.retrieval, compute),
-            build_saliency(self.saliency, compute),
-            build_phi(self.phi, compute),
-        )
-
-
-def _names(
-    archive: ArchiveIndex,
-    bank: ConceptBank | None,
-    preset: str | None,
-    retrieval: str | None,
-    saliency: str | None,
-    phi: str | None,
-) -> _Names:
-    """The encoders asked for; else the bank's own, the index's own, the preset's."""
-    from recoseg.encoders.presets import preset as preset_of
-
-    chosen = preset_of(preset or archive.preset or "lite")
-    names = {"retrieval": chosen.retrieval, "saliency": chosen.saliency, "phi": chosen.phi}
-    if archive.info is not None and preset is None:
-        names["retrieval"] = archive.info.spec
-    if bank is not None:
-        for role in names:
-            info = getattr(bank.encoders, role)
-            names[role] = info.spec
-    return _Names(
-        retrieval or names["retrieval"], saliency or names["saliency"], phi or names["phi"]
-    )
-
-
-def _patch_worker(
-    phi: str, saliency: str | None, device: str, precision: str, threads: int
-) -> FeatureWorker:
-    """Builds the dense encoders where they are to run."""
-    from recoseg.learning.feature_worker import dense_worker
-
-    return dense_worker(phi, saliency, device=device, precision=precision, threads=threads)
-
-
-def _settings(encoders: Encoders, **changes: object) -> BankSettings:
-    """The pair's defaults, with what the user chose."""
-    from dataclasses import replace
-
-    from recoseg.encoders.presets import pair_settings
-
-    defaults = pair_settings(encoders.saliency.info.name, encoders.phi.info.name)
-    given = {name: value for name, value in changes.items() if value is not None}
-    return replace(defaults, learn=replace(defaults.learn, **given))  # type: ignore[arg-type]
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return () if text.strip() == "none" else tuple(n.strip() for n in text.split(",") if n.strip())
+def _context(text: str) -> tuple[str, ...]:
+    return () if text.strip() == "none" else tuple(names_in(text))

@@ -9,95 +9,93 @@ import typer
 
 from recoseg.cli.options import (
     Background,
+    BatchSize,
     FusionForm,
     Phi,
     Precision,
     Refine,
     RefineSteps,
+    Resize,
+    Resume,
     Saliency,
     Temperature,
     Threshold,
+    Window,
+    WindowStep,
+    names_in,
 )
 
 
 def pseudo_label(
-    bank: Annotated[Path, typer.Argument(help="Concept bank, or a trained model or its run.")],
+    bank: Annotated[
+        Path, typer.Argument(help="Concept bank, trained model, or folder of a training run.")
+    ],
     images: Annotated[
         list[str], typer.Argument(help="Photos: files, folders, lists, tar shards, globs.")
     ],
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
     min_confidence: Annotated[
-        float | None, typer.Option(help="Ignore pixels of less confidence, 0 to 1.")
+        float | None,
+        typer.Option(help="Pixels of less confidence are ignored in training, 0 to 1."),
     ] = None,
     quantile: Annotated[
         float | None,
-        typer.Option(help="Ignore at most this fraction of each class, the least confident."),
+        typer.Option(
+            help="Ignore at most this fraction of each class's pixels, the least confident."
+        ),
     ] = None,
     confidence: Annotated[
-        bool, typer.Option("--confidence", help="Keep confidence maps although none is ignored.")
+        bool,
+        typer.Option("--confidence", help="Keep confidence maps even if no pixel is ignored."),
     ] = False,
     fusion: FusionForm = None,
-    resize: Annotated[
-        int | None, typer.Option(help="Short side of the encoders' input; 0 for the photo's own.")
-    ] = None,
-    window: Annotated[int | None, typer.Option(help="Side of sliding windows, pixels.")] = None,
-    window_step: Annotated[int | None, typer.Option(help="Step of the windows, pixels.")] = None,
+    resize: Resize = None,
+    window: Window = None,
+    window_step: WindowStep = None,
     threshold: Threshold = None,
     background: Background = "",
     refine: Refine = "none",
     temperature: Temperature = None,
     refine_steps: RefineSteps = None,
     overlays: Annotated[bool, typer.Option(help="Write overlays with a legend.")] = False,
-    resume: Annotated[bool, typer.Option(help="Keep what an earlier run has finished.")] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Photos per forward pass.")] = 8,
+    resume: Resume = False,
+    batch_size: BatchSize = 8,
     saliency: Saliency = None,
     phi: Phi = None,
     device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps; several with commas.")
+        str,
+        typer.Option(help="Device: auto, cpu, cuda, cuda:N or mps; several separated by commas."),
     ] = "auto",
     precision: Precision = "auto",
 ) -> None:
     """Make pseudo-labels of photos, to train a model on."""
-    from recoseg.cli.building import names_in, open_segmenter, photo_paths
-    from recoseg.device import resolve_compute
+    from recoseg.pipeline.pseudo_label import pseudo_label as run
     from recoseg.training.balance import balance_table
-    from recoseg.training.confidence import Ignoring
-    from recoseg.training.parallel import ParallelSegmenter
-    from recoseg.training.pseudo_labels import pseudo_label as run
 
-    ignoring = Ignoring(min_confidence, quantile)
-    paths = photo_paths(images)
-    opened = [
-        open_segmenter(
-            bank,
-            resolve_compute(name, precision),
-            fusion=fusion,
-            refine=refine,
-            temperature=temperature,
-            refine_steps=refine_steps,
-            phi=phi,
-            saliency=saliency,
-            resize=resize,
-            window=window,
-            window_step=window_step,
-            background_threshold=threshold,
-            background=names_in(background),
-            keep_scores=confidence or not ignoring.idle,
-            batch_size=batch_size,
-        )
-        for name in names_in(device)
-    ]
     found = run(
-        ParallelSegmenter([item.segmenter for item in opened], batch_size),
-        paths,
+        bank,
+        images,
         out,
-        teacher=opened[0].fingerprint,
-        temperature=opened[0].temperature,
-        ignoring=ignoring,
+        min_confidence=min_confidence,
+        quantile=quantile,
         confidence=confidence,
         overlays=overlays,
         resume=resume,
+        devices=names_in(device),
+        batch_size=batch_size,
         progress=None,
+        fusion=fusion,
+        resize=resize,
+        window=window,
+        window_step=window_step,
+        threshold=threshold,
+        background=names_in(background),
+        refine=refine,
+        temperature=temperature,
+        refine_steps=refine_steps,
+        saliency=saliency,
+        phi=phi or None,
+        precision=precision,
     )
     for path, reason in found.failures.items():
         typer.echo(f"Left out: {path}: {reason}", err=True)

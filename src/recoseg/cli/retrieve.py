@@ -14,9 +14,15 @@ from recoseg.cli.executor_options import (
     RayCpus,
     RayWorkers,
     executor_of,
-    search_in,
 )
-from recoseg.cli.options import Device, Precision, Prompts, Retrieval, SkipDuplicates
+from recoseg.cli.options import (
+    Device,
+    Precision,
+    Prompts,
+    Retrieval,
+    SelectionFile,
+    SkipDuplicates,
+)
 
 
 def retrieve(
@@ -27,75 +33,61 @@ def retrieve(
     k: Annotated[int, typer.Option("-k", min=1, help="Photos per class.")] = 50,
     out: Annotated[Path | None, typer.Option(help="HTML contact sheet to write.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    selection: SelectionFile = None,
     skip_duplicates: SkipDuplicates = None,
     retrieval: Retrieval = None,
     prompts: Prompts = None,
     device: Device = "auto",
     precision: Precision = "auto",
     approximate: Annotated[
-        str | None, typer.Option(help="ivf or hnsw instead of exact search (extra `faiss`).")
+        str | None,
+        typer.Option(help="Approximate search: ivf or hnsw (needs the extra `faiss`)."),
     ] = None,
     effort: Annotated[
-        int, typer.Option(min=1, help="Lists of ivf, or candidates of hnsw, to visit.")
+        int,
+        typer.Option(min=1, help="Lists of ivf, or candidates of hnsw, that are visited."),
     ] = 64,
     recall: Annotated[
-        bool, typer.Option(help="With --approximate: search exactly too and tell the recall.")
+        bool,
+        typer.Option(help="With --approximate, also search exactly and print the recall."),
     ] = True,
     executor: ExecutorName = "local",
     ray_address: RayAddress = "local",
     ray_workers: RayWorkers = None,
     ray_cpus: RayCpus = 1,
 ) -> None:
-    """Find the photos that show each class best, by cosine of their embeddings."""
-    from recoseg.archive.index import ArchiveIndex
-    from recoseg.classes import parse_classes
-    from recoseg.device import resolve_compute
-    from recoseg.drawing.retrieval_sheet import write_contact_sheet
-    from recoseg.encoders.encoder_table import build_retrieval
-    from recoseg.encoders.presets import pair_settings
-    from recoseg.errors import ArchiveError
-    from recoseg.retrieval.approximate import ApproximateIndex
-    from recoseg.retrieval.class_texts import ClassTexts, check_index
-    from recoseg.retrieval.retriever import Search
-    from recoseg.retrieval.retriever import retrieve as find
+    """Find the photos that show each class best, by the cosine of their embeddings."""
+    from recoseg.pipeline.index import open_index
+    from recoseg.pipeline.retrieve import retrieve as run
 
-    place = executor_of(executor, ray_address, ray_workers, ray_cpus, gpus=0)
-    archive = ArchiveIndex.open(index)
-    if retrieval is None and archive.info is None:
-        raise ArchiveError(
-            f"{index} does not say which encoder made it. Name it: --retrieval ViT-L/14, say."
-        )
-    spec = retrieval or (archive.info.spec if archive.info else "")
-    encoder = build_retrieval(spec, resolve_compute(device, precision))
-    wanted = parse_classes(classes)
-    chosen = prompts or pair_settings(encoder.info.name, "").learn.prompts
-    check_index(archive, encoder)
-    queries = ClassTexts.of(wanted).queries(encoder, chosen)
-    search: Search | None = None
-    if executor != "local":
-        search = search_in(place, index, len(archive))
-    if approximate is not None:
-        proposer = ApproximateIndex.open(
-            archive, archive.root / "approximate", approximate, effort=effort
-        )
-        search = proposer.search
-        if recall:
-            share = proposer.recall(queries, k)
-            typer.echo(f"Recall of the exact top {k}: {share:.3f}.", err=True)
-    with place.connection():
-        found = find(archive, queries, k, skip_duplicates=skip_duplicates or False, search=search)
-    groups = {item.name: hits for item, hits in zip(wanted, found, strict=True)}
+    found = run(
+        index if selection is None else open_index(index, selection=selection),
+        classes,
+        k=k,
+        retrieval=retrieval,
+        prompts=prompts,
+        skip_duplicates=skip_duplicates,
+        sheet=out,
+        approximate=approximate,
+        effort=effort,
+        recall=recall,
+        executor=executor_of(executor, ray_address, ray_workers, ray_cpus),
+        device=device,
+        precision=precision,
+    )
+    if found.recall is not None:
+        typer.echo(f"Recall of the exact top {k}: {found.recall:.3f}.", err=True)
     if out is not None:
-        write_contact_sheet(out, list(groups.items()), archive)
         typer.echo(f"Contact sheet: {out}")
+    paths = found.index.path
     if as_json:
         rows = {
-            name: [{"path": archive.path(hit.position), "score": hit.score} for hit in hits]
-            for name, hits in groups.items()
+            name: [{"path": paths(hit.position), "score": hit.score} for hit in hits]
+            for name, hits in found.hits.items()
         }
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     elif out is None:
-        for name, hits in groups.items():
+        for name, hits in found.hits.items():
             typer.echo(name)
             for hit in hits:
-                typer.echo(f"  {hit.score:.4f}  {archive.path(hit.position)}")
+                typer.echo(f"  {hit.score:.4f}  {paths(hit.position)}")

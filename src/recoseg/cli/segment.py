@@ -9,80 +9,76 @@ import typer
 
 from recoseg.cli.options import (
     Background,
+    BatchSize,
     Device,
     FusionForm,
     Phi,
     Precision,
     Refine,
     RefineSteps,
+    Resize,
+    Resume,
     Saliency,
     Temperature,
     Threshold,
+    Window,
+    WindowStep,
+    names_in,
 )
 
 
 def segment(
-    bank: Annotated[Path, typer.Argument(help="Concept bank, or a trained model or its run.")],
+    bank: Annotated[
+        Path, typer.Argument(help="Concept bank, trained model, or folder of a training run.")
+    ],
     images: Annotated[
         list[str], typer.Argument(help="Photos: files, folders, lists, tar shards, globs.")
     ],
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
     fusion: FusionForm = None,
-    resize: Annotated[
-        int | None, typer.Option(help="Short side of the encoders' input; 0 for the photo's own.")
-    ] = None,
-    window: Annotated[int | None, typer.Option(help="Side of sliding windows, pixels.")] = None,
-    window_step: Annotated[int | None, typer.Option(help="Step of the windows, pixels.")] = None,
+    resize: Resize = None,
+    window: Window = None,
+    window_step: WindowStep = None,
     threshold: Threshold = None,
     background: Background = "",
     refine: Refine = "none",
     temperature: Temperature = None,
     refine_steps: RefineSteps = None,
     overlays: Annotated[bool, typer.Option(help="Write overlays with a legend.")] = True,
-    scores: Annotated[bool, typer.Option(help="Write score maps, fp16; large.")] = False,
-    resume: Annotated[bool, typer.Option(help="Keep what an earlier run has finished.")] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Photos per forward pass.")] = 8,
+    scores: Annotated[bool, typer.Option(help="Write score maps, fp16; they are large.")] = False,
+    resume: Resume = False,
+    batch_size: BatchSize = 8,
     saliency: Saliency = None,
     phi: Phi = None,
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
     """Segment photos into the classes of a concept bank or a trained model."""
-    from recoseg.cli.building import names_in, open_segmenter, photo_paths
-    from recoseg.device import resolve_compute
-    from recoseg.segmentation.to_folder import segment_photos
-    from recoseg.writers.folder import OutputFolder
+    from recoseg.pipeline.segment import segment as run
 
-    opened = open_segmenter(
+    report = run(
         bank,
-        resolve_compute(device, precision),
-        fusion=fusion,
-        refine=refine,
-        temperature=temperature,
-        refine_steps=refine_steps,
-        phi=phi,
-        saliency=saliency,
-        resize=resize,
-        window=window,
-        window_step=window_step,
-        background_threshold=threshold,
-        background=names_in(background),
-        keep_scores=scores,
-        batch_size=batch_size,
-    )
-    segmenter = opened.segmenter
-    paths = photo_paths(images)
-    settings = segmenter.settings | {opened.kind: opened.fingerprint}
-    folder = OutputFolder(
+        images,
         out,
         overlays=overlays,
         scores=scores,
-        settings=settings,
-        names=segmenter.names,
         resume=resume,
+        progress=None,
+        fusion=fusion,
+        resize=resize,
+        window=window,
+        window_step=window_step,
+        threshold=threshold,
+        background=names_in(background),
+        refine=refine,
+        temperature=temperature,
+        refine_steps=refine_steps,
+        batch_size=batch_size,
+        saliency=saliency,
+        phi=phi or None,
+        device=device,
+        precision=precision,
     )
-    with folder:
-        failures = segment_photos(segmenter, paths, folder, progress=None)
-    for path, reason in failures.items():
+    for path, reason in report.failures.items():
         typer.echo(f"Left out: {path}: {reason}", err=True)
-    typer.echo(f"Masks of {len(paths) - len(failures):,} photos: {out}")
+    typer.echo(f"Masks of {report.photos - len(report.failures):,} photos: {out}")

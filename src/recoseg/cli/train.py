@@ -7,81 +7,119 @@ from typing import Annotated
 
 import typer
 
+from recoseg.cli.options import Resume, Root
+
 
 def train(
-    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    out: Annotated[Path, typer.Option(help="Folder of the training run.")],
     masks: Annotated[
         Path | None,
         typer.Option(help="Folder of pseudo-labels, or of masks NAME.png with classes.txt."),
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(help="Folder of their photos; of pseudo-labels only where they moved."),
+        typer.Option(help="Folder of their photos; for pseudo-labels only if the photos moved."),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Or a data set by name; see `recoseg datasets`.")
+        str | None,
+        typer.Option(help="Labelled data set instead of masks; see `recoseg datasets`."),
     ] = None,
-    root: Annotated[Path | None, typer.Option(help="Folder that holds the data set.")] = None,
-    split: Annotated[str, typer.Option(help="Its part.")] = "train",
-    recipe: Annotated[str, typer.Option(help="paper, or short: minutes on a processor.")] = "paper",
+    root: Root = None,
+    split: Annotated[str, typer.Option(help="Dataset split.")] = "train",
+    recipe: Annotated[
+        str, typer.Option(help="Training recipe: paper, or short for minutes on a CPU.")
+    ] = "paper",
     encoder: Annotated[
         str | None,
-        typer.Option(help="segmentation_models.pytorch's, timm's, or efficientnet-lite0 to 2."),
+        typer.Option(
+            help="Encoder of the network: one of segmentation_models.pytorch or timm, or "
+            "efficientnet-lite0 to 2."
+        ),
     ] = None,
-    output_stride: Annotated[int | None, typer.Option(help="8 or 16.")] = None,
+    output_stride: Annotated[
+        int | None, typer.Option(help="Output stride of the encoder: 8 or 16.")
+    ] = None,
     freeze_encoder: Annotated[
-        bool | None, typer.Option("--freeze-encoder", help="Keep the encoder as it is.")
+        bool | None, typer.Option("--freeze-encoder", help="Keep the encoder's weights fixed.")
     ] = None,
-    iterations: Annotated[int | None, typer.Option(help="Steps of the optimiser.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Photos per step, in all.")] = None,
-    crop: Annotated[int | None, typer.Option(help="Side of the random crop, pixels.")] = None,
+    iterations: Annotated[int | None, typer.Option(help="Number of optimiser steps.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Photos per step, over all devices.")
+    ] = None,
+    crop: Annotated[int | None, typer.Option(help="Side of the random crop in pixels.")] = None,
     short_side: Annotated[
-        int | None, typer.Option(help="Photos are resized to this short side first.")
+        int | None, typer.Option(help="Photos are first resized to this short side, in pixels.")
     ] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate of the decoder.")] = None,
     confidence: Annotated[
         bool | None,
-        typer.Option("--confidence", help="Weight each pixel with its label's confidence."),
+        typer.Option("--confidence", help="Weigh each pixel with the confidence of its label."),
     ] = None,
     keep: Annotated[
-        str | None, typer.Option(help="last, ema, or best-on-ground-truth (looks at labels).")
+        str | None,
+        typer.Option(help="Weights to keep: last, ema, or best-on-ground-truth (uses labels)."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything drawn at random.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
     rounds: Annotated[
-        int, typer.Option(min=1, help="Rounds; each after the first on the student's own labels.")
+        int,
+        typer.Option(
+            min=1,
+            help="Rounds of self-training; each after the first learns from the model's own "
+            "labels.",
+        ),
     ] = 1,
     ground_truth: Annotated[
         Path | None,
-        typer.Option(help="Folder with images/, masks/, classes.txt to report scores on."),
+        typer.Option(help="Folder with images/, masks/ and classes.txt to report scores on."),
     ] = None,
     report_every: Annotated[int, typer.Option(min=1, help="Steps between such scores.")] = 1000,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
-    preview_every: Annotated[int, typer.Option(min=1, help="Steps between previews.")] = 500,
-    resume: Annotated[
-        bool, typer.Option(help="Go on from the folder's newest checkpoint, if there is one.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="Lightning's: auto, cpu, gpu, mps, ...")] = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="How many, per node.")] = 1,
-    nodes: Annotated[int, typer.Option(min=1, help="How many machines.")] = 1,
-    strategy: Annotated[str, typer.Option(help="Lightning's: auto, ddp, ...")] = "auto",
-    precision: Annotated[str, typer.Option(help="fp32; bf16 or fp16, mixed.")] = "fp32",
-    accumulate: Annotated[int, typer.Option(min=1, help="Parts of a step, to save memory.")] = 1,
-    workers: Annotated[int, typer.Option(min=0, help="Reading processes per device.")] = 2,
+    preview_every: Annotated[
+        int, typer.Option(min=1, help="Steps between preview pictures.")
+    ] = 500,
+    resume: Resume = False,
+    device: Annotated[
+        str, typer.Option(help="Lightning's accelerator: auto, cpu, gpu, mps, ...")
+    ] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Number of devices per machine.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Number of machines.")] = 1,
+    strategy: Annotated[str, typer.Option(help="Lightning's strategy: auto, ddp, ...")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="Precision: fp32, or bf16 or fp16 (both mixed).")
+    ] = "fp32",
+    accumulate: Annotated[
+        int,
+        typer.Option(min=1, help="Parts that a step is divided into, to save memory."),
+    ] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes per device that read photos.")] = 2,
 ) -> None:
     """Train DeepLabv3+ on masks, such as pseudo-labels."""
     import sys
 
-    from recoseg.datasets.dataset_table import open_dataset
-    from recoseg.errors import RecosegError
-    from recoseg.training.recipe import recipe as recipe_of
-    from recoseg.training.rounds import train_rounds
-    from recoseg.training.trainer import Machines
-    from recoseg.training.training_set import of_dataset, open_masks, readable
+    from recoseg.pipeline.train import train as run
 
-    if (masks is None) == (dataset is None):
-        raise RecosegError("Expected either --masks or --dataset; see `recoseg train --help`.")
-    chosen = recipe_of(
-        recipe,
+    report = run(
+        out,
+        masks=masks,
+        images=images,
+        dataset=dataset,
+        root=root,
+        split=split,
+        recipe=recipe,
+        rounds=rounds,
+        ground_truth=ground_truth,
+        report_every=report_every,
+        checkpoint_every=checkpoint_every,
+        preview_every=preview_every,
+        resume=resume,
+        accelerator=device,
+        devices=devices,
+        nodes=nodes,
+        strategy=strategy,
+        precision=precision,
+        accumulate=accumulate,
+        workers=workers,
+        progress=sys.stderr.isatty(),
         encoder=encoder,
         output_stride=output_stride,
         freeze_encoder=freeze_encoder,
@@ -94,29 +132,7 @@ def train(
         keep=keep,
         seed=seed,
     )
-    if masks is not None:
-        data = open_masks(masks, images)
-    else:
-        assert dataset is not None
-        data = of_dataset(open_dataset(dataset, root, split))
-    truth = None if ground_truth is None else open_dataset("folder", ground_truth)
-    machines = Machines(device, devices, nodes, strategy, precision, workers, accumulate)
-    machines.check(chosen.batch_size)
-    data, left_out = readable(data, progress=None)
-    for name, reason in left_out.items():
+    for name, reason in report.left_out.items():
         typer.echo(f"Left out: {name}: {reason}", err=True)
-    train_rounds(
-        data,
-        chosen,
-        out,
-        rounds=rounds,
-        machines=machines,
-        resume=resume,
-        checkpoint_every=checkpoint_every,
-        preview_every=preview_every,
-        truth=truth,
-        truth_every=report_every,
-        left_out=left_out,
-        progress=sys.stderr.isatty(),
-    )
-    typer.echo(f"Model of {len(data.names)} classes from {len(data.photos):,} photos: {out}")
+    classes = len(report.model.info.names)
+    typer.echo(f"Model of {classes} classes from {report.photos:,} photos: {out}")

@@ -17,7 +17,9 @@ _QUALITY = 82
 
 def write_page(path: str | os.PathLike[str], template: str, **fields: object) -> Path:
     """Render one of the package's templates, everything escaped, into a file."""
-    environment = Environment(loader=PackageLoader("recoseg"), autoescape=True, trim_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("recoseg.drawing"), autoescape=True, trim_blocks=True
+    )
     page = environment.get_template(template).render(**fields)
     target = Path(path)
     write_atomically(target, lambda file: file.write(page.encode("utf-8", "replace")))

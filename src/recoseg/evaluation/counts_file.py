@@ -61,7 +61,7 @@ def _dense(parts: list[list[int]], shape: tuple[int, int]) -> np.ndarray:
     return counts.reshape(shape)
 
 
-class Record:
+class CountsFile:
     """`photos.jsonl` in a folder, beside the `settings.json` that it belongs to.
 
     Args:
@@ -116,7 +116,7 @@ class Record:
     def add(self, counted: PhotoCounts) -> None:
         """Write down one photo's counts at once."""
         if self._file is None:
-            raise ValueError("Use the record in a with statement.")
+            raise ValueError("Use the file in a with statement: with CountsFile(...) as counts.")
         self._file.write(_line(counted))
         self._file.flush()
 

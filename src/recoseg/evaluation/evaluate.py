@@ -7,31 +7,37 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
+from recoseg.datasets.label_space import LabelSpace
 from recoseg.datasets.sample import Sample, SegmentationDataset
 from recoseg.errors import BadImageError
 from recoseg.evaluation.boundary import boundary_counts
 from recoseg.evaluation.confusion import confusion_matrix
-from recoseg.evaluation.counts_file import PhotoCounts, Record
+from recoseg.evaluation.counts_file import CountsFile, PhotoCounts
 from recoseg.evaluation.evaluation import Evaluation, ImageScore
-from recoseg.evaluation.predictions import Predicted, Predictor
 from recoseg.evaluation.protocols import Protocol
+from recoseg.evaluation.rows import Rows, results_of, row_settings, scored_table, short_side_of
+from recoseg.photos.load import LoadedPhoto, scaled
+from recoseg.photos.refs import Photo
 from recoseg.progress import StageProgress
+
+Predicted = list[np.ndarray] | str
+"""The scored labels (h, w), int16, of one photo for each row; or the reason why there are none."""
 
 
 def evaluate(
     dataset: SegmentationDataset,
     protocol: Protocol,
-    predictor: Predictor,
+    rows: Rows,
     *,
     boundary: float | None = None,
-    record: Record | None = None,
+    counts: CountsFile | None = None,
+    precision: str | None = None,
     device: torch.device | str = "cpu",
     progress: bool | None = False,
 ) -> list[Evaluation]:
@@ -40,10 +46,11 @@ def evaluate(
     Args:
         dataset: Photos with their truth.
         protocol: How both are prepared.
-        predictor: Where label maps come from; one row of a table, or several that share the work.
+        rows: Where label maps come from: segmenters or folders of label maps, by name.
         boundary: Tolerance of the boundary measure, see `boundary_counts`; None leaves it out.
-        record: Where the counts of each photo are kept, entered; what it has is not counted again.
+        counts: Where the counts of each photo are kept, entered; what it has is not counted again.
             It has to be made with `settings_of` of the same arguments.
+        precision: Precision of the encoders' forward passes, for the record; None leaves it out.
         device: Where pixels are counted.
         progress: See `StageProgress`.
 
@@ -52,28 +59,30 @@ def evaluate(
         the reason, and counts nothing.
 
     Raises:
-        LabelError: A predicted label is out of range.
+        LabelError: A row's classes are not those of the data set, nothing could become the data
+            set's background, or a label is out of range.
     """
     started = time.perf_counter()
-    finished = dict(record.finished) if record is not None else {}
+    finished = dict(counts.finished) if counts is not None else {}
     todo = [sample for sample in dataset.samples if sample.name not in finished]
     classes = len(dataset.space.scored)
     with StageProgress("Evaluating", len(todo), enabled=progress) as bar:
-        for name, target, predicted in predictions(todo, protocol, predictor):
+        found = predictions(todo, protocol, rows, dataset.space)
+        for sample, (_, target, predicted) in zip(todo, found, strict=True):
             if isinstance(predicted, str):
-                counted = PhotoCounts(name, error=predicted)
+                counted = PhotoCounts(sample.name, error=predicted)
             else:
-                counted = _count(name, predicted, target, classes, boundary, device)
-            finished[name] = counted
-            if record is not None:
-                record.add(counted)
+                counted = _count(sample.name, predicted, target, classes, boundary, device)
+            finished[sample.name] = counted
+            if counts is not None:
+                counts.add(counted)
             bar.advance(failed=counted.error is not None)
     seconds = time.perf_counter() - started
     ordered = [finished[sample.name] for sample in dataset.samples]
     return [
         _sum_up(row, number, dataset, ordered, boundary is not None, settings, seconds)
         for number, (row, settings) in enumerate(
-            zip(predictor.rows, settings_of(dataset, protocol, predictor, boundary), strict=True)
+            zip(rows, settings_of(dataset, protocol, rows, boundary, precision), strict=True)
         )
     ]
 
@@ -81,10 +90,18 @@ def evaluate(
 def settings_of(
     dataset: SegmentationDataset,
     protocol: Protocol,
-    predictor: Predictor,
+    rows: Rows,
     boundary: float | None = None,
+    precision: str | None = None,
 ) -> list[dict[str, Any]]:
-    """All that decides the numbers of each row, as JSON has it."""
+    """All that decides the numbers of each row, as JSON has it.
+
+    Raises:
+        LabelError: A row's classes are not those of the data set, or nothing could become the data
+            set's background.
+    """
+    for row in rows.values():
+        scored_table(row, dataset.space)
     shared = {
         "dataset": dataset.name,
         "split": dataset.split,
@@ -93,7 +110,7 @@ def settings_of(
         "protocol": asdict(protocol),
         "boundary_tolerance": boundary,
     }
-    return [shared | own for own in predictor.settings]
+    return [shared | row_settings(row, precision) for row in rows.values()]
 
 
 def _fingerprint(dataset: SegmentationDataset) -> str:
@@ -105,41 +122,52 @@ def _fingerprint(dataset: SegmentationDataset) -> str:
 
 
 def predictions(
-    samples: Sequence[Sample], protocol: Protocol, predictor: Predictor
-) -> Iterator[tuple[str, np.ndarray, Predicted]]:
-    """Name, prepared truth and scored labels of each photo, in order.
+    samples: Sequence[Sample], protocol: Protocol, rows: Rows, space: LabelSpace
+) -> Iterator[tuple[LoadedPhoto | Photo, np.ndarray, Predicted]]:
+    """Prepared photo, prepared truth and scored labels of each row for each sample, in order.
 
-    Where the photo or its truth cannot be read, the reason stands for the labels.
+    Where the photo, its truth or a prediction cannot be read, the reason stands for the labels.
+
+    Args:
+        samples: The samples.
+        protocol: How they are prepared.
+        rows: What labels them.
+        space: The label space.
+
+    Raises:
+        LabelError: A row does not fit the label space.
     """
-    waiting: deque[tuple[str, np.ndarray | str]] = deque()
+    tables = [scored_table(row, space) for row in rows.values()]
+    short_side = short_side_of(list(rows.values()))
+    waiting: deque[tuple[LoadedPhoto | Photo, np.ndarray]] = deque()
 
-    def prepared() -> Iterator[tuple[Sample, Image.Image]]:
+    def prepared() -> Iterator[LoadedPhoto | Photo]:
         for sample in samples:
-            try:
-                image = protocol.prepare_photo(sample.read_image())
-                target = protocol.prepare_labels(sample.read_target())
-            except BadImageError as error:
-                waiting.append((sample.name, str(error)))
-                continue
-            waiting.append((sample.name, target))
-            yield sample, image
+            waiting.append(_prepare(sample, protocol, short_side))
+            yield waiting[-1][0]
 
-    for predicted in predictor.predict(prepared()):
-        yield from _failed(waiting)
-        name, target = waiting.popleft()
-        assert not isinstance(target, str)
-        yield name, target, predicted
-    yield from _failed(waiting)
+    for results in results_of(list(rows.values()), prepared()):
+        photo, target = waiting.popleft()
+        failures = [result.failure for result in results if result.failure]
+        if failures:
+            yield photo, target, failures[0]
+        else:
+            pairs = zip(tables, results, strict=True)
+            yield photo, target, [table[result.labels] for table, result in pairs]
 
 
-def _failed(
-    waiting: deque[tuple[str, np.ndarray | str]],
-) -> Iterator[tuple[str, np.ndarray, Predicted]]:
-    """The photos at the head of the queue that could not be read."""
-    while waiting and isinstance(waiting[0][1], str):
-        name, reason = waiting.popleft()
-        assert isinstance(reason, str)
-        yield name, np.empty((0, 0), np.uint8), reason
+def _prepare(
+    sample: Sample, protocol: Protocol, short_side: int
+) -> tuple[LoadedPhoto | Photo, np.ndarray]:
+    """A photo that is named like its sample, and its truth; empty where one cannot be read."""
+    photo = Photo(sample.name)
+    try:
+        image = sample.read_image()
+        photo = replace(photo, width=image.width, height=image.height)
+        target = protocol.prepare_labels(sample.read_target())
+        return scaled(photo, protocol.prepare_photo(image), short_side), target
+    except BadImageError as error:
+        return photo.failed(str(error)), np.empty((0, 0), np.uint8)
 
 
 def _count(

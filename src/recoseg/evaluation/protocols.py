@@ -60,7 +60,7 @@ class Protocol:
 
     @property
     def segmenter_options(self) -> dict[str, Any]:
-        """The arguments of `Segmenter` that the protocol decides."""
+        """The arguments of `bank_segmenter` that the protocol decides."""
         return {
             "resize": self.resize,
             "window": self.window,

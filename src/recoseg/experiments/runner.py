@@ -13,17 +13,16 @@ import torch
 
 from recoseg.concepts import Concept, ConceptBank
 from recoseg.datasets.sample import SegmentationDataset
-from recoseg.evaluation.counts_file import Record
+from recoseg.evaluation.counts_file import CountsFile
 from recoseg.evaluation.evaluate import evaluate, settings_of
 from recoseg.evaluation.evaluation import Evaluation
-from recoseg.evaluation.predictions import SegmenterRows
 from recoseg.evaluation.protocols import Protocol
 from recoseg.experiments.study import BankKey, Row, Study
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_store import FeatureStore
-from recoseg.learning.learner import learn
+from recoseg.learning.learner import learn_bank
 from recoseg.progress import track
-from recoseg.segmentation.bank_segmenter import Segmenter
+from recoseg.segmentation.bank_segmenter import bank_segmenter
 
 Key = tuple[object, ...]
 
@@ -53,7 +52,7 @@ def run_studies(
         record: Folder in which the counts of each photo are kept; None keeps none.
         resume: Go on with what the folder has.
         cache: Where features of archive photos outlive the run.
-        options: Further arguments of `Segmenter` for all rows, such as a background.
+        options: Further arguments of `bank_segmenter` for all rows, such as a background.
         precision: Of the encoders' forward passes, for the settings.
         device: Where pixels are counted.
         progress: See `StageProgress`.
@@ -67,9 +66,9 @@ def run_studies(
             rows.setdefault(row.key, row)
     banks = learn_banks(list(rows.values()), cache=cache, progress=progress)
     segmenters = {
-        str(number): Segmenter(
+        str(number): bank_segmenter(
             banks[row.bank_key],
-            phi=row.source.encoders.phi,
+            phi=row.source.encoders.phi[0],
             saliency=row.source.encoders.saliency,
             fusion=row.fusion,
             refine=row.refine,
@@ -77,14 +76,19 @@ def run_studies(
         )
         for number, row in enumerate(rows.values())
     }
-    predictor = SegmenterRows(segmenters, dataset.space, precision=precision)
+    settings = {"rows": settings_of(dataset, protocol, segmenters, precision=precision)}
     kept = None
     if record is not None:
-        settings = {"rows": settings_of(dataset, protocol, predictor)}
-        kept = Record(record, settings, len(dataset.space.scored), resume=resume)
+        kept = CountsFile(record, settings, len(dataset.space.scored), resume=resume)
     with kept or nullcontext():
         found = evaluate(
-            dataset, protocol, predictor, record=kept, device=device, progress=progress
+            dataset,
+            protocol,
+            segmenters,
+            counts=kept,
+            precision=precision,
+            device=device,
+            progress=progress,
         )
     return dict(zip(rows, found, strict=True))
 
@@ -98,7 +102,7 @@ def learn_banks(
     the same way.
     """
     wanted = {row.bank_key: row for row in rows}
-    used = {id(e): e for row in rows for e in (row.source.encoders.phi,)}
+    used = {id(e): e for row in rows for e in row.source.encoders.phi}
     used |= {
         id(row.source.encoders.saliency): row.source.encoders.saliency
         for row in rows
@@ -113,7 +117,7 @@ def learn_banks(
                 stores[size] = stack.enter_context(FeatureStore(list(used.values()), size, cache))
             start = _common(row, [(wanted[other], bank) for other, bank in banks.items()])
             present = [concept.name for concept in start.classes]
-            learnt = learn(
+            learnt = learn_bank(
                 row.source.index,
                 [item for item in row.classes if item.name not in present],
                 row.source.encoders,

@@ -12,7 +12,7 @@ from typing import Any
 from recoseg.classes import ClassNames
 from recoseg.config import LearnSettings
 from recoseg.errors import UnknownNameError
-from recoseg.experiments.study import Published, Row, Source, Study
+from recoseg.experiments.study import Published, Row, Study, StudySource
 from recoseg.refinement.refiner import RefineForm, RefineSettings
 
 SEEDS = (1, 5, 10, 50, 100)
@@ -31,7 +31,7 @@ class Base:
         refinements: The forms of refinement to show.
     """
 
-    sources: tuple[Source, ...]
+    sources: tuple[StudySource, ...]
     classes: tuple[ClassNames, ...]
     refinements: tuple[RefineForm, ...] = ("pamr",)
 
@@ -39,7 +39,7 @@ class Base:
         self,
         label: str,
         *,
-        source: Source | None = None,
+        source: StudySource | None = None,
         classes: Sequence[ClassNames] | None = None,
         form: str | None = None,
         refine: RefineForm = "none",
@@ -154,9 +154,18 @@ def study(name: str, base: Base) -> Study:
     Raises:
         UnknownNameError: There is none; the message lists all.
     """
-    if name not in STUDIES:
-        raise UnknownNameError("study", name, [*STUDIES, "retrieval"])
+    check_study(name)
     return STUDIES[name](base)
+
+
+def check_study(name: str) -> None:
+    """Refuse the name of a study that does not exist.
+
+    Raises:
+        UnknownNameError: There is none; the message lists all.
+    """
+    if name not in (*STUDIES, "retrieval"):
+        raise UnknownNameError("study", name, [*STUDIES, "retrieval", "all"])
 
 
 @cache

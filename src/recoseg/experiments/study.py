@@ -12,7 +12,7 @@ from recoseg.refinement.refiner import RefineSettings
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class StudySource:
     """Where the classes of a row are learnt, and with what.
 
     Attributes:
@@ -28,7 +28,7 @@ class Source:
     name: str
 
 
-BankKey = tuple[Source, tuple[ClassNames, ...], LearnSettings]
+BankKey = tuple[StudySource, tuple[ClassNames, ...], LearnSettings]
 """What decides a bank."""
 
 
@@ -48,7 +48,7 @@ class Row:
     """
 
     label: str
-    source: Source
+    source: StudySource
     classes: tuple[ClassNames, ...]
     learn: LearnSettings
     fusion: Fusion

@@ -157,7 +157,7 @@ class FeatureWorker:
 
 
 def dense_worker(
-    phi: str,
+    phi: str | Sequence[str],
     saliency: str | None,
     *,
     device: str = "auto",
@@ -167,7 +167,7 @@ def dense_worker(
     """A worker with encoders of the table, built where it is called.
 
     Args:
-        phi: The dense image encoder, NAME or NAME=WEIGHTS.
+        phi: The dense image encoder, NAME or NAME=WEIGHTS, or several.
         saliency: The saliency encoder likewise; None where there is no guidance.
         device: See `resolve_compute`.
         precision: See `resolve_compute`.
@@ -178,7 +178,8 @@ def dense_worker(
         MissingWeightsError: Its weights cannot be had.
     """
     compute = resolve_compute(device, precision)
-    encoders: list[DenseEncoder] = [build_phi(phi, compute)]
+    specs = [phi] if isinstance(phi, str) else phi
+    encoders: list[DenseEncoder] = [build_phi(spec, compute) for spec in specs]
     if saliency is not None:
         encoders.append(build_saliency(saliency, compute))
     return FeatureWorker(encoders, compute.precision, threads)

@@ -13,16 +13,18 @@ from torch import Tensor
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames, combine_names, parse_classes
-from recoseg.concepts import Concept, ConceptBank, RetrievedPhoto, Role
+from recoseg.concepts import Concept, ConceptBank, ConceptRole, RetrievedPhoto
 from recoseg.config import BankSettings
 from recoseg.cosegmentation import Cosegmentation, cosegment
 from recoseg.cosegmentation.guidance import context_elimination, language_guidance
 from recoseg.encoders.bundle import Encoders
+from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.extract import DenseEncoder
 from recoseg.errors import ConceptError, RecosegError
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.feature_worker import Extraction
+from recoseg.photos.refs import Photo
 from recoseg.progress import track
 from recoseg.retrieval.class_texts import ClassTexts, check_index
 from recoseg.retrieval.duplicates import Hit
@@ -51,12 +53,12 @@ class _Task:
     """A class to be learnt, and where its words stand among all words."""
 
     words: ClassNames
-    role: Role
+    role: ConceptRole
     positive: slice
     negative: slice
 
 
-def learn(
+def learn_bank(
     index: ArchiveIndex,
     classes: Sequence[ClassNames],
     encoders: Encoders,
@@ -82,7 +84,8 @@ def learn(
         index: The archive.
         classes: What to learn, in order.
         encoders: The retrieval encoder must be the index's own.
-        settings: How; ignored where a bank is given, whose own settings go on.
+        settings: How classes are learnt; by default as the encoders' defaults say. Ignored if a
+            bank is given, whose own settings are used.
         bank: A bank to add to; its classes are not computed again, and its context is used.
         store: Where features are kept, for banks that are learnt one after the other and share
             photos; by default one of its own.
@@ -107,9 +110,10 @@ def learn(
     """
     check_index(index, encoders.retrieval)
     if bank is not None:
-        bank.check_encoders(saliency=encoders.saliency.info, phi=encoders.phi.info)
+        bank.check_encoders(saliency=encoders.saliency.info, phi=encoders.info.phi)
     else:
-        bank = ConceptBank((), encoders.info, settings or BankSettings())
+        settings = settings or default_settings(encoders.saliency.info, encoders.info.phi)
+        bank = ConceptBank((), encoders.info, settings)
     chosen = bank.settings.learn
     wanted = _wanted(classes, bank)
     words = ClassTexts.of([item for item, _ in wanted])
@@ -127,7 +131,7 @@ def learn(
         search=search,
     )
     texts = words.embed(encoders.saliency, chosen.prompts)
-    used = [encoders.phi, *([encoders.saliency] if chosen.guidance else [])]
+    used = [*encoders.phi, *([encoders.saliency] if chosen.guidance else [])]
     with ExitStack() as stack:
         if store is None:
             store = stack.enter_context(FeatureStore(used, chosen.image_size, cache, extraction))
@@ -165,7 +169,9 @@ def _check_store(store: FeatureStore, used: Sequence[DenseEncoder], image_size: 
         )
 
 
-def _wanted(classes: Sequence[ClassNames], bank: ConceptBank) -> list[tuple[ClassNames, Role]]:
+def _wanted(
+    classes: Sequence[ClassNames], bank: ConceptBank
+) -> list[tuple[ClassNames, ConceptRole]]:
     """What is to be learnt: the context that the bank lacks, then the classes."""
     present = [concept.name for concept in bank.classes]
     twice = [item.name for item in classes if item.name in present]
@@ -175,7 +181,7 @@ def _wanted(classes: Sequence[ClassNames], bank: ConceptBank) -> list[tuple[Clas
         )
     known = {concept.name for concept in bank.context}
     context = parse_classes(bank.settings.learn.context) if bank.settings.learn.context else []
-    roles: list[tuple[ClassNames, Role]] = [
+    roles: list[tuple[ClassNames, ConceptRole]] = [
         (item, "context") for item in context if item.name not in known
     ]
     return roles + [(item, "class") for item in classes]
@@ -191,48 +197,51 @@ def _learn_one(
     bank: ConceptBank,
     device: torch.device | str,
 ) -> LearnedClass:
-    settings = bank.settings.learn
-    readable = [(hit, index.photo_id(hit.position)) for hit in hits]
-    readable = [(hit, photo_id) for hit, photo_id in readable if photo_id in store]
-    if not readable:
+    """The references of one class, one for each phi; seeds are found anew for each."""
+    photos = [(hit, index.photo(hit.position)) for hit in hits]
+    photos = [(hit, photo) for hit, photo in photos if photo.id in store]
+    if not photos:
         raise ConceptError(
             f"None of the {len(hits)} photos retrieved for {task.words.name!r} can be read any "
             "more. Is the archive still where the index says?"
         )
-    photo_ids = [photo_id for _, photo_id in readable]
-    features = store.features(encoders.phi, photo_ids)
+    ids = [photo.id for _, photo in photos]
+    settings = bank.settings.learn
     scores = None
     if settings.guidance:
         positive, negative = (
-            store.text_cosines(encoders.saliency, photo_ids, texts[part]).movedim(1, -1)
+            store.text_cosines(encoders.saliency, ids, texts[part]).movedim(1, -1)
             for part in (task.positive, task.negative)
         )
         scores = combine_names(positive, negative)
-    weights = _weights(features, scores, bank)
-    result = cosegment(
-        features.to(device),
-        weights,
-        seeds_per_image=settings.seeds_per_image,
-        block=settings.block,
-        reference=settings.reference,
-        border=settings.border,
-        weigh_seeds=settings.weigh_seeds,
-    ).cpu()
+    found: dict[str, Cosegmentation] = {}
+    for info, phi in zip(bank.encoders.phi, encoders.phi, strict=True):
+        features = store.features(phi, ids)
+        found[info.key] = cosegment(
+            features.to(device),
+            _weights(features, scores, bank, info.key),
+            seeds_per_image=settings.seeds_per_image,
+            block=settings.block,
+            reference=settings.reference,
+            border=settings.border,
+            weigh_seeds=settings.weigh_seeds,
+        ).cpu()
+    first = found[bank.encoders.phi[0].key]
     concept = Concept(
         words=task.words,
         role=task.role,
-        references=result.reference[None],
+        references={key: result.reference[None] for key, result in found.items()},
         text_positive=texts[task.positive],
         text_negative=texts[task.negative],
-        retrieved=_retrieved(readable, index, result),
+        retrieved=_retrieved(photos, first),
     )
-    return LearnedClass(concept, tuple(hit.position for hit, _ in readable), result)
+    return LearnedClass(concept, tuple(hit.position for hit, _ in photos), first)
 
 
 def _shared_with_context(
     task: _Task, texts: Float[Tensor, "m d"], bank: ConceptBank
 ) -> Concept | None:
-    """The class as the context class of its name, or of its very words, has learnt it."""
+    """The class with the references of the context class of its name or of exactly its words."""
     for other in bank.context:
         if other.name == task.words.name or _same_words(other.words, task.words):
             positive, negative = texts[task.positive], texts[task.negative]
@@ -248,9 +257,19 @@ def _same_words(one: ClassNames, other: ClassNames) -> bool:
 
 
 def _weights(
-    features: Float[Tensor, "k C h w"], scores: Float[Tensor, "k gh gw"] | None, bank: ConceptBank
+    features: Float[Tensor, "k C h w"],
+    scores: Float[Tensor, "k gh gw"] | None,
+    bank: ConceptBank,
+    phi: str,
 ) -> Float[Tensor, "k h w"] | None:
-    """Guidance by the text scores, if given, times the elimination of the bank's context."""
+    """Guidance by the text scores, if given, times the elimination of the bank's context.
+
+    Args:
+        features: Features of one phi.
+        scores: Text scores of the same photos.
+        bank: Whose settings and context count.
+        phi: Key of that phi.
+    """
     settings = bank.settings.learn
     weights: Tensor | None = None
     if scores is not None:
@@ -261,18 +280,17 @@ def _weights(
             settings.guidance_offset,
         )
     if bank.context:
-        kept = context_elimination(features, [concept.references for concept in bank.context])
+        kept = context_elimination(features, [concept.references[phi] for concept in bank.context])
         weights = kept if weights is None else weights * kept
     return weights
 
 
 def _retrieved(
-    readable: Sequence[tuple[Hit, str]], index: ArchiveIndex, result: Cosegmentation
+    photos: Sequence[tuple[Hit, Photo]], result: Cosegmentation
 ) -> tuple[RetrievedPhoto, ...]:
-    photos = []
-    for row, (hit, photo_id) in enumerate(readable):
+    retrieved = []
+    for row, (hit, photo) in enumerate(photos):
         seeds = [(int(y), int(x)) for y, x in result.seeds[row].tolist()]
         support = tuple(float(result.support[row, y, x]) for y, x in seeds)
-        path = index.path(hit.position)
-        photos.append(RetrievedPhoto(path, photo_id, hit.score, tuple(seeds), support))
-    return tuple(photos)
+        retrieved.append(RetrievedPhoto(photo.path, photo.id, hit.score, tuple(seeds), support))
+    return tuple(retrieved)

@@ -138,6 +138,7 @@ def _finish(image: Image.Image, enough: int | None) -> tuple[Image.Image, tuple[
     image.load()
     orientation = _orientation(image)
     rgb = _to_rgb(image)
+    rgb.info = {}  # an image that is given again must not be turned again
     if orientation not in _UPRIGHT:
         return rgb, size
     return rgb.transpose(_UPRIGHT[orientation]), size if orientation < 5 else size[::-1]

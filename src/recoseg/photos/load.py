@@ -86,10 +86,26 @@ def load_whole(given: PhotoInput, short_side: int) -> LoadedPhoto | Photo:
             data = given if isinstance(given, bytes) else read_photo(photo)
             image = decode_image(data)
             photo = _known(photo, data, image.size)
+    except BadImageError as error:
+        return _failed(photo, error)
+    return scaled(replace(photo, width=image.width, height=image.height), image, short_side)
+
+
+def scaled(photo: Photo, image: Image.Image, short_side: int) -> LoadedPhoto | Photo:
+    """Scale a decoded photo for the encoders.
+
+    Args:
+        photo: The photo.
+        image: Its image, upright RGB; it may have been cropped or resized.
+        short_side: Short side of the encoders' input, pixels; 0 for the image's own size.
+
+    Returns:
+        The loaded photo, or the photo with the reason why it cannot be used.
+    """
+    try:
         resized = resize_short_side(image, short_side) if short_side else image
     except BadImageError as error:
         return _failed(photo, error)
-    photo = replace(photo, width=image.width, height=image.height)
     return LoadedPhoto(photo, to_tensor(resized), image)
 
 

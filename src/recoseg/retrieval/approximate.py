@@ -58,8 +58,7 @@ class ApproximateIndex:
             MissingExtraError: faiss is not installed.
             UnknownNameError: There is no such kind.
         """
-        if kind not in KINDS:
-            raise UnknownNameError("kind of approximate search", kind, list(KINDS))
+        check_kind(kind)
         faiss = _import_faiss()
         state = {"kind": kind, "photos": len(index), "last": _last_id(index)}
         file, record = path / f"{kind}.faiss", path / f"{kind}.json"
@@ -104,6 +103,18 @@ class ApproximateIndex:
         rows = self._index.embeddings(positions.tolist()).numpy()
         [best] = top_k([(0, rows)], [query], k)
         return Ranking(torch.from_numpy(positions)[best.positions], best.scores)
+
+
+def check_kind(kind: str) -> None:
+    """Refuse a kind of approximate search that does not exist, or whose package is missing.
+
+    Raises:
+        UnknownNameError: There is no such kind.
+        MissingExtraError: faiss is not installed.
+    """
+    if kind not in KINDS:
+        raise UnknownNameError("kind of approximate search", kind, list(KINDS))
+    _import_faiss()
 
 
 def _build(faiss: Any, index: EmbeddedArchive, kind: str) -> Any:

@@ -1,54 +1,94 @@
-"""How the two kinds of scores, by looks and by name, become one."""
+"""How the scores of several branches become one score per class and pixel."""
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from recoseg.config import Fusion
-from recoseg.errors import RecosegError
+from recoseg.errors import UnknownNameError
+
+OnGrid = Callable[[Float[Tensor, "*n c gh gw"], Fusion], Float[Tensor, "*n c gh gw"]]
+"""What is done to the scores of a branch on their grid, with the constants of the fusion."""
+
+Combine = Callable[[Sequence[Float[Tensor, "*n c h w"]]], Float[Tensor, "*n c h w"]]
+"""How up-sampled scores of the same pixels become one; at least one is given."""
 
 
-def activate_visual(scores: Float[Tensor, "*n c gh gw"], fusion: Fusion) -> Float[Tensor, ...]:
-    """What is done to phi's cosines on their grid, before up-sampling."""
-    return torch.sigmoid(fusion.visual_scale * scores) if fusion.form == "product" else scores
+@dataclass(frozen=True)
+class FusionRule:
+    """One form of fusion.
+
+    Attributes:
+        on_grid: By kind of branch (see `Branch`), what is done to the scores before they are
+            up-sampled. Branches of other kinds are not used.
+        combine: How the up-sampled scores of all used branches become one.
+    """
+
+    on_grid: Mapping[str, OnGrid]
+    combine: Combine
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of branches that the rule uses; it needs at least one of each."""
+        return tuple(self.on_grid)
 
 
-def activate_text(scores: Float[Tensor, "*n c gh gw"], fusion: Fusion) -> Float[Tensor, ...]:
-    """What is done to text scores on their grid, before up-sampling."""
-    if fusion.form == "product":
-        return torch.sigmoid(fusion.text_scale * scores)
-    return fusion.text_weight * scores if fusion.form == "sum" else scores
+def _unchanged(scores: Tensor, _: Fusion) -> Tensor:
+    return scores
 
 
-def fuse(
-    visual: Float[Tensor, "*n c h w"] | None,
-    text: Float[Tensor, "*n c h w"] | None,
-    fusion: Fusion,
-) -> Float[Tensor, "*n c h w"]:
-    """Combine activated, up-sampled scores of the same pixels.
+def _visual_sigmoid(scores: Tensor, fusion: Fusion) -> Tensor:
+    return torch.sigmoid(fusion.visual_scale * scores)
 
-    Args:
-        visual: From `activate_visual`; may be None where the form does not use it.
-        text: From `activate_text`; likewise.
-        fusion: The fusion.
 
-    Returns:
-        Fused scores: in (0, 1) for `product`; cosines, plus the text's part, otherwise.
+def _text_sigmoid(scores: Tensor, fusion: Fusion) -> Tensor:
+    return torch.sigmoid(fusion.text_scale * scores)
+
+
+def _text_weighted(scores: Tensor, fusion: Fusion) -> Tensor:
+    return fusion.text_weight * scores
+
+
+def _multiply(parts: Sequence[Tensor]) -> Tensor:
+    return functools.reduce(torch.mul, parts)
+
+
+def _add(parts: Sequence[Tensor]) -> Tensor:
+    return functools.reduce(torch.add, parts)
+
+
+def _log_softmax(parts: Sequence[Tensor]) -> Tensor:
+    return _add(parts).log_softmax(-3)
+
+
+FUSIONS: dict[str, FusionRule] = {
+    "product": FusionRule({"visual": _visual_sigmoid, "text": _text_sigmoid}, _multiply),
+    "sum": FusionRule({"visual": _unchanged, "text": _text_weighted}, _add),
+    "visual": FusionRule({"visual": _unchanged}, _add),
+    "text": FusionRule({"text": _unchanged}, _add),
+    "logits": FusionRule({"model": _unchanged}, _log_softmax),
+}
+"""The forms of fusion: those of `FusionForm` for concept banks, and `logits` for trained models,
+whose scores before the softmax become logarithms of probabilities. Fused scores lie in (0, 1) for
+`product`; for `sum`, `visual` and `text` they are cosines and sums of cosines."""
+
+
+def fusion_rule(form: str) -> FusionRule:
+    """The rule of a form of fusion.
 
     Raises:
-        RecosegError: A part that the form needs is missing.
+        UnknownNameError: There is no such form; the message lists all.
+
+    Example:
+        >>> fusion_rule("product").kinds
+        ('visual', 'text')
     """
-    for name, part, used in (
-        ("visual", visual, fusion.uses_visual),
-        ("text", text, fusion.uses_text),
-    ):
-        if used and part is None:
-            raise RecosegError(f"The fusion {fusion.form!r} needs {name} scores; got None.")
-    if visual is None or not fusion.uses_visual:
-        assert text is not None
-        return text
-    if text is None or not fusion.uses_text:
-        return visual
-    return visual * text if fusion.form == "product" else visual + text
+    if form not in FUSIONS:
+        raise UnknownNameError("fusion", form, list(FUSIONS))
+    return FUSIONS[form]

@@ -83,7 +83,7 @@ def label_strips(
     """
     height, width = output_hw
     ignored = ignore_index(classes) if ignored is None else ignored
-    dtype = np.uint8 if ignored == IGNORE_INDEX else np.uint16
+    dtype = label_dtype(ignored)
     labels = np.empty((height, width), dtype)
     kept = np.empty((classes, height, width), np.float16) if keep_scores else None
     step = max(1, max_elements // (classes * width))
@@ -94,6 +94,11 @@ def label_strips(
         if kept is not None:
             kept[:, start:end] = scores.half().cpu().numpy()
     return labels, kept
+
+
+def label_dtype(ignored: int) -> type[np.uint8] | type[np.uint16]:
+    """The type of label maps whose background has this label."""
+    return np.uint8 if ignored == IGNORE_INDEX else np.uint16
 
 
 def class_indices(

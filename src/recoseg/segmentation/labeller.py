@@ -1,72 +1,58 @@
-"""From score grids to label maps: fuse, up-sample, refine, decide."""
+"""From score grids to label maps: up-sample, fuse, refine, and choose the best class."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
+from PIL import Image
 from torch import Tensor
 
 from recoseg.config import Fusion
-from recoseg.labels import IGNORE_INDEX, Colour, Segmentation, ignore_index
+from recoseg.labels import Colour, Segmentation, ignore_index
 from recoseg.photos.images import to_tensor
-from recoseg.photos.inputs import Ready
+from recoseg.photos.load import LoadedPhoto
 from recoseg.refinement.refiner import Refiner
-from recoseg.segmentation.fusion import activate_text, activate_visual, fuse
-from recoseg.segmentation.label_maps import Background, label_map, label_strips
-from recoseg.segmentation.score_grids import Grids
+from recoseg.segmentation.fusion import FusionRule
+from recoseg.segmentation.label_maps import Background, label_dtype, label_map, label_strips
+from recoseg.segmentation.score_grids import Grid, ScoreGrids
 from recoseg.segmentation.upsample import Upsampler
 
 _MOST_REFINED = 64_000_000
 """Score numbers (photos x classes x pixels) that are refined together, unless one has more."""
 
 
-class Competing(Protocol):
-    """The classes that compete, and where their scores stand."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The classes, one per score."""
-
-    @property
-    def strides(self) -> tuple[int, int]:
-        """Pixels per cell of both kinds of scores; 0 where there are none."""
-
-
-CompetingT = TypeVar("CompetingT", bound=Competing, covariant=True)
-
-
 @dataclass(frozen=True)
-class Labeller(Generic[CompetingT]):
+class Labeller:
     """Everything between the score grids and the label maps.
 
     Attributes:
-        wanted: The classes that compete (those that are named, then context classes that stand for
-            background), with the encoders of their scores where such make them.
+        scored: The names of the classes that have scores: those that are named, then context
+            classes that stand for background.
         names: The classes that are named.
-        palette: Their colours.
-        fusion: How the two kinds of scores become one; None for a model's scores before the
-            softmax, of the first kind: what is kept and refined is their log-softmax.
+        palette: RGB of each named class.
+        rule: How the scores of the branches become one.
+        constants: The constants of the fusion; a rule may need none.
         background: What becomes background.
         refiner: What refines the fused scores; None for nothing.
         keep_scores: Whether results hold their fused scores, as they were before refinement.
     """
 
-    wanted: CompetingT
+    scored: tuple[str, ...]
     names: tuple[str, ...]
     palette: tuple[Colour, ...]
-    fusion: Fusion | None
-    background: Background
+    rule: FusionRule
+    constants: Fusion = field(default_factory=Fusion)
+    background: Background = field(default_factory=Background)
     refiner: Refiner | None = None
     keep_scores: bool = False
 
     @property
     def background_names(self) -> tuple[str, ...]:
         """The classes that become background."""
-        return tuple(self.wanted.names[index] for index in self.background.classes)
+        return tuple(self.scored[index] for index in self.background.classes)
 
     @property
     def ignored(self) -> int:
@@ -74,29 +60,36 @@ class Labeller(Generic[CompetingT]):
         return ignore_index(len(self.names))
 
     @torch.inference_mode()
-    def label(self, items: Sequence[Ready], grids: Grids) -> list[Segmentation]:
+    def label(self, photos: Sequence[LoadedPhoto], grids: ScoreGrids) -> list[Segmentation]:
         """Label photos.
 
         Args:
-            items: The photos.
+            photos: The photos, with their images.
             grids: Their scores.
         """
-        strides = self.wanted.strides
-        strips = [
-            _Strips(item, grids.of(place), strides, self.fusion) for place, item in enumerate(items)
-        ]
+        fused = [self._fused(photo, grids, place) for place, photo in enumerate(photos)]
         if self.refiner is None:
-            return [self._label_strips(part) for part in strips]
+            return [self._label_strips(one) for one in fused]
         results: dict[int, Segmentation] = {}
-        for part in self._refined_together(items):
-            results |= zip(part, self._refine([strips[index] for index in part]), strict=True)
-        return [results[index] for index in range(len(items))]
+        for part in self._refined_together(fused):
+            results |= zip(part, self._refine([fused[index] for index in part]), strict=True)
+        return [results[index] for index in range(len(photos))]
 
-    def _label_strips(self, strips: _Strips) -> Segmentation:
+    def _fused(self, photo: LoadedPhoto, grids: ScoreGrids, place: int) -> _FusedScores:
+        assert photo.image is not None
+        input_hw = (photo.pixels.shape[1], photo.pixels.shape[2])
+        used = []
+        for name, grid in grids.items():
+            on_grid = self.rule.on_grid.get(name.partition(":")[0])
+            if on_grid is not None:
+                used.append(Grid(on_grid(grid.scores[place], self.constants), grid.stride))
+        return _FusedScores(photo.image, input_hw, used, self.rule)
+
+    def _label_strips(self, fused: _FusedScores) -> Segmentation:
         labels, kept = label_strips(
-            strips,
-            len(self.wanted.names),
-            strips.output_hw,
+            fused,
+            len(self.scored),
+            fused.output_hw,
             self.background,
             ignored=self.ignored,
             keep_scores=self.keep_scores,
@@ -104,35 +97,35 @@ class Labeller(Generic[CompetingT]):
         own = None if kept is None else kept[: len(self.names)]
         return Segmentation(labels, self.names, self.palette, own)
 
-    def _refined_together(self, items: Sequence[Ready]) -> Iterator[list[int]]:
+    def _refined_together(self, fused: Sequence[_FusedScores]) -> Iterator[list[int]]:
         """Photos of equal size, as many as may be refined at a time."""
         sizes: dict[tuple[int, int], list[int]] = {}
-        for index, item in enumerate(items):
-            sizes.setdefault(item.image.size, []).append(index)
-        for (width, height), group in sizes.items():
-            count = max(1, _MOST_REFINED // (len(self.wanted.names) * height * width))
+        for index, one in enumerate(fused):
+            sizes.setdefault(one.output_hw, []).append(index)
+        for (height, width), group in sizes.items():
+            count = max(1, _MOST_REFINED // (len(self.scored) * height * width))
             for start in range(0, len(group), count):
                 yield group[start : start + count]
 
-    def _refine(self, strips: Sequence[_Strips]) -> list[Segmentation]:
+    def _refine(self, fused: Sequence[_FusedScores]) -> list[Segmentation]:
         """Refine photos of equal size.
 
         A background threshold takes part as a class whose score is the threshold everywhere: the
         same decision as without refinement, and background gets refined edges as well.
         """
         assert self.refiner is not None
-        height, width = strips[0].output_hw
-        scores = torch.stack([part(0, height) for part in strips])
-        names = len(self.names)
-        own = scores[:, :names].half().cpu().numpy() if self.keep_scores else None
+        height, width = fused[0].output_hw
+        scores = torch.stack([one(0, height) for one in fused])
+        named = len(self.names)
+        own = scores[:, :named].half().cpu().numpy() if self.keep_scores else None
         background = self.background
         if background.threshold is not None:
             level = scores.new_full((len(scores), 1, height, width), background.threshold)
             scores = torch.cat([scores, level], dim=1)
-            background = Background(classes=(*background.classes, len(self.wanted.names)))
-        images = torch.stack([part.photo for part in strips])
+            background = Background(classes=(*background.classes, len(self.scored)))
+        images = torch.stack([one.pixels for one in fused])
         refined = self.refiner(images, scores)
-        dtype = "uint8" if self.ignored == IGNORE_INDEX else "uint16"
+        dtype = label_dtype(self.ignored)
         return [
             Segmentation(
                 label_map(photo, background, self.ignored).cpu().numpy().astype(dtype),
@@ -144,37 +137,30 @@ class Labeller(Generic[CompetingT]):
         ]
 
 
-class _Strips:
+class _FusedScores:
     """Fused scores of one photo, any strip of its rows at a time."""
 
     def __init__(
-        self, item: Ready, grids: Grids, strides: tuple[int, int], fusion: Fusion | None
+        self,
+        image: Image.Image,
+        input_hw: tuple[int, int],
+        grids: Sequence[Grid],
+        rule: FusionRule,
     ) -> None:
-        input_hw = (item.pixels.shape[1], item.pixels.shape[2])
-        self.output_hw = (item.image.height, item.image.width)
-        self._item = item
-        self._fusion = fusion
-        self._maps: list[tuple[Tensor, Upsampler] | None] = []
-        for scores, activate, stride in zip(
-            grids, (activate_visual, activate_text), strides, strict=True
-        ):
-            if scores is None:
-                self._maps.append(None)
-                continue
-            active = scores[0] if fusion is None else activate(scores, fusion)[0]
-            grid_hw = (active.shape[1], active.shape[2])
-            up = Upsampler.build(grid_hw, stride, input_hw, self.output_hw, active.device)
-            self._maps.append((active, up))
-        self._device = next(part[0].device for part in self._maps if part is not None)
+        self.output_hw = (image.height, image.width)
+        self._image = image
+        self._rule = rule
+        self._maps: list[tuple[Float[Tensor, "c gh gw"], Upsampler]] = []
+        for scores, stride in grids:
+            grid_hw = (scores.shape[1], scores.shape[2])
+            up = Upsampler.build(grid_hw, stride, input_hw, self.output_hw, scores.device)
+            self._maps.append((scores, up))
 
     @property
-    def photo(self) -> Tensor:
-        """The photo itself, (3, h, w) uint8, on the scores' device."""
-        return to_tensor(self._item.image).to(self._device)
+    def pixels(self) -> UInt8[Tensor, "3 h w"]:
+        """The photo itself, on the scores' device."""
+        return to_tensor(self._image).to(self._maps[0][0].device)
 
     def __call__(self, start: int, end: int) -> Float[Tensor, "c strip w"]:
-        parts = [part[1].strip(part[0], start, end) if part else None for part in self._maps]
-        if self._fusion is None:
-            assert parts[0] is not None
-            return parts[0].log_softmax(0)
-        return fuse(parts[0], parts[1], self._fusion)
+        """The scores of rows `start` to `end` (exclusive)."""
+        return self._rule.combine([up.strip(scores, start, end) for scores, up in self._maps])

@@ -2,70 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from recoseg.labels import Colour, Segmentation
-from recoseg.photos.inputs import Photo
+from recoseg.photos.refs import Photo
 from recoseg.progress import StageProgress
-from recoseg.segmentation.batches import Outcome
-from recoseg.writers.folder import Extra, OutputFolder
+from recoseg.segmentation.result import Result
+from recoseg.segmentation.segmenter import Segmenter
+from recoseg.writers.folder import OutputFolder
+from recoseg.writers.formats import DEFAULT_FORMATS
 from recoseg.writers.names import output_names
+from recoseg.writers.protocol import Writer
 
 
-class PhotoSegmenter(Protocol):
-    """Whatever makes label maps of photos: a `Segmenter`, or a model trained on its masks."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The class of each label."""
-
-    @property
-    def palette(self) -> tuple[Colour, ...]:
-        """RGB of each class."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What decides the masks beside the bank or the model, as JSON fields."""
-
-    def stream(self, photos: Iterable[Photo]) -> Iterator[Outcome]:
-        """Segment photos in order."""
-
-
-def segment_photos(
-    segmenter: PhotoSegmenter,
-    paths: Sequence[str],
-    folder: OutputFolder,
+def folder_for(
+    segmenter: Segmenter,
+    out: str | Path,
     *,
-    observe: Callable[[str, Outcome], object] | None = None,
-    extra: Callable[[Segmentation], Extra] | None = None,
-    progress: bool | None = False,
-) -> dict[str, str]:
-    """Segment photos and write their files; those that the folder has already are passed over.
+    writers: Sequence[str | Writer] = DEFAULT_FORMATS,
+    resume: bool = False,
+) -> OutputFolder:
+    """The output folder of a segmenter, which records its settings and fingerprint.
 
     Args:
         segmenter: The segmenter.
-        paths: Local paths, URLs or `shard.tar::member`.
+        out: Where to write; made if absent.
+        writers: What to write; see `OutputFolder`.
+        resume: Keep the photos that an earlier run with equal settings has finished.
+    """
+    return OutputFolder(
+        out,
+        segmenter.names,
+        segmenter.palette,
+        writers=writers,
+        settings={**segmenter.settings, segmenter.kind: segmenter.fingerprint},
+        resume=resume,
+    )
+
+
+def segment_to_folder(
+    segmenter: Segmenter,
+    photos: Sequence[Photo],
+    folder: OutputFolder,
+    *,
+    callback: Callable[[str, Result], object] | None = None,
+    progress: bool | None = False,
+) -> dict[str, str]:
+    """Segment photos and write their files; photos that the folder has already are skipped.
+
+    Args:
+        segmenter: The segmenter.
+        photos: The photos, as they were listed; see `list_sources`.
         folder: Where to write, entered.
-        observe: Called with each photo's output name and outcome.
-        extra: Gives further files of a photo to write.
+        callback: Called with each photo's output name and result.
         progress: See `StageProgress`.
 
     Returns:
-        The reason for each photo that could not be segmented.
+        The reason for each photo that could not be segmented, by its path.
     """
-    names = dict(zip(paths, output_names(paths), strict=True))
-    todo = [path for path in names if path not in folder]
+    names = output_names([photo.path for photo in photos])
+    todo = [
+        (name, photo) for name, photo in zip(names, photos, strict=True) if photo.path not in folder
+    ]
+    results = segmenter.stream(photo for _, photo in todo)
     failures = {}
     with StageProgress("Segmenting", len(todo), enabled=progress) as bar:
-        for path, outcome in zip(todo, segmenter.stream(todo), strict=True):
-            if outcome.segmentation is None or outcome.image is None:
-                failures[path] = outcome.error or "unknown"
-                folder.write_failure(path, failures[path])
+        for (name, photo), result in zip(todo, results, strict=True):
+            if result.segmentation is None or result.image is None:
+                failures[photo.path] = result.failure
+                folder.write_failure(photo.path, result.failure)
             else:
-                more = extra(outcome.segmentation) if extra is not None else None
-                folder.write(names[path], path, outcome.image, outcome.segmentation, more)
-            if observe is not None:
-                observe(names[path], outcome)
-            bar.advance(failed=outcome.segmentation is None)
+                folder.write(name, photo.path, result.image, result.segmentation)
+            if callback is not None:
+                callback(name, result)
+            bar.advance(failed=bool(result.failure))
     return failures

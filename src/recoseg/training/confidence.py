@@ -19,9 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
+from PIL import Image
 
 from recoseg.errors import RecosegError
-from recoseg.labels import IGNORE_INDEX
+from recoseg.labels import IGNORE_INDEX, Segmentation
+from recoseg.writers.formats import FilePerPhoto, encode_png
+from recoseg.writers.protocol import Writer
 
 LEVELS = 256
 _MOST = 4_000_000  # score numbers that are turned into probabilities together
@@ -91,6 +94,22 @@ def confidence_map(
         levels = torch.where(chosen < classes, (probs * (LEVELS - 1)).round(), 0)
         found[rows] = levels.to(torch.uint8).numpy()
     return found
+
+
+def confidence_maps(temperature: float) -> Writer:
+    """A writer of confidence maps, 8 bits, as PNG; see `confidence_map`.
+
+    Args:
+        temperature: Divides the scores, which the segmentations have to hold.
+    """
+
+    def encode(_: Image.Image, found: Segmentation) -> bytes:
+        if found.scores is None:
+            raise ValueError("No scores were kept. Segment with keep_scores=True.")
+        levels = confidence_map(found.scores, found.labels, temperature)
+        return encode_png(Image.fromarray(levels))
+
+    return FilePerPhoto("confidence", ".png", encode, {"confidence_temperature": temperature})
 
 
 def level_histogram(

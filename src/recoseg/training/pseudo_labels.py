@@ -17,8 +17,6 @@ files, so that other limits on the same folder cost seconds.
 
 from __future__ import annotations
 
-import functools
-import io
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,24 +25,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from recoseg.datasets.masks import decode_values
 from recoseg.errors import RecosegError
 from recoseg.files import to_json, write_bytes
 from recoseg.labels import IGNORE_INDEX, Colour, Segmentation
+from recoseg.photos.refs import Photo
 from recoseg.progress import track
-from recoseg.segmentation.to_folder import PhotoSegmenter, segment_photos
+from recoseg.segmentation.segmenter import Segmenter
+from recoseg.segmentation.to_folder import segment_to_folder
 from recoseg.training.balance import ClassBalance, balance_table, class_balance
 from recoseg.training.confidence import (
     LEVELS,
     Ignoring,
-    confidence_map,
+    confidence_maps,
     ignore_below,
     level_histogram,
 )
-from recoseg.writers.folder import Extra, OutputFolder
+from recoseg.writers.folder import OutputFolder
 from recoseg.writers.formats import encode_label_map
+from recoseg.writers.protocol import Writer
 
 FORMAT = "recoseg-pseudo-labels-1"
 MANIFEST = "pseudo_labels.json"
@@ -124,12 +124,10 @@ class PseudoLabels:
 
 
 def pseudo_label(
-    segmenter: PhotoSegmenter,
-    paths: Sequence[str],
+    segmenter: Segmenter,
+    photos: Sequence[Photo],
     folder: str | Path,
     *,
-    teacher: str,
-    temperature: float,
     ignoring: Ignoring | None = None,
     confidence: bool = False,
     overlays: bool = False,
@@ -139,60 +137,53 @@ def pseudo_label(
     """Make pseudo-labels of photos.
 
     Args:
-        segmenter: Makes the label maps; with confidence or something to ignore it has to keep its
-            scores.
-        paths: Local paths, URLs or `shard.tar::member`.
+        segmenter: Makes the label maps. It has to keep its scores if there are confidence maps or
+            pixels to ignore.
+        photos: The photos, as they were listed; see `list_sources`.
         folder: Where to write.
-        teacher: Fingerprint of the segmenter's bank or model.
-        temperature: See `confidence_map`.
-        ignoring: Which pixels are ignored.
-        confidence: Whether to keep confidence maps although nothing is ignored.
+        ignoring: Which pixels are ignored; by default none.
+        confidence: Whether to keep confidence maps although no pixel is ignored.
         overlays: Whether to write overlays of the segmenter's label maps.
         resume: Keep what an earlier run with equal settings has finished.
         progress: See `StageProgress`.
 
     Raises:
-        RecosegError: More than 255 classes, or, with `resume`, label maps of other settings.
+        RecosegError: There are more than 255 classes, or, with `resume`, the folder's label maps
+            were made with other settings.
     """
     ignoring, folder = ignoring or Ignoring(), Path(folder)
     if len(segmenter.names) > IGNORE_INDEX:
         raise RecosegError(
-            f"Pseudo-labels hold at most {IGNORE_INDEX} classes; got {len(segmenter.names)}."
+            f"Pseudo-labels have at most {IGNORE_INDEX} classes; got {len(segmenter.names)}."
         )
-    confidence = confidence or not ignoring.idle
-    settings = segmenter.settings | {"teacher": teacher}
-    if confidence:
-        settings["confidence_temperature"] = temperature
+    settings: dict[str, Any] = {**segmenter.settings, "teacher": segmenter.fingerprint}
+    writers: list[str | Writer] = ["labels"]
+    if overlays:
+        writers.append("overlays")
+    if confidence or not ignoring.idle:
+        writers.append(confidence_maps(segmenter.temperature))
+        settings["confidence_temperature"] = segmenter.temperature
     output = OutputFolder(
         folder / "teacher",
-        overlays=overlays,
+        segmenter.names,
+        segmenter.palette,
+        writers=writers,
         settings=settings,
-        names=segmenter.names,
         resume=resume,
     )
-    extra = functools.partial(_confidence_file, temperature=temperature) if confidence else None
     with output:
-        segment_photos(segmenter, paths, output, extra=extra, progress=progress)
+        segment_to_folder(segmenter, photos, output, progress=progress)
     lines = [json.loads(line) for line in output.lines_path.read_text("utf-8").splitlines()]
-    wanted = set(paths)
+    wanted = {photo.path for photo in photos}
     lines = [line for line in lines if line["path"] in wanted]
     found = _finish(folder, segmenter, lines, ignoring, settings, progress)
     found.write(folder)
     return found
 
 
-def _confidence_file(segmentation: Segmentation, temperature: float) -> Extra:
-    if segmentation.scores is None:
-        raise ValueError("No scores were kept. Segment with keep_scores=True.")
-    levels = confidence_map(segmentation.scores, segmentation.labels, temperature)
-    buffer = io.BytesIO()
-    Image.fromarray(levels).save(buffer, "PNG")
-    return {"confidence": (".png", buffer.getvalue())}
-
-
 def _finish(
     folder: Path,
-    segmenter: PhotoSegmenter,
+    segmenter: Segmenter,
     lines: Sequence[Mapping[str, Any]],
     ignoring: Ignoring,
     settings: Mapping[str, Any],

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from recoseg.device import resolve_compute
 from recoseg.errors import RecosegError
+from recoseg.photos.refs import Photo
 from recoseg.training.model import FILE, TrainedModel
-from recoseg.training.model_segmenter import TrainedSegmenter
+from recoseg.training.model_segmenter import model_segmenter
 from recoseg.training.pseudo_labels import pseudo_label
 from recoseg.training.recipe import Recipe
 from recoseg.training.trainer import Machines, train
@@ -61,7 +63,8 @@ def train_rounds(
     for number in range(1, rounds + 1):
         folder = out / f"round-{number}"
         if model is not None:
-            data = _relabel(model, [photo.photo for photo in files], folder / "pseudo", machines)
+            photos = [Photo(item.photo) for item in files]
+            data = _relabel(model, photos, folder / "pseudo", machines)
             options["left_out"] = {}
         model = train(data, recipe, folder, machines=machines, resume=resume, **options)
     assert model is not None
@@ -70,20 +73,11 @@ def train_rounds(
 
 
 def _relabel(
-    model: TrainedModel, paths: list[str], folder: Path, machines: Machines
+    model: TrainedModel, photos: Sequence[Photo], folder: Path, machines: Machines
 ) -> TrainingSet:
     """The student's own labels of the photos, with its confidence."""
     device = {"gpu": "cuda"}.get(machines.accelerator, machines.accelerator)
-    segmenter = TrainedSegmenter(
-        model, compute=resolve_compute(device, machines.precision), keep_scores=True
-    )
-    pseudo_label(
-        segmenter,
-        paths,
-        folder,
-        teacher=model.fingerprint,
-        temperature=1.0,  # the scores are logarithms of probabilities
-        confidence=True,
-        resume=True,
-    )
+    compute = resolve_compute(device, machines.precision)
+    segmenter = model_segmenter(model, compute=compute, keep_scores=True)
+    pseudo_label(segmenter, photos, folder, confidence=True, resume=True)
     return pseudo_labelled(folder)

@@ -20,7 +20,9 @@ from recoseg.datasets.sample import Sample, SegmentationDataset
 from recoseg.drawing.palette import default_palette
 from recoseg.errors import BadImageError, DatasetError
 from recoseg.labels import IGNORE_INDEX, Colour
-from recoseg.photos.inputs import prepare
+from recoseg.photos.images import decode_image
+from recoseg.photos.reading import read_photo
+from recoseg.photos.refs import Photo
 from recoseg.progress import track
 from recoseg.training.pseudo_labels import MANIFEST, PseudoLabels
 
@@ -62,7 +64,7 @@ class FilePhoto:
 
     def read(self) -> Read:
         """See `TrainingPhoto`."""
-        image = prepare(self.photo, 0).image
+        image = decode_image(read_photo(Photo(self.photo)))
         size = (image.height, image.width)
         labels = to_labels(decode_values(_bytes(self.mask)), counted(self.classes), size)
         if self.confidence is None:

@@ -15,20 +15,23 @@ from recoseg.datasets.sample import SegmentationDataset
 from recoseg.device import Compute
 from recoseg.evaluation.evaluate import evaluate
 from recoseg.evaluation.evaluation import Evaluation
-from recoseg.evaluation.predictions import StreamRows
 from recoseg.evaluation.protocols import protocol_of
 from recoseg.training.ema import MovingAverage
 from recoseg.training.model import ModelInfo, TrainedModel
-from recoseg.training.model_segmenter import TrainedSegmenter
+from recoseg.training.model_segmenter import model_segmenter
 
 BEST = "best-on-ground-truth.safetensors"
 
 
 def score(model: TrainedModel, dataset: SegmentationDataset, compute: Compute) -> Evaluation:
     """A model's score on a data set, each photo whole, without refinement."""
-    segmenter = TrainedSegmenter(model, compute=compute)
-    rows = StreamRows("model", segmenter, dataset.space, precision=compute.precision)
-    [found] = evaluate(dataset, protocol_of("native", dataset.name), rows, device=compute.device)
+    [found] = evaluate(
+        dataset,
+        protocol_of("native", dataset.name),
+        {"model": model_segmenter(model, compute=compute)},
+        precision=compute.precision,
+        device=compute.device,
+    )
     return found
 
 

@@ -1,59 +1,62 @@
-"""The output folder of a run: label maps, overlays, score maps and one JSON line per photo."""
+"""The output folder of a run: the files of its writers, and one JSON line per photo."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from PIL import Image
 
-from recoseg.drawing.overlay import draw_overlay
-from recoseg.files import check_resumable, write_bytes
-from recoseg.labels import Segmentation
-from recoseg.writers.formats import encode_jpeg, encode_label_map, encode_scores
-from recoseg.writers.names import safe_name
+from recoseg.files import TEMPORARY, check_resumable, write_bytes
+from recoseg.labels import Colour, Segmentation
+from recoseg.writers.formats import DEFAULT_FORMATS, writer_of
+from recoseg.writers.protocol import Writer
 
-Extra = Mapping[str, tuple[str, bytes]]
-"""Further files of a photo: by kind, which is their folder, their suffix and content."""
+LINES = "segmentations.jsonl"
 
 
 class OutputFolder:
     """Writes a run's files; a context manager.
 
-    `labels/NAME.png`, `overlays/NAME.jpg`, `scores/NAME.npz`, one line per photo in
-    `segmentations.jsonl`, `settings.json`, and `classes.txt`. Each file is whole or absent; the
-    lines get their final name when the run ends, even by an error.
+    The folder gets the files of each writer (such as `labels/NAME.png` and `overlays/NAME.jpg`),
+    one line per photo in `segmentations.jsonl`, `settings.json` and `classes.txt`. Each file is
+    whole or absent; the file of lines gets its final name when the run ends, even by an error.
 
     Args:
         folder: Where to write; made if absent.
-        overlays: Whether to write overlays.
-        scores: Whether to write score maps.
-        settings: What decides the masks, as JSON fields.
-        names: The class of each label, for `classes.txt`; None for no such file.
+        names: The class of each label.
+        palette: RGB of each class.
+        writers: What to write: names in `FORMATS`, or writers.
+        settings: All that decides the masks, as JSON fields.
         resume: Keep the photos that an earlier run with equal settings has finished.
 
     Raises:
-        RecosegError: On entering, with `resume`: the folder's masks were made otherwise.
+        UnknownNameError: There is no such format.
+        RecosegError: On entering, with `resume`: the masks in the folder were made with other
+            settings.
     """
 
     def __init__(
         self,
         folder: str | Path,
+        names: Sequence[str],
+        palette: Sequence[Colour],
         *,
-        overlays: bool = True,
-        scores: bool = False,
+        writers: Sequence[str | Writer] = DEFAULT_FORMATS,
         settings: Mapping[str, Any] | None = None,
-        names: Sequence[str] | None = None,
         resume: bool = False,
     ) -> None:
         self._folder = Path(folder)
-        self._overlays = overlays
-        self._scores = scores
-        self._settings = dict(settings or {}, overlays=overlays, scores=scores)
-        self._names = names
+        self._names = tuple(names)
+        self._palette = tuple(palette)
+        self._writers = [writer_of(given) for given in writers]
+        self._settings: dict[str, Any] = {**(settings or {}), "overlays": False, "scores": False}
+        for writer in self._writers:
+            self._settings |= writer.settings
         self._resume = resume
         self._lines: IO[str] | None = None
         self._finished: set[str] = set()
@@ -61,7 +64,7 @@ class OutputFolder:
     @property
     def lines_path(self) -> Path:
         """The file of JSON lines."""
-        return self._folder / "segmentations.jsonl"
+        return self._folder / LINES
 
     def __contains__(self, path: object) -> bool:
         """Whether an earlier run has finished the photo of this path."""
@@ -72,10 +75,11 @@ class OutputFolder:
         kept = self._earlier_lines() if self._resume else []
         settings = json.dumps(self._settings, indent=2, ensure_ascii=False).encode()
         write_bytes(self._folder / "settings.json", settings)
-        if self._names is not None:
-            lines = "".join(f"{name}\n" for name in self._names)
-            write_bytes(self._folder / "classes.txt", lines.encode())
+        lines = "".join(f"{name}\n" for name in self._names)
+        write_bytes(self._folder / "classes.txt", lines.encode())
         write_bytes(self._temporary, "".join(kept).encode())
+        for writer in self._writers:
+            writer.begin(self._folder, self._names, self._palette)
         self._lines = self._temporary.open("a", encoding="utf-8")
         return self
 
@@ -85,6 +89,12 @@ class OutputFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        with ExitStack() as stack:  # all are closed, whatever goes wrong with one
+            stack.callback(self._close_lines)
+            for writer in self._writers:
+                stack.callback(writer.close)
+
+    def _close_lines(self) -> None:
         if self._lines is not None:
             self._lines.close()
             self._lines = None
@@ -98,12 +108,9 @@ class OutputFolder:
         check_resumable(settings, self._settings, "masks")
         kept = []
         for source in (self.lines_path, self._temporary):
-            lines = (
-                source.read_text(encoding="utf-8", errors="replace").split("\n")
-                if source.is_file()
-                else []
-            )
-            for line in lines:
+            if not source.is_file():
+                continue
+            for line in source.read_text(encoding="utf-8", errors="replace").split("\n"):
                 path = self._finished_path(line)
                 if path is not None and path not in self._finished:
                     self._finished.add(path)
@@ -111,54 +118,39 @@ class OutputFolder:
         return kept
 
     def _finished_path(self, line: str) -> str | None:
-        """The photo of a line whose files are all there."""
+        """The photo of a line if all its files are there."""
         try:
             fields = json.loads(line)
             files = [self._folder / file for file in fields["files"].values()]
         except (ValueError, KeyError, TypeError, AttributeError):
-            return None  # cut off by a kill, or a failure
+            return None  # a line cut off when the run was killed, or a failure
         return fields["path"] if all(file.is_file() for file in files) else None
 
     def write(
-        self,
-        name: str,
-        path: str,
-        image: Image.Image,
-        segmentation: Segmentation,
-        extra: Extra | None = None,
+        self, name: str, path: str, image: Image.Image, segmentation: Segmentation
     ) -> dict[str, Any]:
-        """Write one photo's files and its line.
+        """Write the files of one photo, and its line.
 
         Args:
             name: From `output_names`.
-            path: Of the photo, as the line shall give it.
+            path: The photo's path, for the line.
             image: The photo.
             segmentation: Its segmentation.
-            extra: Further files.
 
         Returns:
-            The line's fields: path, width, height, areas (fractions by class), background
+            The fields of the line: path, width, height, areas (fractions by class), background
             (fraction), files (relative to the folder, by kind).
         """
-        encoded = {"labels": (".png", encode_label_map(segmentation))}
-        if self._overlays:
-            encoded["overlays"] = (".jpg", encode_jpeg(draw_overlay(image, segmentation)))
-        if self._scores:
-            encoded["scores"] = (".npz", encode_scores(segmentation))
-        files = {}
-        for kind, (suffix, data) in (encoded | dict(extra or {})).items():
-            relative = Path(kind) / f"{safe_name(name)}{suffix}"
-            write_bytes(self._folder / relative, data)
-            files[kind] = relative.as_posix()
+        files: dict[str, str] = {}
+        for writer in self._writers:
+            files |= writer.write(name, image, segmentation)
         height, width = segmentation.labels.shape
         fields = {
             "path": path,
             "width": width,
             "height": height,
             "areas": {key: round(area, 6) for key, area in segmentation.areas().items()},
-            "background": round(
-                float((segmentation.labels == segmentation.ignore_index).mean()), 6
-            ),
+            "background": round(segmentation.background, 6),
             "files": files,
         }
         self._write_line(fields)
@@ -170,7 +162,7 @@ class OutputFolder:
 
     @property
     def _temporary(self) -> Path:
-        return self._folder / ".tmp-segmentations.jsonl"
+        return self._folder / f"{TEMPORARY}{LINES}"
 
     def _write_line(self, fields: dict[str, Any]) -> None:
         if self._lines is None:

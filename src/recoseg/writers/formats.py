@@ -1,16 +1,100 @@
-"""Segmentations as the bytes of files."""
+"""The formats that segmentations are written in, by name."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
 
 import numpy as np
 from PIL import Image
 
+from recoseg.drawing.overlay import draw_overlay
 from recoseg.drawing.palette import colour_table
-from recoseg.labels import IGNORE_INDEX, Segmentation
+from recoseg.errors import UnknownNameError
+from recoseg.files import write_bytes
+from recoseg.labels import IGNORE_INDEX, Colour, Segmentation
+from recoseg.writers.names import safe_name
+from recoseg.writers.protocol import Writer
 
 _JPEG_LIMIT = 65_500  # pixels to a side
+
+
+@final
+@dataclass
+class FilePerPhoto:
+    """A writer of one file per photo, `KIND/NAME.SUFFIX`; see `Writer`.
+
+    Attributes:
+        kind: What it writes, which is also the name of the sub-folder.
+        suffix: Of the files, with its dot.
+        encode: From a photo and its segmentation to the content of the file.
+        settings: What decides the files beside the segmentations, as JSON fields.
+    """
+
+    kind: str
+    suffix: str
+    encode: Callable[[Image.Image, Segmentation], bytes]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def begin(self, folder: Path, names: Sequence[str], palette: Sequence[Colour]) -> None:
+        """See `Writer`."""
+        self._folder = folder
+
+    def write(self, name: str, image: Image.Image, segmentation: Segmentation) -> dict[str, str]:
+        """See `Writer`; a file is whole or absent."""
+        relative = Path(self.kind) / f"{safe_name(name)}{self.suffix}"
+        write_bytes(self._folder / relative, self.encode(image, segmentation))
+        return {self.kind: relative.as_posix()}
+
+    def close(self) -> None:
+        """See `Writer`."""
+
+
+def label_maps() -> Writer:
+    """Label maps as PNG; see `encode_label_map`."""
+    return FilePerPhoto("labels", ".png", lambda _, found: encode_label_map(found))
+
+
+def overlays() -> Writer:
+    """Photos with their classes painted over them and a legend, as JPEG; see `draw_overlay`."""
+    return FilePerPhoto(
+        "overlays",
+        ".jpg",
+        lambda image, found: encode_jpeg(draw_overlay(image, found)),
+        {"overlays": True},
+    )
+
+
+def score_maps() -> Writer:
+    """Fused scores of all classes; see `encode_scores`."""
+    return FilePerPhoto("scores", ".npz", lambda _, found: encode_scores(found), {"scores": True})
+
+
+FORMATS: dict[str, Callable[[], Writer]] = {
+    "labels": label_maps,
+    "overlays": overlays,
+    "scores": score_maps,
+}
+"""The formats by name."""
+
+DEFAULT_FORMATS = ("labels", "overlays")
+"""What is written unless something else is asked for."""
+
+
+def writer_of(given: str | Writer) -> Writer:
+    """The writer of a name in `FORMATS`, or the writer that is given.
+
+    Raises:
+        UnknownNameError: There is no such format; the message lists all.
+    """
+    if not isinstance(given, str):
+        return given
+    if given not in FORMATS:
+        raise UnknownNameError("format", given, list(FORMATS))
+    return FORMATS[given]()
 
 
 def encode_label_map(segmentation: Segmentation) -> bytes:
@@ -19,20 +103,17 @@ def encode_label_map(segmentation: Segmentation) -> bytes:
     Up to 255 classes: a palette image (mode `P`) whose pixel values are the labels and whose
     colours are the classes', white for background, 255. More: 16-bit grey, background 65535.
     """
-    buffer = io.BytesIO()
-    labels = segmentation.labels
-    image = Image.fromarray(labels)
+    image = Image.fromarray(segmentation.labels)
     if segmentation.ignore_index == IGNORE_INDEX:
         image.putpalette(colour_table(segmentation.palette).tobytes())
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
+    return encode_png(image)
 
 
 def encode_scores(segmentation: Segmentation) -> bytes:
     """Score maps as a compressed npz: `scores` (c, h, w) fp16, `names` (c,).
 
     Raises:
-        ValueError: The segmentation holds no scores.
+        ValueError: The segmentation has no scores.
     """
     if segmentation.scores is None:
         raise ValueError("No scores were kept. Segment with keep_scores=True.")
@@ -45,8 +126,15 @@ def encode_scores(segmentation: Segmentation) -> bytes:
     return buffer.getvalue()
 
 
+def encode_png(image: Image.Image) -> bytes:
+    """A PNG."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def encode_jpeg(image: Image.Image) -> bytes:
-    """A JPEG; larger images than the format holds are made smaller."""
+    """A JPEG; images that are too large for the format are made smaller."""
     if max(image.size) > _JPEG_LIMIT:
         image = image.copy()
         image.thumbnail((_JPEG_LIMIT, _JPEG_LIMIT))

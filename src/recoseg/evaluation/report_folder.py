@@ -15,10 +15,11 @@ from recoseg.errors import MissingExtraError
 from recoseg.evaluation.evaluate import predictions
 from recoseg.evaluation.evaluation import Evaluation
 from recoseg.evaluation.markdown import report_markdown
-from recoseg.evaluation.predictions import Predictor
 from recoseg.evaluation.protocols import Protocol
+from recoseg.evaluation.rows import Row
 from recoseg.files import to_json, write_bytes
 from recoseg.labels import IGNORE_INDEX
+from recoseg.photos.refs import Photo
 
 SHOWN = 5
 """Best and worst photos on the contact sheet, each."""
@@ -29,7 +30,7 @@ def write_evaluation(
     evaluation: Evaluation,
     dataset: SegmentationDataset,
     protocol: Protocol,
-    predictor: Predictor,
+    row: Row,
 ) -> list[str]:
     """Write `evaluation.json`, `report.md`, `confusion.png` and `sheet.jpg`.
 
@@ -37,10 +38,10 @@ def write_evaluation(
 
     Args:
         folder: Where to; made if absent.
-        evaluation: The result, of the predictor's first row.
+        evaluation: The result.
         dataset: What it was made on.
         protocol: How.
-        predictor: Gives the label maps of the best and worst photos again.
+        row: What was evaluated; gives the label maps of the best and worst photos again.
 
     Returns:
         What could not be written, and why: pictures without matplotlib, nothing to show.
@@ -57,7 +58,7 @@ def write_evaluation(
         write_bytes(folder / "confusion.png", _encoded(picture, "PNG"))
     except MissingExtraError as error:
         left_out.append(f"confusion.png: {error}")
-    rows = sheet_rows(evaluation, dataset, protocol, predictor)
+    rows = sheet_rows(evaluation, dataset, protocol, row)
     if not rows:
         return [*left_out, "sheet.jpg: its photos can no longer be read"]
     sheet = contact_sheet(rows, evaluation.palette, evaluation.names)
@@ -69,7 +70,7 @@ def sheet_rows(
     evaluation: Evaluation,
     dataset: SegmentationDataset,
     protocol: Protocol,
-    predictor: Predictor,
+    row: Row,
     shown: int = SHOWN,
 ) -> list[SheetRow]:
     """The best and the worst photos of an evaluation, predicted again.
@@ -83,13 +84,15 @@ def sheet_rows(
     scores = {photo.name: photo.miou for photo in evaluation.images}
     rows = []
     chosen = [samples[photo.name] for photo in (*best, *worst)]
-    for name, target, predicted in predictions(chosen, protocol, predictor):
-        if isinstance(predicted, str):
+    found = predictions(chosen, protocol, {"": row}, dataset.space)
+    for sample, (photo, target, predicted) in zip(chosen, found, strict=True):
+        if isinstance(predicted, str) or isinstance(photo, Photo):
             continue
+        assert photo.image is not None
         labels = predicted[0].astype(np.uint8)
         labels[target == IGNORE_INDEX] = IGNORE_INDEX  # void is white on both, as published
-        image = protocol.prepare_photo(samples[name].read_image())
-        rows.append(SheetRow(name, scores[name], image, target, labels, groups[name]))
+        name = sample.name
+        rows.append(SheetRow(name, scores[name], photo.image, target, labels, groups[name]))
     return rows
 
 

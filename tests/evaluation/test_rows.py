@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from recoseg.datasets.sample import Sample
 from recoseg.errors import DatasetError, LabelError
-from recoseg.evaluation.evaluate import evaluate
-from recoseg.evaluation.predictions import PredictionFolder, SegmenterRows
+from recoseg.evaluation.evaluate import evaluate, predictions, settings_of
+from recoseg.evaluation.prediction_folder import PredictionFolder
 from recoseg.evaluation.protocols import Protocol, protocol_of
-from recoseg.segmentation.to_folder import segment_photos
-from recoseg.writers.folder import OutputFolder
+from recoseg.photos.images import decode_image
+from recoseg.photos.sources import list_sources
+from recoseg.segmentation.to_folder import folder_for, segment_to_folder
 
 from .scenes import dataset, sample, scene, segmenter, space
 
@@ -28,10 +30,14 @@ def predict(folder, labels=None, label_space=None, protocol=NATIVE, name="town/0
     elif labels is not None:
         image = labels if isinstance(labels, Image.Image) else Image.fromarray(labels)
         image.save(path)
-    predictor = PredictionFolder(folder, label_space or space(), protocol)
-    image, target = scene(5)
-    photos = [(sample(name, image, target), protocol.prepare_photo(image))]
-    [found] = predictor.predict(photos)
+    label_space = label_space or space()
+    row = PredictionFolder(folder, label_space, protocol)
+    return scored({"folder": row}, protocol, label_space, sample(name, *scene(5)))
+
+
+def scored(rows, protocol, label_space, one):
+    """The scored labels of a sample for the only row, or why there are none."""
+    [(_, _, found)] = predictions([one], protocol, rows, label_space)
     return found if isinstance(found, str) else found[0]
 
 
@@ -126,20 +132,22 @@ def test_written_masks_score_as_the_segmenter_that_wrote_them(tmp_path):
         image.save(tmp_path / "town" / f"{number}.png")
     for background in (None, 0.45):
         made = segmenter(names, background_threshold=background)
-        paths = sorted(str(path) for path in (tmp_path / "town").iterdir())
+        [source] = list_sources([tmp_path / "town"])
         folder = tmp_path / f"predictions-{background}"
-        with OutputFolder(folder, overlays=False, names=made.names) as output:
-            assert not segment_photos(made, paths, output)
+        with folder_for(made, folder, writers=["labels"]) as output:
+            assert not segment_to_folder(made, source.photos, output)
         assert (folder / "classes.txt").read_text() == "green\nblue\nred\n"
         written = sorted((folder / "labels").iterdir())
         (folder / "labels" / "town").mkdir()
         for path in written:
             path.rename(path.parent / "town" / path.name)
-        [ours] = evaluate(data, NATIVE, SegmenterRows({"bank": made}, data.space))
-        [theirs] = evaluate(data, NATIVE, PredictionFolder(folder, data.space, NATIVE))
-        assert theirs.name == folder.name
+        given = PredictionFolder(folder, data.space, NATIVE)
+        assert given.name == folder.name
+        # Segmenters and folders may be rows of one table.
+        ours, theirs = evaluate(data, NATIVE, {"bank": made, given.name: given})
         assert theirs.settings["classes"] == list(names)
-        [same] = evaluate(data, NATIVE, PredictionFolder(folder / "labels", data.space, NATIVE))
+        labels = PredictionFolder(folder / "labels", data.space, NATIVE)
+        [same] = evaluate(data, NATIVE, {"labels": labels})
         np.testing.assert_array_equal(same.counts, ours.counts)
         np.testing.assert_array_equal(theirs.counts, ours.counts)
         assert bool(ours.counts[:, -1].any()) == (background is not None)
@@ -154,32 +162,35 @@ def test_listed_classes_have_to_be_those_of_the_label_space(tmp_path):
     np.testing.assert_array_equal(listed, np.array([1, 2, 0])[LABELS])
 
 
-class TestSegmenterRows:
+def settings(made, label_space=None, **options):
+    """The settings of the rows of a table; refuses rows that do not fit the label space."""
+    return settings_of(dataset([], label_space or space()), NATIVE, made, **options)
+
+
+class TestSegmenters:
     STREET = space(("nothing", "blue", "red"), background="nothing")
 
     def test_something_has_to_become_background(self):
         with pytest.raises(LabelError, match=r"class 'nothing'.*--threshold.*--background context"):
-            SegmenterRows({"bank": segmenter(("red", "blue"))}, self.STREET)
+            settings({"bank": segmenter(("red", "blue"))}, self.STREET)
         for options in ({"background_threshold": 0.5}, {"background": ["context"]}):
-            rows = SegmenterRows({"bank": segmenter(("red", "blue"), **options)}, self.STREET)
-            assert rows.rows == ("bank",)
+            assert settings({"bank": segmenter(("red", "blue"), **options)}, self.STREET)
 
     def test_banks_of_other_classes_are_refused(self):
         with pytest.raises(LabelError, match=r"missing: green; not in the label space: white\."):
-            SegmenterRows({"bank": segmenter(("blue", "red", "white"))}, space())
+            settings({"bank": segmenter(("blue", "red", "white"))})
 
     def test_a_class_that_is_always_background_need_not_be_in_the_label_space(self):
         made = segmenter(("red", "white", "blue"), background=["white"])
-        rows = SegmenterRows({"bank": made}, self.STREET)
-        image = scene(5)[0]
-        [[found]] = rows.predict([(sample("a", image, scene(5)[1]), image)])
+        image, target = scene(5)
+        found = scored({"bank": made}, NATIVE, self.STREET, sample("a", image, target))
         labels = made(image).labels
         assert set(np.unique(labels)) <= {0, 2, 255}
         expected = np.select([labels == 0, labels == 2], [2, 1], 0)
         np.testing.assert_array_equal(found, expected)
 
     def test_precision_is_among_the_settings(self):
-        [row] = SegmenterRows({"bank": segmenter()}, space(), precision="bf16").settings
+        [row] = settings({"bank": segmenter()}, precision="bf16")
         assert row["precision"] == "bf16"
 
     def test_settings_tell_rows_apart(self):
@@ -189,12 +200,22 @@ class TestSegmenterRows:
             "threshold": segmenter(background_threshold=0.5),
             "refined": segmenter(refine="pamr"),
         }
-        settings = SegmenterRows(made, space()).settings
-        assert len({str(row) for row in settings}) == 4
-        assert [row["segment"]["background_threshold"] for row in settings] == [
-            None,
-            None,
-            0.5,
-            None,
-        ]
-        assert settings[0]["bank"] == settings[2]["bank"] != settings[1]["bank"]
+        found = settings(made)
+        assert len({str(row) for row in found}) == 4
+        assert [row["segment"]["background_threshold"] for row in found] == [None, None, 0.5, None]
+        assert found[0]["bank"] == found[2]["bank"] != found[1]["bank"]
+
+    def test_photos_are_treated_as_by_the_segmenter(self, tmp_path):
+        """A photo that is turned by its EXIF tag is turned once, as `recoseg segment` turns it."""
+        image, _ = scene(3)
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        image.save(tmp_path / "turned.png", exif=exif)
+        path = tmp_path / "turned.png"
+        made = segmenter(resize=24)
+        upright = made(path)
+        assert upright.labels.shape == (image.width, image.height)
+        one = Sample("turned", lambda: decode_image(path), lambda: upright.labels)
+        label_space = space(made.names)
+        found = scored({"bank": made}, NATIVE, label_space, one)
+        np.testing.assert_array_equal(found, upright.labels)

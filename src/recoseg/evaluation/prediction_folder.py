@@ -1,0 +1,129 @@
+"""Label maps in a folder, whoever made them, in the place of a segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from recoseg.classes import read_classes
+from recoseg.datasets.label_space import LabelSpace
+from recoseg.datasets.masks import decode_values
+from recoseg.drawing.palette import default_palette
+from recoseg.errors import BadImageError, DatasetError, LabelError
+from recoseg.evaluation.protocols import Protocol
+from recoseg.evaluation.translate import translation
+from recoseg.labels import IGNORE_INDEX, Segmentation, ignore_index
+from recoseg.photos.load import LoadedPhoto
+from recoseg.photos.refs import Photo
+from recoseg.segmentation.result import Result
+
+
+class PredictionFolder:
+    """Label maps `NAME.png`, where NAME is the photo's name in the data set.
+
+    Values are indices into the list of predicted classes, counted from 0; the ignore index of that
+    many classes (255) is background or no prediction. The list is `classes.txt` in the folder or,
+    for a folder `labels`, beside it, as `recoseg segment` writes it; without one, the label space's
+    classes in its order (fine classes, where groups are scored). A map may have the size of the
+    photo itself or that of the prepared photo. A photo whose map is missing, damaged or of another
+    size is left out, with the reason.
+
+    Args:
+        folder: The folder, or one with the maps in its folder `labels`; sub-folders follow the
+            names of the data set's photos.
+        space: The label space.
+        protocol: How the truth is prepared.
+
+    Raises:
+        DatasetError: There is no such folder.
+        LabelError: The classes in `classes.txt` are not those of the label space.
+    """
+
+    def __init__(self, folder: Path, space: LabelSpace, protocol: Protocol) -> None:
+        if not folder.is_dir():
+            raise DatasetError(f"No folder of predictions at {folder}. Give a folder of NAME.png.")
+        self.name = folder.resolve().name
+        self._folder = folder / "labels" if (folder / "labels").is_dir() else folder
+        self._protocol = protocol
+        self.names = _listed_classes(self._folder) or space.names
+        self.palette = default_palette(len(self.names))
+        self._ignored = ignore_index(len(self.names))
+        translation(self.names, space, self._ignored)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Where the maps are, and the classes of their values, as JSON fields."""
+        return {"predictions": str(self._folder), "classes": list(self.names)}
+
+    def stream(self, photos: Iterable[LoadedPhoto | Photo]) -> Iterator[Result]:
+        """The label maps of photos, in order.
+
+        Args:
+            photos: Prepared photos; the path of each is its name in the data set, and width and
+                height are those before it was prepared.
+
+        Yields:
+            A result per photo; photos that have failed before are passed on.
+
+        Raises:
+            LabelError: A map has values that are not labels.
+        """
+        for item in photos:
+            if isinstance(item, Photo):
+                yield Result(item)
+                continue
+            assert item.image is not None
+            try:
+                labels = self._read(item.photo, item.image)
+            except BadImageError as error:
+                yield Result(item.photo.failed(str(error)), item.image)
+            else:
+                found = Segmentation(labels, self.names, self.palette)
+                yield Result(item.photo, item.image, found)
+
+    def _read(self, photo: Photo, image: Image.Image) -> np.ndarray:
+        path = self._folder / f"{photo.path}.png"
+        if not path.is_file():
+            raise BadImageError(f"no prediction {path.name} in {path.parent}")
+        try:
+            labels = decode_values(path.read_bytes())
+        except OSError as error:
+            raise BadImageError(
+                f"the prediction {path} cannot be read: {error.strerror or error}"
+            ) from error
+        except BadImageError as error:
+            raise BadImageError(f"the prediction {path}: {error}") from error
+        if labels.dtype == bool:  # a PNG of one bit per pixel
+            labels = labels.astype(np.uint8)
+        prepared = (image.height, image.width)
+        if labels.shape != prepared:
+            # Whatever its size, the protocol would bring the map to that of the prepared photo.
+            own = (photo.height, photo.width)
+            if labels.shape != own:
+                sizes = dict.fromkeys(f"{width} x {height}" for height, width in (own, prepared))
+                raise BadImageError(
+                    f"the prediction {path} has {labels.shape[1]} x {labels.shape[0]} pixels; "
+                    f"expected {' or '.join(sizes)}"
+                )
+            labels = self._protocol.prepare_labels(labels)
+        outside = np.setdiff1d(labels, [*range(len(self.names)), self._ignored])
+        if outside.size:
+            raise LabelError(
+                f"{path}: expected labels from 0 to {len(self.names) - 1}, or {self._ignored}, "
+                f"which stands for background; got {', '.join(map(str, outside[:8]))}. Are they of "
+                "another label space, or do they begin at 1?"
+            )
+        return labels.astype(np.uint8 if self._ignored == IGNORE_INDEX else np.uint16)
+
+
+def _listed_classes(folder: Path) -> tuple[str, ...]:
+    """The classes that are listed with the maps; none where there is no list."""
+    folders = [folder, *([folder.parent] if folder.name == "labels" else [])]
+    for path in (place / "classes.txt" for place in folders):
+        if path.is_file():
+            return tuple(words.name for words in read_classes(path))
+    return ()

@@ -1,0 +1,209 @@
+"""The tables of the paper on any data (`recoseg ablate`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from recoseg.archive.index import ArchiveIndex
+from recoseg.datasets.dataset_table import as_published, open_dataset
+from recoseg.datasets.labelled import LabelledArchive
+from recoseg.datasets.spaces import class_lines
+from recoseg.device import Compute, resolve_compute
+from recoseg.encoders.bundle import Encoders
+from recoseg.encoders.defaults import default_prompts, default_settings
+from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency
+from recoseg.encoders.presets import preset as preset_of
+from recoseg.errors import RecosegError
+from recoseg.evaluation.protocols import protocol_of
+from recoseg.experiments.retrieval import measure_retrieval, retrieval_markdown, write_retrieval
+from recoseg.experiments.runner import run_studies
+from recoseg.experiments.studies import STUDIES, Base, check_study, study
+from recoseg.experiments.study import StudySource
+from recoseg.experiments.tables import study_markdown, write_study
+from recoseg.learning.feature_cache import FeatureCache
+from recoseg.pipeline.checks import as_list, check_encoder, check_output_folder
+from recoseg.pipeline.classes import Classes, as_classes
+from recoseg.pipeline.index import open_index
+
+
+@dataclass(frozen=True)
+class AblateReport:
+    """What a run found.
+
+    Attributes:
+        tables: The tables in Markdown.
+        not_written: What could not be written, and why.
+    """
+
+    tables: tuple[str, ...]
+    not_written: tuple[str, ...]
+
+
+def ablate(
+    studies: Sequence[str],
+    indexes: Sequence[ArchiveIndex | str | Path],
+    out: str | Path,
+    *,
+    dataset: str | None = None,
+    root: str | Path | None = None,
+    split: str | None = None,
+    ids: str | Path | None = None,
+    protocol: str = "native",
+    published_quirks: bool = False,
+    classes: Classes | None = None,
+    aliases: bool = False,
+    preset: str | None = None,
+    saliency: Sequence[str] = (),
+    phi: Sequence[str] = (),
+    k: int | None = None,
+    labels: str = "imagenet",
+    crf: bool = False,
+    threshold: float | None = None,
+    background: Sequence[str] = (),
+    cache: str | Path | None = None,
+    cache_gigabytes: float = 10.0,
+    resume: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: bool | None = False,
+) -> AblateReport:
+    """Measure what each choice of the method contributes, as in the paper's tables.
+
+    Args:
+        studies: Names of studies, `retrieval`, or `all` for all but `retrieval`.
+        indexes: Archives; several for the studies `encoders` and `retrieval`.
+        out: Folder for tables, plots and JSON.
+        dataset: Labelled data set to measure on; not needed for `retrieval` alone.
+        root: Folder that holds the data set.
+        split: Its split.
+        ids: File with the names of the photos to keep.
+        protocol: `paper`, `tcl` or `native`.
+        published_quirks: Repeat the errors of the published evaluation.
+        classes: The classes' words; by default the data set's own prompts.
+        aliases: Take the data set's aliases too.
+        preset: Encoders by name; by default those of the first index.
+        saliency: Dense text encoders; several for the study `encoders`.
+        phi: Dense image encoders, likewise.
+        k: Retrieved photos per class.
+        labels: For `retrieval`: `imagenet`, `folders`, or a CSV file of path and label.
+        crf: Also refine by the CRF.
+        threshold: Pixels whose best score is lower become background.
+        background: Names of classes that become background.
+        cache: Folder where features of photos are kept for the next run.
+        cache_gigabytes: Maximum size of that folder.
+        resume: Continue an interrupted run in `out`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        progress: See `StageProgress`.
+
+    Raises:
+        UnknownNameError: There is no such study, preset, encoder or data set.
+        RecosegError: A data set is needed and none is given.
+    """
+    names = list(dict.fromkeys(n for one in studies for n in (STUDIES if one == "all" else (one,))))
+    for name in names:
+        check_study(name)
+    folder = check_output_folder(out)
+    measured = [name for name in names if name != "retrieval"]
+    if measured and dataset is None:
+        raise RecosegError(
+            f"{', '.join(measured)}: expected a data set to measure on (--dataset NAME)."
+        )
+    for spec in saliency:
+        check_encoder(spec, "saliency")
+    for spec in phi:
+        check_encoder(spec, "phi")
+    archives = [one if isinstance(one, ArchiveIndex) else open_index(one) for one in indexes]
+    compute = resolve_compute(device, precision)
+    tables: list[str] = []
+    problems: list[str] = []
+    data = None
+    if dataset is not None:
+        data = open_dataset(
+            dataset,
+            None if root is None else os.fspath(root),
+            split,
+            ids=None if ids is None else Path(ids),
+        )
+        data = as_published(data) if published_quirks else data
+    if "retrieval" in names:
+        table, problem = _retrieval(archives, labels, compute, folder)
+        tables.append(table)
+        problems += [f"retrieval.png: {problem}"] if problem else []
+    if not measured or data is None:
+        return AblateReport(tuple(tables), tuple(problems))
+    words = as_classes(classes) if classes is not None else class_lines(data.space, aliases=aliases)
+    sources = _sources(archives, preset, saliency, phi, k, compute)
+    base = Base(tuple(sources), tuple(words), ("pamr", "crf") if crf else ("pamr",))
+    chosen = [study(name, base) for name in measured]
+    found = run_studies(
+        chosen,
+        data,
+        protocol_of(protocol, data.name, published_quirks=published_quirks),
+        record=folder / "record",
+        resume=resume,
+        cache=FeatureCache.open(
+            None if cache is None else Path(cache), cache_gigabytes, compute.precision
+        ),
+        options={"background_threshold": threshold, "background": as_list(background)},
+        precision=compute.precision,
+        device=compute.device,
+        progress=progress,
+    )
+    for one in chosen:
+        problem = write_study(folder, one, found)
+        tables.append(study_markdown(one, found))
+        problems += [f"{one.name}.png: {problem}"] if problem else []
+    return AblateReport(tuple(tables), tuple(problems))
+
+
+def _sources(
+    archives: Sequence[ArchiveIndex],
+    preset: str | None,
+    saliencies: Sequence[str],
+    phis: Sequence[str],
+    k: int | None,
+    compute: Compute,
+) -> list[StudySource]:
+    """Every archive with every saliency encoder and every phi; each encoder is built once."""
+    chosen = preset_of(preset or archives[0].preset or "lite")
+    saliency_encoders = [build_saliency(s, compute) for s in saliencies or [chosen.saliency]]
+    phi_encoders = [build_phi(p, compute) for p in phis or [chosen.phi]]
+    sources = []
+    for archive in archives:
+        spec = archive.info.spec if archive.info is not None else chosen.retrieval
+        retrieval = build_retrieval(spec, compute)
+        for saliency in saliency_encoders:
+            for phi in phi_encoders:
+                settings = default_settings(saliency.info, [phi.info])
+                if k is not None:
+                    settings = replace(settings, learn=replace(settings.learn, k=k))
+                encoders = Encoders(retrieval, saliency, (phi,))
+                name = ", ".join(e.info.name for e in (retrieval, saliency, phi))
+                sources.append(StudySource(archive, encoders, settings, name))
+    return sources
+
+
+def _retrieval(
+    archives: Sequence[ArchiveIndex], labels: str, compute: Compute, folder: Path
+) -> tuple[str, str | None]:
+    """Precision of retrieval from each index: the table, and why its plot was not written."""
+    found = []
+    for archive in archives:
+        encoder = build_retrieval(archive.info.spec if archive.info else "lite", compute)
+        labelled = _labelled(archive, labels)
+        found.append(measure_retrieval(archive, encoder, labelled, default_prompts(encoder.info)))
+    problem = write_retrieval(folder, found)
+    return retrieval_markdown(found), problem
+
+
+def _labelled(archive: ArchiveIndex, labels: str) -> LabelledArchive:
+    paths = [archive.path(position) for position in range(len(archive))]
+    if labels == "imagenet":
+        return LabelledArchive.by_imagenet(paths)
+    if labels == "folders":
+        return LabelledArchive.by_folder(paths)
+    return LabelledArchive.by_csv(paths, Path(labels))

@@ -1,0 +1,110 @@
+"""What can be checked before a model is loaded: outputs, photos, names of encoders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from recoseg.encoders.encoder_table import find_row
+from recoseg.encoders.spec import EncoderRole, parse_spec
+from recoseg.errors import MissingWeightsError, RecosegError
+from recoseg.photos.refs import Photo
+from recoseg.photos.sources import list_sources
+
+Paths = str | Path | Sequence[str | Path]
+"""One path, URL or glob, or several."""
+
+
+def as_list(paths: Paths) -> list[str]:
+    """The paths as a list of strings."""
+    if isinstance(paths, str | Path):
+        return [str(paths)]
+    return [str(path) for path in paths]
+
+
+def check_output_folder(path: str | Path) -> Path:
+    """The path of an output folder; refuse one that cannot be made or written to.
+
+    Raises:
+        RecosegError: It is a file or a URL, or cannot be written to.
+    """
+    folder = _local(path)
+    if folder.exists() and not folder.is_dir():
+        raise RecosegError(f"{folder} is a file. Expected a folder to write to.")
+    _check_writable(folder, folder)
+    return folder
+
+
+def check_output_file(path: str | Path, suffixes: Iterable[str] = ()) -> Path:
+    """The path of an output file; refuse one that cannot be written.
+
+    Args:
+        path: The file.
+        suffixes: How its name may end; none for any way.
+
+    Raises:
+        RecosegError: It is a folder or a URL, ends in another way, or cannot be written.
+    """
+    file = _local(path)
+    allowed = tuple(suffixes)
+    if file.is_dir():
+        raise RecosegError(f"{file} is a folder. Expected the name of a file to write.")
+    if allowed and file.suffix.lower() not in allowed:
+        raise RecosegError(
+            f"{file} does not end in {' or '.join(allowed)}. Add the ending to the file's name."
+        )
+    _check_writable(file.parent, file)
+    return file
+
+
+def list_photos(paths: Paths) -> list[Photo]:
+    """All photos of some sources, in order; see `list_sources`.
+
+    Raises:
+        ArchiveError: A source does not exist or cannot be read.
+        RecosegError: There are no photos.
+    """
+    sources = as_list(paths)
+    photos = [photo for source in list_sources(sources) for photo in source.photos]
+    if not photos:
+        raise RecosegError(
+            f"No photos found in {', '.join(sources)}. Expected files with an image's extension, "
+            "such as .jpg or .png, which are not hidden."
+        )
+    return photos
+
+
+def check_encoder(spec: str, role: EncoderRole) -> None:
+    """Refuse an encoder that is not in the table, or whose weights file does not exist.
+
+    Raises:
+        UnknownNameError: There is no such encoder for this role.
+        MissingWeightsError: The weights file that is named does not exist.
+    """
+    parsed = parse_spec(spec)
+    find_row(parsed.name, role)
+    if parsed.weights and not parsed.is_random and not Path(parsed.weights).expanduser().is_file():
+        raise MissingWeightsError(
+            f"There is no weights file {parsed.weights!r} (asked for by {spec!r}).\n"
+            f"Give an existing file, or leave it out to use the published weights of {parsed.name}."
+        )
+
+
+def _local(path: str | Path) -> Path:
+    text = os.fspath(path)
+    if "://" in text:
+        raise RecosegError(f"Cannot write to {text}. Expected a path on this machine.")
+    return Path(text).expanduser()
+
+
+def _check_writable(folder: Path, target: Path) -> None:
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise RecosegError(f"Cannot write {target}: {existing} is not a folder.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise RecosegError(
+            f"Cannot write {target}: no permission to write in {existing}. Choose another folder."
+        )

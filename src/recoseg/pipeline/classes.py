@@ -1,0 +1,37 @@
+"""Classes as users give them: lines, a file, or the name of a label space."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from recoseg.classes import ClassNames, check_classes, parse_class
+from recoseg.datasets.spaces import classes_of
+
+Classes = str | Path | Sequence[str | ClassNames]
+"""A list of classes, each a line that `parse_class` reads or a `ClassNames`; or the path of a file
+of classes, or the name of a label space."""
+
+
+def as_classes(classes: Classes, *, aliases: bool = False) -> list[ClassNames]:
+    """The classes, with their words.
+
+    Args:
+        classes: See `Classes`.
+        aliases: Take a label space's aliases too.
+
+    Raises:
+        ConceptError: There is no class, a name stands twice, or it is neither a file nor a label
+            space.
+
+    Example:
+        >>> [item.prompts for item in as_classes(["dog: dog; puppy", "sofa; couch"])]
+        [('dog', 'puppy'), ('sofa', 'couch')]
+    """
+    if isinstance(classes, str | Path):
+        return classes_of(os.fspath(classes), aliases)
+    lines = [item for item in classes if isinstance(item, ClassNames) or item.strip()]
+    return check_classes(
+        [item if isinstance(item, ClassNames) else parse_class(item) for item in lines]
+    )

@@ -1,0 +1,174 @@
+"""Scores on a labelled data set (`recoseg evaluate`)."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recoseg.concepts import ConceptBank
+from recoseg.datasets.dataset_table import as_published, open_dataset
+from recoseg.datasets.sample import SegmentationDataset
+from recoseg.datasets.spaces import has_aliases
+from recoseg.device import resolve_compute
+from recoseg.errors import RecosegError
+from recoseg.evaluation.counts_file import CountsFile
+from recoseg.evaluation.evaluate import evaluate as count
+from recoseg.evaluation.evaluate import settings_of
+from recoseg.evaluation.evaluation import Evaluation
+from recoseg.evaluation.prediction_folder import PredictionFolder
+from recoseg.evaluation.protocols import Protocol, protocol_of
+from recoseg.evaluation.report_folder import write_evaluation
+from recoseg.evaluation.rows import Row
+from recoseg.pipeline.checks import check_output_folder
+from recoseg.pipeline.segment import Segmentable, open_segmenter
+from recoseg.segmentation.segmenter import Segmenter
+from recoseg.training.model import is_model
+
+
+@dataclass(frozen=True)
+class EvaluateReport:
+    """What a run found.
+
+    Attributes:
+        evaluation: The scores.
+        notes: What is worth knowing about them, in sentences.
+        not_written: What could not be written to the output folder, and why.
+    """
+
+    evaluation: Evaluation
+    notes: tuple[str, ...] = ()
+    not_written: tuple[str, ...] = ()
+
+
+def evaluate(
+    source: Segmentable | None,
+    dataset: str,
+    *,
+    root: str | Path | None = None,
+    split: str | None = None,
+    ids: str | Path | None = None,
+    protocol: str = "native",
+    published_quirks: bool = False,
+    predictions: str | Path | None = None,
+    resize: int | None = None,
+    boundary: float | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: bool | None = False,
+    **options: Any,
+) -> EvaluateReport:
+    """Score a concept bank, a trained model or a folder of label maps on a labelled data set.
+
+    Args:
+        source: The bank or model, or its file; None with `predictions`.
+        dataset: The data set by name; see `open_dataset`.
+        root: Folder that holds the data set.
+        split: Its split; by default the usual one, most often `val`.
+        ids: File with the names of the photos to keep, one per line.
+        protocol: `paper`, `tcl` (the community's) or `native`.
+        published_quirks: Repeat the errors of the published evaluation.
+        predictions: Folder of label maps `NAME.png` to score instead of a bank or model.
+        resize: Another short side of the encoders' input than the protocol's.
+        boundary: Also measure the boundary F-score at this tolerance: pixels, or a share of the
+            diagonal if below 1.
+        out: Folder for JSON, report, confusion matrix and contact sheet; None writes none.
+        resume: Continue an interrupted run in `out`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        progress: See `StageProgress`.
+        **options: Further options of `open_segmenter`, such as `threshold` or `refine`.
+
+    Raises:
+        DatasetError: The data set is not as expected.
+        LabelError: The classes are not those of the data set.
+        RecosegError: Options do not fit together, or no photo could be evaluated.
+    """
+    if (source is None) == (predictions is None):
+        raise RecosegError(
+            "Expected either a bank (or trained model) or --predictions, and not both."
+        )
+    meant = [name for name in options if name != "batch_size"]
+    meant += ["resize"] if resize is not None else []
+    if predictions is not None and meant:
+        given = ", ".join(f"--{name.replace('_', '-')}" for name in meant)
+        raise RecosegError(
+            f"--predictions takes label maps as they are; {given} would have no effect. Leave it "
+            "out."
+        )
+    if resume and out is None:
+        raise RecosegError("--resume needs the folder of the interrupted run: --out.")
+    folder = None if out is None else check_output_folder(out)
+    data = open_dataset(
+        dataset,
+        None if root is None else os.fspath(root),
+        split,
+        ids=None if ids is None else Path(ids),
+    )
+    data = as_published(data) if published_quirks else data
+    chosen = protocol_of(protocol, data.name, published_quirks=published_quirks, resize=resize)
+    compute = resolve_compute(device, precision)
+    row: Row
+    if predictions is not None:
+        row = PredictionFolder(Path(predictions), data.space, chosen)
+        name, notes = row.name, []
+    else:
+        assert source is not None
+        row = open_segmenter(
+            source, device=device, precision=precision, **options, **chosen.segmenter_options
+        )
+        name, notes = _name_of(source, row), _notes(source, data, chosen, dataset)
+    rows = {name: row}
+    [settings] = settings_of(data, chosen, rows, boundary, compute.precision)
+    counts = None
+    if folder is not None:
+        counts = CountsFile(folder, settings, len(data.space.scored), resume=resume)
+    with counts or nullcontext():
+        [found] = count(
+            data,
+            chosen,
+            rows,
+            boundary=boundary,
+            counts=counts,
+            precision=compute.precision,
+            device=compute.device,
+            progress=progress,
+        )
+    if found.failures and len(found.failures) == len(found.images):
+        first = found.failures[0]
+        raise RecosegError(
+            f"None of the {len(found.images):,} photos could be evaluated. The first, "
+            f"{first.name}: {first.error}."
+        )
+    not_written: list[str] = []
+    if folder is not None:
+        not_written = list(write_evaluation(folder, found, data, chosen, row))
+    return EvaluateReport(found, tuple(notes), tuple(not_written))
+
+
+def _name_of(source: Segmentable, segmenter: Segmenter) -> str:
+    return Path(source).stem if isinstance(source, str | Path) else segmenter.kind
+
+
+def _notes(
+    source: Segmentable, data: SegmentationDataset, protocol: Protocol, dataset: str
+) -> list[str]:
+    """A note where the protocol expects aliases and the bank's classes have none."""
+    if not protocol.aliases:
+        return []
+    if isinstance(source, str | Path):
+        if is_model(source):
+            return []
+        source = ConceptBank.load(source)
+    if not isinstance(source, ConceptBank) or has_aliases(
+        [item.words for item in source.classes], data.space
+    ):
+        return []
+    return [
+        f"The protocol {protocol.name} expects classes that are learnt with the data set's aliases "
+        f"(`recoseg learn INDEX --classes {dataset} --aliases`); this bank's are bare names."
+    ]

@@ -1,0 +1,111 @@
+"""From photos to an index, and opening one that is there (`recoseg index`)."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from recoseg.archive.build import write_index
+from recoseg.archive.index import ArchiveIndex
+from recoseg.archive.selection import Selection
+from recoseg.archive.worker import ShardWorker
+from recoseg.device import resolve_compute
+from recoseg.encoders.encoder_table import build_retrieval
+from recoseg.encoders.presets import preset as preset_of
+from recoseg.encoders.protocols import ImageTextEncoder
+from recoseg.executors import Executor, LocalExecutor
+from recoseg.memory import keep_freed_memory
+from recoseg.pipeline.checks import Paths, as_list, check_encoder
+
+
+def build_index(
+    sources: Paths,
+    out: str | Path,
+    *,
+    preset: str = "lite",
+    retrieval: str | ImageTextEncoder | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int = 64,
+    threads: int | None = None,
+    shard_size: int = 1024,
+    prune: bool = False,
+    executor: Executor | None = None,
+    progress: bool | None = False,
+) -> ArchiveIndex:
+    """Embed photos for retrieval; call it again to continue, to add photos or to update them.
+
+    Args:
+        sources: Folders, lists of paths, tar shards, images or globs; see `list_sources`.
+        out: Folder of the index, on this machine; made, continued or updated.
+        preset: Whose retrieval encoder is used: `lite`, `paper` or `paper-light`.
+        retrieval: Another encoder, as `NAME` or `NAME=WEIGHTS` or as an object.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        batch_size: Photos per forward pass.
+        threads: Threads that read and decode photos; by default one per processor, at most 16.
+        shard_size: Most photos of a shard, the unit of work that a killed run can lose.
+        prune: Remove the rows of photos that are no longer in these sources.
+        executor: Where photos are embedded; by default in this process.
+        progress: See `StageProgress`.
+
+    Returns:
+        The index; its `report` says what this run did.
+
+    Raises:
+        ArchiveError: A source is missing, nothing is found, or `out` cannot be written to.
+        EncoderMismatchError: The index was made with another encoder, input size or precision.
+        UnknownNameError: There is no such preset or encoder.
+    """
+    chosen = preset_of(preset).retrieval if retrieval is None else retrieval
+    if isinstance(chosen, str):
+        check_encoder(chosen, "retrieval")
+    report = write_index(
+        as_list(sources),
+        out,
+        partial(shard_worker, chosen, device, precision, batch_size, threads),
+        executor or LocalExecutor(),
+        preset=None if retrieval is not None and not isinstance(retrieval, str) else preset,
+        shard_size=shard_size,
+        prune=prune,
+        progress=progress,
+    )
+    index = open_index(out)
+    index.report = report
+    return index
+
+
+def open_index(
+    path: str | Path, *, selection: Selection | str | Path | None = None
+) -> ArchiveIndex:
+    """Open an index, or an embeddings folder that clip-retrieval wrote.
+
+    Args:
+        path: The folder, or its URL.
+        selection: Which photos are left out of search and learning: a selection or its file.
+
+    Raises:
+        ArchiveError: There is no index, its files do not belong together, or the selection cannot
+            be read.
+    """
+    if selection is not None and not isinstance(selection, Selection):
+        selection = Selection.load(os.fspath(selection))
+    return ArchiveIndex.open(os.fspath(path), selection)
+
+
+def shard_worker(
+    retrieval: str | ImageTextEncoder,
+    device: str,
+    precision: str,
+    batch_size: int,
+    threads: int | None,
+) -> ShardWorker:
+    """A worker that embeds photos; its encoder is built where this is called."""
+    compute = resolve_compute(device, precision)
+    encoder = retrieval
+    if isinstance(retrieval, str):
+        keep_freed_memory()
+        encoder = build_retrieval(retrieval, compute)
+    return ShardWorker(cast(ImageTextEncoder, encoder), compute.precision, batch_size, threads)

@@ -1,0 +1,199 @@
+"""From class names and an index to a concept bank (`recoseg learn`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from recoseg.archive.index import ArchiveIndex
+from recoseg.concepts import ConceptBank
+from recoseg.device import resolve_compute
+from recoseg.encoders.bundle import Encoders, load_encoders
+from recoseg.encoders.defaults import default_settings
+from recoseg.encoders.presets import preset as preset_of
+from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, ImageTextEncoder
+from recoseg.errors import ConceptError, RecosegError
+from recoseg.executors import Executor, LocalExecutor
+from recoseg.learning.feature_cache import FeatureCache
+from recoseg.learning.feature_worker import Extraction, dense_worker
+from recoseg.learning.figure_folder import FigureWriter
+from recoseg.learning.learner import LearnedClass, learn_bank
+from recoseg.pipeline.checks import check_encoder, check_output_file, check_output_folder
+from recoseg.pipeline.classes import Classes, as_classes
+from recoseg.pipeline.index import open_index
+from recoseg.pipeline.retrieve import search_in
+
+
+def learn(
+    index: ArchiveIndex | str | Path,
+    classes: Classes,
+    *,
+    out: str | Path | None = None,
+    add_to: ConceptBank | str | Path | None = None,
+    encoders: Encoders | None = None,
+    preset: str | None = None,
+    retrieval: str | ImageTextEncoder | None = None,
+    saliency: str | DenseTextEncoder | None = None,
+    phi: str | DenseImageEncoder | Sequence[str | DenseImageEncoder] | None = None,
+    aliases: bool = False,
+    figures: str | Path | None = None,
+    cache: str | Path | None = None,
+    cache_gigabytes: float = 10.0,
+    executor: Executor | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    callback: Callable[[LearnedClass], object] | None = None,
+    progress: bool | None = False,
+    **settings: Any,
+) -> ConceptBank:
+    """Learn classes: retrieve photos of each and find the patch that they have in common.
+
+    Args:
+        index: The archive, or where it is.
+        classes: Class names, lines such as `sofa; couch; -bed`, a file of them, or a label space.
+        out: File of the bank to write, `.safetensors`; None writes none.
+        add_to: A bank, or its file, whose classes, context, encoders and settings are kept.
+        encoders: Encoders that are loaded already; see `load_encoders`. None loads them: those
+            given below, else those of `add_to`, of the index, of the preset.
+        preset: A choice of encoders by name; by default the index's own.
+        retrieval: The encoder that made the index.
+        saliency: The dense text encoder that guides co-segmentation.
+        phi: The dense image encoder, or several: the bank then has references for each.
+        aliases: Take a label space's aliases and background words too.
+        figures: Folder for a co-segmentation figure of each class; None draws none.
+        cache: Folder where features of photos are kept for the next bank; None keeps none.
+        cache_gigabytes: Maximum size of that folder; the least recently used entries are removed.
+        executor: Where photos are found and encoded; by default in this process.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        callback: Called with each class that was learnt.
+        progress: See `StageProgress`.
+        **settings: Fields of `LearnSettings` that differ from the encoders' defaults, such as
+            `k=20` or `context=("sky", "road")`; None leaves a field as it is.
+
+    Returns:
+        The bank.
+
+    Raises:
+        ConceptError: A class cannot be read or is in the bank already, or none of its photos can
+            be read.
+        ArchiveError: There is no index.
+        EncoderMismatchError: The index or the bank was made with other encoders.
+        RecosegError: An output cannot be written, or a setting is out of range.
+    """
+    wanted = as_classes(classes, aliases=aliases)
+    if out is not None:
+        check_output_file(out, [".safetensors"])
+    if figures is not None:
+        check_output_folder(figures)
+    archive = index if isinstance(index, ArchiveIndex) else open_index(index)
+    bank = add_to if add_to is None or isinstance(add_to, ConceptBank) else ConceptBank.load(add_to)
+    if bank is not None:
+        _check_new(bank, [item.name for item in wanted])
+    compute = resolve_compute(device, precision)
+    if encoders is None:
+        chosen = choose_encoders(archive, bank, preset, retrieval, saliency, phi)
+        encoders = load_encoders(**chosen, device=device, precision=precision)
+    if bank is None:
+        defaults = default_settings(encoders.saliency.info, [one.info for one in encoders.phi])
+        changes = {name: value for name, value in settings.items() if value is not None}
+        bank = ConceptBank(
+            (), encoders.info, replace(defaults, learn=replace(defaults.learn, **changes))
+        )
+    place = executor or LocalExecutor()
+    draw = None
+    if figures is not None:
+        draw = FigureWriter(archive, Path(figures), bank.settings.learn.image_size)
+
+    def learned(item: LearnedClass) -> None:
+        if draw is not None:
+            draw(item)
+        if callback is not None:
+            callback(item)
+
+    kept = None if cache is None else Path(cache)
+    with place.connection():
+        bank = learn_bank(
+            archive,
+            wanted,
+            encoders,
+            bank=bank,
+            cache=FeatureCache.open(kept, cache_gigabytes, compute.precision),
+            extraction=None if executor is None else _extraction(executor, bank, device, precision),
+            search=None if executor is None else search_in(executor, archive),
+            device=compute.device if compute.device.type == "cuda" else "cpu",
+            callback=learned,
+            progress=progress,
+        )
+    if out is not None:
+        bank.save(out)
+    return bank
+
+
+def choose_encoders(
+    index: ArchiveIndex,
+    bank: ConceptBank | None,
+    preset: str | None,
+    retrieval: Any = None,
+    saliency: Any = None,
+    phi: Any = None,
+) -> dict[str, Any]:
+    """The encoders that are given, else the bank's, the index's, the preset's; names are checked.
+
+    Returns:
+        The arguments `retrieval`, `saliency` and `phi` of `load_encoders`.
+    """
+    chosen = preset_of(preset or index.preset or "lite")
+    names: dict[str, Any] = {
+        "retrieval": chosen.retrieval,
+        "saliency": chosen.saliency,
+        "phi": chosen.phi,
+    }
+    if index.info is not None and preset is None:
+        names["retrieval"] = index.info.spec
+    if bank is not None:
+        made_by = bank.encoders
+        names["retrieval"], names["saliency"] = made_by.retrieval.spec, made_by.saliency.spec
+        names["phi"] = [info.spec for info in made_by.phi]
+    given = {"retrieval": retrieval, "saliency": saliency, "phi": phi or None}
+    names |= {role: value for role, value in given.items() if value is not None}
+    for role in ("retrieval", "saliency", "phi"):
+        for spec in names[role] if isinstance(names[role], list | tuple) else [names[role]]:
+            if isinstance(spec, str):
+                check_encoder(spec, role)
+    return names
+
+
+def _check_new(bank: ConceptBank, names: Sequence[str]) -> None:
+    present = {concept.name for concept in bank.classes}
+    twice = [name for name in names if name in present]
+    if twice:
+        raise ConceptError(
+            f"The bank already holds: {', '.join(twice)}. Remove them first to learn them again."
+        )
+
+
+def _extraction(executor: Executor, bank: ConceptBank, device: str, precision: str) -> Extraction:
+    """Workers of an executor that build the bank's dense encoders where they run."""
+    infos = [*bank.encoders.phi, bank.encoders.saliency]
+    for info in infos:
+        try:
+            check_encoder(info.spec, "phi" if info in bank.encoders.phi else "saliency")
+        except RecosegError as error:
+            raise RecosegError(
+                f"Workers elsewhere cannot build the encoder {info.name!r}: {error} Use encoders "
+                "of the table with an executor, or learn in this process."
+            ) from error
+    saliency = bank.encoders.saliency.spec if bank.settings.learn.guidance else None
+    build = partial(
+        dense_worker,
+        [info.spec for info in bank.encoders.phi],
+        saliency,
+        device=device,
+        precision=precision,
+        threads=getattr(executor, "cpus", None),
+    )
+    return Extraction(build, executor)

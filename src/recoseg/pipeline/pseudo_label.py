@@ -1,0 +1,74 @@
+"""Pseudo-labels of photos, to train a model on (`recoseg pseudo-label`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from recoseg.pipeline.checks import Paths, check_output_folder, list_photos
+from recoseg.pipeline.segment import Segmentable, open_segmenter
+from recoseg.segmentation.segmenter import Segmenter, in_parallel
+from recoseg.training.confidence import Ignoring
+from recoseg.training.pseudo_labels import PseudoLabels
+from recoseg.training.pseudo_labels import pseudo_label as write_pseudo_labels
+
+
+def pseudo_label(
+    source: Segmenter | Segmentable,
+    photos: Paths,
+    out: str | Path,
+    *,
+    min_confidence: float | None = None,
+    quantile: float | None = None,
+    confidence: bool = False,
+    overlays: bool = False,
+    resume: bool = False,
+    devices: Sequence[str] = ("auto",),
+    batch_size: int = 8,
+    progress: bool | None = False,
+    **options: Any,
+) -> PseudoLabels:
+    """Segment photos and keep the label maps as a training set (paper, section 3.4).
+
+    Args:
+        source: A segmenter, or what one is made of; see `open_segmenter`.
+        photos: Files, folders, lists, tar shards or globs; see `list_sources`.
+        out: Folder to write to; see `recoseg.training.pseudo_labels`.
+        min_confidence: Pixels of less confidence are ignored, 0 to 1; None ignores none.
+        quantile: Ignore at most this fraction of the pixels of each class, the least confident.
+        confidence: Keep confidence maps although no pixel is ignored.
+        overlays: Whether to write overlays of the segmenter's label maps.
+        resume: Keep what an earlier run with the same settings has finished.
+        devices: Where segmenters run side by side, such as `("cuda:0", "cuda:1")`.
+        batch_size: Photos of equal size that are encoded together.
+        progress: See `StageProgress`.
+        **options: Further options of `open_segmenter`, where `source` is not a segmenter yet.
+
+    Raises:
+        ArchiveError: A source of photos does not exist.
+        RecosegError: There are no photos, `out` cannot be written to or holds other masks, or a
+            setting is out of range.
+    """
+    ignoring = Ignoring(min_confidence, quantile)
+    folder = check_output_folder(out)
+    listed = list_photos(photos)
+    if not isinstance(source, Segmenter):
+        keep = confidence or not ignoring.idle
+        segmenters = [
+            open_segmenter(
+                source, keep_scores=keep, batch_size=batch_size, device=device, **options
+            )
+            for device in devices
+        ]
+        source = in_parallel(segmenters, batch_size)
+    return write_pseudo_labels(
+        source,
+        listed,
+        folder,
+        ignoring=ignoring,
+        confidence=confidence,
+        overlays=overlays,
+        resume=resume,
+        progress=progress,
+    )

@@ -1,0 +1,139 @@
+"""Photos of an archive for class names (`recoseg retrieve`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from recoseg.archive.index import ArchiveIndex
+from recoseg.archive.selection import Selection
+from recoseg.device import resolve_compute
+from recoseg.drawing.retrieval_sheet import write_contact_sheet
+from recoseg.encoders.defaults import default_prompts
+from recoseg.encoders.encoder_table import build_retrieval
+from recoseg.encoders.protocols import ImageTextEncoder
+from recoseg.errors import ArchiveError
+from recoseg.executors import Executor, LocalExecutor
+from recoseg.pipeline.checks import check_encoder, check_output_file
+from recoseg.pipeline.classes import Classes, as_classes
+from recoseg.pipeline.index import open_index
+from recoseg.retrieval.approximate import ApproximateIndex, check_kind
+from recoseg.retrieval.class_texts import ClassTexts, check_index
+from recoseg.retrieval.distributed import PartWorker, search_parts
+from recoseg.retrieval.duplicates import Hit
+from recoseg.retrieval.retriever import Search
+from recoseg.retrieval.retriever import retrieve as find
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """The photos that were found.
+
+    Attributes:
+        index: The archive; `index.photo(hit.position)` is the photo of a hit.
+        hits: For each class name its photos, best first.
+        recall: Share of the photos of exact search that approximate search found; None where it
+            was not measured.
+    """
+
+    index: ArchiveIndex
+    hits: dict[str, list[Hit]]
+    recall: float | None = None
+
+
+def retrieve(
+    index: ArchiveIndex | str | Path,
+    classes: Classes,
+    *,
+    k: int = 50,
+    retrieval: str | ImageTextEncoder | None = None,
+    prompts: str | None = None,
+    skip_duplicates: float | None = None,
+    sheet: str | Path | None = None,
+    approximate: str | None = None,
+    effort: int = 64,
+    recall: bool = False,
+    executor: Executor | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+) -> Retrieved:
+    """Find the photos that show each class best, by the cosine of their embeddings.
+
+    Args:
+        index: The archive, or where it is.
+        classes: Class names, lines such as `sofa; couch; -bed`, or a file of them.
+        k: Photos per class.
+        retrieval: The encoder that made the index; by default the one that the index names.
+        prompts: Prompt set; by default the encoder's own. See `prompt_set`.
+        skip_duplicates: Leave out photos whose cosine to a better one is above this; None keeps
+            all.
+        sheet: HTML contact sheet to write.
+        approximate: `ivf` or `hnsw` instead of exact search (extra `faiss`).
+        effort: Lists of `ivf`, or candidates of `hnsw`, that are visited.
+        recall: Whether to search exactly too, and tell how many of those photos were found.
+        executor: Where the archive is searched; by default in this process.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+
+    Raises:
+        ArchiveError: There is no index, or it does not say which encoder made it.
+        ConceptError: A class cannot be read.
+        EncoderMismatchError: The encoder did not make the index.
+    """
+    wanted = as_classes(classes)
+    if approximate is not None:
+        check_kind(approximate)
+    if sheet is not None:
+        check_output_file(sheet)
+    archive = index if isinstance(index, ArchiveIndex) else open_index(index)
+    encoder = retrieval_encoder(archive, retrieval, device, precision)
+    queries = ClassTexts.of(wanted).queries(encoder, prompts or default_prompts(encoder.info))
+    place = executor or LocalExecutor()
+    search, share = None, None
+    if executor is not None:
+        search = search_in(place, archive)
+    if approximate is not None:
+        folder = archive.root / "approximate"
+        proposals = ApproximateIndex.open(archive, folder, approximate, effort=effort)
+        search = proposals.search
+        share = proposals.recall(queries, k) if recall else None
+    with place.connection():
+        found = find(archive, queries, k, skip_duplicates=skip_duplicates or False, search=search)
+    hits = {item.name: one for item, one in zip(wanted, found, strict=True)}
+    if sheet is not None:
+        write_contact_sheet(sheet, list(hits.items()), archive)
+    return Retrieved(archive, hits, share)
+
+
+def retrieval_encoder(
+    index: ArchiveIndex, retrieval: str | ImageTextEncoder | None, device: str, precision: str
+) -> ImageTextEncoder:
+    """The encoder that is asked for, or the one that made the index; checked against the index.
+
+    Raises:
+        ArchiveError: None is asked for, and the index does not say which encoder made it.
+        EncoderMismatchError: The encoder did not make the index.
+    """
+    if retrieval is None:
+        if index.info is None:
+            raise ArchiveError(
+                f"{index.location} does not say which encoder made it. Name the encoder, such as "
+                "--retrieval ViT-L/14."
+            )
+        retrieval = index.info.spec
+    if isinstance(retrieval, str):
+        check_encoder(retrieval, "retrieval")
+        retrieval = build_retrieval(retrieval, resolve_compute(device, precision))
+    check_index(index, retrieval)
+    return retrieval
+
+
+def search_in(executor: Executor, index: ArchiveIndex) -> Search:
+    """Search by the workers of an executor, each of which opens the index where it runs."""
+    build = partial(_part_worker, index.location, index.selection)
+    return partial(search_parts, executor, build, len(index))
+
+
+def _part_worker(location: str, selection: Selection) -> PartWorker:
+    return PartWorker(ArchiveIndex.open(location, selection))

@@ -1,0 +1,191 @@
+"""From a concept bank or a trained model to label maps (`recoseg segment`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from recoseg.concepts import ConceptBank
+from recoseg.config import FusionForm
+from recoseg.device import resolve_compute
+from recoseg.encoders.bundle import Encoders
+from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
+from recoseg.errors import RecosegError
+from recoseg.pipeline.checks import Paths, check_encoder, check_output_folder, list_photos
+from recoseg.refinement.refiner import PUBLISHED_TEMPERATURE, RefineForm, RefineSettings
+from recoseg.segmentation.bank_segmenter import bank_segmenter
+from recoseg.segmentation.result import Result
+from recoseg.segmentation.segmenter import Segmenter
+from recoseg.segmentation.to_folder import folder_for, segment_to_folder
+from recoseg.training.model import TrainedModel, is_model
+from recoseg.training.model_segmenter import model_segmenter
+
+Segmentable = ConceptBank | TrainedModel | str | Path
+"""What a segmenter is made of: a concept bank, a trained model, or the file of either (for a model
+also the folder of its run)."""
+
+
+@dataclass(frozen=True)
+class SegmentReport:
+    """What a run did.
+
+    Attributes:
+        photos: Photos that were listed.
+        failures: The reason for each photo, by path, that could not be segmented.
+    """
+
+    photos: int
+    failures: dict[str, str]
+
+
+def open_segmenter(
+    source: Segmentable,
+    *,
+    encoders: Encoders | None = None,
+    phi: str | DenseImageEncoder | Sequence[str | DenseImageEncoder] | None = None,
+    saliency: str | DenseTextEncoder | None = None,
+    fusion: FusionForm | None = None,
+    resize: int | None = None,
+    window: int | None = None,
+    window_step: int | None = None,
+    threshold: float | None = None,
+    background: Sequence[str] = (),
+    refine: RefineForm = "none",
+    temperature: float | None = None,
+    refine_steps: int | None = None,
+    keep_scores: bool = False,
+    batch_size: int = 8,
+    device: str = "auto",
+    precision: str = "auto",
+) -> Segmenter:
+    """Open a concept bank or a trained model to segment photos with.
+
+    Everything that can be checked is checked before a model is loaded.
+
+    Args:
+        source: The bank or the model, or its file.
+        encoders: Encoders that are loaded already; None loads the bank's own.
+        phi: The bank's dense image encoder (or encoders) by another spec, or as an object.
+        saliency: The bank's dense text encoder likewise.
+        fusion: How visual and text scores become one: `product`, `sum`, `visual` or `text`; by
+            default the bank's.
+        resize: Short side of the encoders' input, pixels; 0 for the photo's own size, None for
+            that of the bank or model. Label maps always have the photo's own size.
+        window: Side of sliding windows over larger inputs, pixels; None for no windows.
+        window_step: Pixels from one window to the next; None for half a window.
+        threshold: Pixels whose best score is lower become background. The scale is that of the
+            fusion; for a trained model probabilities.
+        background: Names of classes that become background; `context` for all context classes.
+        refine: Refinement along the photo's edges: `none`, `pamr` or `crf` (extra `crf`).
+        temperature: Divides scores before refinement; by default the bank's.
+        refine_steps: Steps of the refinement; by default 10.
+        keep_scores: Whether results hold their score maps.
+        batch_size: Photos (or windows) of equal size that are encoded together.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+
+    Returns:
+        The segmenter: call it with a photo, a list of photos, or use `stream`.
+
+    Raises:
+        ConceptError: There is no such bank, or it holds no class.
+        EncoderMismatchError: An encoder is not the bank's own.
+        RecosegError: An option does not fit the bank or model, or is out of range.
+    """
+    options: dict[str, Any] = {
+        "resize": resize,
+        "window": window,
+        "window_step": window_step,
+        "background_threshold": threshold,
+        "background": background,
+        "keep_scores": keep_scores,
+        "batch_size": batch_size,
+    }
+    if isinstance(source, TrainedModel) or (
+        not isinstance(source, ConceptBank) and is_model(source)
+    ):
+        _refuse_for_a_model(source, fusion=fusion, phi=phi, saliency=saliency, encoders=encoders)
+        chosen = _refinement(refine, temperature or PUBLISHED_TEMPERATURE, refine_steps)
+        compute = resolve_compute(device, precision)
+        return model_segmenter(source, compute=compute, refine=chosen, **options)
+    bank = source if isinstance(source, ConceptBank) else ConceptBank.load(source)
+    if temperature is None:
+        temperature = bank.settings.segment.refine_temperature
+    form = bank.settings.segment.fusion
+    for spec in phi if isinstance(phi, list | tuple) else [phi]:
+        if isinstance(spec, str):
+            check_encoder(spec, "phi")
+    if isinstance(saliency, str):
+        check_encoder(saliency, "saliency")
+    return bank_segmenter(
+        bank,
+        encoders=encoders,
+        phi=phi,
+        saliency=saliency,
+        compute=resolve_compute(device, precision),
+        fusion=form if fusion is None else replace(form, form=fusion),
+        refine=_refinement(refine, temperature, refine_steps),
+        **options,
+    )
+
+
+def segment(
+    source: Segmenter | Segmentable,
+    photos: Paths,
+    out: str | Path,
+    *,
+    overlays: bool = True,
+    scores: bool = False,
+    resume: bool = False,
+    callback: Callable[[str, Result], object] | None = None,
+    progress: bool | None = False,
+    **options: Any,
+) -> SegmentReport:
+    """Segment photos into an output folder: label maps, overlays, one JSON line per photo.
+
+    Args:
+        source: A segmenter, or what one is made of; see `open_segmenter`.
+        photos: Files, folders, lists, tar shards or globs; see `list_sources`.
+        out: Folder to write to; see `OutputFolder`.
+        overlays: Whether to write overlays with a legend.
+        scores: Whether to write score maps, fp16; they are large.
+        resume: Keep what an earlier run with the same settings has finished.
+        callback: Called with the output name and the result of each photo.
+        progress: See `StageProgress`.
+        **options: Options of `open_segmenter`, where `source` is not a segmenter yet.
+
+    Raises:
+        ArchiveError: A source of photos does not exist.
+        RecosegError: There are no photos, or `out` cannot be written to or holds other masks.
+    """
+    folder = check_output_folder(out)
+    listed = list_photos(photos)
+    if not isinstance(source, Segmenter):
+        source = open_segmenter(source, keep_scores=scores, **options)
+    wanted = {"labels": True, "overlays": overlays, "scores": scores}
+    writers = [name for name, is_wanted in wanted.items() if is_wanted]
+    with folder_for(source, folder, writers=writers, resume=resume) as output:
+        failures = segment_to_folder(source, listed, output, callback=callback, progress=progress)
+    return SegmentReport(len(listed), failures)
+
+
+def _refuse_for_a_model(source: object, **given: object) -> None:
+    meant = [f"--{name}" for name, value in given.items() if value is not None]
+    if meant:
+        what = "This" if isinstance(source, TrainedModel) else str(Path(str(source)))
+        raise RecosegError(
+            f"{what} is a trained model; {', '.join(meant)} would have no effect. Leave it out."
+        )
+
+
+def _refinement(form: RefineForm, temperature: float, steps: int | None) -> RefineSettings:
+    settings = RefineSettings(form, temperature)
+    if steps is None:
+        return settings
+    return replace(
+        settings,
+        pamr=replace(settings.pamr, iterations=steps),
+        crf=replace(settings.crf, iterations=steps),
+    )

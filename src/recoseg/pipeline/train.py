@@ -1,0 +1,151 @@
+"""Training and export of models (`recoseg train`, `recoseg export`)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recoseg.datasets.dataset_table import open_dataset
+from recoseg.errors import RecosegError
+from recoseg.pipeline.checks import check_output_file, check_output_folder
+from recoseg.training.model import TrainedModel, model_file
+from recoseg.training.recipe import recipe as recipe_of
+from recoseg.training.training_set import TrainingSet, of_dataset, open_masks, readable
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a run did.
+
+    Attributes:
+        model: The trained model.
+        photos: Photos that it was trained on.
+        left_out: The reason for each photo, by name, that could not be used.
+    """
+
+    model: TrainedModel
+    photos: int
+    left_out: dict[str, str]
+
+
+def train(
+    out: str | Path,
+    *,
+    masks: str | Path | None = None,
+    images: str | Path | None = None,
+    dataset: str | None = None,
+    root: str | Path | None = None,
+    split: str = "train",
+    recipe: str = "paper",
+    rounds: int = 1,
+    ground_truth: str | Path | None = None,
+    report_every: int = 1000,
+    checkpoint_every: int = 500,
+    preview_every: int = 500,
+    resume: bool = False,
+    accelerator: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
+    strategy: str = "auto",
+    precision: str = "fp32",
+    accumulate: int = 1,
+    workers: int = 2,
+    progress: bool = False,
+    **changes: Any,
+) -> TrainReport:
+    """Train DeepLabv3+ on masks, such as pseudo-labels (paper, section 3.4).
+
+    Args:
+        out: Folder of the run; see `recoseg.training.trainer`.
+        masks: Folder of pseudo-labels, or of masks `NAME.png` with `classes.txt`.
+        images: Folder of their photos; for pseudo-labels only where the photos have moved.
+        dataset: A labelled data set by name instead of masks; see `open_dataset`.
+        root: Folder that holds the data set.
+        split: Its split.
+        recipe: `paper`, or `short` for minutes on a processor.
+        rounds: Rounds of self-training; each after the first learns from the model's own labels.
+        ground_truth: Folder with `images`, `masks` and `classes.txt` to report scores on.
+        report_every: Steps between such scores.
+        checkpoint_every: Steps between checkpoints.
+        preview_every: Steps between preview pictures.
+        resume: Continue from the newest checkpoint in the folder, if there is one.
+        accelerator: Lightning's: `auto`, `cpu`, `gpu`, `mps`.
+        devices: Devices per machine.
+        nodes: Machines.
+        strategy: Lightning's, such as `ddp`.
+        precision: `fp32`, `bf16` or `fp16`; the latter two mixed with fp32.
+        accumulate: Parts that a step is divided into, to save memory.
+        workers: Processes per device that read and augment photos.
+        progress: Whether to show a progress bar.
+        **changes: Fields of the recipe that differ from it, such as `iterations=1000`; None leaves
+            a field as it is.
+
+    Raises:
+        RecosegError: Neither or both of masks and data set are given, settings do not fit, or the
+            folder holds another run.
+        DatasetError: There are no photos with masks.
+        MissingExtraError: The extra `train` is not installed.
+    """
+    from recoseg.training.rounds import train_rounds
+    from recoseg.training.trainer import Machines
+
+    if (masks is None) == (dataset is None):
+        raise RecosegError("Expected either masks or a data set: --masks FOLDER or --dataset NAME.")
+    chosen = recipe_of(recipe, **changes)
+    machines = Machines(accelerator, devices, nodes, strategy, precision, workers, accumulate)
+    machines.check(chosen.batch_size)
+    folder = check_output_folder(out)
+    data = _training_set(masks, images, dataset, root, split)
+    truth = None if ground_truth is None else open_dataset("folder", os.fspath(ground_truth))
+    data, left_out = readable(data, progress=None if progress else False)
+    model = train_rounds(
+        data,
+        chosen,
+        folder,
+        rounds=rounds,
+        machines=machines,
+        resume=resume,
+        checkpoint_every=checkpoint_every,
+        preview_every=preview_every,
+        truth=truth,
+        truth_every=report_every,
+        left_out=left_out,
+        progress=progress,
+    )
+    return TrainReport(model, len(data.photos), left_out)
+
+
+def export_onnx(model: str | Path, out: str | Path | None = None) -> tuple[Path, float]:
+    """Write a trained model as ONNX, for photos of any size, and compare its scores.
+
+    Args:
+        model: The model's file, or the folder of its run.
+        out: File to write; by default `model.onnx` beside the model.
+
+    Returns:
+        The file, and the largest difference of its scores from the model's own.
+
+    Raises:
+        RecosegError: There is no such model, or the file cannot be written.
+        MissingExtraError: The extra `onnx` is not installed.
+    """
+    from recoseg.training.export import export_onnx as write_onnx
+
+    path = Path(out) if out is not None else model_file(os.fspath(model)).with_suffix(".onnx")
+    check_output_file(path, [".onnx"])
+    return path, write_onnx(TrainedModel.load(os.fspath(model)), path)
+
+
+def _training_set(
+    masks: str | Path | None,
+    images: str | Path | None,
+    dataset: str | None,
+    root: str | Path | None,
+    split: str,
+) -> TrainingSet:
+    if masks is not None:
+        return open_masks(Path(masks), None if images is None else Path(images))
+    assert dataset is not None
+    return of_dataset(open_dataset(dataset, None if root is None else os.fspath(root), split))

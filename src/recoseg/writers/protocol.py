@@ -1,0 +1,53 @@
+"""What writes segmentations as files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL import Image
+
+from recoseg.labels import Colour, Segmentation
+
+
+class Writer(Protocol):
+    """Writes the segmentations of a run in one format.
+
+    A run calls `begin` once, `write` for each photo, and `close` once, also after an error.
+    """
+
+    @property
+    def kind(self) -> str:
+        """What it writes, such as `labels`; the key of its files in the lines of the run."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What decides its files beside the segmentations, as JSON fields.
+
+        A run is resumed only with equal settings.
+        """
+
+    def begin(self, folder: Path, names: Sequence[str], palette: Sequence[Colour]) -> None:
+        """Prepare to write.
+
+        Args:
+            folder: The folder of the run.
+            names: The class of each label.
+            palette: RGB of each class.
+        """
+
+    def write(self, name: str, image: Image.Image, segmentation: Segmentation) -> Mapping[str, str]:
+        """Write one photo.
+
+        Args:
+            name: A name without suffix, unique in the run and safe on every file system.
+            image: The photo, upright RGB.
+            segmentation: Its segmentation.
+
+        Returns:
+            The files that hold it, by kind, relative to the folder.
+        """
+
+    def close(self) -> None:
+        """Finish."""
