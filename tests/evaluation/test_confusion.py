@@ -127,6 +127,7 @@ def test_wide_labels_do_not_wrap_round(big):
         confusion_matrix(torch.tensor([big]), torch.tensor([0]), 3)
 
 
+@pytest.mark.wrong_shapes
 def test_maps_that_cannot_be_compared():
     labels = torch.zeros(2, 3, dtype=torch.int64)
     with pytest.raises(LabelError, match=r"one shape; got \(3, 2\) and \(2, 3\)"):

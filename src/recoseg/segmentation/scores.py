@@ -14,7 +14,7 @@ from recoseg.errors import ConceptError
 
 
 def visual_scores(
-    features: Float[Tensor, "n C gh gw"], references: Sequence[Float[Tensor, "r C"]]
+    features: Float[Tensor, "n C gh gw"], references: Sequence[Float[Tensor, "_ C"]]
 ) -> Float[Tensor, "n c gh gw"]:
     """Cosine of each patch with each class's reference embedding (paper, section 3.2).
 
@@ -45,7 +45,7 @@ def visual_scores(
 
 def text_scores(
     features: Float[Tensor, "n d gh gw"],
-    words: Sequence[tuple[Float[Tensor, "a d"], Float[Tensor, "b d"] | None]],
+    words: Sequence[tuple[Float[Tensor, "_ d"], Float[Tensor, "_ d"] | None]],
 ) -> Float[Tensor, "n c gh gw"]:
     """Cosine of each patch with the words of each class (paper, section 3.3).
 
