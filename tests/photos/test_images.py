@@ -278,7 +278,7 @@ def textured(width, height):
     [((1000, 700), (250, 175)), ((1000, 600), (500, 300)), ((300, 200), (300, 200))],
 )
 def test_jpegs_are_decoded_at_a_part_of_their_size(size, decoded, monkeypatch):
-    """At 1/4 or 1/2 if the short side stays at least twice the frame's 80, otherwise at full size."""
+    """At 1/4 or 1/2 if the short side stays at least twice the frame's 80, otherwise whole."""
     data = encoded(textured(*size), "JPEG", quality=95)
     seen = []
     real = images.to_frame
