@@ -96,7 +96,6 @@ def learn(
     bank = add_to if add_to is None or isinstance(add_to, ConceptBank) else ConceptBank.load(add_to)
     if bank is not None:
         _check_new(bank, [item.name for item in wanted])
-    compute = resolve_compute(device, precision)
     if encoders is None:
         chosen = choose_encoders(archive, bank, preset, retrieval, saliency, phi)
         encoders = load_encoders(**chosen, device=device, precision=precision)
@@ -116,6 +115,7 @@ def learn(
         if callback is not None:
             callback(item)
 
+    compute = encoders.compute or resolve_compute(device, precision)
     kept = None if cache is None else Path(cache)
     with place.connection():
         bank = learn_bank(

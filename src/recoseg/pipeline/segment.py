@@ -124,7 +124,7 @@ def open_segmenter(
         encoders=encoders,
         phi=phi,
         saliency=saliency,
-        compute=resolve_compute(device, precision),
+        compute=(encoders and encoders.compute) or resolve_compute(device, precision),
         fusion=form if fusion is None else replace(form, form=fusion),
         refine=_refinement(refine, temperature, refine_steps),
         **options,
