@@ -7,7 +7,7 @@ import re
 import pytest
 
 from recoseg.datasets.coco import value_of_label
-from recoseg.datasets.dataset_table import TABLE, entry, open_dataset
+from recoseg.datasets.dataset_table import TABLE, dataset_row, open_dataset
 from recoseg.datasets.spaces import SPACES, label_space
 from recoseg.errors import BadImageError, DatasetError, UnknownNameError
 
@@ -26,8 +26,8 @@ def test_the_table_holds_every_label_space_that_is_read():
 
 def test_unknown_names_and_missing_roots(tmp_path):
     with pytest.raises(UnknownNameError, match=r"Unknown data set 'pets'.*folder, hf:OWNER/NAME"):
-        entry("pets")
-    with pytest.raises(DatasetError, match="'voc20' needs the folder that holds it"):
+        dataset_row("pets")
+    with pytest.raises(DatasetError, match="'voc20' needs its folder"):
         open_dataset("voc20")
 
 
@@ -37,10 +37,10 @@ def test_a_missing_layout_is_explained(tmp_path, name):
     with pytest.raises(DatasetError) as caught:
         open_dataset(name, tmp_path)
     text = str(caught.value)
-    assert text.startswith(f"{entry(name).layout.title}: no folder ")
+    assert text.startswith(f"{dataset_row(name).layout.title}: no folder ")
     assert f"Found in {tmp_path}: something/." in text
-    assert all(f"  {line}\n" in text for line in entry(name).layout.tree)
-    assert text.endswith(entry(name).layout.advice)
+    assert all(f"  {line}\n" in text for line in dataset_row(name).layout.tree)
+    assert text.endswith(dataset_row(name).layout.advice)
     with pytest.raises(DatasetError, match=re.escape(f"There is no folder {tmp_path / 'no'}.")):
         open_dataset(name, tmp_path / "no")
 
@@ -147,7 +147,9 @@ def test_cocostuff27_takes_the_curated_list_in_its_order(tmp_path, caplog):
 def test_lists_of_photos_are_checked(tmp_path):
     trees.write_cityscapes(tmp_path, [7])
     ids = lines(tmp_path / "ids.txt", ["munster_000001_000019", "frankfurt/x", "y"])
-    with pytest.raises(DatasetError, match=r"2 of 3 names in .*ids.txt stand for no photo: frankf"):
+    with pytest.raises(
+        DatasetError, match=r"2 of 3 names in .*ids.txt are not names of photos: frankf"
+    ):
         open_dataset("cityscapes27", tmp_path, ids=ids)
     lines(ids, ["munster_000001_000019"])
     found = open_dataset("cityscapes27", tmp_path, ids=ids)

@@ -24,9 +24,9 @@ def test_bad_pairs_are_left_out_with_their_reason(tmp_path):
     kept, failures = readable(data)
     assert [photo.name for photo in kept.photos] == ["5"]
     assert failures["0"] == "not an image of a known format"
-    assert "no undamaged PNG" in failures["1"]
+    assert "not a PNG" in failures["1"]
     assert "9 x 9 pixels" in failures["2"]
-    assert "stand for no label: 3; expected 0 to 2, 255" in failures["3"]
+    assert "are not labels: 3; expected 0 to 2, 255" in failures["3"]
     assert failures["4"] == "no pixel of its mask has a label"
     assert kept.fingerprint != data.fingerprint
     (tmp_path / "masks/5.png").unlink()

@@ -20,8 +20,8 @@ from recoseg.errors import RecosegError
 from recoseg.evaluation.protocols import protocol_of
 from recoseg.experiments.retrieval import measure_retrieval, retrieval_markdown, write_retrieval
 from recoseg.experiments.runner import run_studies
-from recoseg.experiments.studies import STUDIES, Base, check_study, study
-from recoseg.experiments.study import StudySource
+from recoseg.experiments.studies import STUDIES, Baseline, check_study, study
+from recoseg.experiments.study import Setup
 from recoseg.experiments.tables import study_markdown, write_study
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.pipeline.checks import as_list, check_encoder, check_output_folder
@@ -136,8 +136,8 @@ def ablate(
     if not measured or data is None:
         return AblateReport(tuple(tables), tuple(problems))
     words = as_classes(classes) if classes is not None else class_lines(data.space, aliases=aliases)
-    sources = _sources(archives, preset, saliency, phi, k, compute)
-    base = Base(tuple(sources), tuple(words), ("pamr", "crf") if crf else ("pamr",))
+    setups = _setups(archives, preset, saliency, phi, k, compute)
+    base = Baseline(tuple(setups), tuple(words), ("pamr", "crf") if crf else ("pamr",))
     chosen = [study(name, base) for name in measured]
     found = run_studies(
         chosen,
@@ -160,19 +160,19 @@ def ablate(
     return AblateReport(tuple(tables), tuple(problems))
 
 
-def _sources(
+def _setups(
     archives: Sequence[ArchiveIndex],
     preset: str | None,
     saliencies: Sequence[str],
     phis: Sequence[str],
     k: int | None,
     compute: Compute,
-) -> list[StudySource]:
+) -> list[Setup]:
     """Every archive with every saliency encoder and every phi; each encoder is built once."""
     chosen = preset_of(preset or archives[0].preset or "lite")
     saliency_encoders = [build_saliency(s, compute) for s in saliencies or [chosen.saliency]]
     phi_encoders = [build_phi(p, compute) for p in phis or [chosen.phi]]
-    sources = []
+    setups = []
     for archive in archives:
         spec = archive.info.spec if archive.info is not None else chosen.retrieval
         retrieval = build_retrieval(spec, compute)
@@ -183,8 +183,8 @@ def _sources(
                     settings = replace(settings, learn=replace(settings.learn, k=k))
                 encoders = Encoders(retrieval, saliency, (phi,))
                 name = ", ".join(e.info.name for e in (retrieval, saliency, phi))
-                sources.append(StudySource(archive, encoders, settings, name))
-    return sources
+                setups.append(Setup(archive, encoders, settings, name))
+    return setups
 
 
 def _retrieval(
