@@ -80,7 +80,7 @@ def test_tables_that_cannot_be_used(tmp_path):
 
 
 def test_an_archive_without_any_known_class_is_refused():
-    with pytest.raises(DatasetError, match=r"Of 2 photos none .* such as n01440764"):
+    with pytest.raises(DatasetError, match=r"None of 2 photos .* such as n01440764"):
         LabelledArchive.by_imagenet(["a.jpg", "b.jpg"])
     with pytest.raises(DatasetError, match="Expected a folder for each class"):
         LabelledArchive.by_folder(["a.jpg"])

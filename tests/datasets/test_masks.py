@@ -41,7 +41,7 @@ def test_sixteen_bits_and_one_bit():
 
 def test_values_outside_are_listed_shortly():
     with pytest.raises(
-        BadImageError, match=r"no label: 3, 4, 5, 6, 7, \.\.\.; expected 0 to 2, 255"
+        BadImageError, match=r"not labels: 3, 4, 5, 6, 7, \.\.\.; expected 0 to 2, 255"
     ):
         to_labels(np.arange(9, dtype=np.uint8)[None], counted(3), (1, 9))
 

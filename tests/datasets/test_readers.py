@@ -80,7 +80,7 @@ def test_kitti_step_takes_the_red_channel(tmp_path, photos):
 def test_kitti_step_names_wrong_values_and_missing_photos(tmp_path):
     trees.write_kitti_step(tmp_path, [0, 19])
     dataset = open_dataset("kitti_step19", tmp_path)
-    with pytest.raises(BadImageError, match="no label: 19; expected 0 to 18, 255"):
+    with pytest.raises(BadImageError, match="not labels: 19; expected 0 to 18, 255"):
         dataset.samples[0].read_target()
     (tmp_path / "training/image_02/0018/000000.png").unlink()
     with pytest.raises(DatasetError, match=r"1 of 3 have no photo: 0018/000000\."):
@@ -103,7 +103,7 @@ def test_cocostuff171_reads_converted_masks(tmp_path):
     trees.write_coco(tmp_path, [0, 12, 181, 255], "annotations")  # beside them: the same labels
     assert target(open_dataset("cocostuff171", tmp_path).samples[0]) == [0, 11, 170, 255]
     trees.write_coco(tmp_path, [182])
-    with pytest.raises(BadImageError, match="no label: 182; expected 0 to 181, 255"):
+    with pytest.raises(BadImageError, match="not labels: 182; expected 0 to 181, 255"):
         open_dataset("cocostuff171", tmp_path).samples[0].read_target()
 
 
@@ -184,7 +184,7 @@ def test_voc_lists(tmp_path):
     trees.write_pascal(tmp_path, [21], "SegmentationClass", "Segmentation")
     with pytest.raises(DatasetError, match=r"no list of photos .*Segmentation/train\.txt"):
         open_dataset("voc21", tmp_path, "train")
-    with pytest.raises(BadImageError, match="no label: 21; expected 0 to 20, 255"):
+    with pytest.raises(BadImageError, match="not labels: 21; expected 0 to 20, 255"):
         open_dataset("voc21", tmp_path).samples[0].read_target()
     lines(tmp_path / "ImageSets/Segmentation/val.txt", ["2007_000061"])
     with pytest.raises(DatasetError, match=r"1 of 1 have no mask: 2007_000061\."):
@@ -229,7 +229,7 @@ def test_folder_with_splits_and_mmseg(tmp_path):
 
 def test_folder_errors(tmp_path):
     trees.write_folder(tmp_path, [3])
-    with pytest.raises(BadImageError, match="no label: 3; expected 0 to 2, 255"):
+    with pytest.raises(BadImageError, match="not labels: 3; expected 0 to 2, 255"):
         open_dataset("folder", tmp_path).samples[0].read_target()
     photo(tmp_path / "images/a.png")
     with pytest.raises(DatasetError, match=r"a\.JPG and a\.png would have the same name"):
