@@ -62,4 +62,4 @@ def check_choice(kind: str, value: str, valid: tuple[str, ...]) -> None:
         CosegmentationError: The name is unknown; the message lists the valid ones.
     """
     if value not in valid:
-        raise CosegmentationError(f"Unknown {kind} {value!r}. Valid names: {', '.join(valid)}.")
+        raise CosegmentationError(f"Unknown {kind} {value!r}. Valid: {', '.join(valid)}.")

@@ -15,14 +15,14 @@ Block = Literal["image", "paper"]
 
 
 def support_scores(maxima: Float[Tensor, "n k"], block: Block = "image") -> Float[Tensor, " n"]:
-    """The mean of the block maxima over the images, called `avg_grid` in the pseudo-code.
+    """Mean over the images of each patch's best match, called `avg_grid` in the pseudo-code.
 
     Args:
         maxima: Block maxima from `block_maxima`.
         block: `image`: one vote per image, as the paper describes. `paper`: the slice that was
             published in the supplement's Algorithm 1 and used for the published numbers, where
-            vote i (counted from 0) is the maximum over the images i to min(2 i, k - 1). It does
-            not give every image the same number of votes.
+            vote i (counted from 0) is the maximum over the images i to min(2 i, k - 1). It
+            gives images late in the ranking many more votes than the first ones.
 
     Returns:
         One score per patch, in [-1, 1].
