@@ -47,7 +47,7 @@ def make_source(archive, name="one"):
 
 
 def make_dataset(photos=5):
-    """Photos of two classes each; truth where a pixel is near the class's colour."""
+    """Photos of two classes each; the ground truth is known for pixels near a class's colour."""
     samples = []
     for number in range(photos):
         image = make_photo(200 + number, "rose", "grass" if number % 2 else "sea")
@@ -116,7 +116,7 @@ def test_nothing_to_rename_leaves_one_row(archive):
 
 @pytest.mark.parametrize("name", list(STUDIES))
 def test_the_paper_s_rows_have_their_place(archive, name):
-    """Every published number stands beside a row, but for encoders that nobody has here."""
+    """Every published number has a row, except for encoders that are not available here."""
     sources = (make_source(archive), make_source(archive, "two"))
     learnt = replace(
         sources[0].settings.learn, context=("tree", "sky", "building", "road", "person")

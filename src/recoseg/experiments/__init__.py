@@ -1,1 +1,1 @@
-"""The tables of the paper and its supplement, each as a study of rows that share their work."""
+"""Studies that reproduce the tables of the paper and its supplement; rows share computations."""

@@ -1,4 +1,4 @@
-"""Precision of retrieval on an archive whose photos' classes are known (paper, figure 3)."""
+"""Precision of retrieval on an archive of photos whose classes are known (paper, figure 3)."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ class RetrievalScores:
     """Precision at k of one index.
 
     Attributes:
-        name: Of the retrieval encoder.
-        classes: Names that were asked for.
-        photos: Photos of known class that were searched.
+        name: Name of the retrieval encoder.
+        classes: Names of the classes that were searched for.
+        photos: Number of photos of known class that were searched.
         places: The values of k.
-        precision: Mean share of right photos among the k best, in [0, 1].
-        ceiling: What perfect retrieval would reach, as some classes have fewer than k photos.
+        precision: Mean precision over the classes at each k, in [0, 1].
+        ceiling: Precision of perfect retrieval at each k; below 1 if classes have fewer than k
+            photos.
         by_class: Precision of each class at each k.
     """
 
@@ -49,17 +50,17 @@ class RetrievalScores:
 def precision_at(
     ranked: Sequence[Sequence[int]], labels: np.ndarray, places: Sequence[int]
 ) -> np.ndarray:
-    """Share of photos of the class among its k best.
+    """Precision at k: the fraction of the k best photos that show the class.
 
     Args:
-        ranked: For each class c the positions of its photos, best first, at least as many as the
-            largest k, or all there are.
+        ranked: For each class, the positions of the photos, best first: at least as many as the
+            largest k, or all photos of the archive.
         labels: The class of each photo.
         places: The values of k.
 
     Returns:
-        (classes, places), in [0, 1]; a class with fewer photos in the whole archive than k is
-        still divided by k, as published.
+        Array of shape (classes, places), in [0, 1]. As in the paper, the number of hits is divided
+        by k even if the archive has fewer than k photos of the class.
 
     Example:
         >>> precision_at([[0, 2, 1], [1, 0, 2]], np.array([0, 1, 0]), [1, 2]).tolist()
@@ -76,20 +77,20 @@ def measure_retrieval(
     prompts: str,
     places: Sequence[int] = PLACES,
 ) -> RetrievalScores:
-    """Search an index for every known class.
+    """Measure the precision of retrieval for every class that has photos in an index.
 
-    Photos of unknown class are left out of the search: they might be right or wrong.
+    Photos of unknown class are left out of the search, since they can be neither hits nor misses.
 
     Args:
         index: The archive.
-        encoder: Its retrieval encoder.
-        labelled: What is known of its photos, in the index's order.
+        encoder: The retrieval encoder that made the index.
+        labelled: Classes of the photos, in the order of the index.
         prompts: Prompt set.
         places: The values of k.
 
     Raises:
-        RecosegError: The labels are of another archive.
-        EncoderMismatchError: The encoder is not the index's own.
+        RecosegError: The number of labels differs from the number of photos.
+        EncoderMismatchError: The encoder did not make the index.
     """
     check_index(index, encoder)
     if len(labelled.labels) != len(index):
@@ -126,7 +127,7 @@ def measure_retrieval(
 
 
 def retrieval_markdown(found: Sequence[RetrievalScores]) -> str:
-    """A table of the encoders, what could be reached, and the paper's numbers."""
+    """A table of precision by encoder, its upper bounds, and the paper's numbers."""
     places = found[0].places
     paper = published("retrieval")
     rows: list[list[object]] = []
@@ -162,7 +163,7 @@ def write_retrieval(folder: Path, found: Sequence[RetrievalScores]) -> str | Non
     """Write `retrieval.md`, `retrieval.json` and `retrieval.png`.
 
     Returns:
-        Why there is no picture, or None.
+        The reason if the plot could not be drawn, or None.
     """
     write_bytes(folder / "retrieval.md", retrieval_markdown(found).encode())
     fields = {"indexes": [vars(scores) for scores in found]}

@@ -17,7 +17,7 @@ from recoseg.evaluation.counts_file import CountsFile
 from recoseg.evaluation.evaluate import evaluate, settings_of
 from recoseg.evaluation.evaluation import Evaluation
 from recoseg.evaluation.protocols import Protocol
-from recoseg.experiments.study import BankKey, Row, Study
+from recoseg.experiments.study import BankKey, Study, StudyRow
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.learner import learn_bank
@@ -40,27 +40,27 @@ def run_studies(
     device: torch.device | str = "cpu",
     progress: bool | None = False,
 ) -> dict[Key, Evaluation]:
-    """Evaluate the rows of some studies; rows that differ in their label only are one row.
+    """Evaluate the rows of several studies; rows that differ only in their label are computed once.
 
-    Features of archive photos are computed once for all banks, those of the data set's photos once
-    for all rows.
+    Features of archive photos are computed once for all banks, and features of the data set's
+    photos once for all rows.
 
     Args:
         studies: The studies.
-        dataset: Photos with their truth.
-        protocol: How they are prepared.
-        record: Folder in which the counts of each photo are kept; None keeps none.
-        resume: Go on with what the folder has.
-        cache: Where features of archive photos outlive the run.
+        dataset: Photos with ground truth.
+        protocol: How photos are prepared and scored.
+        record: Folder for the counts of each photo; None writes none.
+        resume: Whether to continue the interrupted run in `record`.
+        cache: Cache that keeps features of archive photos after the run.
         options: Further arguments of `bank_segmenter` for all rows, such as a background.
-        precision: Of the encoders' forward passes, for the settings.
-        device: Where pixels are counted.
+        precision: Precision of the encoders' forward passes, recorded in the settings.
+        device: Device on which pixels are counted.
         progress: See `StageProgress`.
 
     Returns:
-        The evaluation of each row by `Row.key`.
+        The evaluation of each row by `StudyRow.key`.
     """
-    rows: dict[Key, Row] = {}
+    rows: dict[Key, StudyRow] = {}
     for study in studies:
         for row in study.rows:
             rows.setdefault(row.key, row)
@@ -94,12 +94,12 @@ def run_studies(
 
 
 def learn_banks(
-    rows: Sequence[Row], *, cache: FeatureCache | None = None, progress: bool | None = False
+    rows: Sequence[StudyRow], *, cache: FeatureCache | None = None, progress: bool | None = False
 ) -> dict[BankKey, ConceptBank]:
-    """The bank of each row by `Row.bank_key`.
+    """Learn the bank of each row; returned by `StudyRow.bank_key`.
 
-    The features of each photo are computed once, and so is each class that several banks learn in
-    the same way.
+    The features of each photo are computed once, and a class that several banks learn in the same
+    way is learnt once.
     """
     wanted = {row.bank_key: row for row in rows}
     used = {id(e): e for row in rows for e in row.source.encoders.phi}
@@ -128,11 +128,11 @@ def learn_banks(
     return banks
 
 
-def _common(row: Row, earlier: Sequence[tuple[Row, ConceptBank]]) -> ConceptBank:
-    """A bank of what earlier banks have learnt just as this row's would.
+def _common(row: StudyRow, earlier: Sequence[tuple[StudyRow, ConceptBank]]) -> ConceptBank:
+    """A bank of the concepts that this row shares with banks learnt before.
 
-    A context class depends on those before it, so banks share the context up to the first
-    difference; a class depends on the whole context.
+    A context class depends on the context classes before it, so banks share the context up to the
+    first difference. A class depends on the whole context.
     """
     context: tuple[Concept, ...] = ()
     classes: dict[str, Concept] = {}
@@ -148,7 +148,7 @@ def _common(row: Row, earlier: Sequence[tuple[Row, ConceptBank]]) -> ConceptBank
     return ConceptBank((*context, *classes.values()), row.source.encoders.info, row.settings)
 
 
-def _ordered(bank: ConceptBank, row: Row) -> ConceptBank:
+def _ordered(bank: ConceptBank, row: StudyRow) -> ConceptBank:
     """The bank with its classes in the row's order."""
     classes = {concept.name: concept for concept in bank.classes}
     ordered = (classes[item.name] for item in row.classes)

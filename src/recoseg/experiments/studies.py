@@ -1,4 +1,4 @@
-"""The studies, from a base configuration to the rows of each table."""
+"""The studies: each makes the rows of a table from a base configuration."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import Any
 from recoseg.classes import ClassNames
 from recoseg.config import LearnSettings
 from recoseg.errors import UnknownNameError
-from recoseg.experiments.study import Published, Row, Study, StudySource
+from recoseg.experiments.study import Published, Study, StudyRow, StudySource
 from recoseg.refinement.refiner import RefineForm, RefineSettings
 
 SEEDS = (1, 5, 10, 50, 100)
 K = (10, 20, 30, 40, 50, 100)
 _RENAMED_ALONE = 4
-"""Up to so many renamed classes, each is also renamed alone."""
+"""Up to this number of renamed classes, each is also renamed alone."""
 
 
 @dataclass(frozen=True)
 class Base:
-    """What all studies vary.
+    """The configuration that all studies vary.
 
     Attributes:
-        sources: Archives and encoders; all but the study of encoders use the first.
+        sources: Archives and encoders; all studies except `encoders` use the first.
         classes: The classes, with their words.
-        refinements: The forms of refinement to show.
+        refinements: The forms of refinement to evaluate.
     """
 
     sources: tuple[StudySource, ...]
@@ -45,12 +45,12 @@ class Base:
         refine: RefineForm = "none",
         x: float | None = None,
         **learn: Any,
-    ) -> Row:
-        """The base with some things changed; `learn` are fields of `LearnSettings`."""
+    ) -> StudyRow:
+        """The base with some settings changed; `learn` are fields of `LearnSettings`."""
         source = source or self.sources[0]
         settings = source.settings
         fusion = settings.segment.fusion
-        return Row(
+        return StudyRow(
             label,
             source,
             tuple(classes or self.classes),
@@ -67,7 +67,7 @@ class Base:
 
 
 def components(base: Base) -> Study:
-    """Each part of the method added to what went before (paper, components table)."""
+    """The parts of the method, added one after the other (paper, components table)."""
     plain: dict[str, Any] = {"guidance": False, "context": ()}
     rows = [
         base.row("phi alone", form="visual", **plain),
@@ -82,7 +82,7 @@ def components(base: Base) -> Study:
 
 
 def context(base: Base) -> Study:
-    """Context categories eliminated one more at a time (supplement, Table 1 left)."""
+    """Elimination of context categories, with one more in each row (supplement, Table 1 left)."""
     names = base.learn.context
     rows = []
     variants: list[tuple[str, dict[str, Any]]] = [
@@ -97,7 +97,7 @@ def context(base: Base) -> Study:
 
 
 def renaming(base: Base) -> Study:
-    """Class names as they are against the words given for them (supplement, Table 1 right)."""
+    """Class names of the data set against the words given for them (supplement, Table 1 right)."""
     bare = [ClassNames(item.name, (item.name,)) for item in base.classes]
     renamed = [place for place, item in enumerate(base.classes) if item != bare[place]]
     rows = [base.row("names as they are", classes=bare)]
@@ -111,25 +111,25 @@ def renaming(base: Base) -> Study:
 
 
 def encoders(base: Base) -> Study:
-    """Archives and encoders against each other (paper, figure 4; supplement, Table 2 left)."""
+    """Comparison of archives and encoders (paper, figure 4; supplement, Table 2 left)."""
     rows = [base.row(source.name, source=source) for source in base.sources]
     return _study("encoders", "Encoders", rows)
 
 
 def seeds(base: Base) -> Study:
-    """Seed pixels per image (supplement, Table 2 right)."""
+    """Number of seed pixels per image (supplement, Table 2 right)."""
     rows = [base.row(str(count), seeds_per_image=count, x=count) for count in SEEDS]
     return _study("seeds", "Seed pixels per image", rows, "seed pixels per image")
 
 
 def retrieved(base: Base) -> Study:
-    """Retrieved images per class (paper, figure 4)."""
+    """Number of retrieved images per class (paper, figure 4)."""
     rows = [base.row(str(count), k=count, x=count) for count in K]
     return _study("k", "Retrieved images per class", rows, "retrieved images per class")
 
 
 def block(base: Base) -> Study:
-    """The block slice of the published code against the one that is meant."""
+    """The block slice of the published pseudo-code against the one that the paper describes."""
     rows = [
         base.row("image (right)", block="image"),
         base.row("paper (as published)", block="paper"),
@@ -149,10 +149,10 @@ STUDIES: dict[str, Callable[[Base], Study]] = {
 
 
 def study(name: str, base: Base) -> Study:
-    """The study of a name.
+    """The study of this name.
 
     Raises:
-        UnknownNameError: There is none; the message lists all.
+        UnknownNameError: There is no such study; the message lists all.
     """
     check_study(name)
     return STUDIES[name](base)
@@ -162,7 +162,7 @@ def check_study(name: str) -> None:
     """Refuse the name of a study that does not exist.
 
     Raises:
-        UnknownNameError: There is none; the message lists all.
+        UnknownNameError: There is no such study; the message lists all.
     """
     if name not in (*STUDIES, "retrieval"):
         raise UnknownNameError("study", name, [*STUDIES, "retrieval", "all"])
@@ -170,13 +170,13 @@ def check_study(name: str) -> None:
 
 @cache
 def published(name: str) -> dict[str, Any]:
-    """What the paper reports on a study: `on`, `finding`, `rows`; empty where it has none."""
+    """The paper's results for a study: `on`, `finding` and `rows`; empty if it has none."""
     text = files("recoseg.experiments").joinpath("published.toml").read_text(encoding="utf-8")
     found: dict[str, Any] = tomllib.loads(text).get(name, {})
     return found
 
 
-def _study(name: str, title: str, rows: Sequence[Row], x_label: str | None = None) -> Study:
+def _study(name: str, title: str, rows: Sequence[StudyRow], x_label: str | None = None) -> Study:
     paper = published(name)
     return Study(
         name,

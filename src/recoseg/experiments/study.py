@@ -1,4 +1,4 @@
-"""What a study is made of: rows, each a way to learn and to segment."""
+"""A study and its rows; each row is one configuration of learning and segmentation."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from recoseg.refinement.refiner import RefineSettings
 
 @dataclass(frozen=True, eq=False)
 class StudySource:
-    """Where the classes of a row are learnt, and with what.
+    """The archive and the encoders with which the classes of a row are learnt.
 
     Attributes:
         index: The archive.
-        encoders: The three encoders; the retrieval encoder is the index's own.
-        settings: The defaults of the pair of dense encoders.
-        name: What tells it from others.
+        encoders: The three encoders; the retrieval encoder is the one that made the index.
+        settings: The default settings of the dense encoders.
+        name: Name that tells the source from others.
     """
 
     index: ArchiveIndex
@@ -29,22 +29,22 @@ class StudySource:
 
 
 BankKey = tuple[StudySource, tuple[ClassNames, ...], LearnSettings]
-"""What decides a bank."""
+"""Key of a bank: everything that it depends on."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One way to learn and to segment.
+class StudyRow:
+    """One configuration of learning and segmentation.
 
     Attributes:
-        label: What it is called in its study; rows of two studies that differ in nothing else are
+        label: Label of the row in its study. Rows of two studies that differ only in the label are
             computed once.
         source: Archive and encoders.
         classes: The classes, with their words.
-        learn: How they are learnt.
+        learn: How the classes are learnt.
         fusion: How scores are fused.
-        refine: How they are refined.
-        x: Its place in the plot; None where the study has bars.
+        refine: How masks are refined.
+        x: Position of the row on the plot's x axis; None if the plot has bars.
     """
 
     label: str
@@ -57,17 +57,17 @@ class Row:
 
     @property
     def bank_key(self) -> BankKey:
-        """What decides its bank."""
+        """Key of the row's bank: everything that the bank depends on."""
         return self.source, self.classes, self.learn
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What decides its numbers."""
+        """Key of the row: everything that its results depend on."""
         return *self.bank_key, self.fusion, self.refine
 
     @property
     def settings(self) -> BankSettings:
-        """The settings of its bank."""
+        """The settings of the row's bank."""
         segment = self.source.settings.segment
         return BankSettings(
             self.learn, SegmentSettings(self.fusion, segment.short_side, segment.refine_temperature)
@@ -76,12 +76,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Published:
-    """A row as the paper has it, in per cent.
+    """A row of the paper's table, in per cent.
 
     Attributes:
-        label: The row's label here.
-        miou: Its mIoU.
-        accuracy: Its pixel accuracy, where it is given.
+        label: Label of the row in the study.
+        miou: Mean IoU.
+        accuracy: Pixel accuracy; None if the paper does not report it.
     """
 
     label: str
@@ -91,21 +91,21 @@ class Published:
 
 @dataclass(frozen=True)
 class Study:
-    """A table: rows that differ in one thing.
+    """A table whose rows differ in one setting.
 
     Attributes:
-        name: What it is asked for by.
-        title: What it shows.
+        name: Name by which the study is requested.
+        title: Title of the table.
         rows: The rows, in order.
-        x_label: What the rows' places are, where they have some.
-        published: The paper's own table, for comparison.
+        x_label: Label of the plot's x axis; None if the plot has bars.
+        published: Rows of the paper's table, for comparison.
         published_on: Data set and source of that table.
-        finding: What the paper concludes from it.
+        finding: The paper's conclusion from it.
     """
 
     name: str
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[StudyRow, ...]
     x_label: str | None = None
     published: tuple[Published, ...] = ()
     published_on: str = ""

@@ -1,4 +1,4 @@
-"""A study's table beside the paper's, its plot, and its numbers as JSON."""
+"""The outputs of a study: a table beside the paper's numbers, a plot, and JSON."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from recoseg.files import to_json, write_bytes
 
 
 def study_markdown(study: Study, found: Mapping[tuple[object, ...], Evaluation]) -> str:
-    """The table, beside the paper's numbers where it has them.
+    """The table in Markdown, beside the paper's numbers if it has any.
 
     Args:
         study: The study.
-        found: The evaluation of each row by `Row.key`.
+        found: The evaluation of each row by `StudyRow.key`.
     """
     paper = {row.label: row for row in study.published}
     labels = {row.label for row in study.rows}
@@ -55,7 +55,7 @@ def study_markdown(study: Study, found: Mapping[tuple[object, ...], Evaluation])
 
 
 def study_picture(study: Study, found: Mapping[tuple[object, ...], Evaluation]) -> Image.Image:
-    """MIoU as bars, or as curves over the rows' places.
+    """A plot of mIoU: bars, or curves if the rows have positions on an x axis.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -75,7 +75,7 @@ def write_study(
     """Write `NAME.md`, `NAME.json` and `NAME.png`.
 
     Returns:
-        Why there is no picture, or None.
+        The reason if the plot could not be drawn, or None.
     """
     write_bytes(folder / f"{study.name}.md", study_markdown(study, found).encode())
     rows = [{"label": row.label, "x": row.x} | found[row.key].to_json() for row in study.rows]
