@@ -126,7 +126,7 @@ def test_a_class_with_a_context_class_s_name_shares_its_reference(index):
     sky, context = bank.classes[0], bank.context[0]
     assert torch.equal(references_of(sky), references_of(context))
     assert sky.retrieved == context.retrieved
-    assert sky.text_positive.shape == (2, 3)  # its own words all the same
+    assert sky.text_positive.shape == (2, 3)  # the text embeddings are still its own
     assert context.text_positive.shape == (1, 3)
 
 
@@ -156,7 +156,7 @@ def test_adding_to_a_bank_equals_learning_all_at_once(index):
         index,
         parse_classes(names[2:]),
         make_encoders(),
-        settings(k=1, guidance=False),  # the bank's own go on
+        settings(k=1, guidance=False),  # ignored: the bank's settings are used
         bank=first,
         callback=observed.append,
     )

@@ -17,7 +17,7 @@ from recoseg.evaluation.counts_file import CountsFile
 from recoseg.evaluation.evaluate import evaluate, settings_of
 from recoseg.evaluation.evaluation import Evaluation
 from recoseg.evaluation.protocols import Protocol
-from recoseg.experiments.study import BankKey, Row, Study
+from recoseg.experiments.study import BankKey, Study, StudyRow
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.learner import learn_bank
@@ -58,9 +58,9 @@ def run_studies(
         progress: See `StageProgress`.
 
     Returns:
-        The evaluation of each row by `Row.key`.
+        The evaluation of each row by `StudyRow.key`.
     """
-    rows: dict[Key, Row] = {}
+    rows: dict[Key, StudyRow] = {}
     for study in studies:
         for row in study.rows:
             rows.setdefault(row.key, row)
@@ -93,9 +93,9 @@ def run_studies(
 
 
 def learn_banks(
-    rows: Sequence[Row], *, cache: FeatureCache | None = None, progress: bool | None = False
+    rows: Sequence[StudyRow], *, cache: FeatureCache | None = None, progress: bool | None = False
 ) -> dict[BankKey, ConceptBank]:
-    """The bank of each row by `Row.bank_key`.
+    """The bank of each row by `StudyRow.bank_key`.
 
     The features of each photo are computed once, and so is each class that several banks learn in
     the same way.
@@ -127,7 +127,7 @@ def learn_banks(
     return banks
 
 
-def _common(row: Row, earlier: Sequence[tuple[Row, ConceptBank]]) -> ConceptBank:
+def _common(row: StudyRow, earlier: Sequence[tuple[StudyRow, ConceptBank]]) -> ConceptBank:
     """A bank of the concepts that earlier banks have learnt as this row would.
 
     A context class depends on those before it, so banks share the context up to the first
@@ -147,7 +147,7 @@ def _common(row: Row, earlier: Sequence[tuple[Row, ConceptBank]]) -> ConceptBank
     return ConceptBank((*context, *classes.values()), row.setup.encoders.info, row.settings)
 
 
-def _ordered(bank: ConceptBank, row: Row) -> ConceptBank:
+def _ordered(bank: ConceptBank, row: StudyRow) -> ConceptBank:
     """The bank with its classes in the row's order."""
     classes = {concept.name: concept for concept in bank.classes}
     ordered = (classes[item.name] for item in row.classes)

@@ -12,7 +12,7 @@ from typing import Any
 from recoseg.classes import ClassNames
 from recoseg.config import LearnSettings
 from recoseg.errors import UnknownNameError
-from recoseg.experiments.study import Published, Row, Setup, Study
+from recoseg.experiments.study import Published, Setup, Study, StudyRow
 from recoseg.refinement.refiner import RefineForm, RefineSettings
 
 SEEDS = (1, 5, 10, 50, 100)
@@ -45,12 +45,12 @@ class Baseline:
         refine: RefineForm = "none",
         x: float | None = None,
         **learn: Any,
-    ) -> Row:
+    ) -> StudyRow:
         """The baseline with some changes; `learn` are fields of `LearnSettings`."""
         setup = setup or self.setups[0]
         settings = setup.settings
         fusion = settings.segment.fusion
-        return Row(
+        return StudyRow(
             label,
             setup,
             tuple(classes or self.classes),
@@ -176,7 +176,7 @@ def published(name: str) -> dict[str, Any]:
     return found
 
 
-def _study(name: str, title: str, rows: Sequence[Row], x_label: str | None = None) -> Study:
+def _study(name: str, title: str, rows: Sequence[StudyRow], x_label: str | None = None) -> Study:
     paper = published(name)
     return Study(
         name,

@@ -33,7 +33,7 @@ BankKey = tuple[Setup, tuple[ClassNames, ...], LearnSettings]
 
 
 @dataclass(frozen=True)
-class Row:
+class StudyRow:
     """One way to learn and to segment.
 
     Attributes:
@@ -104,7 +104,7 @@ class Study:
 
     name: str
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[StudyRow, ...]
     x_label: str | None = None
     published: tuple[Published, ...] = ()
     published_on: str = ""
