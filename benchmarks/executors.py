@@ -61,7 +61,9 @@ def files(root: Path) -> dict[str, bytes]:
 
 def references(path: Path) -> torch.Tensor:
     """Of all concepts of a bank."""
-    return torch.cat([item.references for item in ConceptBank.load(path).concepts])
+    return torch.cat(
+        [next(iter(item.references.values())) for item in ConceptBank.load(path).concepts]
+    )
 
 
 def main() -> None:

@@ -19,8 +19,8 @@ from PIL import Image
 
 from recoseg.cosegmentation import cosegment
 from recoseg.device import resolve_compute
+from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.encoder_table import build_phi
-from recoseg.encoders.presets import pair_settings
 from recoseg.encoders.protocols import DenseImageEncoder
 from recoseg.memory import keep_freed_memory
 from recoseg.photos.images import center_crop, decode_image, resize_short_side, to_tensor
@@ -84,7 +84,7 @@ def main() -> None:
     given = parser.parse_args()
     keep_freed_memory()
     phi = build_phi(given.phi, resolve_compute(given.device))
-    border = pair_settings("", phi.info.name).learn.border
+    border = default_settings(phi.info, phi.info).learn.border
     blocks = ["image", "paper"]
     found: dict[str, list[tuple[float, np.ndarray]]] = {block: [] for block in blocks}
     groups = sorted(path for path in (given.data / "images").iterdir() if path.is_dir())

@@ -28,11 +28,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from recoseg.archive.build import build_index
 from recoseg.archive.index import ArchiveIndex
 from recoseg.device import resolve_compute
 from recoseg.encoders.encoder_table import build_retrieval
 from recoseg.memory import keep_freed_memory
+from recoseg.pipeline.index import build_index
 
 Rows = dict[str, np.ndarray]
 
@@ -64,9 +64,12 @@ def ours(
     size = encoder.frame.size
     with torch.inference_mode():
         encoder.embed_images(torch.zeros(batch_size, 3, size, size, dtype=torch.uint8))
-    report = build_index([photos], out, encoder, precision=compute.precision, batch_size=batch_size)
+    report = build_index(
+        photos, out, retrieval=encoder, precision=compute.precision, batch_size=batch_size
+    ).report
+    assert report is not None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return report.images_per_second, peak, compute.precision
+    return report.new / report.seconds, peak, compute.precision
 
 
 def peer(

@@ -24,9 +24,10 @@ from torch import Tensor
 from recoseg.classes import ClassNames
 from recoseg.concepts import Concept, ConceptBank
 from recoseg.device import Compute, resolve_compute
-from recoseg.encoders.bundle import BankEncoders
+from recoseg.encoders.bundle import EncoderInfos
+from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.encoder_table import build_phi, build_saliency
-from recoseg.encoders.presets import pair_settings, preset
+from recoseg.encoders.presets import preset
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
 from recoseg.memory import keep_freed_memory
 from recoseg.photos.images import decode_image, resize_short_side, to_tensor
@@ -52,14 +53,14 @@ def random_bank(phi: DenseImageEncoder, saliency: DenseTextEncoder, classes: int
         Concept(
             ClassNames(f"class {number}", (f"class {number}",)),
             "class",
-            F.normalize(torch.randn(1, phi.info.dim), dim=1),
+            {phi.info.key: F.normalize(torch.randn(1, phi.info.dim), dim=1)},
             F.normalize(torch.randn(1, saliency.info.dim), dim=1),
             torch.zeros(0, saliency.info.dim),
         )
         for number in range(classes)
     )
-    encoders = BankEncoders(saliency.info, saliency.info, phi.info)
-    return ConceptBank(concepts, encoders, pair_settings(saliency.info.name, phi.info.name))
+    encoders = EncoderInfos(saliency.info, saliency.info, (phi.info,))
+    return ConceptBank(concepts, encoders, default_settings(saliency.info, phi.info))
 
 
 def plain(
@@ -72,7 +73,7 @@ def plain(
     h, w = pixels.shape[-2:]
     maps = []
     for encoder, rows in (
-        (phi, [concept.references[0] for concept in bank.classes]),
+        (phi, [concept.references[phi.info.key][0] for concept in bank.classes]),
         (saliency, [concept.text_positive[0] for concept in bank.classes]),
     ):
         features = F.normalize(encoder.features(pixels), dim=1)

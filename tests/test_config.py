@@ -6,7 +6,6 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from recoseg.config import PAPER_CONTEXT, BankSettings, Fusion, LearnSettings, SegmentSettings
-from recoseg.encoders.presets import PRESETS, pair_settings, preset
 from recoseg.errors import RecosegError, UnknownNameError
 
 
@@ -99,23 +98,40 @@ def test_json_is_checked_too():
         BankSettings.from_json(fields)
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "match"),
+    [
+        ("learn.k", "3", "learn.k: expected int, got '3'"),
+        ("learn.guidance", 1, "learn.guidance: expected bool, got 1"),
+        ("learn.context", "sky", "learn.context: expected a list, got 'sky'"),
+        ("learn.colour", 1, "learn: unknown field colour"),
+        ("segment.fusion", 3, "segment.fusion: expected fields"),
+        ("segment.fusion.form", "other", "segment.fusion.form: other not in"),
+    ],
+)
+def test_json_of_other_types_and_fields_is_refused(path, value, match):
+    fields = BankSettings().to_json()
+    *parents, name = path.split(".")
+    inner = fields
+    for parent in parents:
+        inner = inner[parent]
+    inner[name] = value
+    with pytest.raises(RecosegError, match=match):
+        BankSettings.from_json(fields)
+
+
+def test_json_without_a_stage_is_refused():
+    with pytest.raises(RecosegError, match="segment: the field is missing"):
+        BankSettings.from_json({"learn": {}})
+
+
+def test_json_of_an_earlier_version_may_lack_settings():
+    fields = BankSettings().to_json()
+    del fields["learn"]["border"], fields["segment"]["refine_temperature"]
+    assert BankSettings.from_json(fields) == BankSettings()
+
+
 def test_settings_are_frozen():
     with pytest.raises(FrozenInstanceError):
         LearnSettings().k = 3
     assert replace(LearnSettings(), k=3).k == 3
-
-
-def test_presets_by_name():
-    assert [preset(item.name) for item in PRESETS] == list(PRESETS)
-    with pytest.raises(UnknownNameError, match=r"'papier'. Valid: lite, paper, paper-light"):
-        preset("papier")
-
-
-def test_settings_of_a_pair():
-    assert pair_settings("RN50x16", "deit-s16-sin") == BankSettings()
-    lite = pair_settings("lite", "lite")
-    assert (lite.learn.prompts, lite.learn.border) == ("short5", 2)
-    assert lite.segment.fusion.form == "sum"
-    mixed = pair_settings("RN50", "lite0")
-    assert (mixed.learn.prompts, mixed.learn.border) == ("reco85", 2)
-    assert mixed.segment.fusion == Fusion()

@@ -14,7 +14,7 @@ from recoseg import demo
 from recoseg.concepts import ConceptBank
 from recoseg.demo import package_photos, photos_per_class, run_demo
 from recoseg.device import Compute
-from recoseg.encoders.presets import pair_settings
+from recoseg.encoders.defaults import default_settings
 from recoseg.errors import ArchiveError, ConceptError, MissingExtraError
 
 CPU = Compute(torch.device("cpu"), torch.float32)
@@ -39,7 +39,7 @@ def made(photos, tmp_path_factory):
     """The demo's folder; with small inputs, to be quick."""
 
     def quick(saliency, phi):
-        settings = pair_settings(saliency, phi)
+        settings = default_settings(saliency, phi)
         return replace(
             settings,
             learn=replace(settings.learn, image_size=160),
@@ -48,7 +48,7 @@ def made(photos, tmp_path_factory):
 
     out = tmp_path_factory.mktemp("demo")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "pair_settings", quick)
+        patch.setattr(demo, "default_settings", quick)
         report = run_demo(out, CPU, photos=[str(photos)], classes="cat, rocket, <b>cup</b>, ")
     assert report == out / "report.html"
     return out

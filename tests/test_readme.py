@@ -39,7 +39,7 @@ def test_the_python_snippet_runs(tmp_path, monkeypatch, capsys):
     bank.save(tmp_path / "bank.safetensors")
     Image.fromarray(np.full((40, 60, 3), (255, 0, 0), np.uint8)).save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
-    for role, info in (("phi", bank.encoders.phi), ("saliency", bank.encoders.saliency)):
+    for role, info in (("phi", bank.encoders.phi[0]), ("saliency", bank.encoders.saliency)):
         monkeypatch.setattr(
             f"recoseg.segmentation.bank_encoders.build_{role}",
             lambda spec, compute, stride=info.stride: ColourEncoder(stride),

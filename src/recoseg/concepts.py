@@ -1,13 +1,13 @@
-"""The concept bank: for each class its reference embeddings, its words and where they came from."""
+"""The concept bank: each class with its words, its references and the photos they came from."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -17,13 +17,13 @@ from torch import Tensor
 
 from recoseg.classes import ClassNames
 from recoseg.config import BankSettings
-from recoseg.encoders.bundle import BankEncoders
+from recoseg.encoders.bundle import EncoderInfos
 from recoseg.encoders.protocols import EncoderInfo
-from recoseg.errors import ConceptError, EncoderMismatchError
-from recoseg.files import write_atomically
+from recoseg.errors import ConceptError, EncoderMismatchError, RecosegError
+from recoseg.files import read_fields, write_atomically
 
 FORMAT = "recoseg-bank-1"
-Role = Literal["class", "context"]
+ConceptRole = Literal["class", "context"]
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class RetrievedPhoto:
     """A photo that a class was learnt from.
 
     Attributes:
-        path: Where it is.
+        path: Its path or address.
         photo_id: Hash of its content.
-        score: Cosine of photo and class.
-        seeds: Its seed pixels as (y, x), cells of phi's grid over the centre crop.
-        support: The seeds' support scores.
+        score: Cosine of the photo with the class.
+        seeds: Its seed pixels as (y, x), cells of the first phi's grid over the centre crop.
+        support: The support scores of the seeds.
     """
 
     path: str
@@ -51,75 +51,89 @@ class Concept:
 
     Attributes:
         words: Its name and the words for it.
-        role: `class` for what is segmented, `context` for what was eliminated while learning.
-        references: Reference embeddings, rows L2-normalised; a patch's visual score is the best
-            cosine over them.
+        role: `class` if photos are segmented into it, `context` if it was only eliminated while
+            the others were learnt.
+        references: Reference embeddings by the key of their phi encoder (see `EncoderInfo.key`),
+            (r, C) each, rows L2-normalised. The visual score of a patch is its best cosine with
+            them.
         text_positive: Embeddings of its prompts by the saliency encoder, rows L2-normalised.
         text_negative: Embeddings of its negative words, likewise.
         retrieved: The photos it was learnt from, best first.
     """
 
     words: ClassNames
-    role: Role
-    references: Float[Tensor, "r C"]
+    role: ConceptRole
+    references: Mapping[str, Float[Tensor, "r C"]]
     text_positive: Float[Tensor, "a d"]
     text_negative: Float[Tensor, "b d"]
     retrieved: tuple[RetrievedPhoto, ...] = ()
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The name of the class."""
         return self.words.name
 
 
 @dataclass(frozen=True)
 class ConceptBank:
-    """Classes ready to be segmented.
+    """Classes that photos can be segmented into.
 
     Attributes:
         concepts: Classes and context classes; a name is unique within its role.
-        encoders: What made them.
-        settings: How they were made, and how to segment with them.
+        encoders: The encoders they were learnt with.
+        settings: How they were learnt, and how to segment with them.
+
+    Raises:
+        ConceptError: A name occurs twice, or a concept has references of other phi encoders.
     """
 
     concepts: tuple[Concept, ...]
-    encoders: BankEncoders
+    encoders: EncoderInfos
     settings: BankSettings = field(default_factory=BankSettings)
 
     def __post_init__(self) -> None:
-        keys = [(concept.role, concept.name) for concept in self.concepts]
-        twice = sorted({name for role, name in keys if keys.count((role, name)) > 1})
+        names = [(concept.role, concept.name) for concept in self.concepts]
+        twice = sorted({name for role, name in names if names.count((role, name)) > 1})
         if twice:
-            raise ConceptError(f"These classes stand twice in the bank: {', '.join(twice)}.")
+            raise ConceptError(
+                f"These classes are in the bank twice: {', '.join(twice)}. Give each its own name."
+            )
+        keys = {info.key for info in self.encoders.phi}
+        for concept in self.concepts:
+            if concept.references.keys() != keys:
+                raise ConceptError(
+                    f"Expected references of {concept.name!r} for the phi encoders "
+                    f"{', '.join(sorted(keys))}; got {', '.join(sorted(concept.references))}."
+                )
 
     @property
     def classes(self) -> tuple[Concept, ...]:
-        """The concepts that are segmented, in order."""
+        """The concepts that photos are segmented into, in order."""
         return tuple(concept for concept in self.concepts if concept.role == "class")
 
     @property
     def context(self) -> tuple[Concept, ...]:
-        """The context classes, in the order in which they were eliminated."""
+        """The context classes, in the order in which they are eliminated."""
         return tuple(concept for concept in self.concepts if concept.role == "context")
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits drawn from all that decides masks: words, references, texts, encoders."""
+        """16 hex digits, a hash of all that decides masks: words, references, texts, encoders."""
         digest = hashlib.sha256()
-        for info in (self.encoders.saliency, self.encoders.phi):
+        for info in (self.encoders.saliency, *self.encoders.phi):
             digest.update(json.dumps([info.fingerprint, info.dim, info.stride]).encode())
         for concept in self.concepts:
             digest.update(json.dumps([concept.role, asdict(concept.words)]).encode())
-            for tensor in (concept.references, concept.text_positive, concept.text_negative):
+            for tensor in self._tensors(concept).values():
                 digest.update(repr(tuple(tensor.shape)).encode())
                 digest.update(tensor.detach().float().cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
 
     def add(self, concepts: Iterable[Concept]) -> ConceptBank:
-        """A bank with more concepts; those there stay as they are.
+        """A bank with more concepts; those of this bank stay as they are.
 
         Raises:
-            ConceptError: A name is there already.
+            ConceptError: The bank already has a class of that name.
         """
         return replace(self, concepts=(*self.concepts, *concepts))
 
@@ -127,44 +141,53 @@ class ConceptBank:
         """A bank without these classes; context classes stay.
 
         Raises:
-            ConceptError: A name is not there; the message lists those that are.
+            ConceptError: The bank has no class of that name; the message lists its classes.
         """
         present = [concept.name for concept in self.classes]
         absent = [name for name in names if name not in present]
         if absent:
             raise ConceptError(
-                f"The bank holds no class {', '.join(absent)}. It holds: {', '.join(present)}."
+                f"The bank has no class {', '.join(absent)}. Its classes: {', '.join(present)}."
             )
         kept = [c for c in self.concepts if c.role == "context" or c.name not in names]
         return replace(self, concepts=tuple(kept))
 
     def check_encoders(
-        self, *, saliency: EncoderInfo | None = None, phi: EncoderInfo | None = None
+        self,
+        *,
+        saliency: EncoderInfo | None = None,
+        phi: EncoderInfo | Sequence[EncoderInfo] | None = None,
     ) -> None:
-        """Refuse encoders that are not the bank's own.
+        """Refuse encoders other than those that the bank was learnt with.
+
+        Args:
+            saliency: The saliency encoder; None if it is not used.
+            phi: All phi encoders in the bank's order; None if they are not used.
 
         Raises:
-            EncoderMismatchError: Weights, dimension or stride differ.
+            EncoderMismatchError: The number of phi encoders, or the fingerprint, dimension or
+                stride of an encoder differs.
         """
-        for role, mine, theirs in (
-            ("saliency", self.encoders.saliency, saliency),
-            ("phi", self.encoders.phi, phi),
-        ):
-            if theirs is not None and not mine.same_as(theirs):
-                raise EncoderMismatchError(
-                    f"The bank was learnt with {mine.name} ({mine.weights}, fingerprint "
-                    f"{mine.fingerprint}) as {role} encoder, got {theirs.name} "
-                    f"({theirs.weights}, fingerprint {theirs.fingerprint}). Use the bank's own "
-                    "encoder (--saliency, --phi), or learn the classes again."
-                )
+        if saliency is not None:
+            _check_same("saliency", self.encoders.saliency, saliency)
+        if phi is None:
+            return
+        given = (phi,) if isinstance(phi, EncoderInfo) else tuple(phi)
+        if len(given) != len(self.encoders.phi):
+            raise EncoderMismatchError(
+                f"The bank was learnt with {len(self.encoders.phi)} phi encoders "
+                f"({_names(self.encoders.phi)}), got {len(given)} ({_names(given)}). Use the "
+                "bank's own encoders in this order (--phi), or learn the classes again."
+            )
+        for mine, theirs in zip(self.encoders.phi, given, strict=True):
+            _check_same("phi", mine, theirs)
 
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file, atomically; the metadata holds all that is no tensor."""
+        """Write a safetensors file in one step; its metadata holds all that is not a tensor."""
         tensors = {}
         entries = []
         for number, concept in enumerate(self.concepts):
-            for key in ("references", "text_positive", "text_negative"):
-                tensor: Tensor = getattr(concept, key)
+            for key, tensor in self._tensors(concept).items():
                 tensors[f"{number}.{key}"] = tensor.detach().float().cpu().clone().contiguous()
             entries.append(
                 {
@@ -176,7 +199,7 @@ class ConceptBank:
         metadata = {
             "format": FORMAT,
             "concepts": json.dumps(entries, ensure_ascii=False),
-            "encoders": json.dumps(asdict(self.encoders)),
+            "encoders": json.dumps(self.encoders.to_json()),
             "settings": json.dumps(self.settings.to_json()),
         }
         data = save(tensors, metadata)
@@ -187,56 +210,110 @@ class ConceptBank:
         """Read what `save` wrote.
 
         Raises:
-            ConceptError: There is no such file, or it is no concept bank.
+            ConceptError: There is no such file, it is not a concept bank or damaged, or a later
+                version of recoseg wrote it.
         """
         if not Path(path).is_file():
-            raise ConceptError(f"No concept bank at {path}. Make one with `recoseg learn`.")
+            raise ConceptError(f"There is no concept bank {path}. {_LEARN}")
         try:
             with safe_open(path, "pt") as file:
                 metadata: dict[str, str] = file.metadata() or {}
-                if metadata.get("format") != FORMAT:
-                    raise ConceptError(
-                        f"{path} is no concept bank: expected the format {FORMAT}, got "
-                        f"{metadata.get('format', 'none')}. Make one with `recoseg learn`."
-                    )
-                entries = json.loads(metadata["concepts"])
-                concepts = tuple(
-                    _read_concept(entry, {key: file.get_tensor(f"{n}.{key}") for key in _TENSORS})
-                    for n, entry in enumerate(entries)
-                )
-            encoders = BankEncoders(
-                **{
-                    role: EncoderInfo(**info)
-                    for role, info in json.loads(metadata["encoders"]).items()
-                }
-            )
-            settings = BankSettings.from_json(json.loads(metadata["settings"]))
-        except (SafetensorError, AttributeError, KeyError, ValueError, TypeError) as error:
+                _check_format(path, metadata.get("format", "none"))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, ValueError) as error:
             raise ConceptError(
-                f"{path} is damaged or no concept bank ({error}). Make one with `recoseg learn`."
+                f"{path} is damaged or not a concept bank ({error}). {_LEARN}"
             ) from error
+        try:
+            encoders = EncoderInfos.from_json(json.loads(metadata["encoders"]))
+            settings = BankSettings.from_json(json.loads(metadata["settings"]))
+            concepts = tuple(
+                _read_concept(number, read_fields(_StoredConcept, entry), encoders, tensors)
+                for number, entry in enumerate(json.loads(metadata["concepts"]))
+            )
+        except KeyError as error:
+            raise ConceptError(f"{path} is damaged ({error} is missing). {_LEARN}") from error
+        except (RecosegError, ValueError, TypeError) as error:
+            raise ConceptError(f"{path} is damaged ({error}). {_LEARN}") from error
         return cls(concepts, encoders, settings)
 
+    def _tensors(self, concept: Concept) -> dict[str, Tensor]:
+        """The tensors of a concept under their names in the file, the references first."""
+        references = zip(_reference_names(self.encoders), self.encoders.phi, strict=True)
+        return {
+            **{name: concept.references[info.key] for name, info in references},
+            "text_positive": concept.text_positive,
+            "text_negative": concept.text_negative,
+        }
 
-_TENSORS = ("references", "text_positive", "text_negative")
+
+_LEARN = "Make a concept bank with `recoseg learn`."
 
 
-def _read_concept(entry: dict[str, Any], tensors: dict[str, Tensor]) -> Concept:
-    words = entry["words"]
-    retrieved = tuple(
-        RetrievedPhoto(
-            **{
-                **photo,
-                "seeds": tuple((int(y), int(x)) for y, x in photo["seeds"]),
-                "support": tuple(photo["support"]),
-            }
-        )
-        for photo in entry["retrieved"]
+@dataclass(frozen=True)
+class _StoredConcept:
+    """A concept without its tensors, as the file holds it."""
+
+    words: ClassNames
+    role: ConceptRole
+    retrieved: tuple[RetrievedPhoto, ...]
+
+
+def _read_concept(
+    number: int, stored: _StoredConcept, encoders: EncoderInfos, tensors: Mapping[str, Tensor]
+) -> Concept:
+    references = {
+        info.key: tensors[f"{number}.{name}"]
+        for info, name in zip(encoders.phi, _reference_names(encoders), strict=True)
+    }
+    return Concept(
+        words=stored.words,
+        role=stored.role,
+        references=references,
+        text_positive=tensors[f"{number}.text_positive"],
+        text_negative=tensors[f"{number}.text_negative"],
+        retrieved=stored.retrieved,
     )
-    names = ClassNames(words["name"], tuple(words["prompts"]), tuple(words["negatives"]))
-    return Concept(words=names, role=entry["role"], retrieved=retrieved, **tensors)
 
 
-def stack_references(concepts: Sequence[Concept]) -> Float[Tensor, "m C"]:
-    """All references of some concepts, one below the other."""
-    return torch.cat([concept.references for concept in concepts])
+def _reference_names(encoders: EncoderInfos) -> list[str]:
+    """The names of the reference tensors of each phi: the first one's is that of version 0.1."""
+    return ["references", *(f"references.{n}" for n in range(1, len(encoders.phi)))]
+
+
+def _check_format(path: str | Path, found: str) -> None:
+    """Refuse files that are not concept banks, and those of later versions."""
+    if found == FORMAT:
+        return
+    if found.startswith("recoseg-bank-"):
+        raise ConceptError(
+            f"{path} was written by another version of recoseg (expected the format {FORMAT}, got "
+            f"{found}). Update recoseg, or make the bank again with `recoseg learn`."
+        )
+    raise ConceptError(
+        f"{path} is not a concept bank (expected the format {FORMAT}, got {found}). {_LEARN}"
+    )
+
+
+def _check_same(role: str, mine: EncoderInfo, theirs: EncoderInfo) -> None:
+    if not mine.same_as(theirs):
+        raise EncoderMismatchError(
+            f"The bank was learnt with {mine.name} ({mine.weights}, fingerprint "
+            f"{mine.fingerprint}) as {role} encoder, got {theirs.name} "
+            f"({theirs.weights}, fingerprint {theirs.fingerprint}). Use the bank's own "
+            "encoder (--saliency, --phi), or learn the classes again."
+        )
+
+
+def _names(infos: Iterable[EncoderInfo]) -> str:
+    return ", ".join(info.name for info in infos)
+
+
+def stack_references(concepts: Sequence[Concept], key: str) -> Float[Tensor, "m C"]:
+    """All references of some concepts, stacked.
+
+    Args:
+        concepts: The concepts.
+        key: The key of their phi encoder; see `EncoderInfo.key`.
+    """
+    return torch.cat([concept.references[key] for concept in concepts])

@@ -1,4 +1,4 @@
-"""Settings of the stages, saved with what they made."""
+"""The settings of learning and of segmentation, which are saved with a concept bank."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from recoseg.cosegmentation.reference import ReferenceForm
 from recoseg.cosegmentation.seeds import Block
 from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.files import read_fields
 
 PAPER_CONTEXT = ("tree", "sky", "building", "road", "person")
 """The context classes of the paper, in the order in which their references are computed."""
@@ -15,24 +16,26 @@ PAPER_CONTEXT = ("tree", "sky", "building", "road", "person")
 
 @dataclass(frozen=True)
 class LearnSettings:
-    """How references are learnt from retrieved images; the defaults are the paper's.
+    """How classes are learnt from retrieved images; the defaults are those of the paper.
 
     Attributes:
-        k: Retrieved images per class.
-        image_size: Short side and centre crop of a retrieved image, pixels.
-        prompts: Prompt set of the class names; see `prompt_set`.
-        seeds_per_image: Seed pixels taken from each image.
-        block: `image`, or `paper` for the published block slice.
+        k: Number of retrieved images per class.
+        image_size: Retrieved images are resized to this short side and cropped to a square in the
+            centre, pixels.
+        prompts: Prompt set for the class names; see `prompt_set`.
+        seeds_per_image: Number of seed pixels per image.
+        block: `image`, or `paper` for the published slice of the affinity matrix.
         reference: How seeds become a reference embedding; see `reference_embedding`.
-        border: Outer rings of patches that cannot be seeds.
-        weigh_seeds: Whether a patch's own weight counts when seeds are chosen; see `cosegment`.
-        guidance: Whether patches are weighted by the class's text (LGC).
-        guidance_scale: Factor on the text's cosine in the guidance.
-        guidance_offset: Cosine that gives the weight 0.5.
-        context: The context classes to eliminate (CE), in order, as names or as lines that
-            `parse_class` reads; none switches it off.
-        skip_duplicates: Leave out retrieved images whose cosine to a better one is above this;
-            0 keeps all.
+        border: Number of outer rings of patches that cannot be seeds.
+        weigh_seeds: Whether the weight of a patch counts when seeds are chosen; see `cosegment`.
+        guidance: Whether patches are weighted by how well they fit the text of the class
+            (language-guided co-segmentation, LGC).
+        guidance_scale: Factor on the cosine of patch and text in the guidance.
+        guidance_offset: Cosine at which the weight is 0.5.
+        context: The context classes to eliminate (context elimination, CE), in order, as names or
+            as lines that `parse_class` reads; empty for no context elimination.
+        skip_duplicates: Retrieved images whose cosine with a better one is above this are left
+            out; 0 keeps all.
     """
 
     k: int = 50
@@ -61,20 +64,23 @@ class LearnSettings:
 
 
 FusionForm = Literal["product", "sum", "visual", "text"]
-"""How scores are fused; see `Fusion`."""
+"""How visual and text scores are fused; see `Fusion`."""
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """The form of the fusion and its constants, which belong to the pair of encoders.
+    """How visual and text scores are fused; the best constants depend on the encoders.
+
+    The visual score of a patch is its cosine with a reference, the text score its cosine with a
+    text.
 
     Attributes:
-        form: `product`: sigmoid(visual_scale * cosine of phi) times sigmoid(text_scale * cosine
-            of the text), as published. `sum`: cosine of phi + text_weight * cosine of the text.
-            `visual` and `text`: one of the two cosines alone.
-        visual_scale: Factor on phi's cosine in the product; 1 is published.
-        text_scale: Factor on the text's cosine in the product; 10 is published.
-        text_weight: Weight of the text's cosine in the sum.
+        form: `product`: sigmoid(visual_scale * visual score) * sigmoid(text_scale * text score),
+            as published. `sum`: visual score + text_weight * text score. `visual` and `text`: one
+            of the two scores alone.
+        visual_scale: Factor on the visual score in the product; 1 in the paper.
+        text_scale: Factor on the text score in the product; 10 in the paper.
+        text_weight: Weight of the text score in the sum.
     """
 
     form: FusionForm = "product"
@@ -88,12 +94,12 @@ class Fusion:
 
     @property
     def uses_visual(self) -> bool:
-        """Whether phi is needed at all."""
+        """Whether visual scores, and with them phi encoders, are needed."""
         return self.form != "text"
 
     @property
     def uses_text(self) -> bool:
-        """Whether the saliency encoder is needed at all."""
+        """Whether text scores, and with them the saliency encoder, are needed."""
         return self.form != "visual"
 
 
@@ -102,10 +108,12 @@ class SegmentSettings:
     """How photos are segmented.
 
     Attributes:
-        fusion: How the two score maps become one; belongs to the pair of encoders.
-        short_side: Photos are resized to this short side before the encoders; 0 leaves them.
-        refine_temperature: Divides the fused scores before the softmax over classes that refinement
-            starts from; belongs to the pair of encoders and to the fusion. 1 is published.
+        fusion: How visual and text scores are fused.
+        short_side: Photos are resized to this short side for the encoders, pixels; 0 for no
+            resizing.
+        refine_temperature: Fused scores are divided by this before the softmax over classes that
+            refinement starts from; the best value depends on the encoders and the fusion. 1 in the
+            paper.
     """
 
     fusion: Fusion = field(default_factory=Fusion)
@@ -115,20 +123,32 @@ class SegmentSettings:
 
 @dataclass(frozen=True)
 class BankSettings:
-    """All settings of a concept bank."""
+    """All settings of a concept bank.
+
+    Attributes:
+        learn: How its classes were learnt.
+        segment: How photos are segmented with it.
+    """
 
     learn: LearnSettings = field(default_factory=LearnSettings)
     segment: SegmentSettings = field(default_factory=SegmentSettings)
 
     def to_json(self) -> dict[str, Any]:
-        """The fields, for the bank's file."""
+        """The fields as JSON."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> BankSettings:
-        """What `to_json` gave."""
-        learn = dict(fields["learn"])
-        learn["context"] = tuple(learn["context"])
-        segment = dict(fields["segment"])
-        segment["fusion"] = Fusion(**segment["fusion"])
-        return cls(LearnSettings(**learn), SegmentSettings(**segment))
+        """Read what `to_json` made.
+
+        Raises:
+            RecosegError: A field is unknown, missing, of another type or out of range.
+        """
+        stored = read_fields(_StoredSettings, fields)
+        return cls(stored.learn, stored.segment)
+
+
+@dataclass(frozen=True)
+class _StoredSettings:
+    learn: LearnSettings
+    segment: SegmentSettings

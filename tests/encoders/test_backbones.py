@@ -140,13 +140,13 @@ def test_variants_are_checked(compute: Compute):
         build_phi("timm:resnet10t/last=random", compute)
     with pytest.raises(RecosegError, match="no stage 9"):
         build_phi("timm:resnet10t/layer9=random", compute)
-    with pytest.raises(RecosegError, match="leave out '/layer3'"):
+    with pytest.raises(RecosegError, match="Leave out '/layer3'"):
         build_phi("timm:deit_tiny_patch16_224/layer3=random", compute)
     with pytest.raises(RecosegError, match="Use /layer3"):
         build_phi("clip-rn50/16=random", compute)
-    with pytest.raises(RecosegError, match="cannot be given an output stride"):
+    with pytest.raises(RecosegError, match=r"cannot build .* with an output stride"):
         create_timm("swin_tiny_patch4_window7_224", 16)
-    with pytest.raises(RecosegError, match="gives no feature map"):
+    with pytest.raises(RecosegError, match="has no feature map"):
         map_backbone(nn.Linear(1, 1), IMAGENET, "linear")
 
 

@@ -1,17 +1,23 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from recoseg.encoders.clip import OpenClipEncoder
-from recoseg.encoders.dense_clip import (
-    DenseClipEncoder,
+from recoseg.encoders import attention
+from recoseg.encoders.attention import (
     resample_positions,
     resnet_map,
     resnet_values,
-    value_map,
+    vit_tokens,
     vit_values,
 )
+from recoseg.encoders.clip import OpenClipEncoder
+from recoseg.encoders.dense_clip import DenseClipEncoder, choose_recipe
+from recoseg.encoders.normalisation import Normalisation
+from recoseg.encoders.weights import combine, fingerprint
 from recoseg.errors import RecosegError
+from recoseg.photos.frame import Frame
 
 from .conftest import FP32, photos, tiny_clip
 
@@ -73,10 +79,8 @@ def test_vit_place_is_the_last_attention_over_that_token_alone(vit: nn.Module):
 
 def test_vit_class_embedding_before_the_last_block_is_open_clips(vit: nn.Module):
     """Same tokens as open_clip: with the whole last block put back, its embedding comes out."""
-    from recoseg.encoders.dense_clip import _vit_tokens
-
     inputs = torch.randn(1, 3, *vit.image_size)
-    tokens, _ = _vit_tokens(vit, inputs)
+    tokens, _ = vit_tokens(vit, inputs)
     pooled = vit.ln_post(vit.transformer.resblocks[-1](tokens))[:, 0] @ vit.proj
     torch.testing.assert_close(pooled, vit(inputs), atol=1e-5, rtol=1e-5)
 
@@ -120,5 +124,43 @@ def test_towers_without_a_value_path_are_refused():
 
     with torch.device("meta"):
         siglip = open_clip.create_model("ViT-B-16-SigLIP", pretrained=None, device="meta")
-    with pytest.raises(RecosegError, match=r"SigLIP \(TimmModel\).*Supported as saliency"):
-        value_map(siglip.visual, "open_clip:ViT-B-16-SigLIP")
+    with pytest.raises(
+        RecosegError, match=r"SigLIP \(TimmModel\) cannot be a saliency encoder.*Supported are"
+    ):
+        choose_recipe(siglip.visual, "open_clip:ViT-B-16-SigLIP")
+
+
+# As version 0.1 computed them, from the names of its functions. Banks hold these fingerprints.
+FINGERPRINTS = {
+    "tiny-rn": ("resnet_values", "65102393cde86d1d"),
+    "tiny-vit": ("vit_values", "69ff6d441a0fd628"),
+}
+
+
+@pytest.mark.parametrize("arch", list(FINGERPRINTS))
+def test_fingerprints_are_those_of_version_0_1(arch):
+    clip = tiny_clip(arch)
+    recipe_id, stored = FINGERPRINTS[arch]
+    assert DenseClipEncoder(clip, FP32).info.fingerprint == combine(clip.fingerprint, recipe_id)
+    same_weights = replace(clip, fingerprint="0123456789abcdef")
+    assert DenseClipEncoder(same_weights, FP32).info.fingerprint == stored
+
+
+@pytest.mark.parametrize("arch", list(FINGERPRINTS))
+def test_the_names_of_functions_do_not_count(arch, monkeypatch):
+    clip = tiny_clip(arch)
+    before = DenseClipEncoder(clip, FP32).info
+    for function in (attention.resnet_values, attention.vit_values):
+        monkeypatch.setattr(function, "__name__", "renamed")
+        monkeypatch.setattr(function, "__qualname__", "renamed")
+    assert DenseClipEncoder(clip, FP32).info == before
+
+
+def test_what_counts_by_its_repr_keeps_it():
+    """Input statistics and frame are part of fingerprints; see `combine`."""
+    assert repr(Normalisation((0.5, 0.5, 0.5), (0.2, 0.2, 0.2))) == (
+        "Normalisation(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))"
+    )
+    assert repr(Frame(224)) == "Frame(size=224, resize='short', interpolation='bicubic')"
+    settings = (True, Normalisation((0.5, 0.5, 0.5), (0.2, 0.2, 0.2)), Frame(224))
+    assert fingerprint({"a": torch.arange(6.0)}, *settings) == "670a1e154c444066"

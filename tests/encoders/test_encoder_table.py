@@ -12,13 +12,13 @@ from safetensors.torch import save_file
 from recoseg.device import Compute
 from recoseg.encoders import builders
 from recoseg.encoders.clip_arch import ClipArch, build_open_clip, parse_open_clip
-from recoseg.encoders.dense_clip import value_map
+from recoseg.encoders.dense_clip import choose_recipe
 from recoseg.encoders.encoder_table import (
     TABLE,
     build_phi,
     build_retrieval,
     build_saliency,
-    find_entry,
+    find_row,
     list_encoders,
 )
 from recoseg.encoders.presets import PRESETS, preset
@@ -27,51 +27,49 @@ from recoseg.errors import RecosegError, UnknownNameError
 
 from .conftest import photos, tiny_clip
 
-CLIPS = [e for e in TABLE if e.builder.endswith(":build_clip") and "saliency" in e.roles]
-TIMM_ROWS = [e for e in TABLE if e.builder.endswith(":build_timm_row")]
+CLIPS = [row for row in TABLE if row.build is builders.build_clip and "saliency" in row.roles]
+TIMM_ROWS = [row for row in TABLE if row.build is builders.build_timm_row]
 
 
 def test_names_are_unique_and_rows_complete():
-    names = [entry.name for entry in TABLE]
+    names = [row.name for row in TABLE]
     assert len(set(names)) == len(names)
-    for entry in TABLE:
-        assert entry.licence
-        assert entry.roles
-        assert entry.source is not None or entry.name.endswith(":")
+    for row in TABLE:
+        assert row.licence
+        assert row.roles
+        assert row.source is not None or row.name.endswith(":")
     assert {e.name for e in list_encoders("phi")}.isdisjoint(e.name for e in CLIPS)
 
 
-@pytest.mark.parametrize("entry", CLIPS, ids=lambda entry: entry.name)
-def test_clip_rows(entry):
+@pytest.mark.parametrize("row", CLIPS, ids=lambda row: row.name)
+def test_clip_rows(row):
     """Architecture, activation, stride and source, without memory for the weights."""
-    arch = ClipArch(entry.arch, "openai")
-    assert isinstance(entry.source, HubFile)
-    assert arch.source.repo == entry.source.repo
-    assert entry.source.files[0] in arch.source.files
+    arch = ClipArch(row.arch, "openai")
+    assert row.source == arch.source
     with torch.device("meta"):
         model = build_open_clip(arch, device="meta")
     assert any(isinstance(m, QuickGELU) for m in model.modules())
     assert not any(isinstance(m, torch.nn.GELU) for m in model.modules())
-    values, stride = value_map(model.visual, entry.name)
-    assert stride == entry.stride
+    recipe, stride = choose_recipe(model.visual, row.name)
+    assert stride == row.stride
     size = 4 * stride
-    dense = values(model.visual, torch.empty(1, 3, size, 2 * size, device="meta"))
-    assert dense.shape == (1, open_clip.get_model_config(entry.arch)["embed_dim"], 4, 8)
+    dense = recipe.compute(model.visual, torch.empty(1, 3, size, 2 * size, device="meta"))
+    assert dense.shape == (1, open_clip.get_model_config(row.arch)["embed_dim"], 4, 8)
 
 
-@pytest.mark.parametrize("entry", TIMM_ROWS, ids=lambda entry: entry.name)
-def test_timm_rows(entry):
+@pytest.mark.parametrize("row", TIMM_ROWS, ids=lambda row: row.name)
+def test_timm_rows(row):
     with torch.device("meta"):
-        module = builders.create_timm(entry.arch)
-    backbone = builders._backbone(module, builders.IMAGENET, entry.name, "", None)
-    assert backbone.stride == entry.stride
-    inputs = torch.empty(1, 3, 2 * entry.stride, 3 * entry.stride, device="meta")
+        module = builders.create_timm(row.arch)
+    backbone = builders._backbone(module, builders.IMAGENET, row.name, "", None)
+    assert backbone.stride == row.stride
+    inputs = torch.empty(1, 3, 2 * row.stride, 3 * row.stride, device="meta")
     assert backbone.extract(inputs).shape == (1, backbone.dim, 2, 3)
-    config = timm.get_pretrained_cfg(entry.arch)
-    if isinstance(entry.source, HubFile):
-        tag = entry.source.repo.split(".")[-1]
-        config = timm.get_pretrained_cfg(f"{entry.arch}.{tag}")
-        assert config.hf_hub_id == entry.source.repo
+    config = timm.get_pretrained_cfg(row.arch)
+    if isinstance(row.source, HubFile):
+        tag = row.source.repo.split(".")[-1]
+        config = timm.get_pretrained_cfg(f"{row.arch}.{tag}")
+        assert config.hf_hub_id == row.source.repo
     assert (config.mean, config.std) == (builders.IMAGENET.mean, builders.IMAGENET.std)
 
 
@@ -135,15 +133,15 @@ def test_open_clip_names():
 
 
 def test_lookup():
-    assert find_entry("ViT-B/32", "retrieval")[1] == ""
-    assert find_entry("timm:resnet50/16", "phi")[1] == "resnet50/16"
-    assert find_entry("moco-v2-rn50/layer3", "phi")[1] == "layer3"
+    assert find_row("ViT-B/32", "retrieval")[1] == ""
+    assert find_row("timm:resnet50/16", "phi")[1] == "resnet50/16"
+    assert find_row("moco-v2-rn50/layer3", "phi")[1] == "layer3"
     with pytest.raises(UnknownNameError, match=r"retrieval encoder 'dino-s16'.*ViT-L/14@336px"):
-        find_entry("dino-s16", "retrieval")
+        find_row("dino-s16", "retrieval")
     with pytest.raises(UnknownNameError, match=r"phi encoder 'RN50'.*timm:MODEL"):
-        find_entry("RN50", "phi")
+        find_row("RN50", "phi")
     with pytest.raises(UnknownNameError, match="open_clip:MODEL"):
-        find_entry("open_clip:", "saliency")
+        find_row("open_clip:", "saliency")
 
 
 def test_variants_belong_to_phi(compute: Compute):
@@ -160,9 +158,9 @@ def test_presets_name_encoders_of_the_table():
     for choice in PRESETS:
         if choice.name == "lite":
             continue
-        find_entry(choice.retrieval, "retrieval")
-        find_entry(choice.saliency, "saliency")
-        find_entry(choice.phi, "phi")
+        find_row(choice.retrieval, "retrieval")
+        find_row(choice.saliency, "saliency")
+        find_row(choice.phi, "phi")
     assert preset("paper").retrieval == "ViT-L/14@336px"
     with pytest.raises(UnknownNameError, match="Valid: lite, paper, paper-light"):
         preset("large")

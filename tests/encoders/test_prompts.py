@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from recoseg.encoders.prompts import PromptSet, TextCache, embed_names, prompt_set
+from recoseg.encoders.prompts import PromptSet, embed_names, prompt_set
 from recoseg.errors import RecosegError, UnknownNameError
 
 
@@ -46,35 +46,23 @@ def test_many_names_equal_each_alone():
     torch.testing.assert_close(embed_names(Texts(), names, prompts), alone)
 
 
-def test_cache_asks_once_per_encoder_prompts_and_name():
-    cache, texts = TextCache(), Texts()
-    single, bare = prompt_set("single"), prompt_set("none")
-    first = embed_names(texts, ["dog", "cat", "dog"], single, cache=cache, fingerprint="x")
+def test_each_name_is_embedded_once():
+    texts = Texts()
+    rows = embed_names(texts, ["dog", "cat", "dog"], prompt_set("single"))
     assert len(texts.asked) == 2
-    again = embed_names(texts, ["cat", "dog"], single, cache=cache, fingerprint="x")
-    assert len(texts.asked) == 2
-    assert torch.equal(again, first[[1, 0]])
-    embed_names(texts, ["dog"], bare, cache=cache, fingerprint="x")
-    embed_names(texts, ["dog"], single, cache=cache, fingerprint="y")
-    assert len(texts.asked) == 4
-
-
-def test_cache_is_bounded_and_smaller_than_a_call():
-    cache = TextCache(size=2)
-    rows = embed_names(Texts(), ["a", "b", "c", "d"], prompt_set("none"), cache=cache)
-    assert len(cache) == 2
-    torch.testing.assert_close(rows, embed_names(Texts(), ["a", "b", "c", "d"], prompt_set("none")))
+    assert torch.equal(rows[0], rows[2])
+    assert torch.equal(rows[1:2], embed_names(Texts(), ["cat"], prompt_set("single")))
 
 
 def test_template_files(tmp_path: Path):
     path = tmp_path / "mine.txt"
     path.write_text("# mine\na {} at night\n\n  the {}.  \n", encoding="utf-8")
     assert prompt_set(str(path)) == PromptSet("mine.txt", ("a {} at night", "the {}."))
-    path.write_text("a {}\nno place\n")
-    with pytest.raises(RecosegError, match=r"line 2: .*got 'no place'"):
+    path.write_text("a {}\nnothing here\n")
+    with pytest.raises(RecosegError, match=r"line 2: .*got 'nothing here'"):
         prompt_set(str(path))
     path.write_text("# nothing\n")
-    with pytest.raises(RecosegError, match="holds no template"):
+    with pytest.raises(RecosegError, match="contains no template"):
         prompt_set(str(path))
     with pytest.raises(
         UnknownNameError, match="Valid: reco85, short5, single, none, a file of templates"

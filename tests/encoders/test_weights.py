@@ -134,7 +134,7 @@ class TestReading:
 
     def test_no_tensors(self, tmp_path: Path):
         torch.save({"epoch": 3}, tmp_path / "a.pth")
-        with pytest.raises(RecosegError, match="holds no named tensors"):
+        with pytest.raises(RecosegError, match="contains no named tensors"):
             read_state_dict(tmp_path / "a.pth")
 
 
@@ -280,7 +280,7 @@ class TestFinding:
         found = locate(PackageFile("numpy", "numpy/__init__.py"), "thing")
         assert found.path.is_file()
         assert found.origin.startswith("package numpy ")
-        with pytest.raises(MissingWeightsError, match="damaged or another file"):
+        with pytest.raises(MissingWeightsError, match="damaged, or this is another file"):
             locate(PackageFile("numpy", "numpy/__init__.py", "0" * 64), "thing")
-        with pytest.raises(MissingWeightsError, match="does not hold numpy/none"):
+        with pytest.raises(MissingWeightsError, match="does not contain numpy/none"):
             locate(PackageFile("numpy", "numpy/none"), "thing")

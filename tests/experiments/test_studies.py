@@ -161,7 +161,7 @@ def test_rows_together_equal_each_alone(archive, tmp_path):
             )
             alone = bank_segmenter(
                 bank,
-                phi=row.source.encoders.phi,
+                phi=row.source.encoders.phi[0],
                 saliency=row.source.encoders.saliency,
                 fusion=row.fusion,
                 refine=row.refine,
@@ -183,7 +183,7 @@ def test_work_is_shared(archive):
     distinct = {row.key for one in chosen for row in one.rows}
     assert len(distinct) < sum(len(one.rows) for one in chosen)  # rows are shared too
     assert set(found) == distinct
-    for encoder in (source.encoders.phi, source.encoders.saliency):
+    for encoder in (source.encoders.phi[0], source.encoders.saliency):
         assert set(encoder.seen.values()) == {1}
         assert len(encoder.seen) > 3 + 8
 
@@ -193,7 +193,7 @@ def test_a_cache_serves_the_next_run(archive, tmp_path):
         source = make_source(archive)
         rows = study("renaming", Base((source,), CLASSES)).rows
         banks = runner.learn_banks(list(rows), cache=cache)
-        return [bank.fingerprint for bank in banks.values()], source.encoders.phi.seen
+        return [bank.fingerprint for bank in banks.values()], source.encoders.phi[0].seen
 
     cache = FeatureCache(tmp_path, 10**8, "fp32")
     first, seen = run_with(cache)
@@ -235,12 +235,12 @@ def test_an_interrupted_run_goes_on(archive, tmp_path):
     lines = (tmp_path / "photos.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "photos.jsonl").write_text("".join(lines[:2]) + lines[2][:20])
     source = base.sources[0]
-    source.encoders.phi.seen.clear()
+    source.encoders.phi[0].seen.clear()
     again = run_studies(chosen, dataset, NATIVE, record=tmp_path, resume=True)
     for key, result in whole.items():
         np.testing.assert_array_equal(again[key].counts, result.counts)
     tested = {np.asarray(s.read_image()).transpose(2, 0, 1).tobytes() for s in dataset.samples}
-    assert len(tested & set(source.encoders.phi.seen)) == 3
+    assert len(tested & set(source.encoders.phi[0].seen)) == 3
 
 
 def test_tables_and_plots(archive, tmp_path):

@@ -104,7 +104,7 @@ class Phi(Counting):
 
 
 def make_encoders():
-    return Encoders(Retrieval(), Saliency(), Phi())
+    return Encoders(Retrieval(), Saliency(), (Phi(),))
 
 
 def make_photo(seed, *patches):

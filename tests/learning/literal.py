@@ -72,7 +72,7 @@ def literal_learn(paths, classes, context, encoders, k, templates, guidance=True
         ]
         best = sorted(range(len(rows)), key=lambda at: (-scores[at], at))[:k]
         retrieved[role, name] = [paths[at] for at in best]
-        features = torch.stack([encoders.phi.features(photos[at])[0] for at in best])
+        features = torch.stack([encoders.phi[0].features(photos[at])[0] for at in best])
         _, _, height, width = features.shape
         weights = torch.ones(len(best), height, width)
         if guidance:

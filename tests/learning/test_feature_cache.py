@@ -44,7 +44,7 @@ def total(folder):
 
 def same_banks(one, other):
     for mine, theirs in zip(one.concepts, other.concepts, strict=True):
-        assert torch.equal(mine.references, theirs.references)
+        assert torch.equal(references_of(mine), references_of(theirs))
         assert mine.retrieved == theirs.retrieved
 
 
@@ -159,6 +159,7 @@ from pathlib import Path
 import numpy as np
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.learning.feature_cache import FeatureCache
+from tests.banks import references_of
 
 info = EncoderInfo("phi", "random", "c" * 16, 7, 16)
 cache = FeatureCache(Path(sys.argv[1]), int(sys.argv[2]), "fp32")
@@ -188,15 +189,15 @@ def test_a_second_bank_passes_no_photo_through_an_encoder(index, tmp_path):
     again = learn_bank(index, CLASSES, second, settings(), cache=make_cache(tmp_path / "cache"))
     same_banks(bank, again)
     same_banks(bank, learn_bank(index, CLASSES, make_encoders(), settings()))
-    assert first.phi.seen
-    assert not second.phi.seen
+    assert first.phi[0].seen
+    assert not second.phi[0].seen
     assert not second.saliency.seen
 
 
 def test_encoders_get_one_and_the_same_batch(index):
     # So that those of one backbone (`lite`) pass it once.
     encoders, batches = make_encoders(), []
-    for encoder in (encoders.phi, encoders.saliency):
+    for encoder in (encoders.phi[0], encoders.saliency):
         encoder.count = lambda images: batches.append(images)
     learn_bank(index, CLASSES, encoders, settings())
     assert len(batches) >= 2
@@ -206,10 +207,10 @@ def test_encoders_get_one_and_the_same_batch(index):
 def test_another_phi_leaves_the_saliency_encoder_s_features_in_use(index, tmp_path):
     cache = make_cache(tmp_path / "cache")
     learn_bank(index, CLASSES, make_encoders(), settings(), cache=cache)
-    encoders = Encoders(Retrieval(), Saliency(), Phi(fingerprint="e" * 16))
-    encoders.phi.mix = encoders.phi.mix.flip(0)
+    encoders = Encoders(Retrieval(), Saliency(), (Phi(fingerprint="e" * 16),))
+    encoders.phi[0].mix = encoders.phi[0].mix.flip(0)
     bank = learn_bank(index, CLASSES, encoders, settings(), cache=cache)
-    assert encoders.phi.seen
+    assert encoders.phi[0].seen
     assert not encoders.saliency.seen
     same_banks(bank, learn_bank(index, CLASSES, encoders, settings()))
 
@@ -229,7 +230,7 @@ def test_half_of_the_cache_damaged(index, tmp_path):
         path.write_bytes(flip(path.read_bytes()))
     encoders = make_encoders()
     same_banks(bank, learn_bank(index, CLASSES, encoders, settings(), cache=cache))
-    assert encoders.phi.seen
+    assert encoders.phi[0].seen
 
 
 def test_a_photo_changed_since_it_was_indexed_is_kept_by_its_present_content(tmp_path):
@@ -247,7 +248,7 @@ def test_a_photo_changed_since_it_was_indexed_is_kept_by_its_present_content(tmp
         index, CLASSES[:1], encoders, settings(), cache=make_cache(tmp_path / "cache")
     )
     same_banks(bank, learn_bank(index, CLASSES[:1], make_encoders(), settings()))
-    assert len(encoders.phi.seen) == 1
+    assert len(encoders.phi[0].seen) == 1
 
 
 def test_features_of_two_contents_of_a_photo_are_not_mixed(tmp_path):
@@ -258,7 +259,7 @@ def test_features_of_two_contents_of_a_photo_are_not_mixed(tmp_path):
     make_photo(77, "rose").save(tmp_path / "archive" / "photos" / "rose0.png")
     encoders = make_encoders()  # phi's features of the old content are there, saliency's are not
     bank = learn_bank(index, CLASSES[:1], encoders, settings(), cache=cache)
-    assert len(encoders.phi.seen) == 1
+    assert len(encoders.phi[0].seen) == 1
     same_banks(bank, learn_bank(index, CLASSES[:1], make_encoders(), settings()))
 
 

@@ -79,7 +79,7 @@ def index(tmp_path_factory):
 def test_ray_and_a_killed_worker_give_the_same_bank(tmp_path, cluster, one_thread):
     index = make_archive(tmp_path / "archive", Retrieval())
     (tmp_path / "archive" / "photos" / "sea0.png").write_bytes(b"no photo any more")
-    encoders = Encoders(Retrieval(), Saliency(), tiny())
+    encoders = Encoders(Retrieval(), Saliency(), (tiny(),))
     chosen = settings(k=len(index))
     local = learn_bank(index, CLASSES, encoders, chosen)
     mark = tmp_path / "killed"
@@ -91,7 +91,7 @@ def test_ray_and_a_killed_worker_give_the_same_bank(tmp_path, cluster, one_threa
     same_banks(local, spread)
     closed = Extraction(partial(FeatureWorker, []), ClosedExecutor())
     positions = [at for at in range(len(index)) if "sea0" not in index.path(at)]
-    with FeatureStore([encoders.phi, encoders.saliency], SIZE, cache, closed) as store:
+    with FeatureStore([encoders.phi[0], encoders.saliency], SIZE, cache, closed) as store:
         store.fill(index, positions)
         assert all(index.photo_id(at) in store for at in positions)
 
@@ -99,7 +99,7 @@ def test_ray_and_a_killed_worker_give_the_same_bank(tmp_path, cluster, one_threa
 def test_photos_of_a_lost_task_are_failures(index, caplog):
     encoders = make_encoders()
     extraction = Extraction(partial(FeatureWorker, [Phi(), Saliency()]), LosingExecutor(0))
-    with FeatureStore([encoders.phi, encoders.saliency], SIZE, extraction=extraction) as store:
+    with FeatureStore([encoders.phi[0], encoders.saliency], SIZE, extraction=extraction) as store:
         store.fill(index, range(len(index)))
         assert store.failures == {index.path(at): "it rained" for at in range(16)}
         held = [index.photo_id(at) in store for at in range(len(index))]

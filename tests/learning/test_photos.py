@@ -11,7 +11,7 @@ from recoseg.classes import parse_class, parse_classes
 from recoseg.errors import ConceptError, RecosegError
 from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.learner import learn_bank
-from tests.building import build_index
+from tests.banks import references_of
 
 from .fakes import (
     SIZE,
@@ -36,7 +36,7 @@ def test_each_photo_goes_through_each_encoder_once(index):
     used = {photo.photo_id for item in bank.concepts for photo in item.retrieved}
     total = sum(len(item.retrieved) for item in bank.concepts)
     assert total > 1.5 * len(used)  # the classes do share photos
-    for encoder in (encoders.phi, encoders.saliency):
+    for encoder in (encoders.phi[0], encoders.saliency):
         assert list(encoder.seen.values()) == [1] * len(used)
     assert not encoders.retrieval.seen
 
@@ -44,7 +44,7 @@ def test_each_photo_goes_through_each_encoder_once(index):
 def test_banks_that_share_a_store_encode_each_photo_once(index):
     encoders = make_encoders()
     first, second = parse_classes(["rose", "grass"]), parse_classes(["grass", "sun", "violet"])
-    with FeatureStore([encoders.phi, encoders.saliency], SIZE) as store:
+    with FeatureStore([encoders.phi[0], encoders.saliency], SIZE) as store:
         shared = [
             learn_bank(index, classes, encoders, chosen, store=store)
             for classes, chosen in (
@@ -53,24 +53,24 @@ def test_banks_that_share_a_store_encode_each_photo_once(index):
                 (second, settings(k=3, guidance=False, context=())),
             )
         ]
-    for encoder in (encoders.phi, encoders.saliency):
+    for encoder in (encoders.phi[0], encoders.saliency):
         assert set(encoder.seen.values()) == {1}
         assert len(encoder.seen) > 9
     alone = learn_bank(index, second, make_encoders(), settings(k=9))
     for mine, other in zip(shared[1].concepts, alone.concepts, strict=True):
-        torch.testing.assert_close(mine.references, other.references)
+        torch.testing.assert_close(references_of(mine), references_of(other))
 
 
 def test_a_store_that_does_not_fit_is_refused(index):
     encoders = make_encoders()
     classes = parse_classes(["rose"])
     with (
-        FeatureStore([encoders.phi], SIZE) as store,
+        FeatureStore([encoders.phi[0]], SIZE) as store,
         pytest.raises(RecosegError, match="no features of fake-saliency"),
     ):
         learn_bank(index, classes, encoders, settings(), store=store)
     with (
-        FeatureStore([encoders.phi, encoders.saliency], 24) as store,
+        FeatureStore([encoders.phi[0], encoders.saliency], 24) as store,
         pytest.raises(RecosegError, match="features at 24 pixels, and the settings say 48"),
     ):
         learn_bank(index, classes, encoders, settings(), store=store)
@@ -92,8 +92,8 @@ def test_photos_of_equal_content(tmp_path):
     [rose] = bank.classes
     assert len(rose.retrieved) == 6
     assert len({photo.photo_id for photo in rose.retrieved}) == 3
-    assert len(encoders.phi.seen) == 3
-    assert rose.references[0] @ encoders.phi.of_colour("rose") > 0.98
+    assert len(encoders.phi[0].seen) == 3
+    assert references_of(rose)[0] @ encoders.phi[0].of_colour("rose") > 0.98
     skipping = replace(plain, learn=replace(plain.learn, skip_duplicates=1.0))
     bank = learn_bank(index, [parse_class("rose")], make_encoders(), skipping)
     assert len(bank.classes[0].retrieved) == 3
@@ -131,4 +131,4 @@ def test_photos_of_other_sizes_are_cropped(tmp_path):
     encoders = make_encoders()
     bank = learn_bank(index, [parse_class("sea")], encoders, settings(context=()))
     assert len(bank.classes[0].retrieved) == 4
-    assert bank.classes[0].references[0] @ encoders.phi.of_colour("sea") > 0.97
+    assert references_of(bank.classes[0])[0] @ encoders.phi[0].of_colour("sea") > 0.97

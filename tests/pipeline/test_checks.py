@@ -93,7 +93,8 @@ CASES = {
         "does not end in",
     ),
     "learn, class is there": (
-        "learn {0}/index --classes {0}/red.txt --add-to {0}/bank.safetensors --out {0}/b.safetensors",
+        "learn {0}/index --classes {0}/red.txt --add-to {0}/bank.safetensors "
+        "--out {0}/b.safetensors",
         "already holds: red",
     ),
     "learn, unknown phi": (
@@ -101,7 +102,8 @@ CASES = {
         "Unknown phi encoder 'x'",
     ),
     "learn, missing weights": (
-        "learn {0}/index --classes {0}/classes.txt --out {0}/b.safetensors --phi dino-s16={0}/no.pt",
+        "learn {0}/index --classes {0}/classes.txt --out {0}/b.safetensors "
+        "--phi dino-s16={0}/no.pt",
         "no weights file",
     ),
     "learn, unknown preset": (

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from recoseg.classes import ClassNames
 from recoseg.concepts import Concept, ConceptBank
 from recoseg.config import BankSettings, Fusion, SegmentSettings
-from recoseg.encoders.bundle import BankEncoders
+from recoseg.encoders.bundle import EncoderInfos
 from recoseg.encoders.protocols import EncoderInfo
 
 
@@ -44,11 +44,16 @@ def unit(name):
 
 def make_bank(names=("red", "green", "blue"), phi_stride=4, text_stride=6, **settings):
     none = torch.zeros(0, 3)
-    concepts = [Concept(ClassNames(n, (n,)), "class", unit(n), unit(n), none) for n in names]
-    context = Concept(ClassNames("sky", ("sky",)), "context", unit("white"), unit("white"), none)
     infos = [ColourEncoder(stride).info for stride in (text_stride, phi_stride)]
+
+    def concept(name, role, colour):
+        references = {infos[1].key: unit(colour)}
+        return Concept(ClassNames(name, (name,)), role, references, unit(colour), none)
+
+    concepts = [concept(name, "class", name) for name in names]
+    context = concept("sky", "context", "white")
     segment = SegmentSettings(
         fusion=settings.get("fusion", Fusion()), short_side=settings.get("short_side", 0)
     )
-    encoders = BankEncoders(infos[0], *infos)
+    encoders = EncoderInfos(infos[0], infos[0], (infos[1],))
     return ConceptBank((context, *concepts), encoders, BankSettings(segment=segment))

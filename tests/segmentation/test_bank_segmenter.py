@@ -217,7 +217,13 @@ def test_a_saved_bank_gives_the_same(tmp_path):
 def test_several_references_the_best_counts():
     bank = make_bank(names=("red", "black"))
     red, black = bank.classes
-    merged = replace(red, references=torch.cat([red.references, make_bank().classes[1].references]))
+    merged = replace(
+        red,
+        references={
+            key: torch.cat([rows, make_bank().classes[1].references[key]])
+            for key, rows in red.references.items()
+        },
+    )
     bank = replace(bank, concepts=(merged, black))
     labels = segmenter(bank, fusion=Fusion("visual"))(photo(30, 42)[:18]).labels
     assert (labels == 0).all()  # red by one reference, green by the other

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from recoseg.concepts import Concept
 
 
 def inspect(
@@ -23,18 +26,18 @@ def inspect(
 
     loaded = ConceptBank.load(bank)
     settings = loaded.settings.to_json()
-    encoders = asdict(loaded.encoders)
+    encoders = loaded.encoders
     if as_json:
         concepts = [
             {
                 "words": asdict(concept.words),
                 "role": concept.role,
-                "references": len(concept.references),
+                "references": _references(concept),
                 "retrieved": [asdict(photo) for photo in concept.retrieved],
             }
             for concept in loaded.concepts
         ]
-        fields = {"concepts": concepts, "encoders": encoders, "settings": settings}
+        fields = {"concepts": concepts, "encoders": encoders.to_json(), "settings": settings}
         typer.echo(json.dumps(fields, indent=2, ensure_ascii=False))
         return
     table = Table("class", "role", "references", "photos", "best cosine", "best photo")
@@ -43,23 +46,29 @@ def inspect(
         table.add_row(
             str(concept.words),
             concept.role,
-            str(len(concept.references)),
+            str(_references(concept)),
             str(len(concept.retrieved)),
             f"{best.score:.3f}" if best else "",
             best.path if best else "",
         )
     console = Console()
     console.print(table)
-    for role, info in encoders.items():
+    roles = [("retrieval", encoders.retrieval), ("saliency", encoders.saliency)]
+    for role, info in [*roles, *(("phi", info) for info in encoders.phi)]:
         console.print(
-            f"{role}: {info['name']} ({info['weights']}), fingerprint {info['fingerprint']}, "
-            f"{info['dim']} numbers, stride {info['stride']}",
+            f"{role}: {info.name} ({info.weights}), fingerprint {info.fingerprint}, "
+            f"{info.dim} numbers, stride {info.stride}",
             markup=False,
             highlight=False,
         )
     for stage, values in settings.items():
         listed = ", ".join(f"{name}={value}" for name, value in values.items())
         console.print(f"{stage}: {listed}", markup=False, highlight=False)
+
+
+def _references(concept: Concept) -> int:
+    """The number of reference embeddings per phi encoder."""
+    return max(map(len, concept.references.values()))
 
 
 def forget(

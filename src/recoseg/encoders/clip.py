@@ -12,30 +12,24 @@ from torch.nn import functional as F
 
 from recoseg.device import Compute
 from recoseg.encoders.clip_model import LoadedClip
-from recoseg.encoders.normalisation import to_input
+from recoseg.encoders.normalisation import check_size, to_input
 from recoseg.encoders.protocols import EncoderInfo
-from recoseg.errors import RecosegError
 from recoseg.photos.frame import Frame
 
 
 class OpenClipEncoder:
-    """Whole photos and texts in the space of any open_clip model (an `ImageTextEncoder`).
+    """Embeds whole photos and texts with any open_clip model (an `ImageTextEncoder`).
 
     Args:
         clip: The model, which other encoders may share.
-        compute: Device (the model's own) and precision.
+        compute: Device (that of the model) and precision.
     """
 
     def __init__(self, clip: LoadedClip, compute: Compute) -> None:
         self._clip = clip
         self._compute = compute
         self._channels_last = hasattr(clip.visual, "attnpool")
-
-    @property
-    def info(self) -> EncoderInfo:
-        """Its identity."""
-        clip = self._clip
-        return EncoderInfo(clip.name, clip.origin, clip.fingerprint, clip.dim)
+        self.info = EncoderInfo(clip.name, clip.origin, clip.fingerprint, clip.dim, file=clip.file)
 
     @property
     def frame(self) -> Frame:
@@ -48,12 +42,7 @@ class OpenClipEncoder:
         Raises:
             RecosegError: The photos are not of the frame's size.
         """
-        size = self.frame.size
-        if images.shape[-2:] != (size, size):
-            raise RecosegError(
-                f"{self._clip.name} expects photos of {size} x {size}, "
-                f"got {images.shape[-2]} x {images.shape[-1]}. Bring them into its frame first."
-            )
+        check_size(images, self.frame.size, self._clip.name)
         inputs = to_input(
             images, self._clip.statistics, self._compute, channels_last=self._channels_last
         )
@@ -63,5 +52,5 @@ class OpenClipEncoder:
         return F.normalize(embedded.float(), dim=-1)
 
     def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
-        """Embeddings of texts as they stand, rows L2-normalised."""
+        """Embeddings of texts without any prompt added, rows L2-normalised."""
         return self._clip.embed_texts(texts, self._compute)

@@ -1,4 +1,4 @@
-"""open_clip's architectures: names, published weights, and building them."""
+"""The architectures of open_clip: their names, published weights, and how they are built."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from recoseg.encoders.download import locate
-from recoseg.encoders.weight_sources import HubFile, Source, UrlFile
+from recoseg.encoders.weight_sources import HubFile, UrlFile, WeightSource
 from recoseg.errors import RecosegError, UnknownNameError
 
 _TRAINING_KEYS = {"mean", "std", "interpolation", "resize_mode", "quick_gelu"}
@@ -27,8 +27,8 @@ class ClipArch:
     """An open_clip architecture and the training its weights come from.
 
     Attributes:
-        arch: open_clip's name, such as `ViT-B-32`.
-        tag: open_clip's pretrained tag; empty where only a local file can be used.
+        arch: The name in open_clip, such as `ViT-B-32`.
+        tag: The pretrained tag in open_clip; empty if only a local file can be used.
     """
 
     arch: str
@@ -36,9 +36,9 @@ class ClipArch:
 
     @property
     def config(self) -> dict[str, Any]:
-        """open_clip's record of the tag: file location, normalisation, resizing, activation.
+        """What open_clip records of the tag: file, normalisation, resizing, activation.
 
-        Without a tag: OpenAI's normalisation and resizing, save for what all the tags of the
+        Without a tag: OpenAI's normalisation and resizing, except for what all tags of the
         architecture have in common.
         """
         from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
@@ -56,7 +56,7 @@ class ClipArch:
         return _OPENAI | shared
 
     @property
-    def source(self) -> Source:
+    def source(self) -> WeightSource:
         """Where the weights are published."""
         config = self.config
         if config.get("hf_hub"):
@@ -76,7 +76,7 @@ class ClipArch:
 
 
 def parse_open_clip(text: str) -> ClipArch:
-    """Read `ARCH` or `ARCH/TAG` and check both against open_clip's own lists.
+    """Read `ARCH` or `ARCH/TAG` and check both against the lists of open_clip.
 
     Raises:
         UnknownNameError: open_clip has no such architecture, or no such tag for it.
@@ -93,13 +93,13 @@ def parse_open_clip(text: str) -> ClipArch:
 
 
 def build_open_clip(arch: ClipArch, name: str = "", device: str = "cpu") -> Any:
-    """The architecture at random weights, with the activation its weights were trained with."""
+    """The architecture with random weights and the activation of its published weights."""
     import open_clip
 
     text = dict(open_clip_config(arch.arch)["text_cfg"])
     overrides: dict[str, Any] = {}
     if "hf_model_name" in text:
-        # The text tower's configuration is a file on the Hub: from the cache, if it is there.
+        # The text tower's configuration is a file on the Hub or in its cache.
         config = locate(HubFile(text["hf_model_name"], ("config.json",)), name or arch.arch)
         text |= {"hf_model_name": str(config.path.parent), "hf_model_pretrained": False}
         overrides["text_cfg"] = text
@@ -115,7 +115,7 @@ def build_open_clip(arch: ClipArch, name: str = "", device: str = "cpu") -> Any:
 
 
 def open_clip_config(arch: str) -> dict[str, Any]:
-    """open_clip's record of an architecture."""
+    """The configuration of an architecture in open_clip."""
     import open_clip
 
     return dict(open_clip.get_model_config(arch))
@@ -123,7 +123,7 @@ def open_clip_config(arch: str) -> dict[str, Any]:
 
 @contextmanager
 def _without_advice() -> Iterator[None]:
-    """Silence open_clip's warning that the model has no weights; they are loaded here after."""
+    """Silence open_clip's warning that the model has no weights; they are loaded afterwards."""
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))
     try:

@@ -1,4 +1,4 @@
-"""Load open_clip models, once for all encoders that share one."""
+"""Load open_clip models; encoders with the same model share it."""
 
 from __future__ import annotations
 
@@ -19,29 +19,31 @@ from recoseg.encoders.clip_arch import ClipArch, build_open_clip, open_clip_conf
 from recoseg.encoders.normalisation import Normalisation, normalisation
 from recoseg.encoders.spec import EncoderSpec
 from recoseg.encoders.tokenizers import load_tokenizer
+from recoseg.encoders.weight_sources import WeightSource
 from recoseg.encoders.weights import find_weights, fingerprint, load_into, read_state_dict, seeded
 from recoseg.errors import RecosegError
 from recoseg.photos.frame import Frame, Resize
 
 _RESIZE: dict[str, Resize] = {"shortest": "short", "squash": "squash", "longest": "fit"}
 _TEXT_BATCH = 256
-# Scalars that OpenAI's files carry beside the weights.
+# Numbers that OpenAI's files hold beside the weights.
 _SURPLUS = ("input_resolution", "context_length", "vocab_size", "logit_bias")
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedClip:
-    """An open_clip model in evaluation mode, with what its images and texts need.
+    """An open_clip model in evaluation mode, with all that is needed to use it.
 
     Attributes:
-        model: open_clip's module, on its device, frozen.
+        model: The module of open_clip, on its device, frozen.
         frame: Input size and resizing.
         statistics: Input normalisation.
-        tokenize: Texts to token ids, loaded on first use.
+        tokenize: From texts to token ids; the tokenizer is loaded on first use.
         name: The encoder's name.
         origin: Where the weights came from.
-        fingerprint: Of the weights, activation, and input.
+        fingerprint: Hash of weights, activation, and input.
         dim: Length of an embedding.
+        file: The weights file if the user named one; see `EncoderInfo.file`.
     """
 
     model: nn.Module
@@ -52,6 +54,7 @@ class LoadedClip:
     origin: str
     fingerprint: str
     dim: int
+    file: str = ""
 
     @property
     def visual(self) -> nn.Module:
@@ -59,7 +62,7 @@ class LoadedClip:
         return cast(nn.Module, self.model.visual)
 
     def embed_texts(self, texts: Sequence[str], compute: Compute) -> Float[Tensor, "n d"]:
-        """Text embeddings, rows L2-normalised, fp32."""
+        """Embeddings of texts, fp32, rows L2-normalised."""
         if not texts:
             raise RecosegError("Expected at least one text to embed, got none.")
         rows = []
@@ -72,9 +75,9 @@ class LoadedClip:
 
 
 class ModelPool:
-    """open_clip models in use, shared by every encoder that asks for the same one.
+    """The open_clip models in use; encoders that ask for the same one get the same object.
 
-    Models are held weakly: one is freed with the last encoder that uses it.
+    The references are weak: a model is freed with the last encoder that uses it.
     """
 
     def __init__(self) -> None:
@@ -83,13 +86,19 @@ class ModelPool:
         )
         self._lock = threading.Lock()
 
-    def get(self, spec: EncoderSpec, arch: ClipArch, compute: Compute) -> LoadedClip:
-        """The model of a spec for a device and precision, loaded if it is not here yet."""
+    def get(
+        self,
+        spec: EncoderSpec,
+        arch: ClipArch,
+        compute: Compute,
+        source: WeightSource | None = None,
+    ) -> LoadedClip:
+        """The model of a spec on a device at a precision; see `load_clip`."""
         key = (spec, arch, compute, _file_state(spec))
         with self._lock:
             loaded = self._models.get(key)
             if loaded is None:
-                loaded = load_clip(spec, arch, compute)
+                loaded = load_clip(spec, arch, compute, source)
                 self._models[key] = loaded
             return loaded
 
@@ -97,16 +106,26 @@ class ModelPool:
         return len(self._models)
 
 
-def load_clip(spec: EncoderSpec, arch: ClipArch, compute: Compute) -> LoadedClip:
+def load_clip(
+    spec: EncoderSpec, arch: ClipArch, compute: Compute, source: WeightSource | None = None
+) -> LoadedClip:
     """Build an architecture and load its weights; open_clip itself downloads nothing.
 
-    OpenAI's weights and those open_clip marks so get QuickGELU. A local file of the same name
-    is taken to be trained like the published one.
+    The activation is QuickGELU where open_clip says so, as for OpenAI's weights. A local file is
+    expected to be trained like the published weights.
+
+    Args:
+        spec: Name and weights.
+        arch: Architecture and training.
+        compute: Device and precision.
+        source: Where the weights are published; None asks open_clip.
 
     Raises:
-        MissingWeightsError: The weights or the text tower's configuration cannot be had.
+        MissingWeightsError: The weights or the text tower's configuration are not available.
     """
-    located = find_weights(spec, arch.source if spec.weights is None else None)
+    if spec.weights is None and source is None:
+        source = arch.source
+    located = find_weights(spec, source)
     config = arch.config
     with seeded():
         model = build_open_clip(arch, spec.name)
@@ -122,7 +141,7 @@ def load_clip(spec: EncoderSpec, arch: ClipArch, compute: Compute) -> LoadedClip
     settings = (_uses_quick_gelu(model), statistics, frame)
     identity = fingerprint(model, *settings)
     model.requires_grad_(False).eval().to(compute.device)
-    compute.place(cast(nn.Module, model.visual))  # texts are few: their side stays in fp32
+    compute.place(cast(nn.Module, model.visual))  # texts are few and stay in fp32
     if hasattr(model.visual, "attnpool"):
         model.visual.to(memory_format=torch.channels_last)
     return LoadedClip(
@@ -134,11 +153,12 @@ def load_clip(spec: EncoderSpec, arch: ClipArch, compute: Compute) -> LoadedClip
         origin="random" if located is None else located.origin,
         fingerprint=identity,
         dim=int(open_clip_config(arch.arch)["embed_dim"]),
+        file="" if located is None else located.own_file,
     )
 
 
 def _adapt(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Names and forms of older and foreign checkpoints as this open_clip has them."""
+    """Bring older and foreign checkpoints to the names and shapes of this open_clip."""
     from open_clip.convert import convert_state_dict
     from open_clip.model import convert_to_custom_text_state_dict
 

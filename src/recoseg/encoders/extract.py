@@ -1,4 +1,4 @@
-"""Photos through all dense encoders: each backbone runs once, features come by key."""
+"""Compute the features of photos by several dense encoders; each backbone runs once."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from recoseg.errors import RecosegError
 DenseEncoder = DenseImageEncoder | DenseTextEncoder
 
 
-class Backbone(Protocol):
-    """A network that several encoders describe photos by."""
+class SharedBackbone(Protocol):
+    """A network whose feature maps several encoders use."""
 
     def dense(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c gh gw"]:
-        """Its feature maps."""
+        """The feature maps of photos."""
 
 
 @runtime_checkable
@@ -27,7 +27,7 @@ class SharesBackbone(Protocol):
     """A dense encoder whose features are computed from those of a backbone that others share."""
 
     @property
-    def backbone(self) -> Backbone:
+    def backbone(self) -> SharedBackbone:
         """The backbone; encoders that share it hold the same object."""
 
     def from_backbone(self, maps: Float[Tensor, "n c gh gw"]) -> Float[Tensor, "n d gh gw"]:

@@ -1,4 +1,4 @@
-"""From `uint8` photos to a model's input: device, scale, normalisation, padding."""
+"""From `uint8` photos to the input of a model: device, scale, normalisation, padding."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from recoseg.errors import RecosegError
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Mean and standard deviation per channel (RGB), of values in [0, 1]."""
+    """Mean and standard deviation of each channel (RGB), for values in [0, 1].
+
+    Its `repr` is part of encoder fingerprints and must not change.
+    """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -26,20 +29,34 @@ IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def normalisation(mean: Sequence[float], std: Sequence[float]) -> Normalisation:
-    """The statistics of a library's configuration."""
+    """Mean and standard deviation from the configuration of a library."""
     return Normalisation((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
 
 def check_photos(images: Tensor) -> None:
-    """Refuse what is no batch of photos.
+    """Refuse tensors that are not a batch of photos.
 
     Raises:
-        RecosegError: Not uint8, or not of three channels.
+        RecosegError: The tensor is not uint8, or does not have three channels.
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise RecosegError(
             "Expected photos as uint8 tensor (n, 3, h, w), "
             f"got {images.dtype} {tuple(images.shape)}."
+        )
+
+
+def check_size(images: Tensor, size: int, name: str) -> None:
+    """Refuse photos of another size than an encoder of whole photos expects.
+
+    Raises:
+        RecosegError: Height or width differ from the size.
+    """
+    height, width = images.shape[-2:]
+    if (height, width) != (size, size):
+        raise RecosegError(
+            f"{name} expects photos of {size} x {size}, got {height} x {width}. "
+            "Resize them as its `frame` says."
         )
 
 
@@ -51,18 +68,18 @@ def to_input(
     multiple: int = 1,
     channels_last: bool = False,
 ) -> Float[Tensor, "n 3 H W"]:
-    """Photos as a model takes them.
+    """Prepare photos for a model.
 
     Args:
         images: RGB.
-        statistics: What the model's weights were trained with.
-        compute: The device to move to.
-        multiple: Height and width are filled up to a multiple of this at the bottom and at the
-            right by repeating the last row and column, so that no patch is lost or shifted.
-        channels_last: Memory layout, faster for convolutional networks.
+        statistics: Mean and standard deviation that the model was trained with.
+        compute: The device the photos are moved to.
+        multiple: Height and width are padded to a multiple of this by repeating the last row and
+            column, so that no patch is lost or shifted.
+        channels_last: Use the memory layout that is faster for convolutional networks.
 
     Raises:
-        RecosegError: Not uint8, or not of three channels.
+        RecosegError: The tensor is not uint8, or does not have three channels.
     """
     check_photos(images)
     moved = images.to(compute.device, non_blocking=True)

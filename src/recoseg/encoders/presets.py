@@ -1,22 +1,21 @@
-"""Named choices of the three encoders, and the settings that go with a pair of them."""
+"""Named choices of the three encoders."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recoseg.config import BankSettings, Fusion, LearnSettings, SegmentSettings
 from recoseg.errors import UnknownNameError
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A choice of encoders; each can be overridden alone.
+    """A choice of encoders; each of them can be replaced by another.
 
     Attributes:
-        name: What it is asked for by.
-        retrieval: Spec of the image-text encoder that retrieves from the archive.
-        saliency: Spec of the dense image-text encoder (DenseCLIP).
-        phi: Spec of the dense image encoder that co-segments.
+        name: The name it is asked for by.
+        retrieval: Spec of the image-text encoder that searches the archive.
+        saliency: Spec of the encoder of patches and texts (DenseCLIP).
+        phi: Spec of the dense image encoder.
         note: What it is for.
     """
 
@@ -35,10 +34,10 @@ PRESETS = (
 
 
 def preset(name: str) -> Preset:
-    """The preset of a name.
+    """Look up a preset by name.
 
     Raises:
-        UnknownNameError: There is none; the message lists all.
+        UnknownNameError: There is no such preset; the message lists the valid names.
 
     Example:
         >>> preset("paper").saliency
@@ -48,26 +47,3 @@ def preset(name: str) -> Preset:
         if candidate.name == name:
             return candidate
     raise UnknownNameError("preset", name, [candidate.name for candidate in PRESETS])
-
-
-def pair_settings(saliency: str, phi: str) -> BankSettings:
-    """The default settings of a pair of dense encoders, given by their names.
-
-    CLIP's are the paper's. The cosines of `lite` have another scale, hence another fusion and
-    guidance; its references are better when seeds keep off the border and heed their own weights
-    (see `docs/lite.md`).
-    """
-    lite_text, lite_phi = saliency.startswith("lite"), phi.startswith("lite")
-    return BankSettings(
-        LearnSettings(
-            prompts="short5" if lite_text else "reco85",
-            border=2 if lite_phi else 0,
-            weigh_seeds=lite_text,
-            guidance_scale=30.0 if lite_text else 10.0,
-            guidance_offset=0.2 if lite_text else 0.0,
-        ),
-        SegmentSettings(
-            Fusion("sum") if lite_text else Fusion(),
-            refine_temperature=0.1 if lite_text else 1.0,
-        ),
-    )

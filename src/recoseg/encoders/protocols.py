@@ -1,7 +1,7 @@
-"""The three seams between the method and its models.
+"""What an encoder is: three protocols, one for each role in the method.
 
-Every encoder takes photos as `uint8` RGB tensors in its own frame (see `Frame`) and does the
-rest itself: scaling, normalisation, padding, precision. It returns fp32 on its device.
+Any object with the members of a protocol is an encoder. It takes photos as `uint8` RGB tensors
+and does the rest itself: scaling, normalisation, padding, precision. It returns fp32 on its device.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from recoseg.photos.frame import Frame
 
 @dataclass(frozen=True)
 class EncoderInfo:
-    """What identifies an encoder: two encoders with equal infos give the same features.
+    """The identity of an encoder: encoders with equal infos compute the same features.
 
     Attributes:
         name: The name it was asked for by, such as `ViT-L/14@336px`.
         weights: Where its weights came from: a source with revision, a file name, or `random`.
-        fingerprint: 16 hex digits drawn from the weights themselves.
+        fingerprint: 16 hex digits, a hash of the weights and of how features are computed.
         dim: Length of a feature or embedding.
         stride: Pixels per feature cell; 0 for encoders of whole images.
-        file: The local weights file, absolute, where there is one; it does not identify anything.
+        file: Absolute path of the local weights file that the user named, if any. It says where
+            to look for the weights; infos are compared without it.
     """
 
     name: str
@@ -39,7 +40,7 @@ class EncoderInfo:
 
     @property
     def key(self) -> str:
-        """What tells the features of encoders apart: name, fingerprint, dimension and stride.
+        """Name, fingerprint, dimension and stride as one text, under which features are kept.
 
         Example:
             >>> EncoderInfo("lite", "random", "0" * 16, 1408, 16).key
@@ -49,17 +50,21 @@ class EncoderInfo:
 
     @property
     def spec(self) -> str:
-        """What builds it again: by name, or from its local weights file if that is still there."""
+        """The spec that builds it again: `NAME=FILE` while its own file exists, else `NAME`.
+
+        `build_retrieval`, `build_saliency` and `build_phi` also take the info itself, and then say
+        where the file was if it is gone.
+        """
         if self.weights == "random":
             return f"{self.name}=random"
         return f"{self.name}={self.file}" if self.file and Path(self.file).is_file() else self.name
 
     def to_json(self) -> dict[str, Any]:
-        """The fields, for a manifest."""
+        """The fields as JSON."""
         return asdict(self)
 
     def same_as(self, other: EncoderInfo) -> bool:
-        """Whether the other's features can be compared with this one's."""
+        """Whether the features of both can be compared: same fingerprint, dimension and stride."""
         return (self.fingerprint, self.dim, self.stride) == (
             other.fingerprint,
             other.dim,
@@ -68,43 +73,43 @@ class EncoderInfo:
 
 
 class ImageTextEncoder(Protocol):
-    """Embeds whole photos and texts in one space (CLIP): the retrieval encoder."""
+    """Embeds whole photos and texts so that they can be compared (CLIP): the retrieval encoder."""
 
     @property
     def info(self) -> EncoderInfo:
-        """Its identity."""
+        """The identity of the encoder."""
 
     @property
     def frame(self) -> Frame:
-        """The input it expects."""
+        """The size and resizing of its input."""
 
     def embed_images(self, images: UInt8[Tensor, "n 3 size size"]) -> Float[Tensor, "n d"]:
         """Embeddings of photos, rows L2-normalised."""
 
     def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
-        """Embeddings of texts as they stand (no prompt is added), rows L2-normalised."""
+        """Embeddings of texts without any prompt added, rows L2-normalised."""
 
 
 class DenseTextEncoder(Protocol):
-    """Embeds patches and texts in one space (DenseCLIP, MaskCLIP): the saliency encoder."""
+    """Embeds patches and texts alike (DenseCLIP, MaskCLIP): the saliency encoder."""
 
     @property
     def info(self) -> EncoderInfo:
-        """Its identity."""
+        """The identity of the encoder."""
 
     def features(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n d gh gw"]:
         """Patch embeddings, each L2-normalised; gh = ceil(h / stride), gw = ceil(w / stride)."""
 
     def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
-        """Embeddings of texts as they stand, rows L2-normalised."""
+        """Embeddings of texts without any prompt added, rows L2-normalised."""
 
 
 class DenseImageEncoder(Protocol):
-    """Describes patches by what they look like (DeiT, DINO): the paper's phi."""
+    """Describes patches by what they look like (DeiT, DINO): phi in the paper."""
 
     @property
     def info(self) -> EncoderInfo:
-        """Its identity."""
+        """The identity of the encoder."""
 
     def features(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c gh gw"]:
         """Patch features, not normalised; gh = ceil(h / stride), gw = ceil(w / stride)."""

@@ -1,12 +1,22 @@
-"""Encoders as they are asked for: `NAME` or `NAME=WEIGHTS`."""
+"""How encoders are asked for, and what a row of the encoder table says about one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+from recoseg.device import Compute
+from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, ImageTextEncoder
+from recoseg.encoders.weight_sources import WeightSource
 from recoseg.errors import RecosegError
 
 RANDOM = "random"
+
+Encoder = ImageTextEncoder | DenseTextEncoder | DenseImageEncoder
+EncoderRole = Literal["retrieval", "saliency", "phi"]
+"""What an encoder does in the method: find photos by text, score patches by text, or describe
+patches by what they look like."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +25,7 @@ class EncoderSpec:
 
     Attributes:
         name: A name of the encoder table.
-        weights: A file, `random` (the architecture at seeded random weights), or None for the
+        weights: A file, `random` (the architecture with seeded random weights), or None for the
             published weights.
     """
 
@@ -24,7 +34,7 @@ class EncoderSpec:
 
     @property
     def is_random(self) -> bool:
-        """Whether the weights are drawn at random."""
+        """Whether the weights are random numbers."""
         return self.weights == RANDOM
 
     def __str__(self) -> str:
@@ -47,3 +57,65 @@ def parse_spec(text: str) -> EncoderSpec:
             f"Expected an encoder as NAME, NAME=/path/to/weights or NAME=random, got {text!r}."
         )
     return EncoderSpec(name, weights or None)
+
+
+@dataclass(frozen=True)
+class EncoderDefaults:
+    """The settings that suit an encoder in one of its roles; all others are the paper's.
+
+    Attributes:
+        learn: Fields of `LearnSettings`.
+        segment: Fields of `SegmentSettings`.
+    """
+
+    learn: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    segment: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
+class EncoderRow:
+    """A row of the encoder table.
+
+    Attributes:
+        name: The name the encoder is asked for by. A name that ends in `:` is a family, asked for
+            as `PREFIX:MODEL`.
+        roles: The roles it can take.
+        build: Makes the encoder.
+        arch: The architecture's name in its library; empty for a family.
+        source: Where the weights are published, with revision or checksum if known; None for a
+            family, whose library knows.
+        licence: The licence of the weights, as published.
+        stride: Pixels per feature cell in its dense roles; 0 where the model decides.
+        note: A remark for `recoseg encoders`.
+        defaults: The settings that suit it, by role.
+    """
+
+    name: str
+    roles: tuple[EncoderRole, ...]
+    build: Callable[[BuildRequest], Encoder]
+    arch: str
+    source: WeightSource | None
+    licence: str
+    stride: int
+    note: str = ""
+    defaults: Mapping[EncoderRole, EncoderDefaults] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What the function that builds an encoder is given.
+
+    Attributes:
+        role: The role the encoder is built for.
+        row: Its row of the table.
+        spec: The full name and the weights.
+        rest: The part of the name after the row's own name: the model of a family, or a variant
+            after a slash.
+        compute: Device and precision.
+    """
+
+    role: EncoderRole
+    row: EncoderRow
+    spec: EncoderSpec
+    rest: str
+    compute: Compute

@@ -1,4 +1,4 @@
-"""Tokenizers of open_clip's text towers, loaded on first use and without waiting for a network."""
+"""Tokenizers of open_clip, loaded on first use and without waiting for a network."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from recoseg.errors import MissingWeightsError
 
 
 def load_tokenizer(arch: str, name: str) -> Callable[[Sequence[str]], Tensor]:
-    """A function from texts to token ids (n, context length).
+    """Make a function from texts to token ids (n, context length).
 
-    OpenAI's byte-pair vocabulary ships with open_clip; SigLIP and others take theirs from the
-    Hub or its cache. Nothing is loaded before the first call, since embedding photos needs none.
+    OpenAI's vocabulary is part of open_clip; SigLIP and others have theirs on the Hub or in its
+    cache. The tokenizer is loaded at the first call, because embedding photos needs none.
 
     Args:
-        arch: open_clip's architecture.
-        name: The encoder's name, for messages.
+        arch: The architecture in open_clip.
+        name: The encoder's name, for error messages.
     """
     lock = threading.Lock()
     loaded: list[Any] = []
@@ -46,7 +46,7 @@ def _load(arch: str, name: str) -> Any:
     try:
         return open_clip.get_tokenizer(arch, local_files_only=True)
     except Exception as error:
-        # transformers has no common error for a tokenizer that is not in the cache.
+        # transformers raises different errors for a tokenizer that is not in the cache.
         if hub_is_offline() or not reachable(hub_endpoint()):
             raise _missing(repo, name) from error
     try:
@@ -60,6 +60,6 @@ def _missing(repo: str, name: str) -> MissingWeightsError:
         f"The tokenizer of {name!r} is not on this machine and cannot be downloaded now.\n"
         f"  files:   tokenizer.json, tokenizer_config.json of {repo}\n"
         f"  get it:  {hub_endpoint()}/{repo}\n"
-        f"  put it:  into the Hub's cache, with: huggingface-cli download {repo}\n"
+        f"  put it:  into the cache of the Hub, with: huggingface-cli download {repo}\n"
         "  or work without any download: --preset lite"
     )

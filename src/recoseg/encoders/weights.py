@@ -1,4 +1,4 @@
-"""Encoder specs and weights files: parse, read safely, load into a model, fingerprint."""
+"""Weights files: find, read safely, load into a model, fingerprint."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from torch import Tensor, nn
 
 from recoseg.encoders.download import locate
 from recoseg.encoders.spec import EncoderSpec
-from recoseg.encoders.weight_sources import Located, Source
+from recoseg.encoders.weight_sources import Located, WeightSource
 from recoseg.errors import MissingWeightsError, RecosegError
 
 RANDOM_SEED = 0
 
 _log = logging.getLogger(__name__)
 _NESTS = ("state_dict", "model", "teacher", "student")
-# Of a checkpoint with several networks only the one under such a prefix is the encoder.
+# In a checkpoint with several networks, the encoder is the one under such a prefix.
 _CHOSEN_PREFIXES = ("encoder_q.", "backbone.")
 _WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 _SAMPLES_PER_TENSOR = 64
 
 
-def find_weights(spec: EncoderSpec, source: Source | None) -> Located | None:
-    """The file with a spec's weights; None when they are random.
+def find_weights(spec: EncoderSpec, source: WeightSource | None) -> Located | None:
+    """Find the weights file of a spec; None if the weights are random.
 
     Raises:
         MissingWeightsError: There is no such file and it cannot be downloaded.
@@ -40,27 +40,27 @@ def find_weights(spec: EncoderSpec, source: Source | None) -> Located | None:
     if spec.weights is None:
         if source is None:
             raise RecosegError(
-                f"{spec.name} has no published weights; use {spec.name}=/path/to/file."
+                f"{spec.name} has no published weights. Name a file: {spec.name}=/path/to/file."
             )
         return locate(source, spec.name)
     path = Path(spec.weights).expanduser()
     if not path.is_file():
         raise MissingWeightsError(
             f"There is no weights file {str(path)!r} (asked for by {str(spec)!r}).\n"
-            f"Give an existing file, or leave it out to use the published weights of {spec.name}."
+            f"Name an existing file, or ask for {spec.name} to use the published weights."
         )
-    return Located(path, f"file {path.name}")
+    return Located(path, f"file {path.name}", is_own=True)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file, on the CPU, with the names the architecture gives them.
+    """Read the tensors of a weights file to the CPU, under the names of the architecture.
 
-    Opens safetensors, and PyTorch files with `weights_only=True`. State dicts nested under
-    `state_dict`, `model`, `teacher` or `student` are found; the prefixes `module.`,
-    `_orig_mod.`, `backbone.` and `encoder_q.` (MoCo's query network) are removed.
+    Reads safetensors, and PyTorch files with `weights_only=True`. State dicts may be nested under
+    `state_dict`, `model`, `teacher` or `student`; the prefixes `module.`, `_orig_mod.`,
+    `backbone.` and `encoder_q.` (the query network of MoCo) are removed.
 
     Raises:
-        RecosegError: The file cannot be read without running code in it, or holds no tensors.
+        RecosegError: The file cannot be read without running its code, or contains no tensors.
     """
     content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     for nest in _NESTS:
@@ -68,7 +68,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             content = content[nest]
     tensors = _tensors_of(content)
     if not tensors:
-        raise RecosegError(f"{path} holds no named tensors; expected a state dict.")
+        raise RecosegError(f"{path} contains no named tensors. Expected a state dict.")
     return _strip_prefixes(tensors)
 
 
@@ -79,17 +79,17 @@ def load_into(
     *,
     heads: Sequence[str] = (),
 ) -> None:
-    """Load weights into a model; whatever the model has, the file must have.
+    """Load weights into a model; the file must contain every tensor of the model.
 
     Args:
         module: The encoder.
-        state: Names and tensors; those the model has no use for are left out.
-        origin: The file, for messages.
-        heads: Prefixes of names that are expected to be in the file only, such as classifiers;
-            any other surplus name is logged as a warning.
+        state: Tensors by name; those that the model does not have are ignored.
+        origin: The file, for error messages.
+        heads: Prefixes of the names that only the file is expected to have, such as classifiers;
+            other ignored names are logged as a warning.
 
     Raises:
-        RecosegError: Names are missing or shapes differ; both are listed.
+        RecosegError: Tensors are missing or have other shapes; the message lists them.
     """
     own = module.state_dict()
     missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
@@ -97,8 +97,8 @@ def load_into(
         raise RecosegError(
             f"{origin} lacks {len(missing)} of the {len(own)} tensors of "
             f"{type(module).__name__}: {_some(missing)}.\n"
-            f"It holds {len(state)}: {_some(list(state))}. "
-            "Is it the file of another architecture or another library?"
+            f"It contains {len(state)}: {_some(list(state))}. "
+            "Is it a file for another architecture or another library?"
         )
     wrong = [
         f"{k} (expected {tuple(own[k].shape)}, got {tuple(state[k].shape)})"
@@ -107,7 +107,8 @@ def load_into(
     ]
     if wrong:
         raise RecosegError(
-            f"{origin} has tensors of other shapes than {type(module).__name__}: {_some(wrong)}."
+            f"{origin} has tensors of other shapes than {type(module).__name__}: {_some(wrong)}. "
+            "Is it a file for another architecture?"
         )
     surplus = [k for k in state if k not in own and not k.startswith(tuple(heads))]
     if surplus:
@@ -116,14 +117,14 @@ def load_into(
 
 
 def fingerprint(weights: nn.Module | Mapping[str, Tensor], *settings: object) -> str:
-    """16 hex digits that tell weights apart, whatever file they came from.
+    """16 hex digits that identify weights, whatever file they came from.
 
-    SHA-256 over the names in order, the shapes and up to 64 evenly spaced values (as fp32) of
-    each tensor; counters of batch normalisation are left out.
+    SHA-256 of the sorted names, the shapes and up to 64 evenly spaced values (as fp32) of each
+    tensor; the counters of batch normalisation are left out.
 
     Args:
         weights: A model or its state dict.
-        settings: What else decides the features (activation, input normalisation), by its repr.
+        settings: What else decides the features (activation, input normalisation); see `combine`.
     """
     state = weights.state_dict() if isinstance(weights, nn.Module) else weights
     digest = hashlib.sha256()
@@ -142,7 +143,11 @@ def fingerprint(weights: nn.Module | Mapping[str, Tensor], *settings: object) ->
 
 
 def combine(identity: str, *settings: object) -> str:
-    """A fingerprint of the same weights used in another way; no settings leave it as it is."""
+    """The fingerprint of the same weights used in another way.
+
+    Settings count by their `repr`, which must stay the same for as long as the features do: ids,
+    numbers, and dataclasses that are never renamed. Without settings the identity is returned.
+    """
     if not settings:
         return identity
     return hashlib.sha256(repr((identity, settings)).encode()).hexdigest()[:16]
@@ -150,7 +155,7 @@ def combine(identity: str, *settings: object) -> str:
 
 @contextmanager
 def seeded(seed: int = RANDOM_SEED) -> Iterator[None]:
-    """A region whose random numbers on the CPU are the same at every run, without traces after."""
+    """Fix the random numbers on the CPU in a block; those after it are not affected."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
@@ -163,18 +168,18 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise RecosegError(f"{path} is no valid safetensors file: {error}") from error
+        raise RecosegError(f"{path} is not a valid safetensors file: {error}") from error
 
 
 def _read_torch(path: Path) -> object:
-    # DeiT's and DINO's training scripts keep their options in the checkpoint, as this plain record.
+    # The checkpoints of DeiT and DINO hold the options of their training as this plain class.
     torch.serialization.add_safe_globals([argparse.Namespace])
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise RecosegError(
             f"{path} cannot be read as plain tensors: {str(error).splitlines()[0]}\n"
-            "recoseg does not run code that a file brings along (pickles, TorchScript). If you "
+            "recoseg does not run code from weights files (pickles, TorchScript). If you "
             "trust the file, convert it once:\n"
             "  python -c \"import torch, sys; x = torch.load(sys.argv[1], 'cpu', "
             "weights_only=False); x = x.state_dict() if hasattr(x, 'state_dict') else x; "

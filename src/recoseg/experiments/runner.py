@@ -68,7 +68,7 @@ def run_studies(
     segmenters = {
         str(number): bank_segmenter(
             banks[row.bank_key],
-            phi=row.source.encoders.phi,
+            phi=row.source.encoders.phi[0],
             saliency=row.source.encoders.saliency,
             fusion=row.fusion,
             refine=row.refine,
@@ -102,7 +102,7 @@ def learn_banks(
     the same way.
     """
     wanted = {row.bank_key: row for row in rows}
-    used = {id(e): e for row in rows for e in (row.source.encoders.phi,)}
+    used = {id(e): e for row in rows for e in row.source.encoders.phi}
     used |= {
         id(row.source.encoders.saliency): row.source.encoders.saliency
         for row in rows

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames, combine_names, parse_classes
-from recoseg.concepts import Concept, ConceptBank, RetrievedPhoto, Role
+from recoseg.concepts import Concept, ConceptBank, ConceptRole, RetrievedPhoto
 from recoseg.config import BankSettings
 from recoseg.cosegmentation import Cosegmentation, cosegment
 from recoseg.cosegmentation.guidance import context_elimination, language_guidance
 from recoseg.encoders.bundle import Encoders
+from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.extract import DenseEncoder
 from recoseg.errors import ConceptError, RecosegError
 from recoseg.learning.feature_cache import FeatureCache
@@ -52,7 +53,7 @@ class _Task:
     """A class to be learnt, and where its words stand among all words."""
 
     words: ClassNames
-    role: Role
+    role: ConceptRole
     positive: slice
     negative: slice
 
@@ -83,7 +84,8 @@ def learn_bank(
         index: The archive.
         classes: What to learn, in order.
         encoders: The retrieval encoder must be the index's own.
-        settings: How; ignored where a bank is given, whose own settings go on.
+        settings: How classes are learnt; by default as the encoders' defaults say. Ignored if a
+            bank is given, whose own settings are used.
         bank: A bank to add to; its classes are not computed again, and its context is used.
         store: Where features are kept, for banks that are learnt one after the other and share
             photos; by default one of its own.
@@ -108,9 +110,10 @@ def learn_bank(
     """
     check_index(index, encoders.retrieval)
     if bank is not None:
-        bank.check_encoders(encoders.info)
+        bank.check_encoders(saliency=encoders.saliency.info, phi=encoders.info.phi)
     else:
-        bank = ConceptBank((), encoders.info, settings or BankSettings())
+        settings = settings or default_settings(encoders.saliency.info, encoders.info.phi)
+        bank = ConceptBank((), encoders.info, settings)
     chosen = bank.settings.learn
     wanted = _wanted(classes, bank)
     words = ClassTexts.of([item for item, _ in wanted])
@@ -166,7 +169,9 @@ def _check_store(store: FeatureStore, used: Sequence[DenseEncoder], image_size: 
         )
 
 
-def _wanted(classes: Sequence[ClassNames], bank: ConceptBank) -> list[tuple[ClassNames, Role]]:
+def _wanted(
+    classes: Sequence[ClassNames], bank: ConceptBank
+) -> list[tuple[ClassNames, ConceptRole]]:
     """What is to be learnt: the context that the bank lacks, then the classes."""
     present = [concept.name for concept in bank.classes]
     twice = [item.name for item in classes if item.name in present]
@@ -176,7 +181,7 @@ def _wanted(classes: Sequence[ClassNames], bank: ConceptBank) -> list[tuple[Clas
         )
     known = {concept.name for concept in bank.context}
     context = parse_classes(bank.settings.learn.context) if bank.settings.learn.context else []
-    roles: list[tuple[ClassNames, Role]] = [
+    roles: list[tuple[ClassNames, ConceptRole]] = [
         (item, "context") for item in context if item.name not in known
     ]
     return roles + [(item, "class") for item in classes]
@@ -210,18 +215,18 @@ def _learn_one(
         )
         scores = combine_names(positive, negative)
     found: dict[str, Cosegmentation] = {}
-    for phi in encoders.phi:
+    for info, phi in zip(bank.encoders.phi, encoders.phi, strict=True):
         features = store.features(phi, ids)
-        found[phi.info.key] = cosegment(
+        found[info.key] = cosegment(
             features.to(device),
-            _weights(features, scores, bank, phi.info.key),
+            _weights(features, scores, bank, info.key),
             seeds_per_image=settings.seeds_per_image,
             block=settings.block,
             reference=settings.reference,
             border=settings.border,
             weigh_seeds=settings.weigh_seeds,
         ).cpu()
-    first = found[encoders.phi[0].info.key]
+    first = found[bank.encoders.phi[0].key]
     concept = Concept(
         words=task.words,
         role=task.role,

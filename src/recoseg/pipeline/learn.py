@@ -163,7 +163,7 @@ def choose_encoders(
     for role in ("retrieval", "saliency", "phi"):
         for spec in names[role] if isinstance(names[role], list | tuple) else [names[role]]:
             if isinstance(spec, str):
-                check_encoder(spec, role)  # type: ignore[arg-type]
+                check_encoder(spec, role)
     return names
 
 

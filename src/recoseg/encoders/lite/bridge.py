@@ -1,11 +1,11 @@
-"""From an image classifier and a text encoder to one space of images and texts, without training.
+"""Make images and texts comparable with an image classifier and a text encoder, without training.
 
-Two bridges stand side by side, and their vectors are joined:
+There are two ways, and the vectors of both are joined:
 
-- ConSE (Norouzi et al., 2014) takes an image to the texts: the embeddings of the names of the
-  likeliest classes, averaged by probability.
-- Kernel ridge regression takes a text to the images: from the embeddings of the 1,000 names to
-  the classifier's weight rows, in closed form.
+- ConSE (Norouzi et al., 2014) embeds an image among the texts: the mean of the embeddings of the
+  most likely classes' names, weighted by probability.
+- Kernel ridge regression embeds a text among the images: a map in closed form from the embeddings
+  of the 1,000 class names to the weight rows of the classifier.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LIKELIEST = 50
 KERNEL_SHARPNESS = 8.0
 RIDGE = 0.1
 ROW_WEIGHT = 0.5
-"""Weight of the kernel-ridge cosine beside the ConSE cosine."""
+"""Weight of the kernel-ridge cosine relative to the ConSE cosine."""
 
 
 def conse(
@@ -31,13 +31,13 @@ def conse(
     temperature: float = TEMPERATURE,
     likeliest: int = LIKELIEST,
 ) -> Float[Tensor, "n t"]:
-    """Convex combination of the names' embeddings, L2-normalised.
+    """The mean of the class names' embeddings weighted by probability, L2-normalised.
 
     Args:
-        logits: A classifier's outputs.
-        names: Unit text embedding of each class's name.
-        temperature: Divides the logits.
-        likeliest: How many classes take part.
+        logits: The outputs of the classifier.
+        names: The text embedding of each class's name, rows L2-normalised.
+        temperature: The logits are divided by it.
+        likeliest: Number of the most likely classes that count.
     """
     values, indices = (logits / temperature).topk(min(likeliest, logits.shape[1]), dim=1)
     weights = torch.zeros_like(logits).scatter_(1, indices, values.softmax(1))
@@ -46,14 +46,14 @@ def conse(
 
 @dataclass(frozen=True)
 class KernelRidge:
-    """A closed-form map from unit text embeddings to classifier rows.
+    """A map in closed form from text embeddings to weight rows of a classifier.
 
     The kernel is `exp(sharpness * (cosine - 1))`.
 
     Attributes:
-        names: Unit text embeddings of the classes' names.
-        coefficients: What each name's kernel value adds to the row.
-        sharpness: The kernel's.
+        names: Text embeddings of the class names, rows L2-normalised.
+        coefficients: What the kernel value of each name adds to the row.
+        sharpness: Factor in the kernel.
     """
 
     names: Float[Tensor, "m t"]
@@ -75,26 +75,26 @@ class KernelRidge:
         return cls(names, torch.linalg.solve(kernel, centred).to(rows.dtype), sharpness)
 
     def __call__(self, texts: Float[Tensor, "n t"]) -> Float[Tensor, "n c"]:
-        """The predicted rows, L2-normalised."""
+        """The predicted rows for texts, L2-normalised."""
         kernel = torch.exp(self.sharpness * (texts @ self.names.T - 1))
         return F.normalize(kernel @ self.coefficients, dim=1)
 
 
 @dataclass(frozen=True)
 class Bridge:
-    """The joint space: `[ConSE or text | feature or row]`, rows L2-normalised.
+    """The joint embeddings of images and texts: `[ConSE or text | feature or row]`, L2-normalised.
 
     Before centring, the product of an image and a text is the ConSE cosine plus `ROW_WEIGHT` times
-    the kernel-ridge cosine, up to one factor. Texts are then taken relative to the mean of the
-    1,000 names, so that a cosine of 0 means *no more than any name*, and scaled to unit length: a
-    factor of each text's own.
+    the kernel-ridge cosine, up to one factor. Then the mean of the 1,000 names is subtracted from
+    the texts, so that a cosine of 0 means *no more than any name*, and each text is scaled to
+    length 1.
 
     Attributes:
-        names: Unit text embeddings of the classifier's names.
-        rows: The classifier's weights.
+        names: Text embeddings of the class names, rows L2-normalised.
+        rows: The weights of the classifier.
         biases: Its biases.
         ridge: The map from texts to rows.
-        mean_text: Mean joint embedding of the names.
+        mean_text: Mean joint embedding of the class names.
     """
 
     names: Float[Tensor, "m t"]
@@ -121,12 +121,12 @@ class Bridge:
         return self.names.shape[1] + self.rows.shape[1]
 
     def embed_features(self, features: Float[Tensor, "n c"]) -> Float[Tensor, "n d"]:
-        """Classifier features, of whole photos or of patches, into the joint space."""
+        """Joint embeddings of the classifier's features, whether of photos or of patches."""
         logits = torch.addmm(self.biases, features, self.rows.T)
         semantic = conse(logits, self.names)
         return F.normalize(torch.cat([semantic, F.normalize(features, dim=1)], dim=1), dim=1)
 
     def embed_texts(self, texts: Float[Tensor, "n t"]) -> Float[Tensor, "n d"]:
-        """Unit text embeddings into the joint space."""
+        """Joint embeddings of text embeddings."""
         joined = torch.cat([texts, ROW_WEIGHT * self.ridge(texts)], dim=1)
         return F.normalize(joined - self.mean_text, dim=1)

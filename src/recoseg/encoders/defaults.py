@@ -1,0 +1,50 @@
+"""The settings that suit a choice of encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from recoseg.config import BankSettings, LearnSettings
+from recoseg.encoders.encoder_table import find_row
+from recoseg.encoders.protocols import EncoderInfo
+from recoseg.encoders.spec import EncoderDefaults, EncoderRole
+from recoseg.errors import UnknownNameError
+
+
+def default_settings(
+    saliency: EncoderInfo, phi: EncoderInfo | Sequence[EncoderInfo]
+) -> BankSettings:
+    """The settings to learn and to segment with, where none are given.
+
+    They are the paper's, with what the encoders' rows of the table change. If several phi encoders
+    change the same setting, the first one counts.
+
+    Args:
+        saliency: The saliency encoder.
+        phi: The phi encoder or several; encoders that are not in the table change nothing.
+    """
+    several = [phi] if isinstance(phi, EncoderInfo) else phi
+    settings = BankSettings()
+    for defaults in [
+        *(_defaults_of(info, "phi") for info in reversed(several)),
+        _defaults_of(saliency, "saliency"),
+    ]:
+        settings = BankSettings(
+            replace(settings.learn, **defaults.learn),
+            replace(settings.segment, **defaults.segment),
+        )
+    return settings
+
+
+def default_prompts(retrieval: EncoderInfo) -> str:
+    """The prompt set to search an archive with, where none is given."""
+    return replace(LearnSettings(), **_defaults_of(retrieval, "retrieval").learn).prompts
+
+
+def _defaults_of(info: EncoderInfo, role: EncoderRole) -> EncoderDefaults:
+    try:
+        row, _ = find_row(info.name, role)
+    except UnknownNameError:
+        return EncoderDefaults()
+    return row.defaults.get(role, EncoderDefaults())
