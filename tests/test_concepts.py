@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from recoseg.classes import ClassNames
-from recoseg.concepts import FORMAT, Concept, ConceptBank, RetrievedPhoto, stack_references
+from recoseg.concepts import FORMAT, Concept, ConceptBank, RetrievedPhoto
 from recoseg.config import BankSettings, Fusion, LearnSettings, SegmentSettings
 from recoseg.encoders.bundle import EncoderInfos
 from recoseg.encoders.protocols import EncoderInfo
@@ -123,8 +123,6 @@ def test_roles_and_order():
     bank = make_bank()
     assert [item.name for item in bank.classes] == ["crane", "été à la plage / 海辺", "sky"]
     assert [item.name for item in bank.context] == ["sky"]
-    assert stack_references(bank.classes, KEY).shape == (7, 7)
-    assert torch.equal(stack_references(bank.classes, KEY)[1:6], bank.classes[1].references[KEY])
 
 
 def test_add_and_remove_leave_the_others():
@@ -443,12 +441,6 @@ def test_references_of_each_phi_count_in_the_fingerprint():
             first, references=first.references | {info.key: -first.references[info.key]}
         )
         assert replace(bank, concepts=(changed, *others)).fingerprint != bank.fingerprint
-
-
-def test_stacked_references_of_each_phi():
-    bank = several()
-    for info, count in zip(SEVERAL.phi, (7, 3, 6), strict=True):
-        assert stack_references(bank.classes, info.key).shape == (count, info.dim)
 
 
 def test_references_must_be_those_of_the_phi():

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -307,13 +306,3 @@ def _check_same(role: str, mine: EncoderInfo, theirs: EncoderInfo) -> None:
 
 def _names(infos: Iterable[EncoderInfo]) -> str:
     return ", ".join(info.name for info in infos)
-
-
-def stack_references(concepts: Sequence[Concept], key: str) -> Float[Tensor, "m C"]:
-    """All references of some concepts, stacked.
-
-    Args:
-        concepts: The concepts.
-        key: The key of their phi encoder; see `EncoderInfo.key`.
-    """
-    return torch.cat([concept.references[key] for concept in concepts])

@@ -1,4 +1,4 @@
-"""Where and at which precision the encoders run."""
+"""The device and precision of the encoders."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class Compute:
     """A device and the precision of the encoders' forward passes.
 
-    Matrix products and convolutions run in `dtype` by autocast, and every encoder returns fp32.
+    Matrix products and convolutions run in `dtype` through autocast. Every encoder returns fp32.
 
     Attributes:
-        device: Where models and features live.
-        dtype: fp32, or the half precision of the autocast region.
+        device: The device of models and features.
+        dtype: fp32, or the half precision that autocast uses.
     """
 
     device: torch.device
@@ -30,15 +30,15 @@ class Compute:
 
     @property
     def precision(self) -> str:
-        """The precision's short name, as manifests and banks record it."""
+        """Short name of the precision, as recorded in manifests and banks."""
         return next(name for name, dtype in _DTYPES.items() if dtype == self.dtype)
 
     def place(self, network: nn.Module) -> None:
-        """Bring a network to the device, frozen, for forward passes within `autocast`.
+        """Move a network to the device and freeze it, for forward passes within `autocast`.
 
-        On a CPU the weights of products are rounded to `dtype` here. Autocast would do it at every
-        pass, and PyTorch's attention with weights that it has rounded copies them for each token:
-        ViT-B/32 made 36 photos/s in batches of 64 and 16 in batches of 16, instead of 63 and 70.
+        On a CPU, the weights of matrix products are rounded to `dtype` here. Autocast would round
+        them in every pass, and PyTorch's attention copies such weights for each token: ViT-B/32
+        reached 36 photos/s in batches of 64 and 16 in batches of 16, instead of 63 and 70.
         """
         network.requires_grad_(False).eval().to(self.device)
         if self.device.type != "cpu" or self.dtype == torch.float32:
@@ -50,29 +50,29 @@ class Compute:
                     parameter.data = parameter.data.to(self.dtype)
 
     def autocast(self) -> AbstractContextManager[object]:
-        """The context of a forward pass: half precision, or on the CPU faster products in fp32."""
+        """The context for forward passes: half precision, or faster fp32 products on the CPU."""
         if self.dtype == torch.float32:
             return OneDnnProducts() if self.device.type == "cpu" else nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
 
 
 def _of_products(part: nn.Module) -> tuple[str, ...]:
-    """The parameters of a layer that enter products; none of layers that use them otherwise."""
+    """Names of a layer's parameters that are used in matrix products and nowhere else."""
     if type(part).forward in (nn.Linear.forward, nn.Conv2d.forward):
         return ("weight", "bias")
     return ("in_proj_weight", "in_proj_bias") if isinstance(part, nn.MultiheadAttention) else ()
 
 
 def resolve_compute(device: str = "auto", precision: str = "auto") -> Compute:
-    """Choose device and precision.
+    """Choose the device and precision.
 
     Args:
-        device: `auto` (CUDA, else MPS, else CPU), `cpu`, `mps`, `cuda` or `cuda:N`.
-        precision: `auto` is bf16 on CUDA devices that have it (else fp16), bf16 on processors
-            with native bf16 products, fp32 elsewhere.
+        device: `auto` (CUDA if available, else MPS, else CPU), `cpu`, `mps`, `cuda` or `cuda:N`.
+        precision: `fp32`, `bf16`, `fp16` or `auto`: bf16 on CUDA devices that support it (fp16 on
+            others), bf16 on CPUs that multiply bf16 natively, and fp32 elsewhere.
 
     Raises:
-        RecosegError: The device does not exist here or the precision is unknown.
+        RecosegError: The device is not available on this machine, or the precision is unknown.
     """
     if device == "auto":
         device = "cpu"

@@ -1,22 +1,26 @@
-"""Errors that tell what was expected, what was got and what to do."""
+"""The errors of recoseg. Each message says what was expected, what was found, and what to do.
+
+All of them derive from `RecosegError`, so that one `except` clause catches every error that is
+meant for the user. Other exceptions are faults of the program.
+"""
 
 from __future__ import annotations
 
 
 class RecosegError(Exception):
-    """The base of every error that recoseg raises on purpose; its text is meant for the user."""
+    """Base class of all errors that recoseg raises deliberately; the message is for the user."""
 
 
 class BadImageError(RecosegError):
-    """A photo that cannot be used; the text is the reason alone, without the photo's name."""
+    """A photo cannot be used. The message is the reason alone, without the photo's name."""
 
 
 class MissingWeightsError(RecosegError):
-    """Weights that are neither on this machine nor to be had over the network now."""
+    """Weights are neither on this machine nor available for download, or they are damaged."""
 
 
 class MissingExtraError(RecosegError):
-    """An optional dependency that is not installed; the text holds the install command."""
+    """An optional package is not installed. The message contains the command that installs it."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
@@ -26,27 +30,27 @@ class MissingExtraError(RecosegError):
 
 
 class UnknownNameError(RecosegError):
-    """A name that no table holds; the text lists the valid ones."""
+    """A name is not in the table of valid names. The message lists them."""
 
     def __init__(self, kind: str, name: str, valid: list[str]) -> None:
         super().__init__(f"Unknown {kind} {name!r}. Valid: {', '.join(valid)}.")
 
 
 class ArchiveError(RecosegError):
-    """An archive index that is missing, damaged, or made with other settings."""
+    """An index or a source of photos is missing or damaged, or was made with other settings."""
 
 
 class EncoderMismatchError(RecosegError):
-    """Embeddings or a concept bank used with encoders that did not make them."""
+    """Embeddings or a concept bank are used with encoders other than those that made them."""
 
 
 class ConceptError(RecosegError):
-    """A list of classes, or a concept bank's entry, that cannot be used as asked."""
+    """A list of classes or an entry of a concept bank cannot be used in the requested way."""
 
 
 class LabelError(RecosegError):
-    """Labels that do not belong to the classes they are compared as."""
+    """Labels do not belong to the classes with which they are compared."""
 
 
 class DatasetError(RecosegError):
-    """A data set whose folders, files or label space are not as its reader expects them."""
+    """The folders, files or labels of a dataset are not as its reader expects them."""

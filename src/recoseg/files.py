@@ -1,4 +1,4 @@
-"""Files written in one step, locks against other writers, JSON fields, and the cache folder."""
+"""Complete files, locks against other writers, fields of JSON, and the cache folder."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
+import platformdirs
+from filelock import FileLock, Timeout
+
 from recoseg.errors import ArchiveError, RecosegError
 
 if TYPE_CHECKING:
@@ -19,35 +22,28 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TEMPORARY = ".tmp-"
-"""How the names of unfinished files begin."""
+"""Prefix of the names of unfinished files."""
 
 
 @contextlib.contextmanager
 def write_lock(root: Path) -> Iterator[None]:
-    """Keep other writers off; the lock falls with the process, however it ends.
+    """Keep other writers out of a folder; the lock ends with the process, however that ends.
 
     Raises:
-        ArchiveError: Another process writes here.
+        ArchiveError: Another process is writing to the folder.
     """
-    with (root / ".lock").open("a+b") as file:
-        try:
-            if sys.platform == "win32":
-                import msvcrt
-
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ArchiveError(
-                f"Another process is writing to {root}. Wait for it, or choose another folder."
-            ) from error
+    try:
+        lock = FileLock(root / ".lock").acquire(timeout=0)
+    except Timeout as error:
+        raise ArchiveError(
+            f"Another process is writing to {root}. Wait for it, or choose another folder."
+        ) from error
+    with lock:
         yield
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let `write` fill a temporary file, flush it to the disk, then give it its name."""
+    """Let `write` fill a temporary file, flush it to the disk, and rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     with temporary.open("wb") as file:
@@ -55,7 +51,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    if sys.platform != "win32":  # the rename itself is on the disk once the folder is
+    if sys.platform != "win32":  # flushing the folder makes the rename itself durable
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -64,26 +60,26 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file that is whole or absent."""
+    """Write a file so that it is complete or absent, never half written."""
     write_atomically(path, lambda file: file.write(data))
 
 
 def check_resumable(path: Path, ours: dict[str, Any], what: str) -> None:
-    """Refuse to go on with what other settings have made.
+    """Refuse to resume a run that was made with other settings.
 
     Args:
-        path: The file of the earlier run's settings.
-        ours: Settings as JSON has them.
-        what: What the earlier run has made, such as "masks".
+        path: The file that holds the earlier run's settings.
+        ours: The settings of this run, as values of JSON.
+        what: What the earlier run has written, such as "masks".
 
     Raises:
-        RecosegError: They differ; the message names the settings that do.
+        RecosegError: The settings differ; the message names those that do.
     """
     try:
         theirs = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RecosegError(f"{path} is damaged ({error}). Write to another folder.") from error
-    ours = json.loads(json.dumps(ours))  # so that tuples and lists compare equal
+    ours = json.loads(json.dumps(ours))  # tuples become lists, so that they compare equal
     if theirs != ours:
         changed = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
         raise RecosegError(
@@ -93,9 +89,9 @@ def check_resumable(path: Path, ours: dict[str, Any], what: str) -> None:
 
 
 def to_json(fields: dict[str, Any]) -> bytes:
-    """Readable JSON, UTF-8, with a line end."""
+    """Indented JSON in UTF-8, with a final line break."""
     text = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
-    return text.encode("utf-8", "backslashreplace")  # undecodable bytes of file names
+    return text.encode("utf-8", "backslashreplace")  # file names may hold bytes that are not UTF-8
 
 
 def read_fields(kind: type[T], fields: object) -> T:
@@ -163,11 +159,11 @@ def _reason(error: BaseException, kind: type | None) -> str:
 
 
 def cache_folder(name: str) -> Path:
-    """`$RECOSEG_CACHE/NAME`, or NAME in `recoseg` of the user's cache folder; may be absent."""
+    """`$RECOSEG_CACHE/NAME`, or NAME in `recoseg` of the user's cache folder.
+
+    The folder may not exist yet.
+    """
     root = os.environ.get("RECOSEG_CACHE")
     if root:
         return Path(root).expanduser() / name
-    if os.name == "nt" and os.environ.get("LOCALAPPDATA"):
-        return Path(os.environ["LOCALAPPDATA"]) / "recoseg" / name
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "recoseg" / name
+    return platformdirs.user_cache_path("recoseg", appauthor=False, opinion=False) / name

@@ -1,4 +1,4 @@
-"""How the process holds on to memory."""
+"""Keeping freed memory in the process, which makes tensors on the CPU faster."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ KEEPING = {
     "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
     "MALLOC_ARENA_MAX": "1",
 }
-"""Environment of a process that is to keep freed memory from its start; the names are glibc's."""
+"""Environment variables of glibc for a process that keeps freed memory from its start."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # glibc's malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Let the process keep the memory that its tensors give back, instead of the system.
+    """Keep memory that tensors free in the process, instead of returning it to the system.
 
-    For programs, not for libraries: it holds for the whole process. Where the C library is glibc,
-    large blocks are otherwise returned at once and faulted in again page by page, which took half
-    the time of `lite`'s forward passes on a CPU. All threads share one arena, since those of their
-    own hold at most 64 MB and are given back: indexing with ViT-B/32 in bf16, whose model runs in
-    threads, went from 17 to 30 photos/s. Call it before torch is loaded, whose threads keep the
-    arenas they have. Elsewhere nothing is done.
+    This is for programs, not for libraries, because it affects the whole process. By default glibc
+    returns large blocks at once, and they are faulted in again page by page, which took half the
+    time of `lite`'s forward passes on a CPU. All threads then share one arena, because arenas of
+    single threads hold at most 64 MB and are returned, too: indexing with ViT-B/32 in bf16, whose
+    model runs in threads, went from 17 to 30 photos/s. Call this before torch is loaded, because
+    existing threads keep their arenas. Without glibc it does nothing.
     """
     if sys.platform != "linux":
         return

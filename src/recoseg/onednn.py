@@ -1,8 +1,8 @@
-"""Matrix products in fp32 by oneDNN, which PyTorch itself leaves to MKL on x86 processors.
+"""Matrix products in fp32 with oneDNN, where PyTorch itself uses MKL on x86 processors.
 
-MKL uses half of the vector width of processors of other makers: on an AMD processor with AVX-512
-linear layers take twice as long as they need. PyTorch gives convolutions to oneDNN, and a product
-is a convolution with filters of 1 x 1 pixels.
+MKL uses only half of the vector width on processors that are not Intel's: on an AMD processor with
+AVX-512, linear layers take twice as long as necessary. PyTorch computes convolutions with oneDNN,
+and a matrix product is a convolution with filters of 1 x 1 pixels.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _FEWEST_ROWS = 16
-"""Below this a product is bound by reading the weights, and MKL is as fast."""
+"""With fewer rows, reading the weights takes most of the time, and MKL is as fast."""
 
 _aten = torch.ops.aten
 
 
 def has_bfloat16() -> bool:
-    """Whether the processor has products of bf16; False where this PyTorch cannot tell."""
+    """Whether the processor multiplies bf16 natively; False where this PyTorch cannot tell."""
     if hasattr(torch.cpu, "get_capabilities"):
         known = torch.cpu.get_capabilities()
         return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
-    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # before PyTorch told publicly
+    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # older PyTorch
     return bool(asked and asked())
 
 
 def linear(
     x: Float[Tensor, "n c"], weight: Float[Tensor, "m c"], bias: Float[Tensor, " m"] | None = None
 ) -> Float[Tensor, "n m"]:
-    """`x @ weight.T + bias`, by oneDNN if these are fp32 tensors on the CPU; without gradients."""
+    """`x @ weight.T + bias` without gradients; by oneDNN if the tensors are fp32 on the CPU."""
     if not _fits(x, weight):
         return F.linear(x, weight, bias)
     pixels = x[None, :, None].permute(0, 3, 1, 2)  # (1, c, n, 1), channels last
@@ -46,9 +46,9 @@ def linear(
 
 
 class OneDnnProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A context in which the layers of a network multiply by `linear`; without gradients.
+    """A context in which the layers of a network use `linear`; without gradients.
 
-    It holds for the thread that enters it, and for fp32 on the CPU; all else is as ever.
+    It affects only the thread that enters it, and only fp32 tensors on the CPU.
     """
 
     def __init__(self) -> None:
@@ -61,9 +61,9 @@ class OneDnnProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Do one of PyTorch's operations."""
+        """Run one of PyTorch's operations."""
         kwargs = kwargs or {}
-        if func is _aten.linear.default:  # in inference mode it arrives whole
+        if func is _aten.linear.default:  # inference mode does not split it into parts
             x, weight = args[:2]
             bias = args[2] if len(args) == 3 else None
             return linear(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], len(weight))
@@ -89,7 +89,7 @@ def _fits(x: Tensor, weight: Tensor) -> bool:
 
 
 def _is_plain(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether it is attention of tokens to each other, with biases and without a mask."""
+    """Whether the call is self-attention in fp32 on the CPU, with biases and without a mask."""
     query, key, value = args[:3]
     mask, need_weights = args[9:11] if len(args) == 11 else (None, True)
     return (
@@ -114,7 +114,7 @@ def _attention(
     weight: Tensor,
     bias: Tensor,
 ) -> Tensor:
-    """PyTorch's fused self-attention, (n, tokens, dim), in its parts."""
+    """Self-attention, (n, tokens, dim), as separate operations instead of PyTorch's fused one."""
     n, tokens, _ = x.shape
     qkv = linear(x.reshape(n * tokens, dim), qkv_weight, qkv_bias)
     query, key, value = qkv.view(n, tokens, 3, heads, dim // heads).permute(2, 0, 3, 1, 4)

@@ -1,4 +1,4 @@
-"""A progress bar that shows speed, failures and time left, and keeps quiet in log files."""
+"""A progress bar that shows speed, failures and time left, and prints one line to log files."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ T = TypeVar("T")
 
 
 class StageProgress:
-    """Progress of one stage, on standard error.
+    """Shows the progress of one stage on standard error.
 
-    On a terminal it is a bar; elsewhere a single line at the end.
+    On a terminal this is a bar; elsewhere it is a single line at the end.
 
     Args:
-        description: What is done, such as `Indexing`.
-        total: How many steps there will be; None if unknown.
-        unit: What one step is, in the plural.
-        enabled: False to print nothing, True for the bar even where there is no terminal, None
-            for the bar on a terminal and the final line elsewhere.
+        description: The name of the stage, such as `Indexing`.
+        total: Number of steps; None if unknown.
+        unit: Name of the things that are counted, in the plural.
+        enabled: None for a bar on a terminal and the final line elsewhere, True for a bar even
+            without a terminal, False for no output.
 
     Example:
         >>> with StageProgress("Indexing", 3, enabled=False) as progress:
@@ -69,7 +69,7 @@ class StageProgress:
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return time.perf_counter() - self._started
 
     @property
@@ -78,7 +78,7 @@ class StageProgress:
         return self.done / max(self.seconds, 1e-9)
 
     def advance(self, steps: int = 1, *, failed: int = 0) -> None:
-        """Count finished steps, of which `failed` were failures."""
+        """Count finished steps, of which `failed` have failed."""
         self.done += steps
         self.failed += failed
         self._bar.update(self._task, advance=steps, detail=self._detail())
@@ -118,7 +118,7 @@ def track(
     unit: str = "images",
     enabled: bool | None = None,
 ) -> Iterator[T]:
-    """Yield the items and show how far they are; see `StageProgress`.
+    """Yield the items and show the progress; see `StageProgress` for the arguments.
 
     Example:
         >>> list(track([1, 2], "Segmenting", enabled=False))

@@ -71,8 +71,21 @@ def test_folders_of_clip_retrieval(tmp_path, url):
     assert index.path(4) == ArchiveIndex.open(tmp_path / "emb").path(4)
 
 
+@pytest.mark.parametrize("name", ["../evil.txt", "img_emb/../../../evil.npy", "a/.."])
+def test_names_that_leave_the_folder_are_refused(tmp_path, url, monkeypatch, name):
+    fs = fsspec.filesystem("memory")
+    listing = {f"/bucket/index/{given}": {"size": 1} for given in ("manifest.json", name)}
+    monkeypatch.setattr(fs, "find", lambda path, detail: listing)
+    monkeypatch.setattr(fs, "get_file", lambda remote, local: pytest.fail("it was fetched"))
+    with pytest.raises(
+        ArchiveError, match=r"lists the file '.*\.\..*', which is outside its folder"
+    ):
+        ArchiveIndex.open(url)
+    assert not (tmp_path / "cache").exists()
+
+
 def test_refusals(photos, tmp_path, encoder, url):
-    with pytest.raises(ArchiveError, match="No index at memory://bucket/index"):
+    with pytest.raises(ArchiveError, match="There is no index at memory://bucket/index"):
         ArchiveIndex.open(url)
     with pytest.raises(ArchiveError, match="Cannot read nonsense://x: Protocol not known"):
         ArchiveIndex.open("nonsense://x")

@@ -203,6 +203,7 @@ def test_the_result_is_frozen_and_shaped():
         (torch.zeros(2, 4, 5, 3), {}, "zero or cancel"),
     ],
 )
+@pytest.mark.wrong_shapes
 def test_what_does_not_fit_is_refused(features, options, message):
     with pytest.raises(CosegmentationError, match=message) as caught:
         cosegment(features, **options)

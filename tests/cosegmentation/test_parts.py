@@ -122,6 +122,7 @@ def test_a_context_class_suppresses_once_however_many_references_it_has():
     assert torch.equal(twice, got)
 
 
+@pytest.mark.wrong_shapes
 def test_shapes_of_the_weights_are_checked():
     with pytest.raises(CosegmentationError, match=r"\(r, 4\).*got \(2, 3\)"):
         context_elimination(torch.ones(1, 4, 2, 2), [torch.ones(2, 3)])

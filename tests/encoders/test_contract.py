@@ -65,6 +65,7 @@ class TestImageTextContract:
         assert rows.dtype == torch.float32
         assert cosines(rows, exact.embed_images(images)).min() > HALF.get(spec, 0.999)
 
+    @pytest.mark.wrong_shapes
     def test_wrong_inputs_are_refused(self, spec: str, compute: Compute):
         encoder = build_retrieval(spec, compute)
         size = encoder.frame.size
@@ -116,6 +117,7 @@ class TestDenseContract:
         assert half.dtype == torch.float32
         assert cosines(half, build(spec, compute).features(images)).min() > HALF.get(spec, 0.999)
 
+    @pytest.mark.wrong_shapes
     def test_inputs_other_than_uint8_are_refused(self, build, spec, compute: Compute):
         with pytest.raises(RecosegError, match="uint8"):
             build(spec, compute).features(torch.zeros(1, 3, 64, 64))

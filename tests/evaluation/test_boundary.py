@@ -127,6 +127,7 @@ def test_maps_without_boundaries():
     assert boundary_scores(counts.numpy()).to_json("ab")["mean_f"] is None
 
 
+@pytest.mark.wrong_shapes
 def test_maps_that_cannot_be_compared():
     flat = torch.zeros(4, 6, dtype=torch.int64)
     with pytest.raises(LabelError, match="of one shape"):

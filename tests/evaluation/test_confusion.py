@@ -92,7 +92,7 @@ def test_a_predicted_label_of_another_label_space():
     with pytest.raises(LabelError) as caught:
         confusion_matrix(preds, target, 27)
     assert str(caught.value) == (
-        "Expected predicted labels from 0 to 26, or 255, which stands for no prediction; got "
+        "Expected predicted labels from 0 to 26, or 255, which means no prediction; got "
         "30, 171 at 2 pixels. Are these labels of another label space, or not yet merged into the "
         "scored classes?"
     )
@@ -127,6 +127,7 @@ def test_wide_labels_do_not_wrap_round(big):
         confusion_matrix(torch.tensor([big]), torch.tensor([0]), 3)
 
 
+@pytest.mark.wrong_shapes
 def test_maps_that_cannot_be_compared():
     labels = torch.zeros(2, 3, dtype=torch.int64)
     with pytest.raises(LabelError, match=r"one shape; got \(3, 2\) and \(2, 3\)"):

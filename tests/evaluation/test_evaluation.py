@@ -75,6 +75,7 @@ def test_settings_are_kept_as_json_has_them():
         example(settings={"where": object()})
 
 
+@pytest.mark.wrong_shapes
 def test_fields_that_do_not_fit_together():
     with pytest.raises(LabelError, match=r"4 colours and counts of shape \(4, 5\).*\(4, 4\)"):
         example(counts=COUNTS[:, :4])

@@ -1,4 +1,4 @@
-"""Workers without a model; importing them is cheap."""
+"""Workers without a model, which are fast to import."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from recoseg.errors import RecosegError
 
 
 class Echo:
-    """Returns the task; some are poison, and of some it dies."""
+    """Returns the task; one raises an error, and one kills the process."""
 
     identity = "echo"
 
@@ -22,7 +22,7 @@ class Echo:
 
 
 class Chameleon:
-    """No two are alike."""
+    """No two have the same identity."""
 
     def __init__(self):
         self.identity = os.getpid()

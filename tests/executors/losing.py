@@ -6,7 +6,7 @@ from recoseg.executors import LocalExecutor, TaskFailed
 
 
 class LosingExecutor(LocalExecutor):
-    """Loses the task of one number, counted from 0."""
+    """Gives a `TaskFailed` for one task, counted from 0."""
 
     def __init__(self, lost):
         super().__init__()

@@ -33,7 +33,7 @@ def test_contract(place, request):
             list(team.run(["a", "b", "poison", "c"], advance))
 
 
-def test_a_task_that_kills_three_workers_is_lost_and_the_others_are_done(cluster):
+def test_a_task_that_kills_three_workers_has_failed_and_the_others_are_done(cluster):
     tasks = [0, 1, "death", 3, 4, 5]
     with RayExecutor(1).team(Echo) as team:
         found = list(team.run(tasks, idle))
@@ -52,7 +52,9 @@ def test_workers_that_differ_are_refused(cluster):
 
 def test_more_than_the_cluster_has(cluster):
     with (
-        pytest.raises(RecosegError, match=r"2 CPUs and 0 GPUs\. Expected room"),
+        pytest.raises(
+            RecosegError, match=r"2 CPUs and 0 GPUs\. One worker needs 1 CPUs and 1 GPUs"
+        ),
         RayExecutor(gpus=1).team(Echo),
     ):
         pass

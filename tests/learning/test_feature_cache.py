@@ -16,6 +16,7 @@ from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.learner import learn_bank
+from tests.banks import references_of
 
 from .fakes import Phi, Retrieval, Saliency, make_archive, make_encoders, make_photo
 from .test_learner import settings

@@ -185,7 +185,7 @@ def test_encoders_of_another_index_or_bank_are_refused(index):
         learn_bank(index, classes, other, settings())
     bank = learn_bank(index, classes, encoders, settings())
     more = [parse_class("sea")]
-    for part, encoder in (("saliency", Saliency("f" * 16)), ("phi", Phi("f" * 16))):
+    for part, encoder in (("saliency", Saliency("f" * 16)), ("phi", (Phi("f" * 16),))):
         with pytest.raises(EncoderMismatchError, match=f"as {part} encoder"):
             learn_bank(index, more, replace(encoders, **{part: encoder}), bank=bank)
     with pytest.raises(EncoderMismatchError, match="saliency encoder"):

@@ -12,6 +12,7 @@ from recoseg.errors import ConceptError, RecosegError
 from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.learner import learn_bank
 from tests.banks import references_of
+from tests.building import build_index
 
 from .fakes import (
     SIZE,

@@ -98,12 +98,13 @@ CASES = {
         "already holds: red",
     ),
     "learn, unknown phi": (
-        "learn {0}/index --classes {0}/classes.txt --out {0}/b.safetensors --phi x",
+        "learn {0}/index --classes {0}/classes.txt --out {0}/b.safetensors "
+        "--retrieval lite --phi x",
         "Unknown phi encoder 'x'",
     ),
     "learn, missing weights": (
         "learn {0}/index --classes {0}/classes.txt --out {0}/b.safetensors "
-        "--phi dino-s16={0}/no.pt",
+        "--retrieval lite --phi dino-s16={0}/no.pt",
         "no weights file",
     ),
     "learn, unknown preset": (

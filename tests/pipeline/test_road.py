@@ -36,7 +36,7 @@ def test_five_lines(tmp_path, archive, encoders):
         encoders=encoders,
         **SETTINGS,
     )
-    segmenter = recoseg.open_segmenter(bank, encoders=encoders)
+    segmenter = recoseg.open_segmenter(bank, encoders=encoders, resize=0)
     result = segmenter(photos / "rose0.png")
     assert index.report.new == len(index) == len(archive)
     assert recoseg.ConceptBank.load(tmp_path / "b.safetensors").fingerprint == bank.fingerprint
@@ -49,13 +49,13 @@ def test_five_lines(tmp_path, archive, encoders):
     assert result.scores is None
     assert result.photo.path == str(photos / "rose0.png")
     # From files alone, the same masks.
-    again = recoseg.open_segmenter(tmp_path / "b.safetensors", encoders=encoders)
+    again = recoseg.open_segmenter(tmp_path / "b.safetensors", encoders=encoders, resize=0)
     assert (again(photos / "rose0.png").labels == result.labels).all()
 
 
 def test_every_way_to_give_a_photo(archive, encoders, tmp_path):
     bank = recoseg.learn(archive, ["rose", "grass"], encoders=encoders, **SETTINGS)
-    segmenter = recoseg.open_segmenter(bank, encoders=encoders)
+    segmenter = recoseg.open_segmenter(bank, encoders=encoders, resize=0)
     image = make_photo(3, "rose", "sea")
     image.save(tmp_path / "photo.png")
     data, array = (tmp_path / "photo.png").read_bytes(), np.asarray(image)
@@ -74,14 +74,14 @@ def test_every_way_to_give_a_photo(archive, encoders, tmp_path):
         results[0].labels.tolist()
     ] * len(inputs)
     with pytest.raises(TypeError, match=r"A dict is not a photo"):
-        segmenter({})
+        segmenter([{}])
     with pytest.raises(BadImageError, match=r"uint8 array \(h, w, 3\); got \(4, 4\)"):
         segmenter(np.zeros((4, 4), np.uint8))
 
 
 def test_a_folder_is_streamed_and_failures_are_named(archive, encoders, tmp_path):
     bank = recoseg.learn(archive, ["rose", "grass"], encoders=encoders, **SETTINGS)
-    segmenter = recoseg.open_segmenter(bank, encoders=encoders)
+    segmenter = recoseg.open_segmenter(bank, encoders=encoders, resize=0)
     for number in range(20):
         make_photo(number, "rose").save(tmp_path / f"photo{number}.png")
     (tmp_path / "broken.jpg").write_bytes(b"no photo")
@@ -131,7 +131,9 @@ def test_several_phi_add_their_scores(archive, tmp_path):
     photo = make_photo(5, "rose", "grass")
 
     def scores(one, encoders, form):
-        segmenter = recoseg.open_segmenter(one, encoders=encoders, fusion=form, keep_scores=True)
+        segmenter = recoseg.open_segmenter(
+            one, encoders=encoders, fusion=form, keep_scores=True, resize=0
+        )
         return segmenter(photo).scores.astype(np.float32)
 
     both = scores(recoseg.ConceptBank.load(tmp_path / "b.safetensors"), two, "visual")
@@ -162,7 +164,7 @@ def test_bytes_are_read_once_for_hash_and_pixels(archive, encoders):
     bank = recoseg.learn(archive, ["rose"], encoders=encoders, **SETTINGS)
     buffer = io.BytesIO()
     make_photo(1, "rose").save(buffer, "PNG")
-    result = recoseg.open_segmenter(bank, encoders=encoders)(buffer.getvalue())
+    result = recoseg.open_segmenter(bank, encoders=encoders, resize=0)(buffer.getvalue())
     assert (result.photo.path, len(result.photo.hash)) == ("", 32)
     assert isinstance(result.image, Image.Image)
 

@@ -141,6 +141,7 @@ def test_settings_out_of_range_are_refused(fields, message):
         CrfSettings(**fields)
 
 
+@pytest.mark.wrong_shapes
 def test_wrong_inputs_are_refused():
     probs, images = stacked(1)
     with pytest.raises(RecosegError, match=r"uint8 images .* torch.float32 \(1, 3, 23, 29\)"):

@@ -165,6 +165,7 @@ def test_memory_is_that_of_the_docstring():
         ((1, 2, 4, 5), (1, 3, 4, 5), {"dilations": (1, 0)}, r"of 1 or more; got \(1, 0\)"),
     ],
 )
+@pytest.mark.wrong_shapes
 def test_wrong_inputs_are_refused(probs, images, settings, message):
     with pytest.raises(RecosegError, match=message):
         pamr(torch.rand(probs), torch.rand(images), **settings)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from recoseg.errors import RecosegError
-from recoseg.segmentation.label_maps import Background, class_indices, label_map, label_strips
+from recoseg.segmentation.label_maps import BackgroundRule, class_indices, label_map, label_strips
 
 
 def test_argmax_with_the_first_of_equal_ones():
@@ -13,15 +13,15 @@ def test_argmax_with_the_first_of_equal_ones():
 
 def test_threshold_and_background_classes():
     scores = torch.tensor([[[0.9, 0.2, 0.1]], [[0.1, 0.3, 0.8]]])
-    assert label_map(scores, Background(threshold=0.5)).tolist() == [[0, 255, 1]]
-    assert label_map(scores, Background(classes=(1,))).tolist() == [[0, 255, 255]]
-    assert label_map(scores, Background(0.5, (0,))).tolist() == [[255, 255, 1]]
+    assert label_map(scores, BackgroundRule(threshold=0.5)).tolist() == [[0, 255, 1]]
+    assert label_map(scores, BackgroundRule(classes=(1,))).tolist() == [[0, 255, 255]]
+    assert label_map(scores, BackgroundRule(0.5, (0,))).tolist() == [[255, 255, 1]]
 
 
 @pytest.mark.parametrize("max_elements", [1, 40, 10**6])
 def test_strips_equal_the_whole(max_elements):
     scores = torch.rand(3, 17, 11)
-    background = Background(threshold=0.6, classes=(2,))
+    background = BackgroundRule(threshold=0.6, classes=(2,))
     labels, kept = label_strips(
         lambda start, end: scores[:, start:end],
         3,
@@ -43,7 +43,7 @@ def test_more_than_255_classes_are_16_bit():
             lambda start, end, scores=scores: scores[:, start:end],
             classes,
             (1, 2),
-            Background(threshold=0.5),
+            BackgroundRule(threshold=0.5),
         )
         assert labels.dtype == dtype
         assert labels.tolist() == [[classes - 1, ignored]]

@@ -41,6 +41,7 @@ def test_a_batch_equals_its_images_one_by_one():
         torch.testing.assert_close(whole[index], text_scores(features[index][None], words)[0])
 
 
+@pytest.mark.wrong_shapes
 def test_bad_classes_are_named():
     features = torch.ones(1, 4, 2, 2)
     with pytest.raises(ConceptError, match=r"\(r, 4\).*class 1; got \(1, 3\)"):

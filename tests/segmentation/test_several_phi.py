@@ -11,6 +11,7 @@ from recoseg.config import Fusion
 from recoseg.errors import EncoderMismatchError
 from recoseg.segmentation.bank_segmenter import bank_segmenter
 from recoseg.segmentation.segmenter import stream_together
+from tests.banks import references_of
 
 from .fakes import ColourEncoder, make_bank
 from .test_bank_segmenter import noise
@@ -26,7 +27,7 @@ def bank(fusion="product"):
     """References of the second encoder are those of the first, the other way round."""
     one = make_bank(fusion=Fusion(fusion))
     infos = tuple(ColourEncoder(stride).info for stride in PHIS)
-    references = [concept.references for concept in one.concepts]
+    references = [references_of(concept) for concept in one.concepts]
     concepts = tuple(
         replace(concept, references={infos[0].key: first, infos[1].key: second})
         for concept, first, second in zip(one.concepts, references, references[::-1], strict=True)

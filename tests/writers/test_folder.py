@@ -11,6 +11,7 @@ from PIL import Image
 from recoseg.drawing.cosegmentation_figure import cosegmentation_figure
 from recoseg.drawing.overlay import draw_overlay
 from recoseg.drawing.palette import _to_lab, colour_table, default_palette
+from recoseg.errors import RecosegError, UnknownNameError
 from recoseg.labels import Segmentation
 from recoseg.writers.folder import OutputFolder
 from recoseg.writers.formats import encode_label_map, encode_scores
@@ -189,6 +190,7 @@ def test_figure_shows_five_images_and_their_seeds():
     assert abs(np.nonzero(red)[0].mean() - top - 2.5 * 16) < 4
 
 
+@pytest.mark.wrong_shapes
 def test_figure_of_fewer_images_and_flat_support():
     figure = cosegmentation_figure(
         [Image.new("RGB", (30, 60))], torch.ones(1, 4, 2), torch.zeros(1, 3, 2).long(), "x" * 80
@@ -196,5 +198,65 @@ def test_figure_of_fewer_images_and_flat_support():
     assert figure.height > 224
     with pytest.raises(ValueError, match="got 2 images"):
         cosegmentation_figure(
-            [Image.new("RGB", (3, 3))] * 2, torch.ones(1, 1, 1), torch.zeros(2, 1, 2), ""
+            [Image.new("RGB", (3, 3))] * 2, torch.ones(1, 1, 1), torch.zeros(2, 1, 2).long(), ""
         )
+
+
+class Names:
+    """A writer of one file with the names of all photos."""
+
+    kind = "names"
+
+    def __init__(self, **settings):
+        self.settings = settings
+        self.calls = []
+
+    def begin(self, folder, names, palette):
+        self.calls.append(("begin", names, len(palette)))
+        self.file = (folder / "names.txt").open("w", encoding="utf-8")
+
+    def write(self, name, image, segmentation):
+        self.calls.append(("write", name))
+        self.file.write(f"{name}\n")
+        return {"names": "names.txt"}
+
+    def close(self):
+        self.calls.append(("close",))
+        self.file.close()
+
+
+def test_a_writer_of_ones_own(tmp_path):
+    own = Names(form="list")
+    photo = Image.new("RGB", (1, 1))
+    with output(tmp_path, writers=["labels", own]) as folder:
+        fields = folder.write("été", "été.jpg", photo, make([[0]]))
+    assert own.calls == [("begin", ("sky", "été"), 2), ("write", "été"), ("close",)]
+    assert fields["files"] == {"labels": "labels/été.png", "names": "names.txt"}
+    assert (tmp_path / "names.txt").read_text("utf-8") == "été\n"
+    assert (tmp_path / "classes.txt").read_text("utf-8") == "sky\nété\n"
+    written = json.loads((tmp_path / "settings.json").read_text())
+    assert written == {"overlays": False, "scores": False, "form": "list"}
+    with output(tmp_path, writers=["labels", Names(form="list")], resume=True) as folder:
+        assert "été.jpg" in folder
+    with (
+        pytest.raises(RecosegError, match=r"other settings \(form\)"),
+        output(tmp_path, writers=["labels", Names(form="table")], resume=True),
+    ):
+        pass
+
+
+def test_writers_are_closed_after_an_error(tmp_path):
+    own = Names()
+
+    def fail():
+        with output(tmp_path, writers=[own]):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert own.calls[-1] == ("close",)
+
+
+def test_unknown_formats_list_the_valid_ones(tmp_path):
+    with pytest.raises(UnknownNameError, match="labels, overlays, scores"):
+        output(tmp_path, writers=["masks"])

@@ -1,4 +1,4 @@
-"""Indexes on other file systems: brought to this machine file by file, when they are needed."""
+"""Local copies of indexes on other file systems, fetched file by file when they are needed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,10 @@ _EMBEDDINGS = "img_emb"
 
 @dataclass(frozen=True)
 class Mirror:
-    """A copy of a remote index, at first without its embeddings.
+    """A local copy of a remote index, at first without its embeddings.
 
-    A changed index has another copy, since the folder's name is drawn from the names, sizes and
-    stamps of all files.
+    The folder's name is a hash of the names, sizes and stamps of all files, so an index that has
+    changed gets a new copy.
 
     Attributes:
         root: The local folder.
@@ -36,39 +36,42 @@ class Mirror:
 
     @classmethod
     def of(cls, url: str) -> Mirror:
-        """The mirror of an index at a URL that fsspec knows, in `$RECOSEG_CACHE/indexes`.
+        """Mirror the index at a URL that fsspec supports, in `$RECOSEG_CACHE/indexes`.
 
         Raises:
-            ArchiveError: There is nothing, or it cannot be reached.
-            MissingExtraError: It lies on S3, and s3fs is not installed.
+            ArchiveError: There is no index, it cannot be reached, or a file's name points outside
+                the folder.
+            MissingExtraError: The URL is on S3, and s3fs is not installed.
         """
         fs, base = file_system(url)
         try:
-            fs.invalidate_cache()  # what this process listed before may have changed
+            fs.invalidate_cache()  # the listing may have changed since this process last read it
             found = fs.find(base, detail=True)
-        except Exception as error:  # each file system has errors of its own
+        except Exception as error:  # each file system raises its own types of errors
             raise ArchiveError(f"Cannot reach the index at {url}: {error}") from error
         if not found:
-            raise ArchiveError(f"No index at {url}: there are no files.")
+            raise ArchiveError(f"There is no index at {url}: the folder is empty or missing.")
         base = base.rstrip("/")
         names = {path[len(base) :].lstrip("/"): remote_stamp(found[path]) for path in found}
         digest = hashlib.sha256(repr((url, sorted(names.items()))).encode()).hexdigest()[:16]
         mirror = cls(cache_folder("indexes") / digest, fs, base)
         for name in names:
+            _check_name(name, mirror.root, url)
+        for name in names:
             hidden = any(part.startswith(".") for part in name.split("/"))
             if not hidden and not name.startswith(f"{_EMBEDDINGS}/"):
                 mirror.fetch(mirror.root / name)
-        if "manifest.json" not in names:  # another program's: their shapes are not known otherwise
+        if "manifest.json" not in names:  # of clip-retrieval: no marker tells the shapes
             for name in names:
                 if name.startswith(f"{_EMBEDDINGS}/"):
                     mirror.fetch(mirror.root / name)
         return mirror
 
     def fetch(self, path: Path) -> Path:
-        """A file of the mirror, brought here if it is not here yet.
+        """Fetch a file of the mirror, unless it is on this machine already.
 
         Raises:
-            ArchiveError: It cannot be had.
+            ArchiveError: The file cannot be fetched.
         """
         if path.exists():
             return path
@@ -79,19 +82,28 @@ class Mirror:
             remote = f"{self._base}/{path.relative_to(self.root).as_posix()}"
             self._fs.get_file(remote, temporary)
             Path(temporary).replace(path)
-        except Exception as error:  # each file system has errors of its own
+        except Exception as error:  # each file system raises its own types of errors
             Path(temporary).unlink(missing_ok=True)
             raise ArchiveError(f"Cannot fetch {remote}: {error}") from error
         return path
 
 
+def _check_name(name: str, root: Path, url: str) -> None:
+    """Refuse a name of a remote listing that would leave the folder."""
+    if ".." in PurePath(name).parts or not (root / name).is_relative_to(root):
+        raise ArchiveError(
+            f"The index at {url} lists the file {name!r}, which is outside its folder. Nothing was "
+            "fetched. Expected only files inside the folder: check where the index comes from."
+        )
+
+
 class RemoteRows:
-    """Embeddings of a shard that are fetched and mapped when they are first touched.
+    """Embeddings of a shard that are fetched and memory-mapped when they are first used.
 
     Args:
-        mirror: Where they belong.
-        path: Their file in the mirror.
-        shape: (n, d), as the shard's marker says.
+        mirror: The mirror of the index.
+        path: The file of the embeddings in the mirror.
+        shape: (n, d), from the shard's marker.
     """
 
     def __init__(self, mirror: Mirror, path: Path, shape: tuple[int, int]) -> None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from recoseg.archive.layout import Shard, read_failures, shard_files
 from recoseg.photos.refs import Photo
-from recoseg.photos.sources import Source
+from recoseg.photos.sources import PhotoSource
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,11 @@ class Plan:
 
 
 def make_plan(
-    root: Path, shards: Sequence[Shard], sources: Sequence[Source], shard_size: int, prune: bool
+    root: Path,
+    shards: Sequence[Shard],
+    sources: Sequence[PhotoSource],
+    shard_size: int,
+    prune: bool,
 ) -> Plan:
     """Compare the sources with the finished shards.
 

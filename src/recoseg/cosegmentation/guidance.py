@@ -47,7 +47,7 @@ def language_guidance(
 
 
 def context_elimination(
-    features: Float[Tensor, "k C h w"], context: Sequence[Float[Tensor, "r C"]]
+    features: Float[Tensor, "k C h w"], context: Sequence[Float[Tensor, "_ C"]]
 ) -> Float[Tensor, "k h w"]:
     """How little each patch resembles sky, road and other context (paper, section 3.3).
 

@@ -23,13 +23,13 @@ def confusion_picture(
 ) -> Image.Image:
     """The confusion matrix, each row as shares of the true class.
 
-    Up to 40 classes the shares stand in the cells, in per cent. Rows of classes that are not in
+    With up to 40 classes the cells show the shares in per cent. Rows of classes that are not in
     the truth are grey. The column of pixels without a prediction is shown where there are any.
 
     Args:
         counts: Rows are true classes, columns predicted ones and none.
-        names: Of the classes.
-        dpi: Pixels per inch; the size in inches grows with the classes.
+        names: Names of the classes.
+        dpi: Pixels per inch; the size in inches grows with the number of classes.
 
     Returns:
         An RGB image.
@@ -75,7 +75,7 @@ def confusion_picture(
 
 
 def _write_shares(axes: Axes, shares: np.ndarray, size: float) -> None:
-    """Per cent in the cells; nothing where they would be rounded to 0."""
+    """Write per cent into the cells; cells that would be rounded to 0 stay empty."""
     for (row, column), share in np.ndenumerate(np.nan_to_num(shares)):
         if share >= 0.005:
             colour = "white" if share > 0.3 else INK

@@ -27,11 +27,11 @@ def cosegmentation_figure(
 
     Args:
         images: The retrieved images, best first, each covering the whole grid.
-        support: Their support scores.
-        seeds: Their seeds as (y, x), cells of the grid.
-        title: What stands above the row, such as the class's name.
-        columns: How many images to show at most.
-        height: Of each image in the figure, pixels.
+        support: Support scores of each image.
+        seeds: Seed pixels of each image as (y, x), cells of the grid.
+        title: Text above the row, such as the class's name.
+        columns: Maximum number of images shown.
+        height: Height of each image in the figure, pixels.
 
     Returns:
         An RGB image.

@@ -26,12 +26,12 @@ class SheetRow:
     """One photo of a contact sheet.
 
     Attributes:
-        name: Of the photo.
-        miou: Its mIoU, in [0, 1], or None.
+        name: Name of the photo.
+        miou: mIoU of the photo, in [0, 1]; None where it has no labelled pixel.
         image: The photo.
-        target: Its true labels (h, w), uint8, 255 for void.
-        preds: Its predicted labels (h, w), uint8, 255 for none.
-        group: What stands above the rows of one kind, such as "best".
+        target: True labels (h, w), uint8, 255 for void.
+        preds: Predicted labels (h, w), uint8, 255 for no prediction.
+        group: Heading of the group that the row belongs to, such as "best".
     """
 
     name: str
@@ -51,19 +51,19 @@ def contact_sheet(
 ) -> Image.Image:
     """Photo, truth and prediction side by side, with a legend of the classes that occur.
 
-    Groups of rows stand side by side as well, such as the best photos left and the worst right.
+    Groups of rows are placed side by side, such as the best photos left and the worst right.
 
     Args:
-        rows: The photos, each group's from top to bottom.
+        rows: The photos, those of each group from top to bottom.
         palette: RGB of each class.
         names: Name of each class.
-        panel_width: Of each of the three pictures, pixels.
+        panel_width: Width of each of the three pictures, pixels.
 
     Returns:
-        An RGB image. Pixels without a class are white, as the supplement has them.
+        An RGB image. Pixels without a class are white, as in the supplement.
 
     Raises:
-        ValueError: There is no row.
+        ValueError: No row is given.
     """
     if not rows:
         raise ValueError("Expected at least one row; got none. There is nothing to show.")
@@ -141,12 +141,12 @@ def _cell(row: SheetRow, palette: Sequence[Colour], width: int, size: int) -> Im
 
 
 def _beside(cells: Sequence[Image.Image | None], width: int) -> Image.Image:
-    """Pictures of one width in a row; None leaves a gap."""
+    """Pictures of equal width in a row; None leaves a gap."""
     height = max(cell.height for cell in cells if cell)
     strip = Image.new("RGB", (len(cells) * (width + _MARGIN) - _MARGIN, height), "white")
-    for place, cell in enumerate(cells):
+    for column, cell in enumerate(cells):
         if cell:
-            strip.paste(cell, (place * (width + _MARGIN), 0))
+            strip.paste(cell, (column * (width + _MARGIN), 0))
     return strip
 
 
@@ -161,17 +161,17 @@ def _legend(entries: Sequence[tuple[str, Colour]], width: int, size: int) -> Ima
     line = round(size * 1.6)
     legend = Image.new("RGB", (width, lines * line + size // 2), "white")
     draw = ImageDraw.Draw(legend)
-    for place, ((_, colour), text) in enumerate(zip(entries, texts, strict=True)):
-        left, top = place // lines * column, place % lines * line + size // 2
+    for index, ((_, colour), text) in enumerate(zip(entries, texts, strict=True)):
+        left, top = index // lines * column, index % lines * line + size // 2
         draw.rectangle((left, top, left + size, top + size), fill=colour, outline=_GREY)
         text = _shorten(text, font, column - 2 * size)
-        place_of_text = (left + size + size // 2, top + size // 2)
-        draw.text(place_of_text, text, fill="black", font=font, anchor="lm")
+        text_at = (left + size + size // 2, top + size // 2)
+        draw.text(text_at, text, fill="black", font=font, anchor="lm")
     return legend
 
 
 def _shorten(text: str, font: Font, room: float) -> str:
-    """The text's end after dots where all of it does not fit: names of photos differ there."""
+    """The end of the text after dots if it is too long: names of photos differ at their ends."""
     if font.getlength(text) <= room:
         return text
     while text and font.getlength(f"...{text}") > room:

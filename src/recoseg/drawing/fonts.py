@@ -22,8 +22,8 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 def load_font(size: int, text: str = "") -> Font:
     """A font in this size that can draw the text.
 
-    Pillow's own font, which is the same everywhere, where the text is ASCII; else the first of
-    the common system fonts. See `drawable` for what is left.
+    ASCII text gets Pillow's own font, which is the same everywhere; other text gets the first
+    common system font that is installed. See `drawable` for text that no font can draw.
     """
     if not text.isascii():
         for name in _SYSTEM_FONTS:
@@ -36,7 +36,7 @@ def load_font(size: int, text: str = "") -> Font:
 
 
 def drawable(text: str, font: Font) -> str:
-    """The text; without accents, and with ? for other scripts, where only Pillow's font is had."""
+    """The text as the font can draw it: Pillow's font gets no accents, and ? for other scripts."""
     if text.isascii() or (isinstance(font, ImageFont.FreeTypeFont) and isinstance(font.path, str)):
         return text
     plain = unicodedata.normalize("NFKD", text.replace("…", "..."))

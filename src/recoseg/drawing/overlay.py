@@ -12,7 +12,7 @@ from recoseg.drawing.palette import BACKGROUND, colour_labels
 from recoseg.labels import Colour, Segmentation
 
 _SHORTEST_LONG_SIDE = 480
-_MOST_ENTRIES = 60
+_MOST_LISTED = 60
 
 
 def draw_overlay(
@@ -20,12 +20,13 @@ def draw_overlay(
 ) -> Image.Image:
     """Paint the classes over a photo.
 
-    Photos of less than 480 pixels are enlarged first, so that the legend can be read.
+    Photos with a long side of less than 480 pixels are enlarged first, so that the legend can be
+    read.
 
     Args:
         image: The photo, RGB, of the label map's size.
-        segmentation: Its segmentation.
-        opacity: Of the class colours, 0 to 1. Background is left as it is.
+        segmentation: The segmentation of the photo.
+        opacity: Opacity of the class colours, 0 to 1. Background is not painted.
         legend: Whether to add each class's colour, name and share of the photo.
 
     Returns:
@@ -55,7 +56,7 @@ def draw_overlay(
     overlay = Image.fromarray(result)
     if not legend:
         return overlay
-    below = _draw_legend(_entries(segmentation), overlay.width, max(overlay.size))
+    below = _draw_legend(_legend_items(segmentation), overlay.width, max(overlay.size))
     canvas = Image.new("RGB", (overlay.width, overlay.height + below.height), "white")
     canvas.paste(overlay, (0, 0))
     canvas.paste(below, (0, overlay.height))
@@ -71,52 +72,52 @@ def _edges(labels: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _LegendItem:
     text: str
     colour: Colour
 
 
-def _entries(segmentation: Segmentation) -> list[_Entry]:
+def _legend_items(segmentation: Segmentation) -> list[_LegendItem]:
     areas = segmentation.areas()
     entries = [
-        _Entry(f"{name} {area:.1%}", segmentation.palette[segmentation.names.index(name)])
+        _LegendItem(f"{name} {area:.1%}", segmentation.palette[segmentation.names.index(name)])
         for name, area in areas.items()
     ]
-    left_out = len(entries) - _MOST_ENTRIES
+    left_out = len(entries) - _MOST_LISTED
     if left_out > 0:
-        entries = [*entries[:_MOST_ENTRIES], _Entry(f"and {left_out} more", BACKGROUND)]
+        entries = [*entries[:_MOST_LISTED], _LegendItem(f"and {left_out} more", BACKGROUND)]
     rest = float((segmentation.labels == segmentation.ignore_index).mean())
-    return [*entries, _Entry(f"(background) {rest:.1%}", BACKGROUND)] if rest else entries
+    return [*entries, _LegendItem(f"(background) {rest:.1%}", BACKGROUND)] if rest else entries
 
 
-def _draw_legend(entries: list[_Entry], width: int, long_side: int) -> Image.Image:
-    """Entries side by side, as many to a line as fit; long names are shortened."""
+def _draw_legend(items: list[_LegendItem], width: int, long_side: int) -> Image.Image:
+    """Draw the items side by side, as many on a line as fit; long names are shortened."""
     size = min(48, max(14, round(long_side / 50)))
-    font = load_font(size, "".join(entry.text for entry in entries))
+    font = load_font(size, "".join(item.text for item in items))
     swatch, gap = size, size // 2
     room = width - 2 * gap - swatch - gap
-    texts = [_shorten(drawable(entry.text, font), font, room) for entry in entries]
+    texts = [_shorten(drawable(item.text, font), font, room) for item in items]
     line_height = round(size * 1.6)
-    places: list[tuple[int, int]] = []
+    corners: list[tuple[int, int]] = []
     x, y = gap, gap
     for text in texts:
         needed = swatch + gap + round(font.getlength(text))
         if x > gap and x + needed > width - gap:
             x, y = gap, y + line_height
-        places.append((x, y))
+        corners.append((x, y))
         x += needed + 2 * gap
     legend = Image.new("RGB", (width, y + line_height + gap), "white")
     draw = ImageDraw.Draw(legend)
-    for entry, text, (left, top) in zip(entries, texts, places, strict=True):
+    for item, text, (left, top) in zip(items, texts, corners, strict=True):
         box = (left, top, left + swatch, top + swatch)
-        draw.rectangle(box, fill=entry.colour, outline="black")
+        draw.rectangle(box, fill=item.colour, outline="black")
         middle = top + swatch // 2
         draw.text((left + swatch + gap, middle), text, fill="black", font=font, anchor="lm")
     return legend
 
 
 def _shorten(text: str, font: Font, room: int) -> str:
-    """Cut out of the name's end until it fits; the share after it stays."""
+    """Shorten the name until the text fits; the share after it is kept."""
     name, _, share = text.rpartition(" ")
     while len(name) > 1 and font.getlength(text) > room:
         name = name[:-1]

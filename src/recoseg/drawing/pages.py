@@ -1,4 +1,4 @@
-"""HTML pages of the package's templates, and photos inside them."""
+"""HTML pages from the package's templates, and photos inside them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ _QUALITY = 82
 
 
 def write_page(path: str | os.PathLike[str], template: str, **fields: object) -> Path:
-    """Render one of the package's templates, everything escaped, into a file."""
-    environment = Environment(
-        loader=PackageLoader("recoseg.drawing"), autoescape=True, trim_blocks=True
-    )
+    """Render a template of the package into a file; all values are escaped."""
+    loader = PackageLoader("recoseg.drawing")
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True)
     page = environment.get_template(template).render(**fields)
     target = Path(path)
     write_atomically(target, lambda file: file.write(page.encode("utf-8", "replace")))
@@ -27,7 +26,7 @@ def write_page(path: str | os.PathLike[str], template: str, **fields: object) ->
 
 
 def thumbnail_uri(image: Image.Image, height: int) -> str:
-    """A photo as a JPEG data URI of some height, at most four times as wide; never enlarged."""
+    """A photo as a JPEG data URI of a given height, at most four times as wide; never enlarged."""
     small = image.copy()
     small.thumbnail((4 * height, height), Image.Resampling.LANCZOS)
     out = io.BytesIO()

@@ -11,12 +11,12 @@ import numpy as np
 from recoseg.labels import IGNORE_INDEX, Colour
 
 BACKGROUND: Colour = (255, 255, 255)
-"""Index 255, background, is white, as in the supplement's Figure 2."""
+"""The colour of background, index 255: white, as in the supplement's Figure 2."""
 
 
 @functools.cache
 def _ordered() -> tuple[Colour, ...]:
-    """255 colours, each as far as possible from those before it and from white and black."""
+    """255 colours, each as different as possible from those before it, white and black."""
     levels = [
         colorsys.hsv_to_rgb(hue / 36, saturation, value)
         for value in (1.0, 0.8, 0.6, 0.4)
@@ -38,7 +38,7 @@ def _ordered() -> tuple[Colour, ...]:
 
 
 def _to_lab(rgb: np.ndarray) -> np.ndarray:
-    """SRGB in [0, 1] to CIE L*a*b* (D65), where distances are near what the eye sees."""
+    """Convert sRGB in [0, 1] to CIE L*a*b* (D65), whose distances are close to perceived ones."""
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     to_xyz = np.array(
         [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
@@ -61,7 +61,7 @@ def default_palette(classes: int) -> tuple[Colour, ...]:
 
 
 def colour_table(palette: Sequence[Colour]) -> np.ndarray:
-    """A palette as (256, 3) uint8: the classes' colours, white at 255, black elsewhere."""
+    """A palette as (256, 3) uint8: the colours of the classes, white at 255, black elsewhere."""
     table = np.zeros((256, 3), np.uint8)
     used = min(len(palette), IGNORE_INDEX)
     if used:
@@ -71,7 +71,7 @@ def colour_table(palette: Sequence[Colour]) -> np.ndarray:
 
 
 def colour_labels(labels: np.ndarray, palette: Sequence[Colour], ignored: int) -> np.ndarray:
-    """Paint a label map: (h, w) labels to (h, w, 3) uint8; background white."""
+    """Paint a label map: (h, w) labels to (h, w, 3) uint8; background is white."""
     table = np.zeros((ignored + 1, 3), np.uint8)
     if palette:
         table[: len(palette)] = np.array(palette, np.uint8)

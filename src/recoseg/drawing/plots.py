@@ -38,14 +38,14 @@ def curve_picture(
     *,
     dpi: int = 150,
 ) -> Image.Image:
-    """Curves over common places, such as mIoU over the number of retrieved images.
+    """Curves over common x values, such as mIoU over the number of retrieved images.
 
     Args:
-        xs: Places of the points; words stand at even distances.
+        xs: The x values; words are placed at equal distances.
         curves: The values of each curve by its name, NaN where there is none. A single curve
             gets no legend.
-        xlabel: What the places are.
-        ylabel: What the values are.
+        xlabel: Label of the x axis.
+        ylabel: Label of the y axis.
         dpi: Pixels per inch.
 
     Returns:
@@ -79,12 +79,12 @@ def curve_picture(
 def bar_picture(
     labels: Sequence[str], values: Sequence[float], value_label: str, *, dpi: int = 150
 ) -> Image.Image:
-    """Bars from left to right, one below the other, with their values; long labels have room.
+    """Horizontal bars, one below the other, with their values; long labels have room.
 
     Args:
-        labels: Of the bars, from the top down.
-        values: Their lengths, 0 or more; NaN for no bar.
-        value_label: What the values are.
+        labels: Labels of the bars, from top to bottom.
+        values: Lengths of the bars, 0 or more; NaN for no bar.
+        value_label: Label of the value axis.
         dpi: Pixels per inch.
 
     Returns:
@@ -113,7 +113,7 @@ def bar_picture(
 
 
 def _ticks(xs: Sequence[float | str]) -> list[float]:
-    """The places themselves, but those too near the one before; words stand at 0, 1, 2, ..."""
+    """The x values, without those too near the one before; words are placed at 0, 1, 2, ..."""
     numbers = [place if isinstance(x, str) else x for place, x in enumerate(xs)]
     places = sorted(set(numbers))
     kept = places[:1]
@@ -124,7 +124,7 @@ def _ticks(xs: Sequence[float | str]) -> list[float]:
 
 
 def _plain(axes: Axes, xlabel: str, ylabel: str) -> None:
-    """Labels, a grid behind what is drawn, and no frame above and at the right."""
+    """Label the axes, put the grid behind the curves, and hide the top and right frame."""
     axes.set_axisbelow(True)
     axes.set_xlabel(xlabel, labelpad=6)
     axes.set_ylabel(ylabel, labelpad=6)
@@ -134,12 +134,12 @@ def _plain(axes: Axes, xlabel: str, ylabel: str) -> None:
 def draw_picture(
     width: float, height: float, draw: Callable[[Axes], None], dpi: int
 ) -> Image.Image:
-    """Draw on axes of this size, inches; what stands round them makes the picture larger.
+    """Draw on axes of this size; labels around the axes make the picture larger.
 
     Args:
-        width: Of the axes, inches.
-        height: Of the axes, inches.
-        draw: Fills the axes.
+        width: Width of the axes, inches.
+        height: Height of the axes, inches.
+        draw: Draws on the axes.
         dpi: Pixels per inch.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A contact sheet: retrieved photos of each class in one HTML file."""
+"""A contact sheet: the retrieved photos of each class in one HTML file."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from recoseg.retrieval.duplicates import Hit
 
 
 class PhotoArchive(Protocol):
-    """What a sheet needs of an index; `ArchiveIndex` is one."""
+    """What a sheet needs from an index; `ArchiveIndex` has it."""
 
     def path(self, position: int) -> str:
-        """Where the photo lies."""
+        """The path of a photo."""
 
     def read(self, position: int) -> Image.Image:
-        """The photo, RGB."""
+        """A photo, RGB."""
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def vit_values(visual: nn.Module, inputs: Float[Tensor, "n 3 H W"]) -> Float[Ten
 
 def vit_tokens(
     visual: nn.Module, inputs: Float[Tensor, "n 3 H W"]
-) -> tuple[Float[Tensor, "n 1+patches c"], tuple[int, int]]:
+) -> tuple[Float[Tensor, "n tokens c"], tuple[int, int]]:
     """The tokens that enter the last block of open_clip's ViT.
 
     Returns:
@@ -106,8 +106,8 @@ def value_attention(
 
 
 def resample_positions(
-    positions: Float[Tensor, "1+n c"], native: tuple[int, int], grid: tuple[int, int]
-) -> Float[Tensor, "1+m c"]:
+    positions: Float[Tensor, "tokens c"], native: tuple[int, int], grid: tuple[int, int]
+) -> Float[Tensor, "new_tokens c"]:
     """Resample position embeddings bicubically to another grid; that of the class token is kept.
 
     Args:

@@ -18,7 +18,7 @@ from recoseg.evaluation.metrics import or_none, ratio
 from recoseg.labels import IGNORE_INDEX
 
 TOLERANCE = 0.0075
-"""The customary distance that is still a hit, as a fraction of the image's diagonal."""
+"""The usual distance up to which boundary pixels match, as a fraction of the diagonal."""
 
 _NOTHING = -1
 
@@ -29,12 +29,12 @@ class BoundaryScores:
 
     Attributes:
         precision: Per class, the share of predicted boundary pixels near a true one; NaN where
-            none is predicted.
+            no boundary is predicted.
         recall: Per class, the share of true boundary pixels near a predicted one; NaN where
-            none is true.
-        f: Per class, their harmonic mean; 0 for classes with boundaries on one side only, NaN
-            for those without any.
-        mean_f: Mean over the classes that have boundaries; NaN where no class has.
+            the truth has no boundary.
+        f: Per class, the harmonic mean of both; 0 for classes with boundaries in one of the two
+            maps only, NaN for classes without any boundary.
+        mean_f: Mean over the classes that have boundaries; NaN where no class has one.
     """
 
     precision: Float64[np.ndarray, " c"]
@@ -65,20 +65,20 @@ def boundary_counts(
     tolerance: float = TOLERANCE,
     ignore_index: int = IGNORE_INDEX,
 ) -> Int64[Tensor, "c 4"]:
-    """Count the boundary pixels of each class and those that the other map has nearby.
+    """Count the boundary pixels of each class, and those with a match in the other map nearby.
 
-    A boundary pixel of a class bears its label and has a pixel of another label above, below,
-    left or right of it; the image's edge makes no boundary. Pixels of either map that are void in
-    the truth, or have void above, below, left or right of them, are not counted; the other map's
-    pixels may still be near them. The counts of several images may be added up.
+    A boundary pixel of a class has the label of the class and a pixel of another label above,
+    below, left or right of it; the edge of the image is not a boundary. Pixels of either map that
+    are void in the truth, or have void above, below, left or right of them, are not counted, but
+    they may still match pixels of the other map. The counts of several images may be added up.
 
     Args:
         preds: Predicted labels, 0 to c - 1, or `ignore_index` for none.
         target: True labels, 0 to c - 1, or `ignore_index` for void.
-        classes: Their number c.
-        tolerance: Largest Euclidean distance that is near: below 1 a fraction of the image's
-            diagonal, from 1 on pixels.
-        ignore_index: The label that is no class.
+        classes: Number of classes c.
+        tolerance: Largest Euclidean distance that counts as near: below 1 a fraction of the
+            image's diagonal, from 1 on pixels.
+        ignore_index: The label that is not a class.
 
     Returns:
         Columns: predicted boundary pixels, those near a true one of the class, true boundary
@@ -162,11 +162,11 @@ def _near(
     outline: Int64[Tensor, "h w"],
     radius: float,
 ) -> Bool[Tensor, " n"]:
-    """Whether `outline` has the place's label within the radius.
+    """Whether `outline` has the label of each place within the radius.
 
-    A pixel belongs to one class only, so the boundary pixels of all classes can stand in one list,
-    sorted by class, row and column. Whether a row of the disc round a place holds one of the
-    place's class is then one binary search, whatever the number of classes and the row's length.
+    A pixel belongs to one class only, so the boundary pixels of all classes fit into one list,
+    sorted by class, row and column. Whether a row of the disc around a place contains a pixel of
+    the class is then one binary search, whatever the number of classes and the length of the row.
     """
     height, width = outline.shape
     # Farther than the image is nowhere; and the square of a float radius may round down.
@@ -174,7 +174,7 @@ def _near(
     reach_y, reach_x = min(math.isqrt(square), height - 1), min(math.isqrt(square), width - 1)
 
     def keys(labels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """Numbers in the list's order; the margins keep rows and classes apart."""
+        """Sort keys; the margins keep rows and classes apart."""
         place = (rows + reach_y) * (width + 2 * reach_x) + columns + reach_x
         return labels * ((height + 2 * reach_y) * (width + 2 * reach_x)) + place
 

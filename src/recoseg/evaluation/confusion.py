@@ -18,19 +18,19 @@ def confusion_matrix(
     classes: int,
     ignore_index: int = IGNORE_INDEX,
 ) -> Int64[Tensor, "c c+1"]:
-    """Count how often each class is taken for each.
+    """Count how often each class is predicted for each true class.
 
     Matrices of several images may be added up. All work is done on the tensors' device.
 
     Args:
         preds: Predicted labels, 0 to c - 1, or `ignore_index` where nothing is predicted.
         target: True labels, 0 to c - 1, or `ignore_index` for pixels that are left out.
-        classes: Their number c.
-        ignore_index: The label that is no class.
+        classes: Number of classes c.
+        ignore_index: The label that is not a class.
 
     Returns:
-        Rows are true classes, columns predicted ones. The last column counts labelled pixels
-        without a prediction, which are wrong whatever their class is.
+        Rows are true classes, columns are predicted classes. The last column counts labelled
+        pixels without a prediction, which always count as wrong.
 
     Raises:
         LabelError: The shapes differ, a label is not an integer, or a label is out of range; of
@@ -42,8 +42,8 @@ def confusion_matrix(
         [[1, 0, 0], [1, 1, 1]]
     """
     check_maps(preds, target, classes, ignore_index)
-    # Two further labels: c stands for `ignore_index` and c + 1 for all that is out of range, so
-    # that one count holds the matrix and tells whether there is anything to complain about.
+    # Two further labels: c means `ignore_index`, and c + 1 means a label out of range, so that one
+    # count gives the matrix and shows whether any label is invalid.
     width = classes + 2
     codes = _compact(target, classes, ignore_index) * width
     codes += _compact(preds, classes, ignore_index)
@@ -83,7 +83,7 @@ def raise_for_values(preds: Tensor, target: Tensor, classes: int, ignore_index: 
     target, preds = _signed(target), _signed(preds)
     labelled = target != ignore_index
     _raise_for("true", target[labelled], classes, ignore_index, "is not counted")
-    _raise_for("predicted", preds[labelled], classes, ignore_index, "stands for no prediction")
+    _raise_for("predicted", preds[labelled], classes, ignore_index, "means no prediction")
 
 
 def _raise_for(kind: str, labels: Tensor, classes: int, ignore_index: int, meaning: str) -> None:

@@ -1,4 +1,4 @@
-"""Counts of each photo in a file, so that an interrupted evaluation goes on where it stood."""
+"""Counts of each photo in a file, so that an interrupted evaluation can be resumed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class PhotoCounts:
     """What was counted on one photo.
 
     Attributes:
-        name: Of the photo.
+        name: Name of the photo.
         counts: Confusion matrix of each row of the table.
-        boundary: Boundary counts of each row; empty where they were not asked for.
-        error: Why nothing could be counted, or None.
+        boundary: Boundary counts of each row; empty where boundaries are not counted.
+        error: Why nothing could be counted; None where it could.
     """
 
     name: str
@@ -31,7 +31,7 @@ class PhotoCounts:
     error: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The fields; matrices as lists of place and count, which are short for one photo."""
+        """The fields as JSON; matrices as lists of positions and counts, which are short."""
         if self.error is not None:
             return {"name": self.name, "error": self.error}
         return {
@@ -42,7 +42,7 @@ class PhotoCounts:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any], classes: int) -> PhotoCounts:
-        """What `to_json` gave."""
+        """Read the result of `to_json`."""
         if "error" in fields:
             return cls(fields["name"], error=fields["error"])
         counts = tuple(_dense(part, (classes, classes + 1)) for part in fields["counts"])
@@ -65,13 +65,13 @@ class CountsFile:
     """`photos.jsonl` in a folder, beside the `settings.json` that it belongs to.
 
     Args:
-        folder: Where they are; made if absent.
-        settings: All that decides the counts, as JSON has it.
+        folder: Folder of both files; it is created if it does not exist.
+        settings: All that decides the counts, as JSON fields.
         classes: Number of scored classes.
         resume: Whether to keep what an earlier run has counted; photos that failed are tried again.
 
     Raises:
-        RecosegError: On entering, with `resume`: the folder's counts were made otherwise.
+        RecosegError: On entering, with `resume`: the counts were made with other settings.
     """
 
     def __init__(
@@ -93,11 +93,11 @@ class CountsFile:
                 try:
                     counted = PhotoCounts.from_json(json.loads(line), self._classes)
                 except (ValueError, KeyError, IndexError, TypeError):
-                    continue  # cut off by a kill
+                    continue  # cut off when the run was killed
                 if counted.error is None:
                     self.finished[counted.name] = counted
         kept = "".join(_line(counted) for counted in self.finished.values()).encode("ascii")
-        # The lines go first: new settings never stand beside counts that they did not make.
+        # The counts are written first, so that they never belong to other settings than those.
         write_bytes(lines, kept)
         write_bytes(settings, to_json(self._settings))
         self._file = lines.open("a", encoding="ascii")
@@ -114,7 +114,7 @@ class CountsFile:
             self._file = None
 
     def add(self, counted: PhotoCounts) -> None:
-        """Write down one photo's counts at once."""
+        """Write the counts of one photo to the disk."""
         if self._file is None:
             raise ValueError("Use the file in a with statement: with CountsFile(...) as counts.")
         self._file.write(_line(counted))

@@ -48,15 +48,15 @@ def evaluate(
         protocol: How both are prepared.
         rows: Where label maps come from: segmenters or folders of label maps, by name.
         boundary: Tolerance of the boundary measure, see `boundary_counts`; None leaves it out.
-        counts: Where the counts of each photo are kept, entered; what it has is not counted again.
-            It has to be made with `settings_of` of the same arguments.
+        counts: File in which the counts of each photo are kept; photos that it has are not counted
+            again. It has to be made with `settings_of` of the same arguments, and entered.
         precision: Precision of the encoders' forward passes, for the record; None leaves it out.
-        device: Where pixels are counted.
+        device: Device on which pixels are counted.
         progress: See `StageProgress`.
 
     Returns:
-        An evaluation for each row. A photo that cannot be read or predicted is named there with
-        the reason, and counts nothing.
+        An evaluation for each row. It names photos that could not be read or predicted, with the
+        reason; they do not count.
 
     Raises:
         LabelError: A row's classes are not those of the data set, nothing could become the data
@@ -94,7 +94,7 @@ def settings_of(
     boundary: float | None = None,
     precision: str | None = None,
 ) -> list[dict[str, Any]]:
-    """All that decides the numbers of each row, as JSON has it.
+    """All that decides the numbers of each row, as JSON fields.
 
     Raises:
         LabelError: A row's classes are not those of the data set, or nothing could become the data
@@ -114,7 +114,7 @@ def settings_of(
 
 
 def _fingerprint(dataset: SegmentationDataset) -> str:
-    """Tells data sets of other photos or other classes, or in another order, apart."""
+    """16 hex digits that differ where photos, classes or their order differ."""
     space = dataset.space
     classes = [space.names, [(group.name, group.members) for group in space.groups]]
     names = [sample.name for sample in dataset.samples]
@@ -126,12 +126,12 @@ def predictions(
 ) -> Iterator[tuple[LoadedPhoto | Photo, np.ndarray, Predicted]]:
     """Prepared photo, prepared truth and scored labels of each row for each sample, in order.
 
-    Where the photo, its truth or a prediction cannot be read, the reason stands for the labels.
+    If the photo, its truth or a prediction cannot be read, the reason is given instead of labels.
 
     Args:
         samples: The samples.
         protocol: How they are prepared.
-        rows: What labels them.
+        rows: What predicts the labels.
         space: The label space.
 
     Raises:
@@ -159,7 +159,7 @@ def predictions(
 def _prepare(
     sample: Sample, protocol: Protocol, short_side: int
 ) -> tuple[LoadedPhoto | Photo, np.ndarray]:
-    """A photo that is named like its sample, and its truth; empty where one cannot be read."""
+    """The photo of a sample, named like it, and its truth; failed where one cannot be read."""
     photo = Photo(sample.name)
     try:
         image = sample.read_image()

@@ -1,4 +1,4 @@
-"""What evaluating a data set gives."""
+"""The result of an evaluation on a data set."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ class ImageScore:
     """How well one image was segmented.
 
     Attributes:
-        name: Of the image.
-        accuracy: Right share of its labelled pixels; None where it has none, or failed.
-        miou: Mean IoU over the classes in its truth or prediction; None likewise.
-        error: Why it could not be evaluated, or None.
+        name: Name of the image.
+        accuracy: Fraction of its labelled pixels that are right; None where it has no labelled
+            pixel or could not be evaluated.
+        miou: Mean IoU over the classes in its truth or prediction; None in the same cases.
+        error: Why it could not be evaluated; None where it was.
     """
 
     name: str
@@ -36,7 +37,7 @@ class ImageScore:
 
     @classmethod
     def of(cls, name: str, counts: Int64[np.ndarray, "c c+1"]) -> ImageScore:
-        """The scores of an image from its own confusion matrix."""
+        """The scores of an image, from its confusion matrix."""
         if not counts.any():
             return cls(name)
         scores = scores_of(counts)
@@ -45,19 +46,19 @@ class ImageScore:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Everything that was counted over a data set, and how.
+    """All that was counted on a data set, with the settings that it was counted with.
 
     Attributes:
-        name: Of what was evaluated.
-        dataset: On which data set.
-        split: On which part of it.
+        name: Name of what was evaluated.
+        dataset: Name of the data set.
+        split: Split of the data set.
         names: Names of the scored classes.
-        palette: Their RGB colours.
+        palette: RGB of each scored class.
         counts: Confusion matrix of all images; see `confusion_matrix`.
-        boundary: Boundary pixels of all images, see `boundary_counts`; None if not asked for.
-        settings: All that decides the numbers, as JSON has it (tuples become lists).
-        images: One entry per image, in the data set's order.
-        seconds: How long it took.
+        boundary: Boundary pixels of all images, see `boundary_counts`; None if not counted.
+        settings: All that decides the numbers, as JSON fields (tuples become lists).
+        images: Scores of each image, in the order of the data set.
+        seconds: Duration of the evaluation.
     """
 
     name: str
@@ -97,7 +98,7 @@ class Evaluation:
 
     @property
     def boundary_scores(self) -> BoundaryScores | None:
-        """The boundary measures, if boundaries were compared."""
+        """The boundary measures; None if boundaries were not compared."""
         return None if self.boundary is None else boundary_scores(self.boundary)
 
     @property
@@ -106,18 +107,18 @@ class Evaluation:
         return tuple(image for image in self.images if image.error is not None)
 
     def best(self, n: int) -> tuple[ImageScore, ...]:
-        """The n images of highest mIoU, best first; of equal ones the earlier first."""
+        """The n images with the highest mIoU, best first; images with equal mIoU in their order."""
         return tuple(sorted(self._scored(), key=lambda image: -(image.miou or 0.0))[:n])
 
     def worst(self, n: int) -> tuple[ImageScore, ...]:
-        """The n images of lowest mIoU, worst first; of equal ones the earlier first."""
+        """The n images with the lowest mIoU, worst first; images with equal mIoU in their order."""
         return tuple(sorted(self._scored(), key=lambda image: image.miou or 0.0)[:n])
 
     def _scored(self) -> list[ImageScore]:
         return [image for image in self.images if image.miou is not None]
 
     def to_json(self) -> dict[str, Any]:
-        """All fields as JSON has them, and the scores for those who read only them."""
+        """All fields as JSON, with the scores for readers of the file."""
         boundary = self.boundary_scores
         return {
             "format": FORMAT,
@@ -137,10 +138,10 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Evaluation:
-        """Read what `to_json` gave; the scores are computed again from the counts.
+        """Read the result of `to_json`; the scores are computed again from the counts.
 
         Raises:
-            RecosegError: These are not the fields of an evaluation, or of another format.
+            RecosegError: The fields are not those of an evaluation, or have another format.
         """
         if fields.get("format") != FORMAT:
             raise RecosegError(

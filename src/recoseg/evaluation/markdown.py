@@ -22,8 +22,8 @@ def markdown_table(
 
     Args:
         header: Titles of the columns.
-        rows: Cells; each row as long as the header.
-        numbers_from: The columns from this one on are aligned to the right.
+        rows: Cells; each row is as long as the header.
+        numbers_from: Columns from this one on are aligned to the right.
 
     Raises:
         ValueError: A row is not as long as the header.
@@ -52,7 +52,7 @@ def markdown_table(
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A number in [0, 1] as per cent without the sign; `-` for None and NaN.
+    """A number in [0, 1] in per cent, without the sign; `-` for None and NaN.
 
     Example:
         >>> percent(0.26349), percent(math.nan)
@@ -62,14 +62,14 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def report_markdown(evaluation: Evaluation, *, most_confusions: int = 10) -> str:
-    """The report of one evaluation: the scores, every setting, the classes, what went wrong.
+    """The report of an evaluation: scores, settings, classes, confusions and failures.
 
     Args:
-        evaluation: What was counted.
-        most_confusions: How many confusions to name at most.
+        evaluation: The evaluation.
+        most_confusions: Maximum number of confusions listed.
 
     Returns:
-        Markdown with a line end; all measures in per cent.
+        Markdown; all measures in per cent.
     """
     parts = [
         f"# {_line(evaluation.name)} on {_line(evaluation.dataset)}, {_line(evaluation.split)}",
@@ -91,7 +91,7 @@ def report_markdown(evaluation: Evaluation, *, most_confusions: int = 10) -> str
 
 
 def settings_rows(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as flat rows of dotted name and value.
+    """Nested settings as rows of dotted names and values.
 
     Example:
         >>> settings_rows({"input": {"crop": 320}, "refine": None, "names": ["a", "b"]})
@@ -107,7 +107,7 @@ def settings_rows(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[s
 
 
 def headline(evaluation: Evaluation) -> str:
-    """The scores of the data set as a table of one row, in per cent."""
+    """The scores on the data set as a table of one row, in per cent."""
     header = ["mIoU", "pixel accuracy", "mean class accuracy", "frequency-weighted IoU"]
     if not evaluation.counts.any():
         return "No labelled pixel was compared, so there are no scores."

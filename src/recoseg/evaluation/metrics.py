@@ -62,11 +62,10 @@ def scores_of(counts: Int64[np.ndarray, "c c+1"]) -> Scores:
     """The measures of a confusion matrix.
 
     Args:
-        counts: Rows are true classes, columns predicted ones; the last column counts pixels
-            without a prediction. From `confusion_matrix`, as numpy array.
+        counts: Confusion matrix from `confusion_matrix`, as a NumPy array.
 
     Raises:
-        LabelError: There is no labelled pixel, so there is nothing to measure.
+        LabelError: No labelled pixel was counted.
 
     Example:
         >>> scores = scores_of(np.array([[3, 1, 0], [0, 2, 2]]))
@@ -78,7 +77,7 @@ def scores_of(counts: Int64[np.ndarray, "c c+1"]) -> Scores:
     if not total:
         raise LabelError(
             "No labelled pixel was compared: there is no image, or every pixel of the truth is "
-            "ignored. Check the data set's folder and its label space."
+            "ignored. Check the folder of the data set and its label space."
         )
     right = np.diagonal(counts)
     predicted = counts[:, :-1].sum(0)
@@ -104,8 +103,8 @@ class Confusion:
     Attributes:
         truth: Label of the true class.
         taken_for: Label of the predicted class; the number of classes where nothing is predicted.
-        pixels: How often.
-        share: Of the true class's pixels, in (0, 1].
+        pixels: Number of pixels.
+        share: The same as a fraction of the pixels of the true class, in (0, 1].
     """
 
     truth: int
@@ -115,7 +114,7 @@ class Confusion:
 
 
 def confusions(counts: Int64[np.ndarray, "c c+1"], most: int = 10) -> list[Confusion]:
-    """The most frequent confusions by pixels, the first of equal ones in the matrix first.
+    """The most frequent confusions by pixels; equally frequent ones in the order of the matrix.
 
     Example:
         >>> [found] = confusions(np.array([[3, 1, 0], [0, 2, 0]]))
@@ -140,5 +139,5 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> Float64[np.ndarray, " c"]:
 
 
 def or_none(value: float) -> float | None:
-    """The number as Python's, None for NaN, which JSON has no word for."""
+    """A Python float, or None for NaN, which JSON cannot express."""
     return None if math.isnan(value) else float(value)

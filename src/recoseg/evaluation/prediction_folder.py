@@ -1,4 +1,4 @@
-"""Label maps in a folder, whoever made them, in the place of a segmenter."""
+"""Label maps in a folder, made by any program, in the place of a segmenter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protocols: how photos are prepared, segmented and scored, so that numbers can be compared."""
+"""Protocols: how photos are prepared, segmented and scored, so that scores can be compared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 from recoseg.errors import RecosegError, UnknownNameError
 from recoseg.photos.images import center_crop, resize_short_side
 
-_LARGE = 1 << 16  # no short side of a data set's photos is as large
+_LARGE = 1 << 16  # the photos of data sets are smaller
 
 
 @dataclass(frozen=True)
@@ -19,18 +19,19 @@ class Protocol:
     """One way to score a data set.
 
     Attributes:
-        name: What it is asked for by.
-        note: What it is.
-        short_side: Photo and truth are brought to this short side; 0 leaves them.
-        crop: Then to the central square of this size, smaller ones scaled up; 0 leaves them whole.
+        name: Name of the protocol.
+        note: One line that describes it.
+        short_side: Photo and truth are resized to this short side first; 0 keeps their size.
+        crop: Then they are cropped to the central square of this size, smaller photos are scaled
+            up; 0 does not crop.
         nearest: Whether photos are resized by taking the nearest pixel, as published. The truth
             always is.
-        resize: Short side of the encoders' input; 0 for the prepared photo's own, None for the
-            bank's. Label maps are scored at the size of the prepared photo.
+        resize: Short side of the encoders' input; 0 for the size of the prepared photo, None for
+            that of the bank. Label maps are scored at the size of the prepared photo.
         window: Side of sliding windows, pixels; None for no windows.
-        window_step: Their step.
-        aliases: Whether classes are meant to be learnt with the label space's aliases and
-            background words.
+        window_step: Pixels from one window to the next.
+        aliases: Whether the protocol expects classes that were learnt with the aliases and the
+            background words of the label space.
     """
 
     name: str
@@ -44,11 +45,11 @@ class Protocol:
     aliases: bool = False
 
     def prepare_photo(self, image: Image.Image) -> Image.Image:
-        """The photo as it is segmented."""
+        """Prepare a photo for segmentation."""
         return self._prepare(image, "nearest" if self.nearest else "bicubic")
 
     def prepare_labels(self, labels: np.ndarray) -> np.ndarray:
-        """A label map (h, w), uint8 or uint16, as it is scored."""
+        """Prepare a label map (h, w), uint8 or uint16, for scoring."""
         return np.asarray(self._prepare(Image.fromarray(labels), "nearest"), labels.dtype)
 
     def _prepare(self, image: Image.Image, interpolation: str) -> Image.Image:
@@ -81,7 +82,7 @@ PROTOCOLS = (
     Protocol("native", "each photo whole, as `recoseg segment` does it", resize=None),
 )
 
-# Where a protocol treats a data set in its own way.
+# Data sets for which a protocol has other settings.
 _EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("paper", "kitti_step19"): {"short_side": 0, "crop": 0, "note": "as published: full size"},
     ("tcl", "cityscapes19"): {"resize": 560},
@@ -92,18 +93,18 @@ _EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
 def protocol_of(
     name: str, dataset: str, *, published_quirks: bool = False, resize: int | None = None
 ) -> Protocol:
-    """The protocol of a name for a data set.
+    """The protocol for a data set.
 
     Args:
         name: `paper`, `tcl` or `native`.
-        dataset: Name of the data set; some are treated in their own way.
+        dataset: Name of the data set; some have settings of their own.
         published_quirks: With `paper`: resize photos by the nearest pixel, as the published
             evaluation did.
-        resize: Another short side of the encoders' input than the protocol's.
+        resize: Short side of the encoders' input, instead of the protocol's.
 
     Raises:
         UnknownNameError: There is no such protocol.
-        RecosegError: Quirks are asked of a protocol that has none.
+        RecosegError: The protocol has no published quirks, or `resize` is out of range.
 
     Example:
         >>> protocol_of("tcl", "cityscapes19").resize

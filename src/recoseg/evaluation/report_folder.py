@@ -1,4 +1,4 @@
-"""What an evaluation leaves in a folder."""
+"""The folder of an evaluation: scores as JSON, report, pictures."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def write_evaluation(
 ) -> list[str]:
     """Write `evaluation.json`, `report.md`, `confusion.png` and `sheet.jpg`.
 
-    Those of an earlier evaluation are replaced, and removed where there are no new ones.
+    Files of an earlier evaluation are replaced, or removed if there is no new one.
 
     Args:
-        folder: Where to; made if absent.
+        folder: Where to write; it is created if it does not exist.
         evaluation: The result.
-        dataset: What it was made on.
-        protocol: How.
+        dataset: The data set that was evaluated on.
+        protocol: The protocol of the evaluation.
         row: What was evaluated; gives the label maps of the best and worst photos again.
 
     Returns:
-        What could not be written, and why: pictures without matplotlib, nothing to show.
+        One line for each file that could not be written, with the reason.
     """
     write_bytes(folder / "evaluation.json", to_json(evaluation.to_json()))
     write_bytes(folder / "report.md", report_markdown(evaluation).encode("utf-8", "replace"))
@@ -73,9 +73,9 @@ def sheet_rows(
     row: Row,
     shown: int = SHOWN,
 ) -> list[SheetRow]:
-    """The best and the worst photos of an evaluation, predicted again.
+    """The best and the worst photos of an evaluation; they are predicted again.
 
-    A photo that is among both, because there are few, is shown as one of the best only.
+    A photo that is among both, because there are few photos, is shown among the best only.
     """
     best = evaluation.best(shown)
     worst = [photo for photo in evaluation.worst(shown) if photo not in best]

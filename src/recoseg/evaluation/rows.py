@@ -1,4 +1,4 @@
-"""The rows of a table: what each photo is segmented by, and what of it is scored."""
+"""The rows of a table: segmenters and folders of label maps, and what of them is scored."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from recoseg.segmentation.result import Result
 from recoseg.segmentation.segmenter import Segmenter, stream_together
 
 Row = Segmenter | PredictionFolder
-"""What a row of a table is made of."""
+"""What predicts the label maps of a row."""
 
 Rows = Mapping[str, Row]
-"""The rows of a table by name; segmenters among them share their work."""
+"""The rows of a table by their names; each photo is decoded and encoded once for all rows."""
 
 
 def row_settings(row: Row, precision: str | None) -> dict[str, Any]:

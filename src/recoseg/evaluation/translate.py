@@ -1,4 +1,4 @@
-"""From the labels of a segmenter to the scored labels of a label space."""
+"""From predicted labels to the scored labels of a label space."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ def translation(
 ) -> np.ndarray:
     """A table from predicted labels to scored ones: (65536,) int16.
 
-    Labels beyond the names stay out of range (-1).
+    Labels without a name become -1, which is out of range.
 
     Args:
-        names: The class of each predicted label, in any order; the label space's own background
-            may be absent.
-        space: The label space; its groups, where it has some, are what is scored.
-        ignored: The predicted label of background: the label space's background class, or, where
-            it has none, no prediction at all.
-        background: Names that are always background, and need not be in the label space.
+        names: The class of each predicted label, in any order; the background class of the label
+            space may be missing.
+        space: The label space; its groups are scored if it has groups.
+        ignored: The predicted label of background. It becomes the background class of the label
+            space, or, if there is none, no prediction.
+        background: Names that are always background; they need not be in the label space.
 
     Raises:
-        LabelError: Names are missing, or there are some that the label space does not know.
+        LabelError: A class of the label space is missing, or a name is not in the label space.
 
     Example:
         >>> from recoseg.datasets.label_space import LabelClass
@@ -47,7 +47,7 @@ def translation(
         source = space.name if space.name in SPACES else "FILE"
         raise LabelError(
             f"Expected the classes of {space.title} ({len(space.names)} names); got "
-            f"{len(names)}, {'; '.join(parts)}. Learn a bank of the data set's own classes: "
+            f"{len(names)}, {'; '.join(parts)}. Learn a bank of the classes of the data set: "
             f"`recoseg learn --classes {source}`."
         )
     merge = space.merge_table()

@@ -1,4 +1,4 @@
-"""Where work runs: in this process, or spread over a Ray cluster, with the same results."""
+"""Executors: run tasks in this process or on a Ray cluster, with the same results."""
 
 from recoseg.executors.local import LocalExecutor, ahead
 from recoseg.executors.protocol import Advance, Executor, TaskFailed, Team, Worker

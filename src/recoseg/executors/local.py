@@ -1,4 +1,4 @@
-"""The executor of one process."""
+"""The executor for a single process."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ R = TypeVar("R")
 
 
 class LocalExecutor:
-    """One worker, in this process.
+    """Runs one worker, in this process.
 
     Args:
-        lanes: Tasks that it has at once, each in a thread; 1 for the thread that asks. By default
-            `LANES` where an accelerator computes while processors decode and write, else 1: each
-            thread that computes on a processor has OpenMP threads of its own, and with more of
-            them than cores small layers took up to a third longer.
+        lanes: Number of tasks done at once, each in its own thread; with 1 they run in the calling
+            thread. The default is `LANES` where there is a GPU, which computes while the CPU
+            decodes and writes, and 1 otherwise: each thread that computes on the CPU has OpenMP
+            threads of its own, and with more threads than cores small layers took up to a third
+            longer.
     """
 
     def __init__(self, lanes: int | None = None) -> None:
         self._lanes = lanes or (LANES if _has_accelerator() else 1)
 
     def connection(self) -> AbstractContextManager[None]:
-        """See `Executor`; there is nothing to hold."""
+        """See `Executor`; there is no connection to keep open."""
         return nullcontext()
 
     @contextmanager
@@ -69,17 +70,17 @@ class _LocalTeam(Generic[T, R]):
             try:
                 yield from ahead(pool, lambda task: self._worker(task, step), tasks, self._lanes)
             finally:
-                ended.set()  # a task that nobody waits for any more stops at its next step
+                ended.set()  # tasks whose results are no longer needed stop at their next step
 
 
 class _EndedError(Exception):
-    """Ends a task from within."""
+    """Raised within a task to end it."""
 
 
 def ahead(
     pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], depth: int
 ) -> Iterator[R]:
-    """`map` over the pool, in order, with at most `depth` results waiting."""
+    """`map` over the pool, in order, with at most `depth` unfinished or unread results."""
     waiting: deque[Future[R]] = deque()
     try:
         for item in items:

@@ -1,4 +1,4 @@
-"""What an executor is: it builds workers and hands them tasks."""
+"""The protocols of executors, which build workers and send them tasks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 LANES = 2
-"""Tasks that a worker has at once: one is prepared or written while the other has the model."""
+"""Tasks that a worker does at once: while one uses the model, the other is read or written."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -17,50 +17,54 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Advance(Protocol):
-    """Counts finished steps, of which `failed` were failures."""
+    """Counts finished steps, of which `failed` have failed."""
 
     def __call__(self, steps: int = 1, /, *, failed: int = 0) -> None:
-        """Count them."""
+        """Add to the counts."""
 
 
 class Worker(Protocol[T_contra, R_co]):
-    """Does tasks one after the other, or two at once in threads. What it returns is pickled."""
+    """Does tasks, one at a time or several in threads; results must be picklable."""
 
     @property
     def identity(self) -> object:
-        """What decides the results beside the task; must be equal for all workers of a team."""
+        """All that affects results besides the task; must be equal for all workers of a team."""
 
     def __call__(self, task: T_contra, advance: Advance, /) -> R_co:
-        """Do one task; it must give the same result whenever it is done again."""
+        """Do one task; doing it again must give the same result."""
 
 
 @dataclass(frozen=True)
 class TaskFailed:
-    """A task whose worker died at every attempt."""
+    """The result of a task that could not be done because its worker died at every attempt.
+
+    Attributes:
+        reason: What the executor knows about the last death.
+    """
 
     reason: str
 
 
 class Team(Protocol[T_contra, R_co]):
-    """Workers that are ready."""
+    """Workers that have been built and wait for tasks."""
 
     @property
     def identity(self) -> object:
-        """That of every worker."""
+        """The identity of each worker."""
 
     def run(self, tasks: Iterable[T_contra], advance: Advance) -> Iterator[R_co | TaskFailed]:
-        """Results in the order of the tasks, a bounded number in flight.
+        """Yield results in the order of the tasks, with a bounded number of tasks in flight.
 
-        An error that a worker raises ends the run and is raised here. A task whose worker dies
-        is done again by another one.
+        An error raised by a worker ends the run and is raised here. A task whose worker dies is
+        repeated by another worker, and becomes a `TaskFailed` if that fails, too.
         """
 
 
 class Executor(Protocol):
-    """A place where workers run."""
+    """Decides where workers run."""
 
     def connection(self) -> AbstractContextManager[None]:
-        """Hold the place: teams that come within, one after the other, need not reach it anew."""
+        """Keep one connection open for all teams that are made within this context."""
 
     def team(self, build: Callable[[], Worker[T, R]]) -> AbstractContextManager[Team[T, R]]:
-        """Build workers, each by one call of `build` where it is to run; end them at the exit."""
+        """Build workers and end them on exit; each calls `build` once, where it runs."""

@@ -1,4 +1,8 @@
-"""The executor of a Ray cluster: a worker per actor, tasks handed out as places become free."""
+"""The executor for Ray clusters: one actor per worker; tasks are sent as workers become free.
+
+Ray's own restarts and retries are not used: they count the death of a worker against every task
+that it had, so that a task which kills its worker takes its neighbours with it.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +21,24 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _ATTEMPTS = 3
+"""How many workers may die of a task before it counts as failed."""
+
 _WINDOW = 4
-"""Tasks per worker that may be ahead of the oldest one that is not finished."""
+"""Tasks per worker that may be started before the oldest unfinished task has ended."""
 
 
 class RayExecutor:
-    """Workers that are Ray actors, on this machine or many.
+    """Runs workers as Ray actors, on this machine or on many.
 
-    Every machine needs this version of recoseg, the encoder's weights and the sources (a shared
-    folder or a URL). Results come back to this process, which alone writes.
+    Every machine needs this version of recoseg, the encoder's weights and access to the sources
+    (a shared folder or a URL). Results are sent back to this process, which alone writes files.
 
     Args:
-        workers: How many; by default as many as the cluster has room for.
-        cpus: Processors that each of them takes, and threads of its products.
-        gpus: Graphics processors that each of them takes.
-        address: `local` for this machine alone, reachable from nowhere else; `auto` for the
-            cluster that this machine belongs to; or `ray://HOST:PORT`.
+        workers: Number of workers; by default as many as the cluster has room for.
+        cpus: CPU cores per worker, which is also its number of compute threads.
+        gpus: GPUs per worker; may be a fraction.
+        address: `local` for a cluster of this machine alone, which other machines cannot reach;
+            `auto` for the cluster that this machine belongs to; or `ray://HOST:PORT`.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -53,7 +59,7 @@ class RayExecutor:
 
     @contextmanager
     def connection(self) -> Iterator[None]:
-        """See `Executor`. A cluster that is connected already is used and left as it is."""
+        """See `Executor`. An existing connection to a cluster is used, and stays open."""
         ray = self._ray
         connected = ray.is_initialized()
         if not connected:
@@ -83,14 +89,14 @@ class RayExecutor:
         if min(room) < 1:
             raise RecosegError(
                 f"The Ray cluster has {total.get('CPU', 0):g} CPUs and {total.get('GPU', 0):g} "
-                f"GPUs. Expected room for one worker of {self._needs['num_cpus']} and "
-                f"{self._needs['num_gpus']:g}."
+                f"GPUs. One worker needs {self._needs['num_cpus']} CPUs and "
+                f"{self._needs['num_gpus']:g} GPUs: ask for fewer, or add machines."
             )
         return int(min(room))
 
 
 class _Host:
-    """What runs in the actor: the worker, and the steps that it counts."""
+    """The Ray actor: holds the worker and records the steps that it counts."""
 
     def __init__(self, build: Callable[[], Worker[Any, Any]]) -> None:
         self._build = build
@@ -110,7 +116,7 @@ class _Host:
 
 @dataclass
 class _Task:
-    """A task under way: its number, what it is, and how many workers have died of it."""
+    """A task that has been started: its number, its content, and how many workers died of it."""
 
     number: int
     content: Any
@@ -118,10 +124,10 @@ class _Task:
 
 
 @dataclass(eq=False)
-class _Seat:
-    """A place for a worker: its actor, and the tasks that it has, by the reference of each.
+class _Slot:
+    """One of the team's workers: its actor, and its unfinished tasks by their object references.
 
-    A worker that is starting has one task, None, and is given no other.
+    While the worker starts, its only task is None.
     """
 
     actor: Any
@@ -129,7 +135,7 @@ class _Seat:
 
     @property
     def free(self) -> int:
-        """Tasks that it can still take; one that comes back after a death has it alone."""
+        """How many tasks it can take; a task that is repeated after a death runs alone."""
         alone = any(task is None or task.deaths for task in self.tasks.values())
         return 0 if alone else LANES - len(self.tasks)
 
@@ -139,19 +145,19 @@ class _RayTeam(Generic[T, R]):
         self, ray: Any, build: Callable[[], Worker[T, R]], workers: int, needs: dict[str, Any]
     ) -> None:
         self._ray = ray
-        # Ray's processes have threads of their own before a worker is built in them: too late for
-        # `keep_freed_memory`.
+        # Ray starts threads in its processes before a worker is built, which is too late for
+        # `keep_freed_memory`: these variables take its place.
         self._host = ray.remote(_Host).options(
             max_concurrency=LANES, runtime_env={"env_vars": KEEPING}, **needs
         )
         self._build = ray.put(build)
         self._failed_starts = 0
         self._identity: object = None
-        self._seats: list[_Seat] = []
+        self._slots: list[_Slot] = []
         try:
-            self._seats += [self._hire() for _ in range(workers)]
+            self._slots += [self._start_slot() for _ in range(workers)]
             while self._identity is None:
-                self._take_next({})
+                self._wait_for_one({})
         except BaseException:
             self.close()
             raise
@@ -162,62 +168,63 @@ class _RayTeam(Generic[T, R]):
 
     def run(self, tasks: Iterable[T], advance: Advance) -> Iterator[R | TaskFailed]:
         fresh = (_Task(number, task) for number, task in enumerate(tasks))
-        again: deque[_Task] = deque()
+        repeated: deque[_Task] = deque()
         done: dict[int, tuple[Any, list[tuple[int, int]]] | TaskFailed] = {}
-        given, finished = 0, 0
+        sent, finished = 0, 0
         more = True
         while True:
-            while more or again:
-                seat = max(self._seats, key=lambda seat: seat.free)
-                if again:
-                    if seat.free < LANES:
+            while more or repeated:
+                slot = max(self._slots, key=lambda slot: slot.free)
+                if repeated:
+                    if slot.free < LANES:
                         break
-                    self._give(seat, again.popleft())
-                elif seat.free and given - finished < _WINDOW * len(self._seats):
+                    self._send(slot, repeated.popleft())
+                elif slot.free and sent - finished < _WINDOW * len(self._slots):
                     task = next(fresh, None)
                     more = task is not None
                     if task is not None:
-                        self._give(seat, task)
-                        given += 1
+                        self._send(slot, task)
+                        sent += 1
                 else:
                     break
-            if finished == given and not more:
+            if finished == sent and not more:
                 return
-            again += self._take_next(done)
+            repeated += self._wait_for_one(done)
             while finished in done:
-                outcome = done.pop(finished)
+                found = done.pop(finished)
                 finished += 1
-                if isinstance(outcome, TaskFailed):
-                    yield outcome
+                if isinstance(found, TaskFailed):
+                    yield found
                     continue
-                for steps, failed in outcome[1]:
+                result, counted = found
+                for steps, failed in counted:
                     advance(steps, failed=failed)
-                yield outcome[0]
+                yield result
 
     def close(self) -> None:
-        for seat in self._seats:
+        for slot in self._slots:
             with suppress(Exception):
-                self._ray.kill(seat.actor)
+                self._ray.kill(slot.actor)
 
-    def _hire(self) -> _Seat:
+    def _start_slot(self) -> _Slot:
         actor = self._host.remote(self._build)
-        return _Seat(actor, {actor.start.remote(): None})
+        return _Slot(actor, {actor.start.remote(): None})
 
-    def _give(self, seat: _Seat, task: _Task) -> None:
-        seat.tasks[seat.actor.run.remote(task.content)] = task
+    def _send(self, slot: _Slot, task: _Task) -> None:
+        slot.tasks[slot.actor.run.remote(task.content)] = task
 
-    def _take_next(self, done: dict[int, Any]) -> list[_Task]:
-        """Wait until something ends; returns the tasks that a death left undone."""
-        seats = {reference: seat for seat in self._seats for reference in seat.tasks}
-        [reference], _ = self._ray.wait(list(seats), num_returns=1)
-        seat = seats[reference]
+    def _wait_for_one(self, done: dict[int, Any]) -> list[_Task]:
+        """Wait until a start or task ends; returns the tasks to repeat if a worker has died."""
+        slots = {reference: slot for slot in self._slots for reference in slot.tasks}
+        [reference], _ = self._ray.wait(list(slots), num_returns=1)
+        slot = slots[reference]
         try:
             result = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from error
         except self._ray.exceptions.RayError as error:
-            return self._replace(seat, error, done)
-        task = seat.tasks.pop(reference)
+            return self._replace(slot, error, done)
+        task = slot.tasks.pop(reference)
         if task is not None:
             done[task.number] = result
         elif self._identity is None:
@@ -225,37 +232,37 @@ class _RayTeam(Generic[T, R]):
         elif result != self._identity:
             raise RecosegError(
                 f"Two workers differ: {self._identity} and {result}. Expected the same encoder "
-                "and precision on all machines; name the precision by --precision."
+                "and precision on all machines. Set the precision with --precision."
             )
         return []
 
-    def _replace(self, seat: _Seat, error: Exception, done: dict[int, Any]) -> list[_Task]:
-        """A new worker for one that has died; its tasks, but for those that have cost too many."""
+    def _replace(self, slot: _Slot, error: Exception, done: dict[int, Any]) -> list[_Task]:
+        """Start a new worker for one that has died; returns the tasks that may be repeated."""
         reason = " ".join(str(error).split())[:300]
-        left = list(seat.tasks.values())
+        left = list(slot.tasks.values())
         if None in left:
             self._failed_starts += 1
-            if self._failed_starts > _ATTEMPTS * len(self._seats):
-                raise RecosegError(f"Workers die while they start: {reason}") from error
+            if self._failed_starts > _ATTEMPTS * len(self._slots):
+                raise RecosegError(f"The workers die while they start: {reason}") from error
         with suppress(Exception):
-            self._ray.kill(seat.actor)
-        self._seats[self._seats.index(seat)] = self._hire()
-        again = []
+            self._ray.kill(slot.actor)
+        self._slots[self._slots.index(slot)] = self._start_slot()
+        repeated = []
         for task in left:
             if task is None:
                 continue
             task.deaths += 1
             if task.deaths < _ATTEMPTS:
-                again.append(task)
+                repeated.append(task)
             else:
                 done[task.number] = TaskFailed(
-                    f"{task.deaths} workers died of it; the last: {reason}"
+                    f"{task.deaths} workers died of it; the last one: {reason}"
                 )
-        return again
+        return repeated
 
 
 def _import_ray() -> Any:
-    # Read when Ray is imported and by the processes it starts.
+    # These are read when Ray is imported, and by the processes that it starts.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:

@@ -1,4 +1,4 @@
-"""The file system of a path or URL."""
+"""The fsspec file system of a path or URL."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from recoseg.errors import ArchiveError, MissingExtraError
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """What fsspec has for a local path or a URL.
+    """Find the fsspec file system of a local path or a URL.
 
     Returns:
-        The file system, and the path in it.
+        The file system, and the path within it.
 
     Raises:
-        MissingExtraError: The URL is one of S3, and s3fs is not installed.
-        ArchiveError: There is no such kind of URL, or the package that it needs is absent.
+        MissingExtraError: The URL is on S3, and s3fs is not installed.
+        ArchiveError: The protocol is unknown, or the package that it needs is not installed.
     """
     try:
         fs, path = fsspec.url_to_fs(url)
@@ -26,5 +26,5 @@ def file_system(url: str) -> tuple[Any, str]:
             raise MissingExtraError("s3fs", "s3", f"Reading {url}") from error
         raise ArchiveError(f"Cannot read {url}: {error}.") from error
     except ValueError as error:
-        raise ArchiveError(f"Cannot read {url}: {error}. Is the URL spelt right?") from error
+        raise ArchiveError(f"Cannot read {url}: {error}. Check the spelling of the URL.") from error
     return fs, path

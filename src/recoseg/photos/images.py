@@ -1,4 +1,4 @@
-"""Photos from bytes to tensors: decoding any common file to upright 8-bit RGB, and scaling."""
+"""Decoding photos of all common formats to upright 8-bit RGB, and scaling them."""
 
 from __future__ import annotations
 
@@ -48,26 +48,28 @@ _ORIENTATION_TAG = 0x0112
 _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
-    "nearest": Image.Resampling.NEAREST,  # label maps; photos only where a protocol says so
+    "nearest": Image.Resampling.NEAREST,  # label maps, and photos where a protocol says so
 }
-# Longest ratio of sides that is scaled whole for a centre crop; beyond it the far ends, which the
-# crop drops anyway, are cut off first, so that a 1 x 100,000 strip cannot fill the memory.
+# The largest ratio of the sides at which the whole photo is scaled before a centre crop. In longer
+# photos the ends, which the crop removes anyway, are cut off first, so that a strip of 1 x 100,000
+# pixels cannot fill the memory.
 _MAX_ASPECT = 32
 
 _DRAFT_MARGIN = 2
-"""A JPEG that is decoded at a part of its size keeps so many pixels for one of the frame's."""
+"""The sides of a JPEG that is decoded at reduced size stay this many times the frame's."""
 
-# The size is checked below, against the bound that Pillow itself holds as an error.
+# `_check_size` enforces the limit at which Pillow itself raises an error.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def decode_image(source: Path | bytes | BinaryIO) -> Image.Image:
     """Decode a photo to upright 8-bit RGB.
 
-    The first frame of an animation is taken, EXIF orientation is applied, transparency is laid
-    on white, CMYK is converted. Grey of more than 8 bits is scaled: 16-bit by its full range;
-    32-bit integers and floats by the smallest of [0, 1] (floats only), [0, 255] and [0, 65535]
-    that holds their values, or else from their minimum to their maximum.
+    Of an animation the first frame is used. EXIF orientation is applied, transparent images are
+    placed on white, and CMYK is converted. Greyscale of more than 8 bits is rescaled: 16-bit images
+    from their full range; 32-bit integers and floats from the smallest of the ranges [0, 1] (floats
+    only), [0, 255] and [0, 65535] that contains their values, or else from their minimum to their
+    maximum.
 
     Args:
         source: A local file, its bytes, or an open binary file.
@@ -76,7 +78,7 @@ def decode_image(source: Path | bytes | BinaryIO) -> Image.Image:
         The image, mode `RGB`.
 
     Raises:
-        BadImageError: The photo cannot be used; the text is the reason.
+        BadImageError: The photo cannot be used; the message is the reason.
     """
     return _decode(source, None)[0]
 
@@ -84,31 +86,31 @@ def decode_image(source: Path | bytes | BinaryIO) -> Image.Image:
 def decode_for(
     source: Path | bytes | BinaryIO, frame: Frame
 ) -> tuple[UInt8[Tensor, "3 size size"], tuple[int, int]]:
-    """Decode a photo straight into an encoder's frame, reading no more of it than is needed.
+    """Decode a photo for an encoder's frame, at reduced size where that is faster.
 
-    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as both sides stay at least twice as
-    long as the frame's; the rest of the way is scaled as `to_frame` does. So the pixels differ a
-    little from those of the photo decoded whole, by one or two grey levels of 255 on average.
+    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides stay at least twice as long as
+    the frame's, and then scaled as by `to_frame`. The pixels differ slightly from those of a photo
+    decoded at full size: by one or two levels of 255 on average.
 
     Args:
         source: As for `decode_image`.
         frame: The encoder's input.
 
     Returns:
-        RGB, 0 to 255, and the whole photo's width and height, upright.
+        RGB, 0 to 255, and the width and height of the whole upright photo.
 
     Raises:
-        BadImageError: The photo cannot be used; the text is the reason.
+        BadImageError: The photo cannot be used; the message is the reason.
     """
     image, size = _decode(source, _DRAFT_MARGIN * frame.size)
     return to_frame(image, frame), size
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """An opened image as `decode_image` gives its file: upright 8-bit RGB.
+    """Convert an opened image to upright 8-bit RGB, as `decode_image` does for its file.
 
     Raises:
-        BadImageError: It cannot be used; the text is the reason.
+        BadImageError: The image cannot be used; the message is the reason.
     """
     with _reasons():
         return _finish(image, None)[0]
@@ -117,7 +119,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 def _decode(
     source: Path | bytes | BinaryIO, enough: int | None
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """The upright RGB photo and its whole size; JPEGs smaller, with sides of `enough` or more."""
+    """The upright RGB photo, of a JPEG at reduced size (sides >= `enough`), and its full size."""
     data = _read(source)
     if not data:
         raise BadImageError("the file is empty")
@@ -128,7 +130,7 @@ def _decode(
 
 
 def _finish(image: Image.Image, enough: int | None) -> tuple[Image.Image, tuple[int, int]]:
-    """See `_decode`; the image may have been opened anywhere."""
+    """See `_decode`; the image has been opened already."""
     _check_size(*image.size)
     size = image.size
     if enough is not None:
@@ -144,7 +146,7 @@ def _finish(image: Image.Image, enough: int | None) -> tuple[Image.Image, tuple[
 
 @contextmanager
 def _reasons() -> Iterator[None]:
-    """Turn whatever decoders raise into the reason why a photo cannot be used."""
+    """Turn every error of a decoder into a `BadImageError` with the reason."""
     try:
         yield
     except BadImageError:
@@ -154,8 +156,8 @@ def _reasons() -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise BadImageError(f"more than {MAX_PIXELS:,} pixels") from error
     except MemoryError as error:
-        raise BadImageError("too large for the memory") from error
-    except Exception as error:  # decoders of damaged files raise nearly anything
+        raise BadImageError("too large for this machine's memory") from error
+    except Exception as error:  # damaged files make decoders raise errors of many types
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BadImageError(f"damaged: {reason[:200]}") from error
 
@@ -163,16 +165,16 @@ def _reasons() -> Iterator[None]:
 def to_tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
     """The pixels of an RGB image as a contiguous tensor, 0 to 255.
 
-    NumPy turns them, since photos are decoded in threads. An operation of torch there would start
-    a team of OpenMP threads for each; with more of them than cores, those of the models no longer
-    wait actively for each other, and small layers take half as long again.
+    NumPy transposes them, because photos are decoded in threads. A torch operation would start a
+    team of OpenMP threads in each of these; with more threads than cores, the threads of the models
+    no longer wait actively for each other, and small layers take 50 % longer.
     """
     array = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     return torch.from_numpy(np.array(array.transpose(2, 0, 1), order="C"))
 
 
 def resize_short_side(image: Image.Image, size: int, interpolation: str = "bicubic") -> Image.Image:
-    """Scale so that the short side has `size` pixels and the aspect ratio stays.
+    """Scale an image so that its short side has `size` pixels, keeping the aspect ratio.
 
     The long side is rounded down, as torchvision's `Resize(size)` does. Down-scaling is
     anti-aliased.
@@ -192,7 +194,7 @@ def resize_short_side(image: Image.Image, size: int, interpolation: str = "bicub
 
 
 def center_crop(image: Image.Image, size: int) -> Image.Image:
-    """The central square of `size` pixels; images smaller than that are scaled up first."""
+    """The central square with sides of `size` pixels; smaller images are scaled up first."""
     if min(image.size) < size:
         image = resize_short_side(image, size)
     width, height = image.size
@@ -201,16 +203,15 @@ def center_crop(image: Image.Image, size: int) -> Image.Image:
 
 
 def to_frame(image: Image.Image, frame: Frame) -> UInt8[Tensor, "3 size size"]:
-    """Bring an RGB image into an encoder's frame.
+    """Scale and crop an RGB image for an encoder's frame.
 
     Args:
         image: An RGB image of any size.
         frame: The encoder's input; see `Frame`.
 
     Returns:
-        RGB, 0 to 255. With `short` and bicubic the pixels equal those of torchvision's
-        `Resize` and `CenterCrop` on a PIL image, except where one side is more than 32 times the
-        other.
+        RGB, 0 to 255. With `short` and bicubic the pixels equal those of torchvision's `Resize` and
+        `CenterCrop` on a PIL image, unless one side is more than 32 times as long as the other.
     """
     size = frame.size
     if frame.resize == "short":
@@ -247,7 +248,7 @@ def _orientation(image: Image.Image) -> int:
     """The EXIF orientation; 1 (upright) where the tags are absent or damaged."""
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # a damaged tag does not spoil the pixels
+    except Exception:  # the pixels may be intact although a tag is damaged
         return 1
 
 

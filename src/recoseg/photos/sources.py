@@ -1,17 +1,17 @@
-"""What an archive is made of: folders, lists of paths, and tar shards, on any file system."""
+"""Listing the photos of folders, lists of paths, and tar shards, on any file system."""
 
 from __future__ import annotations
 
-import itertools
 import os
 import posixpath
-import re
 import stat
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from braceexpand import UnbalancedBracesError, braceexpand
 
 from recoseg.errors import ArchiveError, RecosegError
 from recoseg.photos.filesystems import file_system
@@ -29,35 +29,39 @@ from recoseg.photos.refs import (
 )
 
 _LIST_SUFFIXES = (".txt", ".lst")
-_RANGE = re.compile(r"(\d+)\.\.(\d+)")
-_BRACES = re.compile(r"\{([^{}]*)\}")
 
 
 @dataclass(frozen=True)
-class Source:
-    """One place that was listed: a folder, a list, a tar shard, or the images a glob matched.
+class PhotoSource:
+    """The photos of one folder, list or tar shard, or the images that one glob matched.
 
     Attributes:
-        name: The folder's, list's or shard's own path, or the glob as it was given.
-        photos: Its photos in a fixed order.
+        name: The path of the folder, list or shard, or the glob as it was given.
+        photos: The photos in a fixed order.
     """
 
     name: str
     photos: tuple[Photo, ...]
 
 
-def list_sources(sources: Iterable[str | os.PathLike[str]]) -> list[Source]:
+def list_sources(sources: Iterable[str | os.PathLike[str]]) -> list[PhotoSource]:
     """List every photo of the sources, each path once, in a fixed order.
 
-    A source is one of: a folder (searched recursively for image extensions, natural order,
-    hidden files and folders passed over); a `.txt` or `.lst` file of paths or URLs, one a line,
-    relative to the file's folder; a WebDataset `.tar` shard; one image; or a glob or brace range
-    of these (`photos/*.jpg`, `{00000..00012}.tar`). Each may be a local path or a URL of a file
-    system that fsspec knows.
+    A source is one of these:
+
+    - a folder, which is searched recursively for files with an image's extension, in natural
+      order; hidden files and folders are skipped;
+    - a `.txt` or `.lst` file with one path or URL per line, relative to the file's folder;
+    - a WebDataset `.tar` shard;
+    - a single image;
+    - a glob or brace expression that matches any of the above, such as `photos/*.jpg` or
+      `{00000..00012}.tar`.
+
+    Each may be a local path or a URL of a file system that fsspec supports.
 
     Raises:
-        ArchiveError: A source does not exist, matches nothing, cannot be reached, or is none of
-            these.
+        ArchiveError: A source does not exist, matches nothing, cannot be reached, or is not one
+            of the above.
         MissingExtraError: A source is on S3, and s3fs is not installed.
     """
     seen: set[str] = set()
@@ -69,50 +73,50 @@ def list_sources(sources: Iterable[str | os.PathLike[str]]) -> list[Source]:
                 if photo.path not in seen:
                     seen.add(photo.path)
                     photos.append(photo)
-            listed.append(Source(source.name, tuple(photos)))
+            listed.append(PhotoSource(source.name, tuple(photos)))
     return listed
 
 
-def _list_given(given: str) -> Iterator[Source]:
+def _list_given(given: str) -> Iterator[PhotoSource]:
     fs, _ = file_system(given)
-    fs.invalidate_cache()  # what this process listed before may have changed
+    fs.invalidate_cache()  # the listing may have changed since this process last read it
     try:
         yield from _list_source(given)
     except RecosegError:
         raise
-    except Exception as error:  # each file system has errors of its own
+    except Exception as error:  # each file system raises its own types of errors
         if is_local(fs):
             raise
         raise ArchiveError(f"Cannot reach {given}: {error}") from error
 
 
-def _list_source(given: str) -> Iterator[Source]:
+def _list_source(given: str) -> Iterator[PhotoSource]:
     fs, path = file_system(given)
     if not fs.exists(path) and any(sign in given for sign in "*?[{"):
         yield from _list_glob(given)
         return
     if not fs.exists(path):
         raise ArchiveError(
-            f"No such source: {given}\nExpected a folder of photos, a .txt file of paths, a .tar "
-            "shard, an image, or a glob of these."
+            f"There is no source {given}.\nExpected a folder of photos, a .txt file of paths, a "
+            ".tar shard, an image, or a glob that matches any of these."
         )
     name = full_name(fs, path)
     if fs.isdir(path):
-        yield Source(name, tuple(_list_folder(fs, path)))
+        yield PhotoSource(name, tuple(_list_folder(fs, path)))
     elif name.endswith(".tar"):
-        yield Source(name, tuple(_list_tar(fs, path, name)))
+        yield PhotoSource(name, tuple(_list_tar(fs, path, name)))
     elif name.lower().endswith(_LIST_SUFFIXES):
-        yield Source(name, tuple(_list_lines(fs, path)))
+        yield PhotoSource(name, tuple(_list_lines(fs, path)))
     elif is_image_name(name):
-        yield Source(name, (_stat(fs, path),))
+        yield PhotoSource(name, (_stat(fs, path),))
     else:
         raise ArchiveError(
-            f"Cannot tell what {given} is. Expected a folder, a .txt or .lst file of paths, an "
+            f"The type of {given} is unknown. Expected a folder, a .txt or .lst file of paths, an "
             "uncompressed .tar shard, or a file with an image's extension."
         )
 
 
-def _list_glob(given: str) -> Iterator[Source]:
+def _list_glob(given: str) -> Iterator[PhotoSource]:
     images = []
     matched = False
     for pattern in _expand_braces(given):
@@ -126,26 +130,19 @@ def _list_glob(given: str) -> Iterator[Source]:
             else:
                 yield from _list_source(name)
     if images:
-        yield Source(given, tuple(images))
+        yield PhotoSource(given, tuple(images))
     if not matched:
-        raise ArchiveError(f"Nothing matches {given}. Quote the pattern and check the folder.")
+        raise ArchiveError(
+            f"Nothing matches {given}. Check the folder, and put the pattern in quotes."
+        )
 
 
 def _expand_braces(pattern: str) -> list[str]:
-    """`a{1..3}` and `a{x,y}` to their members; zero padding is kept."""
-    found = _BRACES.search(pattern)
-    if not found:
+    """`a{1..3}` and `a{x,y}` to their members, as a shell does; zero padding is kept."""
+    try:
+        return list(braceexpand(pattern, escape=False))
+    except UnbalancedBracesError:  # the brace is part of a name
         return [pattern]
-    body = found[1]
-    bounds = _RANGE.fullmatch(body)
-    if bounds:
-        low, high = int(bounds[1]), int(bounds[2])
-        choices = [str(number).zfill(len(bounds[1])) for number in range(low, high + 1)]
-    else:
-        choices = body.split(",")
-    head, tail = pattern[: found.start()], pattern[found.end() :]
-    products = itertools.product(choices, _expand_braces(tail))
-    return [head + choice + rest for choice, rest in products]
 
 
 def _stat(fs: Any, path: str) -> Photo:
@@ -159,7 +156,7 @@ def _list_folder(fs: Any, root: str) -> list[Photo]:
     if is_local(fs):
         found = list(_walk_local(root))
     else:
-        # Entries below hidden folders go, as those of a local walk do.
+        # Entries below hidden folders are skipped, as in a local walk.
         found = [
             Photo(full_name(fs, path), *remote_stamp(info))
             for path, info in fs.find(root, detail=True).items()
@@ -170,7 +167,7 @@ def _list_folder(fs: Any, root: str) -> list[Photo]:
 
 
 def _walk_local(root: str) -> Iterator[Photo]:
-    """Photos below a local folder; links to folders are followed, each real folder once."""
+    """Photos below a local folder. Links to folders are followed; each real folder is read once."""
     visited: set[tuple[int, int]] = set()
     stack = [root]
     while stack:
@@ -188,7 +185,7 @@ def _walk_local(root: str) -> Iterator[Photo]:
                 continue
             try:
                 status = entry.stat()
-            except OSError:  # a link that leads nowhere
+            except OSError:  # a broken link
                 if is_image_name(entry.name):
                     yield printable(Photo(entry.path))
                 continue
@@ -215,7 +212,9 @@ def _list_lines(fs: Any, path: str) -> Iterator[Photo]:
     try:
         text = fs.cat_file(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ArchiveError(f"{path} is no UTF-8 text. Expected one path or URL a line.") from error
+        raise ArchiveError(
+            f"{path} is not UTF-8 text. Expected one path or URL per line."
+        ) from error
     folder = full_name(fs, fs._parent(path))
     for line in dict.fromkeys(filter(None, (line.strip() for line in text.splitlines()))):
         outer, mark, member = split_member(line)
@@ -234,6 +233,6 @@ def _list_lines(fs: Any, path: str) -> Iterator[Photo]:
 
 
 def _below(folder: str, line: str) -> str:
-    """A relative line of a list as a path or URL: `s3://b/lists` and `../a.jpg` to `s3://b/a.jpg`."""
+    """Resolve a relative line of a list: `s3://b/lists` and `../a.jpg` give `s3://b/a.jpg`."""
     scheme, mark, place = folder.rpartition("://")
     return scheme + mark + posixpath.normpath(f"{place}/{line}")

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from recoseg.encoders.encoder_table import find_row
+from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.spec import EncoderRole, parse_spec
-from recoseg.errors import MissingWeightsError, RecosegError
+from recoseg.errors import MissingWeightsError, RecosegError, UnknownNameError
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
 
@@ -75,13 +76,30 @@ def list_photos(paths: Paths) -> list[Photo]:
     return photos
 
 
-def check_encoder(spec: str, role: EncoderRole) -> None:
+def check_encoder(spec: object, role: EncoderRole) -> None:
     """Refuse an encoder that is not in the table, or whose weights file does not exist.
+
+    Args:
+        spec: `NAME` or `NAME=WEIGHTS`, or what an index or a bank has recorded of its encoder.
+            Anything else is an encoder that is loaded already.
+        role: What it is to be used as.
 
     Raises:
         UnknownNameError: There is no such encoder for this role.
         MissingWeightsError: The weights file that is named does not exist.
+        RecosegError: The recorded encoder was not built by name.
     """
+    if isinstance(spec, EncoderInfo):
+        try:
+            find_row(spec.name, role)
+        except UnknownNameError as error:
+            raise RecosegError(
+                f"The {role} encoder {spec.name!r} was not built by name, so it cannot be built "
+                "again. Pass the encoder itself in Python, or another one by --retrieval, "
+                "--saliency or --phi."
+            ) from error
+    if not isinstance(spec, str):
+        return
     parsed = parse_spec(spec)
     find_row(parsed.name, role)
     if parsed.weights and not parsed.is_random and not Path(parsed.weights).expanduser().is_file():

@@ -10,6 +10,7 @@ from typing import Any
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.concepts import ConceptBank
+from recoseg.config import LearnSettings
 from recoseg.device import resolve_compute
 from recoseg.encoders.bundle import Encoders, load_encoders
 from recoseg.encoders.defaults import default_settings
@@ -85,6 +86,8 @@ def learn(
         RecosegError: An output cannot be written, or a setting is out of range.
     """
     wanted = as_classes(classes, aliases=aliases)
+    changes = {name: value for name, value in settings.items() if value is not None}
+    replace(LearnSettings(), **changes)  # refuses what is out of range
     if out is not None:
         check_output_file(out, [".safetensors"])
     if figures is not None:
@@ -99,7 +102,6 @@ def learn(
         encoders = load_encoders(**chosen, device=device, precision=precision)
     if bank is None:
         defaults = default_settings(encoders.saliency.info, [one.info for one in encoders.phi])
-        changes = {name: value for name, value in settings.items() if value is not None}
         bank = ConceptBank(
             (), encoders.info, replace(defaults, learn=replace(defaults.learn, **changes))
         )
@@ -153,17 +155,16 @@ def choose_encoders(
         "phi": chosen.phi,
     }
     if index.info is not None and preset is None:
-        names["retrieval"] = index.info.spec
+        names["retrieval"] = index.info
     if bank is not None:
         made_by = bank.encoders
-        names["retrieval"], names["saliency"] = made_by.retrieval.spec, made_by.saliency.spec
-        names["phi"] = [info.spec for info in made_by.phi]
+        names["retrieval"], names["saliency"] = made_by.retrieval, made_by.saliency
+        names["phi"] = list(made_by.phi)
     given = {"retrieval": retrieval, "saliency": saliency, "phi": phi or None}
     names |= {role: value for role, value in given.items() if value is not None}
     for role in ("retrieval", "saliency", "phi"):
         for spec in names[role] if isinstance(names[role], list | tuple) else [names[role]]:
-            if isinstance(spec, str):
-                check_encoder(spec, role)
+            check_encoder(spec, role)
     return names
 
 

@@ -12,7 +12,7 @@ from recoseg.device import resolve_compute
 from recoseg.drawing.retrieval_sheet import write_contact_sheet
 from recoseg.encoders.defaults import default_prompts
 from recoseg.encoders.encoder_table import build_retrieval
-from recoseg.encoders.protocols import ImageTextEncoder
+from recoseg.encoders.protocols import EncoderInfo, ImageTextEncoder
 from recoseg.errors import ArchiveError
 from recoseg.executors import Executor, LocalExecutor
 from recoseg.pipeline.checks import check_encoder, check_output_file
@@ -121,12 +121,14 @@ def retrieval_encoder(
                 f"{index.location} does not say which encoder made it. Name the encoder, such as "
                 "--retrieval ViT-L/14."
             )
-        retrieval = index.info.spec
-    if isinstance(retrieval, str):
-        check_encoder(retrieval, "retrieval")
-        retrieval = build_retrieval(retrieval, resolve_compute(device, precision))
-    check_index(index, retrieval)
-    return retrieval
+        made_by: str | EncoderInfo | ImageTextEncoder = index.info
+    else:
+        made_by = retrieval
+    check_encoder(made_by, "retrieval")
+    if isinstance(made_by, str | EncoderInfo):
+        made_by = build_retrieval(made_by, resolve_compute(device, precision))
+    check_index(index, made_by)
+    return made_by
 
 
 def search_in(executor: Executor, index: ArchiveIndex) -> Search:

@@ -1,1 +1,1 @@
-"""Score maps that follow the edges of the photo: PAMR and the dense CRF."""
+"""Refinement of score maps along the edges of the photo: PAMR and the dense CRF."""

@@ -1,8 +1,8 @@
-"""The dense CRF of several images, spread over processes.
+"""The dense CRF of several images at once, in separate processes.
 
-The library holds Python's interpreter lock while it runs, so threads would take turns. Processes
-are started afresh (`spawn`), once: a fork of a program that uses threads or CUDA may hang. They
-receive and return plain arrays; copying these takes about a hundredth of the time of the CRF.
+The library holds Python's global interpreter lock while it runs, so threads would wait for each
+other. Processes are started once, with `spawn`, because a fork of a program that uses threads or
+CUDA may hang. They receive and return NumPy arrays; copying these takes about 1 % of the time.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from recoseg.refinement.mean_field import CrfSettings, check_installed, mean_fie
 
 
 class CrfPool(AbstractContextManager["CrfPool"]):
-    """Processes that compute dense CRFs; a context manager that ends them.
+    """A pool of processes that compute dense CRFs; a context manager that ends them.
 
     Args:
-        workers: Number of processes. With 1 everything runs in this process. Others are started
-            by the first call that has more than one image, and then kept.
+        workers: Number of processes. With 1 everything runs in this process. Otherwise the first
+            call with more than one image starts the processes, and later calls use them again.
 
     Raises:
         MissingExtraError: The extra `crf` is not installed.
-        RecosegError: Less than one worker.
+        RecosegError: The number of workers is less than 1.
     """
 
     def __init__(self, workers: int = 1) -> None:
@@ -67,14 +67,14 @@ class CrfPool(AbstractContextManager["CrfPool"]):
         except BrokenProcessPool as error:
             self.close()
             raise RecosegError(
-                "A process that computed a dense CRF has ended. Either memory ran out: use fewer "
-                "workers. Or a script of yours starts work when it is imported: put that under "
-                "`if __name__ == '__main__':`, or use one worker."
+                "A process that computed a dense CRF has ended unexpectedly. If memory ran out, "
+                "use fewer workers. If your script starts work when it is imported, put that work "
+                "under `if __name__ == '__main__':`, or use one worker."
             ) from error
         return refined.to(probs.device)
 
     def close(self) -> None:
-        """End the processes; a later call would start new ones."""
+        """End the processes; a later call starts new ones."""
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
             self._executor = None
@@ -90,8 +90,8 @@ class CrfPool(AbstractContextManager["CrfPool"]):
     def _start(self) -> ProcessPoolExecutor:
         if self._executor is None:
             context = multiprocessing.get_context("spawn")
-            # The mean field takes and frees maps of all classes all the time: kept, 171 classes
-            # cost 40 % less time.
+            # The mean field allocates and frees maps of all classes all the time: with memory kept
+            # in the process, 171 classes take 40 % less time.
             self._executor = ProcessPoolExecutor(self._workers, context, keep_freed_memory)
         return self._executor
 
@@ -102,22 +102,22 @@ def crf(
     settings: CrfSettings | None = None,
     workers: int = 1,
 ) -> Float[Tensor, "n c h w"]:
-    """Refine probabilities by a fully connected CRF.
+    """Refine probabilities with a fully connected CRF; see `mean_field` for the formula.
 
-    For many calls, keep a `CrfPool`: this function starts and ends its processes each time.
+    For many calls use a `CrfPool`: this function starts and ends its processes in each call.
 
     Args:
-        probs: Probabilities, adding up to 1 over the classes, on any device.
+        probs: Probabilities, which add up to 1 over the classes, on any device.
         images: RGB of the same pixels.
         settings: The parameters; None for the published ones.
-        workers: Processes, each with one image at a time; see `mean_field` for the formula.
+        workers: Number of processes; each handles one image at a time.
 
     Returns:
         The refined probabilities, fp32, on the device of `probs`.
 
     Raises:
         MissingExtraError: The extra `crf` is not installed.
-        RecosegError: The inputs do not fit, or a process has died.
+        RecosegError: The shapes or dtypes are wrong, or a process has died.
     """
     with CrfPool(workers) as pool:
         return pool(probs, images, settings)

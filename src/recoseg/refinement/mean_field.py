@@ -1,6 +1,6 @@
-"""The dense CRF of one image, by the library `pydensecrf` (the package pydensecrf2).
+"""The dense CRF of one image, computed by the library `pydensecrf` (the package pydensecrf2).
 
-Imports no torch: processes that do nothing else start in a fraction of a second.
+This module does not import torch, so that the processes of `CrfPool` start quickly.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ class CrfSettings:
 
     Attributes:
         iterations: Steps of the mean field.
-        gaussian_sxy: Standard deviation of the smoothness kernel, pixels.
-        gaussian_compat: Weight of that kernel.
-        bilateral_sxy: Standard deviation of the appearance kernel in place, pixels.
-        bilateral_srgb: The same in colour, of 0 to 255.
-        bilateral_compat: Weight of that kernel.
-        clip: Smallest probability that is told from 0.
+        gaussian_sxy: Standard deviation of the smoothness kernel, in pixels.
+        gaussian_compat: Weight of the smoothness kernel.
+        bilateral_sxy: Spatial standard deviation of the appearance kernel, in pixels.
+        bilateral_srgb: Colour standard deviation of the appearance kernel, on a scale of 0 to 255.
+        bilateral_compat: Weight of the appearance kernel.
+        clip: Smaller probabilities are replaced by this one.
     """
 
     iterations: int = 10
@@ -46,7 +46,7 @@ class CrfSettings:
 
 
 def check_installed() -> None:
-    """Raise where the library is missing.
+    """Raise an error unless the library is installed.
 
     Raises:
         MissingExtraError: The extra `crf` is not installed.
@@ -54,19 +54,19 @@ def check_installed() -> None:
     try:
         import pydensecrf.densecrf  # noqa: F401
     except ImportError as error:
-        purpose = "The dense CRF (`pamr` needs nothing more; the CRF's library is compiled)"
+        purpose = "The dense CRF (whose library is compiled; `pamr` works without it)"
         raise MissingExtraError("pydensecrf2", "crf", purpose) from error
 
 
 def mean_field(probs: np.ndarray, image: np.ndarray, settings: CrfSettings) -> np.ndarray:
-    """Probabilities after the mean field of a fully connected CRF on one core.
+    """Refine probabilities with the mean field of a fully connected CRF, on one core.
 
     Krähenbühl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge
     Potentials", NeurIPS 2011. The unary energy is -log(probability). Both kernels are filtered
-    on the permutohedral lattice, an approximation, and normalised symmetrically.
+    approximately, on the permutohedral lattice, and normalised symmetrically.
 
     Args:
-        probs: (c, h, w), fp32, adding up to 1 over the classes.
+        probs: (c, h, w), fp32, which add up to 1 over the classes.
         image: (3, h, w), RGB, uint8.
         settings: The parameters.
 

@@ -1,4 +1,4 @@
-"""Pixel-adaptive mask refinement: each pixel takes the mean of neighbours of its own colour.
+"""Pixel-adaptive mask refinement (PAMR): averages score maps over neighbours of similar colour.
 
 Araslanov and Roth, "Single-Stage Semantic Segmentation from Image Labels", CVPR 2020. The
 neighbours k of a pixel i are the 8 surrounding ones at each of several dilations. Their weights
@@ -6,13 +6,13 @@ are a softmax over k of
 
     -mean over the colour channels of |x_i - x_k| / (0.1 s_i),
 
-where s_i is the channel's standard deviation over the 3 x 3 windows of all dilations round i.
-Beyond the border the photo repeats its outermost pixels. Probabilities are then replaced, several
-times, by the weighted means of their neighbours.
+where s_i is the channel's standard deviation over the 3 x 3 windows of all dilations around i.
+Beyond the border the outermost pixels are repeated. Probabilities are then replaced, several times,
+by the weighted means of their neighbours.
 
-A step is a product of a sparse matrix, 8 numbers per dilation and pixel, with the score maps. It
-runs as `embedding_bag` over maps whose classes lie side by side: a pixel's weights are read once
-for all classes, sums stay in registers, and no neighbour is ever copied.
+A step is the product of a sparse matrix (8 numbers per dilation and pixel) with the score maps. It
+is computed by `embedding_bag` on maps with the classes in the last dimension: the weights of a
+pixel are read once for all classes, sums stay in registers, and no neighbour is copied.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int32, UInt8
+from jaxtyping import Float, Int32, Real
 from torch import Tensor
 
 from recoseg.errors import RecosegError
 
 PUBLISHED_DILATIONS = (1, 2, 4, 8, 12, 24)
-"""Of the authors' configurations for PASCAL VOC, and of most who have used PAMR since."""
+"""The dilations of the authors' configurations for PASCAL VOC, used by most later work."""
 
 PUBLISHED_ITERATIONS = 10
-"""Likewise."""
+"""The number of steps of the same configurations."""
 
-_SHARPNESS = 0.1  # published: differences count in tenths of the standard deviation
-_FLAT = 1e-8  # keeps flat neighbourhoods from dividing by zero; their weights are equal
+_SHARPNESS = 0.1  # published: differences are measured in tenths of the standard deviation
+_FLAT = 1e-8  # avoids division by zero in flat neighbourhoods, whose weights are equal
 
-_AFFINITY_PIXELS = 4096  # pixels whose neighbours' colours are held at a time: 3 k floats each
-_STRIP_PIXELS = {"cpu": 4096}  # pixels per call of `embedding_bag`, so that they stay in cache
+_AFFINITY_PIXELS = 4096  # pixels whose neighbours' colours are in memory at once: 3 k floats each
+_STRIP_PIXELS = {"cpu": 4096}  # pixels per call of `embedding_bag`, few enough for the cache
 _STRIP_PIXELS_ELSEWHERE = 1 << 18
-_CHUNK_ELEMENTS = 1 << 24  # of one of the two buffers that hold a chunk of classes
+_CHUNK_ELEMENTS = 1 << 24  # size of each of the two buffers for a chunk of classes
 
 
 def neighbour_offsets(dilations: Sequence[int]) -> list[tuple[int, int]]:
-    """The (y, x) steps to all neighbours, dilation by dilation, row by row.
+    """The (y, x) offsets of all neighbours, dilation by dilation, row by row.
 
     Example:
         >>> neighbour_offsets([2])[:4]
@@ -55,21 +55,21 @@ def neighbour_offsets(dilations: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def affinities(
-    images: UInt8[Tensor, "n 3 h w"] | Float[Tensor, "n 3 h w"],
+    images: Real[Tensor, "n 3 h w"],
     dilations: Sequence[int] = PUBLISHED_DILATIONS,
 ) -> Float[Tensor, "n h w k"]:
-    """The weight of each neighbour of each pixel.
+    """Compute the weight of each neighbour of each pixel.
 
     Args:
-        images: RGB of any scale: multiplying a channel, or adding to it, changes nothing.
-        dilations: Distances of the neighbours, pixels.
+        images: RGB on any scale: multiplying a channel, or adding to it, changes nothing.
+        dilations: Distances of the neighbours, in pixels.
 
     Returns:
         fp32 weights in [0, 1], in the order of `neighbour_offsets`; they add up to 1 over
         k = 8 * len(dilations).
 
     Raises:
-        RecosegError: The images or the dilations are not what was expected.
+        RecosegError: The images have the wrong shape, or a dilation is less than 1.
     """
     if images.ndim != 4:
         raise RecosegError(f"Expected images (n, 3, h, w); got {tuple(images.shape)}.")
@@ -90,15 +90,15 @@ def affinities(
 def _strip_affinities(
     padded: Float[Tensor, "3 hp wp"], offsets: Sequence[tuple[int, int]], margin: int
 ) -> Float[Tensor, "k h w"]:
-    """The affinities of the pixels inside the margin."""
+    """The affinities of the pixels within the margin."""
     height, width = padded.shape[1] - 2 * margin, padded.shape[2] - 2 * margin
 
     def shifted(y: int, x: int) -> Tensor:
         return padded[:, margin + y : margin + y + height, margin + x : margin + x + width]
 
     away = torch.stack([shifted(y, x) for y, x in offsets], 1).sub_(shifted(0, 0)[:, None])
-    # The windows hold the pixel itself once per dilation; there `away` is 0. Counted from that
-    # pixel, the difference of the two terms loses no more than a digit.
+    # Each window contains the pixel itself, where `away` is 0. Since all differences are
+    # relative to that pixel, subtracting the two terms loses at most one digit.
     count = len(offsets) * 9 // 8
     total, squares = away.sum(1), away.square().sum(1)
     variance = (squares - total.square() / count) / (count - 1)
@@ -108,29 +108,30 @@ def _strip_affinities(
 
 def pamr(
     probs: Float[Tensor, "n c h w"],
-    images: UInt8[Tensor, "n 3 h w"] | Float[Tensor, "n 3 h w"],
+    images: Real[Tensor, "n 3 h w"],
     iterations: int = PUBLISHED_ITERATIONS,
     dilations: Sequence[int] = PUBLISHED_DILATIONS,
 ) -> Float[Tensor, "n c h w"]:
     """Average score maps over neighbours of the same colour, several times.
 
-    Each step is linear and its weights add up to 1, so maps that are constant stay so, and the
-    sum over classes is kept.
+    Each step is linear and its weights add up to 1, so that constant maps stay constant, and the
+    sum over classes does not change.
 
-    Beyond its result the call holds, for one image at a time, 4 k h w bytes of affinities (192
-    per pixel as published) and two buffers of at most 64 MiB, or of one class where that is more.
+    Besides its result the call needs, for one image at a time, 4 k h w bytes of affinities (192
+    per pixel with the published dilations) and two buffers of at most 64 MiB each, or of one class
+    if that is more.
 
     Args:
-        probs: Score maps; probabilities as published, though any scale will do.
-        images: RGB of the same pixels, on the same device, of any scale.
+        probs: Score maps: probabilities as published, but any scale works.
+        images: RGB of the same pixels, on the same device, on any scale.
         iterations: Number of steps; 0 changes nothing.
-        dilations: Distances of the neighbours, pixels.
+        dilations: Distances of the neighbours, in pixels.
 
     Returns:
         The refined maps, fp32.
 
     Raises:
-        RecosegError: The shapes do not fit, or a setting is out of range.
+        RecosegError: The shapes do not match, or a setting is out of range.
 
     Example:
         >>> image = torch.tensor([0, 0, 0, 9, 9, 9]).expand(1, 3, 1, 6)
@@ -168,9 +169,9 @@ def _pixels(maps: Tensor) -> tuple[int, int, int]:
 def _strip_indices(
     height: int, width: int, dilations: Sequence[int], device: torch.device
 ) -> Int32[Tensor, "rows w k"]:
-    """Where the neighbours stand in a strip that has a margin of rows above and below.
+    """Indices of the neighbours in a strip with a margin of rows above and below.
 
-    The same for all strips, counted in pixels from the strip's first margin row.
+    They are the same for all strips, counted in pixels from the first row of the margin.
     """
     offsets = neighbour_offsets(dilations)
     margin = max(dilations)
@@ -189,7 +190,7 @@ def _iterate(
     margin: int,
     iterations: int,
 ) -> Float[Tensor, "h w c"]:
-    """All steps of one chunk of classes, strip by strip."""
+    """Run all steps for one chunk of classes, strip by strip."""
     height, width, classes = maps.shape
     rows, _, k = indices.shape
     shape = (height + 2 * margin, width, classes)

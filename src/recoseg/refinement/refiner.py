@@ -1,4 +1,4 @@
-"""One choice of refinement, from fused scores to refined probabilities."""
+"""Refiners, which turn fused scores into refined probabilities, and their settings."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from recoseg.refinement.pamr import (
 )
 
 RefineForm = Literal["none", "pamr", "crf"]
-"""`pamr`: on any device, no further package. `crf`: as published, on CPU, slower."""
+"""`pamr` runs on any device and needs no extra package; `crf` is published, slower, on the CPU."""
 
 PUBLISHED_TEMPERATURE = 1.0
-"""The published evaluation of ReCo takes the softmax over classes of the fused scores as they are
-(products of two sigmoids) for the probabilities that the CRF starts from."""
+"""In the published evaluation of ReCo the CRF starts from the softmax over classes of the fused
+scores (products of two sigmoids), which are not scaled."""
 
 
 @dataclass(frozen=True)
 class PamrSettings:
-    """Parameters of PAMR; the defaults are published.
+    """Parameters of PAMR; the defaults are the published ones.
 
     Attributes:
         iterations: Number of averaging steps.
-        dilations: Distances of the neighbours, pixels.
+        dilations: Distances of the neighbours, in pixels.
     """
 
     iterations: int = PUBLISHED_ITERATIONS
@@ -55,9 +55,9 @@ class RefineSettings:
 
     Attributes:
         form: The method, or `none`.
-        temperature: Fused scores are divided by this before the softmax over classes. It belongs
-            to the pair of encoders and to the fusion, whose scores it has to be compared with:
-            the lower, the more a pixel's own scores count against its neighbours'.
+        temperature: Fused scores are divided by this before the softmax over classes. The best
+            value depends on the encoders and the fusion, which determine the range of the scores:
+            the lower it is, the more a pixel's own scores count against those of its neighbours.
         pamr: Parameters of `pamr`.
         crf: Parameters of `crf`.
     """
@@ -98,10 +98,10 @@ def probabilities(scores: Float[Tensor, "n c h w"], temperature: float) -> Float
 
 
 class Refiner(AbstractContextManager["Refiner"]):
-    """Refines score maps; a context manager that frees what it holds.
+    """Refines score maps; a context manager that frees its processes.
 
     Args:
-        settings: The choice it was built from.
+        settings: The method and its parameters.
     """
 
     def __init__(self, settings: RefineSettings) -> None:
@@ -111,18 +111,18 @@ class Refiner(AbstractContextManager["Refiner"]):
     def __call__(
         self, images: UInt8[Tensor, "n 3 h w"], scores: Float[Tensor, "n c h w"]
     ) -> Float[Tensor, "n c h w"]:
-        """Fused scores of all classes to refined probabilities.
+        """Turn fused scores of all classes into refined probabilities.
 
         Args:
             images: RGB of the same pixels, on the device of the scores.
-            scores: Fused scores, of any scale; see `Fusion`.
+            scores: Fused scores, on any scale; see `Fusion`.
 
         Returns:
-            Probabilities, fp32, adding up to 1 over the classes, on the device of the scores.
+            Probabilities, fp32, which add up to 1 over the classes, on the device of the scores.
         """
 
     def close(self) -> None:
-        """Free what is held; nothing by default."""
+        """Free resources; by default there are none."""
         return
 
     def __exit__(
@@ -136,7 +136,7 @@ class Refiner(AbstractContextManager["Refiner"]):
 
 @final
 class PamrRefiner(Refiner):
-    """Refinement by `pamr`, on the device of the scores."""
+    """Refines with `pamr`, on the device of the scores."""
 
     def __call__(
         self, images: UInt8[Tensor, "n 3 h w"], scores: Float[Tensor, "n c h w"]
@@ -149,11 +149,11 @@ class PamrRefiner(Refiner):
 
 @final
 class CrfRefiner(Refiner):
-    """Refinement by `crf`; where there are several workers it holds their processes.
+    """Refines with `crf`; with several workers it owns their processes.
 
     Args:
-        settings: The choice.
-        workers: Images that are refined at the same time, each by a process of its own.
+        settings: The method and its parameters.
+        workers: Number of images refined at the same time, each in its own process.
 
     Raises:
         MissingExtraError: The extra `crf` is not installed.
@@ -176,15 +176,15 @@ class CrfRefiner(Refiner):
 
 
 def build_refiner(settings: RefineSettings, workers: int | None = None) -> Refiner | None:
-    """The refiner of the settings.
+    """Build the refiner for the given settings.
 
     Args:
-        settings: The choice.
-        workers: Processes of the CRF; None for one per core. They are started only when a call
-            holds more than one image. PAMR needs none.
+        settings: The method and its parameters.
+        workers: Number of processes of the CRF; None for one per core. They are started by the
+            first call with more than one image. PAMR uses none.
 
     Returns:
-        The refiner, to be closed after use, or None where the form is `none`.
+        The refiner, which must be closed after use, or None if the form is `none`.
 
     Raises:
         MissingExtraError: The form is `crf` and the extra `crf` is not installed.
@@ -197,5 +197,5 @@ def build_refiner(settings: RefineSettings, workers: int | None = None) -> Refin
 
 
 def _cores() -> int:
-    """The cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
-from jaxtyping import Float
-from torch import Tensor
-
-from recoseg.concepts import Concept, ConceptBank
+from recoseg.concepts import ConceptBank
 from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.encoder_table import build_phi, build_saliency
 from recoseg.encoders.extract import DenseEncoder, NeedsFeatures
@@ -67,7 +64,7 @@ class BankEncoders:
         """
         if "text" in kinds and (saliency is None or isinstance(saliency, str)):
             compute = compute or resolve_compute()
-            saliency = build_saliency(saliency or bank.encoders.saliency.spec, compute)
+            saliency = build_saliency(saliency or bank.encoders.saliency, compute)
         saliency = None if isinstance(saliency, str) else saliency
         if saliency is not None:
             _own([bank.encoders.saliency], saliency.info, "saliency")
@@ -79,31 +76,19 @@ class BankEncoders:
                 compute = compute or resolve_compute()
                 one = build_phi(one, compute)
             if one is not None and not isinstance(one, str):
-                found[_own(phi_infos(bank), one.info, "phi")] = one
-        for info in phi_infos(bank):
+                found[_own(bank.encoders.phi, one.info, "phi")] = one
+        for info in bank.encoders.phi:
             if needed and info not in found:
                 compute = compute or resolve_compute()
-                built = build_phi(info.spec, compute)
+                built = build_phi(info, compute)
                 found[_own([info], built.info, "phi")] = built
-        ordered = tuple((info, found[info]) for info in phi_infos(bank) if info in found)
+        ordered = tuple((info, found[info]) for info in bank.encoders.phi if info in found)
         return cls(ordered, saliency)
-
-
-def phi_infos(bank: ConceptBank) -> tuple[EncoderInfo, ...]:
-    """The bank's dense image encoders."""
-    infos = bank.encoders.phi
-    return infos if isinstance(infos, tuple) else (infos,)
-
-
-def references_of(concept: Concept, info: EncoderInfo) -> Float[Tensor, "r C"]:
-    """The references of a class in the space of one of the bank's dense image encoders."""
-    references = concept.references
-    return references[info.key] if isinstance(references, Mapping) else references
 
 
 def infos_as_json(bank: ConceptBank) -> dict[str, Any]:
     """The bank's encoders as JSON fields, without the places of their files."""
-    first, *more = [_as_json(info) for info in phi_infos(bank)]
+    first, *more = [_as_json(info) for info in bank.encoders.phi]
     encoders = bank.encoders
     named = {"retrieval": encoders.retrieval, "saliency": encoders.saliency}
     found: dict[str, Any] = {role: _as_json(info) for role, info in named.items()}

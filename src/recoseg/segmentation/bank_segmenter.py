@@ -18,11 +18,11 @@ from recoseg.encoders.extract import NeedsFeatures
 from recoseg.encoders.protocols import DenseTextEncoder
 from recoseg.errors import ConceptError, RecosegError
 from recoseg.refinement.refiner import RefineForm, RefineSettings, build_refiner
-from recoseg.segmentation.bank_encoders import BankEncoders, Phi, infos_as_json, references_of
+from recoseg.segmentation.bank_encoders import BankEncoders, Phi, infos_as_json
 from recoseg.segmentation.branches import Branch
 from recoseg.segmentation.fusion import fusion_rule
 from recoseg.segmentation.input_plan import InputPlan, check_plan
-from recoseg.segmentation.label_maps import Background, class_indices
+from recoseg.segmentation.label_maps import BackgroundRule, class_indices
 from recoseg.segmentation.labeller import Labeller
 from recoseg.segmentation.scores import text_scores, visual_scores
 from recoseg.segmentation.segmenter import Segmenter
@@ -97,7 +97,9 @@ def bank_segmenter(
         default_palette(len(names)),
         rule,
         fusion,
-        Background(background_threshold, _background_classes(bank, concepts, names, background)),
+        BackgroundRule(
+            background_threshold, _background_classes(bank, concepts, names, background)
+        ),
         build_refiner(refine),
         keep_scores,
     )
@@ -135,7 +137,7 @@ def _branches(
     if "visual" in kinds:
         names = [info.name for info, _ in dense.phis]
         for info, encoder in dense.phis:
-            references = [references_of(concept, info) for concept in concepts]
+            references = [concept.references[info.key] for concept in concepts]
             score = partial(visual_scores, references=references)
             name = info.name if names.count(info.name) == 1 else info.key
             yield Branch(f"visual:{name}", encoder, score, scored)
@@ -152,7 +154,7 @@ def _branches(
 def _competing_context(
     bank: ConceptBank, names: Sequence[str], background: Sequence[str]
 ) -> list[Concept]:
-    """The context classes that compete although they are not classes of the bank."""
+    """The context classes that get scores, although they are not classes of the bank."""
     return [
         concept
         for concept in bank.context
@@ -166,7 +168,7 @@ def _background_classes(
     names: Sequence[str],
     background: Sequence[str],
 ) -> tuple[int, ...]:
-    """Which of the competing concepts become background."""
+    """Indices of the concepts that become background."""
     context = [concept.name for concept in bank.context]
     wanted = [
         *(name for name in background if name != CONTEXT or name in names),
@@ -178,7 +180,7 @@ def _background_classes(
 
 
 def _identity(bank: ConceptBank) -> dict[str, Any]:
-    """What the bank is, as JSON fields; where its encoders' files lie does not count."""
+    """What the bank is, as JSON fields."""
     return {
         "fingerprint": bank.fingerprint,
         "encoders": infos_as_json(bank),

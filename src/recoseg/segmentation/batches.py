@@ -32,9 +32,9 @@ def in_batches(
 
     Args:
         photos: The photos; those that are loaded already have to fit the plan's short side.
-        plan: Their size and the batches.
-        label: What labels them.
-        segmenters: How many segmentations it gives for each photo.
+        plan: Input size and batch size.
+        label: Labels a batch.
+        segmenters: Number of segmentations that `label` gives for each photo.
 
     Yields:
         For each photo, in order, the results; photos that cannot be decoded have their reason.

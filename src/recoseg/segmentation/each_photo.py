@@ -16,7 +16,7 @@ _LISTED = (".tar", ".txt", ".lst")
 def each_photo(
     given: str | os.PathLike[str] | Iterable[PhotoInput | LoadedPhoto],
 ) -> Iterator[PhotoInput | LoadedPhoto]:
-    """Go through photos, and through the photos of sources where these stand among them.
+    """Iterate over photos, and over the photos of the sources among them.
 
     Args:
         given: One path or source, or an iterable of photos, paths and sources. A path is a source
@@ -26,7 +26,7 @@ def each_photo(
         The photos, in order; each source is listed when its turn comes.
 
     Raises:
-        ArchiveError: A source does not exist, or holds nothing that can be listed.
+        ArchiveError: A source does not exist or cannot be listed.
     """
     for item in [given] if isinstance(given, str | os.PathLike) else given:
         if isinstance(item, str | os.PathLike) and _is_source(os.fspath(item)):

@@ -12,10 +12,10 @@ class InputPlan:
     """How photos go to the encoders.
 
     Attributes:
-        short_side: Photos are resized to this short side, pixels; 0 leaves them.
-        window: Side of sliding windows over larger inputs, in whole cells of all encoders; None
-            for no windows.
-        step: Pixels from one window to the next, likewise.
+        short_side: Photos are resized to this short side, pixels; 0 keeps their size.
+        window: Side of sliding windows over larger inputs, pixels, a multiple of the cells of all
+            encoders; None for no windows.
+        step: Pixels from one window to the next, also a multiple of the cells.
         batch_size: Photos (or windows) of equal size that are embedded together.
     """
 
@@ -28,7 +28,7 @@ class InputPlan:
     def of(
         cls, short_side: int, window: int | None, step: int | None, batch_size: int, cell: int
     ) -> InputPlan:
-        """A plan in whole cells: windows of at least this size, steps of at most this one."""
+        """A plan in whole cells: windows are rounded up, steps are rounded down."""
         if window is None:
             return cls(short_side, batch_size=batch_size)
         window = -(-window // cell) * cell
@@ -37,7 +37,7 @@ class InputPlan:
 
 
 def check_plan(short_side: int, window: int | None, step: int | None, batch_size: int) -> None:
-    """Refuse what no `InputPlan` can be made of; see `InputPlan.of`.
+    """Check the arguments of `InputPlan.of`.
 
     Raises:
         RecosegError: A number is out of range.

@@ -15,13 +15,13 @@ from recoseg.labels import IGNORE_INDEX, ignore_index
 
 
 @dataclass(frozen=True)
-class Background:
-    """What becomes background.
+class BackgroundRule:
+    """Which pixels become background.
 
     Attributes:
-        threshold: Pixels whose best fused score is below this; None for no threshold. The scale
-            is that of the fusion: (0, 1) for the product, cosines for the others.
-        classes: Indices of classes that stand for background.
+        threshold: Pixels whose best fused score is lower become background; None for no
+            threshold. Fused scores lie in (0, 1) for the product; see `FUSIONS`.
+        classes: Indices of the classes whose pixels become background.
     """
 
     threshold: float | None = None
@@ -30,22 +30,22 @@ class Background:
 
 def label_map(
     scores: Float[Tensor, "c h w"],
-    background: Background | None = None,
+    background: BackgroundRule | None = None,
     ignored: int | None = None,
 ) -> Int64[Tensor, "h w"]:
-    """The best class of each pixel, the first of equal ones.
+    """The class with the highest score at each pixel; of equal scores the first class.
 
     Args:
         scores: Fused scores.
-        background: What becomes background.
+        background: Which pixels become background.
         ignored: The label of background; by default `ignore_index` of c classes.
 
     Example:
         >>> scores = torch.tensor([[[0.9, 0.2]], [[0.1, 0.3]]])
-        >>> label_map(scores, Background(threshold=0.5)).tolist()
+        >>> label_map(scores, BackgroundRule(threshold=0.5)).tolist()
         [[0, 255]]
     """
-    background = background or Background()
+    background = background or BackgroundRule()
     ignored = ignore_index(len(scores)) if ignored is None else ignored
     best, labels = scores.max(0)
     if background.classes:
@@ -61,22 +61,22 @@ def label_strips(
     strip: Callable[[int, int], Float[Tensor, "c strip w"]],
     classes: int,
     output_hw: tuple[int, int],
-    background: Background | None = None,
+    background: BackgroundRule | None = None,
     *,
     ignored: int | None = None,
     keep_scores: bool = False,
     max_elements: int = 4_000_000,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """A label map whose score maps are never held in full.
+    """Compute a label map strip by strip, without holding all score maps in memory.
 
     Args:
         strip: Gives the fused scores of rows `start` to `end`.
-        classes: Their number c.
+        classes: Number of classes c.
         output_hw: Size of the label map, pixels.
-        background: What becomes background.
+        background: Which pixels become background.
         ignored: The label of background; by default `ignore_index` of c classes.
         keep_scores: Whether to keep all score maps, in fp16 (2 c h w bytes).
-        max_elements: Bound on c * strip rows * w, the numbers held at a time per score kind.
+        max_elements: Bound on the scores of a strip (c * rows * w) per branch.
 
     Returns:
         The label map (h, w), uint8 or uint16, and the scores (c, h, w), fp16, if kept.
@@ -104,15 +104,15 @@ def label_dtype(ignored: int) -> type[np.uint8] | type[np.uint16]:
 def class_indices(
     names: Sequence[str], wanted: Sequence[str], valid: Sequence[str] | None = None
 ) -> tuple[int, ...]:
-    """Where the wanted names stand among the names.
+    """The indices of the wanted names among the names.
 
     Args:
         names: All names.
-        wanted: Those asked for.
-        valid: What the message lists; by default the names.
+        wanted: The names to find.
+        valid: The names that the error lists; by default all names.
 
     Raises:
-        RecosegError: A wanted name is not there.
+        RecosegError: A wanted name is not among the names.
     """
     missing = [name for name in wanted if name not in names]
     if missing:

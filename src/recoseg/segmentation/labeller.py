@@ -16,12 +16,12 @@ from recoseg.photos.images import to_tensor
 from recoseg.photos.load import LoadedPhoto
 from recoseg.refinement.refiner import Refiner
 from recoseg.segmentation.fusion import FusionRule
-from recoseg.segmentation.label_maps import Background, label_dtype, label_map, label_strips
+from recoseg.segmentation.label_maps import BackgroundRule, label_dtype, label_map, label_strips
 from recoseg.segmentation.score_grids import Grid, ScoreGrids
 from recoseg.segmentation.upsample import Upsampler
 
 _MOST_REFINED = 64_000_000
-"""Score numbers (photos x classes x pixels) that are refined together, unless one has more."""
+"""Maximum of photos x classes x pixels refined together; a single photo may have more."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Labeller:
     """Everything between the score grids and the label maps.
 
     Attributes:
-        scored: The names of the classes that have scores: those that are named, then context
-            classes that stand for background.
-        names: The classes that are named.
-        palette: RGB of each named class.
+        scored: Names of the classes that have scores: those with labels, then context classes
+            that become background.
+        names: Names of the classes with labels.
+        palette: RGB of each class with a label.
         rule: How the scores of the branches become one.
-        constants: The constants of the fusion; a rule may need none.
-        background: What becomes background.
-        refiner: What refines the fused scores; None for nothing.
+        constants: Constants of the fusion.
+        background: Which pixels become background.
+        refiner: Refines the fused scores; None for no refinement.
         keep_scores: Whether results hold their fused scores, as they were before refinement.
     """
 
@@ -45,7 +45,7 @@ class Labeller:
     palette: tuple[Colour, ...]
     rule: FusionRule
     constants: Fusion = field(default_factory=Fusion)
-    background: Background = field(default_factory=Background)
+    background: BackgroundRule = field(default_factory=BackgroundRule)
     refiner: Refiner | None = None
     keep_scores: bool = False
 
@@ -65,7 +65,7 @@ class Labeller:
 
         Args:
             photos: The photos, with their images.
-            grids: Their scores.
+            grids: Scores of the photos.
         """
         fused = [self._fused(photo, grids, place) for place, photo in enumerate(photos)]
         if self.refiner is None:
@@ -98,7 +98,7 @@ class Labeller:
         return Segmentation(labels, self.names, self.palette, own)
 
     def _refined_together(self, fused: Sequence[_FusedScores]) -> Iterator[list[int]]:
-        """Photos of equal size, as many as may be refined at a time."""
+        """Indices of photos of equal size, as many as are refined at a time."""
         sizes: dict[tuple[int, int], list[int]] = {}
         for index, one in enumerate(fused):
             sizes.setdefault(one.output_hw, []).append(index)
@@ -110,8 +110,8 @@ class Labeller:
     def _refine(self, fused: Sequence[_FusedScores]) -> list[Segmentation]:
         """Refine photos of equal size.
 
-        A background threshold takes part as a class whose score is the threshold everywhere: the
-        same decision as without refinement, and background gets refined edges as well.
+        A background threshold is added as a class whose score is the threshold everywhere. This
+        makes the same decision as without refinement, and the edges of background are refined.
         """
         assert self.refiner is not None
         height, width = fused[0].output_hw
@@ -122,7 +122,7 @@ class Labeller:
         if background.threshold is not None:
             level = scores.new_full((len(scores), 1, height, width), background.threshold)
             scores = torch.cat([scores, level], dim=1)
-            background = Background(classes=(*background.classes, len(self.scored)))
+            background = BackgroundRule(classes=(*background.classes, len(self.scored)))
         images = torch.stack([one.pixels for one in fused])
         refined = self.refiner(images, scores)
         dtype = label_dtype(self.ignored)

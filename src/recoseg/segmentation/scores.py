@@ -1,4 +1,4 @@
-"""Score grids: the cosine of every patch with every class, by looks and by name."""
+"""Visual and text scores: the cosine of every patch with every class."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from recoseg.errors import ConceptError
 
 
 def visual_scores(
-    features: Float[Tensor, "n C gh gw"], references: Sequence[Float[Tensor, "r C"]]
+    features: Float[Tensor, "n C gh gw"], references: Sequence[Float[Tensor, "_ C"]]
 ) -> Float[Tensor, "n c gh gw"]:
     """Cosine of each patch with each class's reference embedding (paper, section 3.2).
 
     Args:
-        features: Features of phi; need not be normalised.
-        references: One or more reference embeddings for each of the c classes; the best counts.
+        features: Features of phi; they need not be normalised.
+        references: One or more reference embeddings for each of the c classes; the highest cosine
+            counts.
 
     Returns:
         Cosines in [-1, 1], fp32.
@@ -44,14 +45,14 @@ def visual_scores(
 
 def text_scores(
     features: Float[Tensor, "n d gh gw"],
-    words: Sequence[tuple[Float[Tensor, "a d"], Float[Tensor, "b d"] | None]],
+    words: Sequence[tuple[Float[Tensor, "_ d"], Float[Tensor, "_ d"] | None]],
 ) -> Float[Tensor, "n c gh gw"]:
-    """Cosine of each patch with each class's name (paper, section 3.3).
+    """Cosine of each patch with the words of each class (paper, section 3.3).
 
     Args:
         features: Features of the saliency encoder.
         words: For each of the c classes the text embeddings of its positive words and of its
-            negative ones; see `recoseg.classes.combine_names`.
+            negative words; see `recoseg.classes.combine_names`.
 
     Returns:
         Scores in [-2, 1] (a negative word can lower them below -1), fp32.

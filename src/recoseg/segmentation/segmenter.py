@@ -114,7 +114,7 @@ class Segmenter:
     def stream(self, photos: str | os.PathLike[str] | Iterable[OnePhoto]) -> Iterator[Result]:
         """Segment any number of photos in order, a few batches at a time.
 
-        Photos of equal size that stand near each other are embedded together. Memory does not
+        Photos of equal size that follow closely are embedded together. Memory does not
         grow with the number of photos.
 
         Args:
@@ -148,7 +148,7 @@ def stream_together(
         For each photo the result of each segmenter.
 
     Raises:
-        RecosegError: There is no segmenter, or they differ in what they have to share.
+        RecosegError: No segmenter is given, or their input size, windows or batch size differ.
     """
     plans = list(dict.fromkeys(segmenter.plan for segmenter in segmenters))
     if len(plans) != 1:

@@ -26,7 +26,7 @@ def folder_for(
 
     Args:
         segmenter: The segmenter.
-        out: Where to write; made if absent.
+        out: Where to write; it is created if it does not exist.
         writers: What to write; see `OutputFolder`.
         resume: Keep the photos that an earlier run with equal settings has finished.
     """
@@ -53,7 +53,7 @@ def segment_to_folder(
     Args:
         segmenter: The segmenter.
         photos: The photos, as they were listed; see `list_sources`.
-        folder: Where to write, entered.
+        folder: Where to write; it must have been entered (`with folder:`).
         callback: Called with each photo's output name and result.
         progress: See `StageProgress`.
 

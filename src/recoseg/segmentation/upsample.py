@@ -1,11 +1,11 @@
 """From score grids to pixels, strip by strip.
 
-Cell (y, x) of an encoder of stride s covers the pixels s y to s (y + 1) of its input, which the
-encoder has padded at the right and at the bottom to whole cells. A grid is therefore up-sampled
-bilinearly (corners not aligned) to all its cells' pixels, cropped to the input, and, where the
-photo had been resized for the encoder, brought to the photo's own size. Each step is linear and
-separable, so all of them together are one matrix for the rows and one for the columns, and any
-strip of output rows can be computed alone.
+Cell (y, x) of an encoder with stride s covers the pixels from s y to s (y + 1) and from s x to
+s (x + 1) of its input, which the encoder pads at the right and the bottom to whole cells. A grid is
+therefore up-sampled bilinearly (`align_corners=False`) to the pixels of all its cells, cropped to
+the input, and resized to the size of the photo if the photo was resized for the encoder. Each step
+is linear and separable, so together they are one matrix for the rows and one for the columns, and
+any strip of output rows can be computed alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from recoseg.errors import RecosegError
 
 
 def bilinear_matrix(cells: int, pixels: int) -> Float[Tensor, "pixels cells"]:
-    """The map of `interpolate(mode="bilinear", align_corners=False)` along one axis.
+    """The matrix of `interpolate(mode="bilinear", align_corners=False)` along one axis.
 
     Example:
         >>> bilinear_matrix(2, 4)
@@ -37,14 +37,14 @@ def bilinear_matrix(cells: int, pixels: int) -> Float[Tensor, "pixels cells"]:
 def axis_matrix(
     cells: int, stride: int, input_pixels: int, output_pixels: int
 ) -> Float[Tensor, "output_pixels cells"]:
-    """Cells to output pixels along one axis: up-sample, crop the padding, resize.
+    """From cells to output pixels along one axis: up-sample, crop the padding, resize.
 
     Args:
         cells: Length of the grid.
         stride: Pixels of the encoder's input per cell.
         input_pixels: Length of the encoder's input before padding; more than
             `(cells - 1) * stride` and at most `cells * stride`.
-        output_pixels: Length of the photo itself.
+        output_pixels: Length of the photo.
 
     Raises:
         RecosegError: The grid does not cover the input with whole cells.
@@ -59,7 +59,7 @@ def axis_matrix(
 
 
 def _resample(matrix: Float[Tensor, "p m"], pixels: int) -> Float[Tensor, "q m"]:
-    """Resize the first axis bilinearly: two rows of the matrix blended for each new one."""
+    """Resize the first axis bilinearly: each new row is a blend of two rows."""
     length = len(matrix)
     position = (torch.arange(pixels, dtype=torch.float64) + 0.5) * (length / pixels) - 0.5
     position = position.clamp(min=0)
@@ -71,7 +71,7 @@ def _resample(matrix: Float[Tensor, "p m"], pixels: int) -> Float[Tensor, "q m"]
 
 @dataclass(frozen=True)
 class Upsampler:
-    """The two matrices that bring a score grid to a photo's pixels.
+    """The two matrices that up-sample a score grid to the pixels of a photo.
 
     Attributes:
         rows: From grid rows to photo rows.
@@ -90,7 +90,7 @@ class Upsampler:
         output_hw: tuple[int, int],
         device: torch.device | str = "cpu",
     ) -> Upsampler:
-        """For a grid of an encoder; see `axis_matrix` for the arguments, each as (y, x)."""
+        """Build the matrices for a grid; see `axis_matrix` for the arguments, each as (y, x)."""
         rows, columns = (
             axis_matrix(grid_hw[axis], stride, input_hw[axis], output_hw[axis]).to(device)
             for axis in (0, 1)
@@ -100,8 +100,8 @@ class Upsampler:
     def strip(
         self, scores: Float[Tensor, "c gh gw"], start: int, end: int
     ) -> Float[Tensor, "c strip w"]:
-        """The photo's rows `start` to `end` (exclusive) of all score maps."""
-        # Only the grid rows that these photo rows see.
+        """Rows `start` to `end` (exclusive) of all score maps at the size of the photo."""
+        # Only the grid rows that these photo rows depend on.
         block = self.rows[start:end]
         seen = block.abs().sum(0).nonzero()
         first, last = int(seen[0]), int(seen[-1]) + 1

@@ -1,7 +1,7 @@
 """Sliding windows over large photos.
 
-Windows begin at whole cells, so a window's score grid is a part of the photo's grid. Scores are
-averaged there, cell by cell, before up-sampling: memory is that of the grid, not of the pixels.
+Windows begin at whole cells, so the score grid of a window is a part of the photo's grid. Scores
+are averaged on the grid, cell by cell, before they are up-sampled, which needs little memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from recoseg.errors import RecosegError
 
 @dataclass(frozen=True)
 class Box:
-    """Pixels `y0` to `y1` and `x0` to `x1`, the ends exclusive."""
+    """A rectangle of pixels, `y0` to `y1` and `x0` to `x1`, the ends exclusive."""
 
     y0: int
     y1: int
@@ -26,11 +26,10 @@ class Box:
 
 
 def window_starts(length: int, window: int, step: int, multiple: int = 1) -> list[int]:
-    """Where windows begin along one axis.
+    """The first pixel of each window along one axis.
 
-    The last window is shifted back so that it ends with the axis, to the next multiple of
-    `multiple`; it may thus be shorter than the others by less than `multiple` pixels, which an
-    encoder pads.
+    The last window is shifted back so that it ends with the axis, and then forward to a multiple
+    of `multiple`. It may be up to `multiple` - 1 pixels shorter than the others; encoders pad it.
 
     Example:
         >>> window_starts(1000, 448, 224)
@@ -57,8 +56,8 @@ def window_boxes(image_hw: tuple[int, int], window: int, step: int, multiple: in
         image_hw: Size of the photo, pixels.
         window: Side of a window, pixels.
         step: Pixels from one window to the next.
-        multiple: What window, step and all beginnings must be multiples of: the least common
-            multiple of the encoders' strides.
+        multiple: Window, step and the first pixels must be multiples of this: the least common
+            multiple of the strides of the encoders.
     """
     height, width = image_hw
     return [
@@ -69,7 +68,7 @@ def window_boxes(image_hw: tuple[int, int], window: int, step: int, multiple: in
 
 
 class GridMean:
-    """Running mean of score grids that overlap."""
+    """Mean of overlapping score grids."""
 
     def __init__(
         self, classes: int, grid_hw: tuple[int, int], device: torch.device | str = "cpu"
@@ -87,8 +86,10 @@ class GridMean:
         """The mean at each cell.
 
         Raises:
-            RecosegError: Some cell was in no window.
+            RecosegError: A cell is not covered by any window.
         """
         if not bool((self._count > 0).all()):
-            raise RecosegError("Some cells are in no window; expected windows that cover all.")
+            raise RecosegError(
+                "Some cells are not in any window; expected windows that cover the whole photo."
+            )
         return self._total / self._count

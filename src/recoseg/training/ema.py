@@ -1,4 +1,9 @@
-"""The exponential moving average of a network's weights."""
+"""The exponential moving average of a network's weights.
+
+Lightning's `WeightAveraging` is not used: it copies the whole module with its list of photos,
+starts with the weights after the first step, and puts the averaged weights in the place of the
+network's own in every checkpoint, so that runs begun before could not be resumed equally.
+"""
 
 from __future__ import annotations
 

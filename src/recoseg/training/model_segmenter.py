@@ -19,7 +19,7 @@ from recoseg.refinement.refiner import RefineForm, RefineSettings, build_refiner
 from recoseg.segmentation.branches import Branch
 from recoseg.segmentation.fusion import fusion_rule
 from recoseg.segmentation.input_plan import InputPlan, check_plan
-from recoseg.segmentation.label_maps import Background, class_indices
+from recoseg.segmentation.label_maps import BackgroundRule, class_indices
 from recoseg.segmentation.labeller import Labeller
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.training.model import TrainedModel
@@ -31,8 +31,8 @@ class ModelEncoder:
 
     Args:
         model: The model; its network is moved to the device and set to evaluation mode.
-        fingerprint: Of the model.
-        compute: Where to run it.
+        fingerprint: Fingerprint of the model.
+        compute: Device and precision.
     """
 
     def __init__(self, model: TrainedModel, fingerprint: str, compute: Compute) -> None:
@@ -104,7 +104,7 @@ def model_segmenter(
         info.names,
         info.palette,
         fusion_rule("logits"),
-        background=Background(least_score, class_indices(info.names, background)),
+        background=BackgroundRule(least_score, class_indices(info.names, background)),
         refiner=build_refiner(refine),
         keep_scores=keep_scores,
     )

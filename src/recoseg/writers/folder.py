@@ -27,7 +27,7 @@ class OutputFolder:
     whole or absent; the file of lines gets its final name when the run ends, even by an error.
 
     Args:
-        folder: Where to write; made if absent.
+        folder: Where to write; it is created if it does not exist.
         names: The class of each label.
         palette: RGB of each class.
         writers: What to write: names in `FORMATS`, or writers.
@@ -133,9 +133,9 @@ class OutputFolder:
 
         Args:
             name: From `output_names`.
-            path: The photo's path, for the line.
+            path: Path of the photo, as it is written into the line.
             image: The photo.
-            segmentation: Its segmentation.
+            segmentation: The segmentation of the photo.
 
         Returns:
             The fields of the line: path, width, height, areas (fractions by class), background

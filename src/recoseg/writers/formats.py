@@ -1,4 +1,4 @@
-"""The formats that segmentations are written in, by name."""
+"""The formats that segmentations can be written in, by name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class FilePerPhoto:
 
     Attributes:
         kind: What it writes, which is also the name of the sub-folder.
-        suffix: Of the files, with its dot.
+        suffix: Suffix of the files, with its dot.
         encode: From a photo and its segmentation to the content of the file.
         settings: What decides the files beside the segmentations, as JSON fields.
     """
@@ -100,8 +100,9 @@ def writer_of(given: str | Writer) -> Writer:
 def encode_label_map(segmentation: Segmentation) -> bytes:
     """A label map as PNG.
 
-    Up to 255 classes: a palette image (mode `P`) whose pixel values are the labels and whose
-    colours are the classes', white for background, 255. More: 16-bit grey, background 65535.
+    With up to 255 classes it is a palette image (mode `P`): pixel values are labels, colours are
+    those of the classes, and background is 255, white. With more classes it is 16-bit grey, and
+    background is 65535.
     """
     image = Image.fromarray(segmentation.labels)
     if segmentation.ignore_index == IGNORE_INDEX:

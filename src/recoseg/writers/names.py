@@ -1,4 +1,4 @@
-"""File names of outputs."""
+"""Names of output files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _LONGEST = 180  # bytes; leaves room for a counter, a suffix and a temporary pre
 def output_names(paths: Sequence[str | Path]) -> list[str]:
     """One file name without suffix for each input, all different, safe on every file system.
 
-    A name is the input's stem; where stems are equal (upper and lower case count as equal), the
-    folders that tell the inputs apart are put before it, and after that a counter. Unicode is
-    kept. No name holds a separator, so none leaves the output folder.
+    A name is the stem of the input. Where stems are equal (upper and lower case count as equal),
+    the folders in which the inputs differ are put in front, and a counter is appended if that is
+    not enough. Unicode is kept. No name contains a separator, so no file leaves the output folder.
 
     Example:
         >>> output_names(["a/dog.jpg", "b/dog.jpg", "b/été.png"])
@@ -63,7 +63,7 @@ def _folded(name: str) -> str:
 
 
 def safe_name(name: str) -> str:
-    """A name that every file system takes, without a separator."""
+    """A name that every file system accepts, without a separator."""
     name = name.encode("utf-8", "replace").decode()  # undecodable bytes of a file name
     name = _UNSAFE.sub("_", name).strip(" .")
     if _RESERVED.fullmatch(name):

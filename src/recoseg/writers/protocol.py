@@ -14,7 +14,9 @@ from recoseg.labels import Colour, Segmentation
 class Writer(Protocol):
     """Writes the segmentations of a run in one format.
 
-    A run calls `begin` once, `write` for each photo, and `close` once, also after an error.
+    A run calls `begin` once, `write` for each photo, and `close` once, also after an error. A run
+    that is resumed does not write the photos again that it has finished, so a writer of one file
+    for all photos has to keep what is in it.
     """
 
     @property
@@ -43,7 +45,7 @@ class Writer(Protocol):
         Args:
             name: A name without suffix, unique in the run and safe on every file system.
             image: The photo, upright RGB.
-            segmentation: Its segmentation.
+            segmentation: The segmentation of the photo.
 
         Returns:
             The files that hold it, by kind, relative to the folder.

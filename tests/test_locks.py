@@ -1,0 +1,59 @@
+"""Locks end with their process, and caches lie where the system keeps them."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from recoseg.errors import ArchiveError
+from recoseg.files import cache_folder, write_lock
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from recoseg.files import write_lock
+with write_lock(Path(sys.argv[1])):
+    print("locked", flush=True)
+    time.sleep(100)
+"""
+
+
+def test_a_lock_is_refused_at_once_and_ends_with_its_process(tmp_path):
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline().strip() == b"locked"
+        started = time.monotonic()
+        with pytest.raises(ArchiveError, match="Another process is writing to"):
+            write_lock(tmp_path).__enter__()
+        assert time.monotonic() - started < 2
+        process.kill()
+        process.wait()
+    with write_lock(tmp_path):
+        pass
+    with write_lock(tmp_path):
+        pass
+
+
+def test_errors_within_the_lock_pass_and_free_it(tmp_path):
+    with pytest.raises(KeyError), write_lock(tmp_path):
+        raise KeyError("x")
+    with write_lock(tmp_path):
+        pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other folders")
+def test_cache_folder_of_linux(monkeypatch, tmp_path):
+    for name in ("RECOSEG_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder("weights") == tmp_path / ".cache" / "recoseg" / "weights"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder("weights") == tmp_path / "xdg" / "recoseg" / "weights"
+
+
+def test_the_variable_comes_first(monkeypatch):
+    monkeypatch.setenv("RECOSEG_CACHE", os.path.join("~", "own"))  # noqa: PTH118
+    assert cache_folder("indexes") == Path.home() / "own" / "indexes"
