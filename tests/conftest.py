@@ -1,4 +1,4 @@
-"""What tests of several parts share."""
+"""Fixtures that tests of several rooms share."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="session")
 def cluster():
-    """Ray on two nodes of this machine, with room for one worker each."""
+    """A Ray cluster of two nodes on this machine, each with room for one worker."""
     ray = pytest.importorskip("ray")
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""Device and precision by name; an absent device is said to be absent."""
+"""Devices and precisions are chosen by name; missing devices raise an error."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from recoseg.errors import RecosegError
 
 @pytest.fixture
 def cuda(monkeypatch):
-    """A machine with two CUDA devices, the same on every machine."""
+    """Simulates a machine with two CUDA devices."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(
@@ -77,7 +77,7 @@ def test_autocast_only_in_half_precision():
 
 
 class Attends(nn.Module):
-    """Convolution, norm, attention, linear layer, and a layer with a forward pass of its own."""
+    """Convolution, norm, attention, linear layer, and a layer with its own forward pass."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Locks end with their process, and caches lie where the system keeps them."""
+"""Locks end with their process, and the cache folder is the one of the system."""
 
 import os
 import subprocess

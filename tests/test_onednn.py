@@ -1,4 +1,4 @@
-"""Products by oneDNN are those of PyTorch, alone and within networks."""
+"""Products by oneDNN equal those of PyTorch, alone and within networks."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def drawn(*shape, dtype=torch.float32):
 
 
 class Seen(TorchDispatchMode):
-    """The operations that reach PyTorch."""
+    """Records the operations that reach PyTorch."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Order, steps and errors are the same wherever the workers are; dead ones are replaced."""
+"""Order, steps and errors are the same wherever workers run; dead workers are replaced."""
 
 import builtins
 

@@ -1,4 +1,4 @@
-"""Decoding: every odd photo comes out right, every bad one with a reason and nothing else."""
+"""Decoding: unusual photos are decoded correctly, and bad ones raise only `BadImageError`."""
 
 import contextlib
 import io
@@ -86,7 +86,7 @@ def test_path_bytes_and_file_agree(tmp_path):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("fmt", ["JPEG", "PNG", "TIFF", "WEBP"])
 def test_exif_orientation_is_applied(orientation, fmt):
-    """What a camera turned is turned back, for each of the eight orientations."""
+    """The rotation of the camera is undone for each of the eight orientations."""
     upright = Image.new("RGB", (48, 32), (0, 0, 255))
     upright.paste((255, 0, 0), (0, 0, 24, 16))
     upright.paste((0, 255, 0), (24, 0, 48, 16))
@@ -278,7 +278,7 @@ def textured(width, height):
     [((1000, 700), (250, 175)), ((1000, 600), (500, 300)), ((300, 200), (300, 200))],
 )
 def test_jpegs_are_decoded_at_a_part_of_their_size(size, decoded, monkeypatch):
-    """At 1/4 while the short side stays at least twice the frame's 80, at 1/2, or whole."""
+    """At 1/4 or 1/2 if the short side stays at least twice the frame's 80, otherwise whole."""
     data = encoded(textured(*size), "JPEG", quality=95)
     seen = []
     real = images.to_frame

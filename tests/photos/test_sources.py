@@ -1,4 +1,4 @@
-"""Every kind of source lists the photos it should, once each and in a fixed order."""
+"""Every kind of source lists the right photos, each once and in a fixed order."""
 
 import io
 import os
@@ -144,7 +144,7 @@ def test_urls():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are text there")
-def test_names_that_are_no_utf8_have_a_reason(tmp_path):
+def test_names_that_are_not_utf8_have_a_reason(tmp_path):
     with open(os.fsencode(tmp_path) + b"/\xff.png", "wb") as file:  # noqa: PTH123
         file.write(png(1))
     [source] = list_sources([tmp_path])
@@ -153,7 +153,7 @@ def test_names_that_are_no_utf8_have_a_reason(tmp_path):
 
 
 @pytest.mark.parametrize("given", ["none", "*.tar", "file.xyz", "{0..3}.tar"])
-def test_sources_that_are_none(tmp_path, given):
+def test_places_that_are_not_sources(tmp_path, given):
     (tmp_path / "file.xyz").write_text("x")
     with pytest.raises(
         ArchiveError, match=r"There is no source|Nothing matches|The type of .* is unknown"
@@ -171,7 +171,7 @@ def test_unreadable_bytes_say_why(tmp_path):
 
 
 class Offline(fsspec.AbstractFileSystem):
-    """A file system that nobody answers for."""
+    """A file system that cannot be reached."""
 
     protocol = "offline"
 

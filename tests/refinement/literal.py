@@ -1,4 +1,4 @@
-"""The definitions word by word, pixel by pixel, in Python and double precision."""
+"""The definitions implemented literally, pixel by pixel, in Python and double precision."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def neighbours(y, x, height, width, dilation):
-    """The 3 x 3 window round a pixel, itself in the middle; positions clamped to the image."""
+    """The 3 x 3 window centred at a pixel; positions are clamped to the image."""
     return [
         (min(max(y + dilation * dy, 0), height - 1), min(max(x + dilation * dx, 0), width - 1))
         for dy in (-1, 0, 1)

@@ -25,8 +25,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recoseg.errors import ArchiveError
-from recoseg.files import TEMPORARY, to_json, write_atomically
+from recoseg.errors import ArchiveError, RecosegError
+from recoseg.files import TEMPORARY, read_fields, to_json, write_atomically
 from recoseg.photos.refs import Photo
 
 _NUMBER = re.compile(r"(\d+)\.(npy|parquet|json)$")
@@ -109,8 +109,8 @@ def read_shards(root: Path) -> tuple[list[Shard], list[int]]:
     shards = []
     for path in _numbered(root / "shards", ".json"):
         try:
-            shards.append(Shard(**json.loads(path.read_text(encoding="utf-8"))))
-        except (ValueError, TypeError) as error:
+            shards.append(read_fields(Shard, json.loads(path.read_text(encoding="utf-8"))))
+        except (ValueError, RecosegError) as error:
             raise ArchiveError(
                 f"{path} is damaged. Delete it and run `recoseg index` again."
             ) from error

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from recoseg.encoders.protocols import EncoderInfo
-from recoseg.errors import ArchiveError
-from recoseg.files import to_json, write_atomically
+from recoseg.errors import ArchiveError, RecosegError
+from recoseg.files import read_fields, to_json, write_atomically
 from recoseg.photos.frame import Frame
 
 MANIFEST = "manifest.json"
@@ -51,14 +51,13 @@ class Manifest:
             fields = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
             version = (fields.pop("format"), fields.pop("version"))
             if version == (_FORMAT, _VERSION):
-                encoder = EncoderInfo(**fields.pop("encoder"))
                 fields.pop("dim"), fields.pop("dtype")
-                return cls(encoder=encoder, frame=Frame(**fields.pop("frame")), **fields)
+                return read_fields(cls, fields)
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, AttributeError, RecosegError) as error:
             raise ArchiveError(
-                f"{root / MANIFEST} is damaged ({error!r}). Build the index anew in another folder."
+                f"{root / MANIFEST} is damaged ({error}). Build the index anew in another folder."
             ) from error
         raise ArchiveError(
             f"{root / MANIFEST} has format {version}, expected {(_FORMAT, _VERSION)}. "

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from braceexpand import UnbalancedBracesError, braceexpand
+from braceexpand import braceexpand
 
 from recoseg.errors import ArchiveError, RecosegError
 from recoseg.photos.filesystems import file_system
@@ -141,7 +141,7 @@ def _expand_braces(pattern: str) -> list[str]:
     """`a{1..3}` and `a{x,y}` to their members, as a shell does; zero padding is kept."""
     try:
         return list(braceexpand(pattern, escape=False))
-    except UnbalancedBracesError:  # the brace is part of a name
+    except ValueError:  # an unbalanced brace is part of a name
         return [pattern]
 
 

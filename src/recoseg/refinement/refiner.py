@@ -14,6 +14,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.files import read_fields
 from recoseg.refinement.crf import CrfPool
 from recoseg.refinement.mean_field import CrfSettings
 from recoseg.refinement.pamr import (
@@ -75,15 +76,12 @@ class RefineSettings:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> RefineSettings:
-        """What `dataclasses.asdict` gave, also after a round through JSON."""
-        smoothing = dict(fields["pamr"])
-        smoothing["dilations"] = tuple(smoothing["dilations"])
-        return cls(
-            fields["form"],
-            fields["temperature"],
-            PamrSettings(**smoothing),
-            CrfSettings(**fields["crf"]),
-        )
+        """Restore the settings from the fields that `dataclasses.asdict` gave.
+
+        Raises:
+            RecosegError: A field is unknown, missing or of another type.
+        """
+        return read_fields(cls, fields)
 
 
 def probabilities(scores: Float[Tensor, "n c h w"], temperature: float) -> Float[Tensor, "n c h w"]:
