@@ -266,17 +266,35 @@ class TestSegment:
     ("arguments", "message"),
     [
         (["retrieve", "{}/gone", "dog"], "gone"),
-        (["learn", "{}/gone", "--classes", "{}/classes.txt", "--out", "{}/x"], "gone"),
+        (["learn", "{}/gone", "--classes", "{}/classes.txt", "--out", "{}/x.safetensors"], "gone"),
         (
-            ["learn", "{}/index", "--classes", "{}/gone.txt", "--out", "{}/x"],
+            ["learn", "{}/index", "--classes", "{}/gone.txt", "--out", "{}/x.safetensors"],
             "neither a file of classes nor a label space",
         ),
         (
-            ["learn", "{}/index", "--classes", "{}/classes.txt", "--out", "{}/x", "-k", "0"],
+            [
+                "learn",
+                "{}/index",
+                "--classes",
+                "{}/classes.txt",
+                "--out",
+                "{}/x.safetensors",
+                "-k",
+                "0",
+            ],
             "k is 0",
         ),
         (
-            ["learn", "{}/index", "--classes", "{}/classes.txt", "--out", "{}/x", "--preset", "a"],
+            [
+                "learn",
+                "{}/index",
+                "--classes",
+                "{}/classes.txt",
+                "--out",
+                "{}/x.safetensors",
+                "--preset",
+                "a",
+            ],
             "Unknown preset 'a'. Valid: lite, paper, paper-light",
         ),
         (["index", "{}/photos", "--out", "{}/x", "--preset", "best"], "Unknown preset 'best'"),
@@ -314,3 +332,4 @@ def test_errors_are_one_message(session, arguments, message):
     assert message in result.err
     assert "Traceback" not in result.err + result.out
     assert not (session / "x").exists()
+    assert not (session / "x.safetensors").exists()

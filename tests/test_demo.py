@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from recoseg import demo
 from recoseg.concepts import ConceptBank
 from recoseg.demo import package_photos, photos_per_class, run_demo
 from recoseg.device import Compute
@@ -48,8 +47,10 @@ def made(photos, tmp_path_factory):
 
     out = tmp_path_factory.mktemp("demo")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "default_settings", quick)
-        report = run_demo(out, CPU, photos=[str(photos)], classes="cat, rocket, <b>cup</b>, ")
+        patch.setattr("recoseg.pipeline.learn.default_settings", quick)
+        report = run_demo(
+            out, photos=[str(photos)], classes=["cat", "rocket", "<b>cup</b>"], precision="fp32"
+        )
     assert report == out / "report.html"
     return out
 
@@ -95,9 +96,9 @@ def test_photos_per_class(photos, expected):
 
 def test_nothing_to_show(tmp_path, photos):
     with pytest.raises(ArchiveError, match=r"None of the photos in .* can be used"):
-        run_demo(tmp_path / "out", CPU, photos=[str(photos / "broken <u>.jpg")])
-    with pytest.raises(ConceptError, match="stand twice: cat"):
-        run_demo(tmp_path / "out", CPU, photos=[str(photos)], classes="cat, cat")
+        run_demo(tmp_path / "out", photos=[str(photos / "broken <u>.jpg")])
+    with pytest.raises(ConceptError, match="occur twice: cat"):
+        run_demo(tmp_path / "out", photos=[str(photos)], classes=["cat", "cat"])
 
 
 def test_the_photos_inside_packages():

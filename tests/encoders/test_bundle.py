@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from recoseg.concepts import ConceptBank
 from recoseg.encoders import bundle, encoder_table
 from recoseg.encoders.bundle import EncoderInfos, Encoders, load_encoders
 from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency
@@ -181,3 +182,18 @@ def test_infos_of_encoders():
     saliency = build_saliency("open_clip:tiny-vit=random", FP32)
     info = Encoders(retrieval, saliency, (phi,)).info
     assert info == EncoderInfos(retrieval.info, saliency.info, (phi.info,))
+
+
+def test_a_bank_remembers_its_local_weights(weights_of, tmp_path, no_network):
+    path = weights_of(build_phi, TIMM)
+    phi = build_phi(f"{TIMM}={path}", FP32)
+    saliency = build_saliency("open_clip:tiny-vit=random", FP32)
+    infos = EncoderInfos(saliency.info, saliency.info, (phi.info,))
+    ConceptBank((), infos).save(tmp_path / "bank")
+    bank = ConceptBank.load(tmp_path / "bank")
+    again = build_phi(bank.encoders.phi[0], FP32)
+    bank.check_encoders(saliency=saliency.info, phi=again.info)
+    assert torch.equal(again.features(photos(1, 48, 64)), phi.features(photos(1, 48, 64)))
+    path.unlink()
+    with pytest.raises(MissingWeightsError, match=f"is gone: {path}"):
+        build_phi(ConceptBank.load(tmp_path / "bank").encoders.phi[0], FP32)

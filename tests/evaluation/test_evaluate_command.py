@@ -213,8 +213,12 @@ def test_photos_that_cannot_be_read_are_named(session):
 @pytest.mark.parametrize(
     ("arguments", "bank", "message"),
     [
-        ((), False, "Expected either a bank or --predictions"),
-        (("--predictions", "{}/data/masks"), True, "Expected either a bank or --predictions"),
+        ((), False, "Expected either a bank (or trained model) or --predictions"),
+        (
+            ("--predictions", "{}/data/masks"),
+            True,
+            "Expected either a bank (or trained model) or --predictions",
+        ),
         (("--resume",), True, "--resume needs the folder of the interrupted run: --out"),
         (("--protocol", "best"), True, "Unknown protocol 'best'. Valid: paper, tcl, native."),
         (("--published-quirks",), True, "Only the protocol 'paper' has published quirks"),
@@ -222,7 +226,7 @@ def test_photos_that_cannot_be_read_are_named(session):
         (
             ("--predictions", "{}/data", "--refine", "pamr", "--threshold", "0.5"),
             False,
-            "takes label maps as they are; --threshold, --refine would do nothing",
+            "takes label maps as they are; --threshold, --refine would have no effect",
         ),
         (("--threshold", "nan"), True, "background_threshold is not a number"),
         (

@@ -33,12 +33,12 @@ def files(tmp_path_factory):
 CASES = {
     "segment, mistyped photos": (
         "segment {0}/bank.safetensors {0}/nowhere --out {0}/o",
-        "No such source",
+        "There is no source",
     ),
     "segment, no photos": ("segment {0}/bank.safetensors {0}/empty --out {0}/o", "No photos found"),
     "segment, mistyped bank": (
         "segment {0}/none.safetensors {0}/photos --out {0}/o",
-        "no concept bank|No concept bank",
+        "There is no concept bank",
     ),
     "segment, out is a file": (
         "segment {0}/bank.safetensors {0}/photos --out {0}/file",
@@ -66,7 +66,7 @@ CASES = {
     ),
     "pseudo-label, mistyped photos": (
         "pseudo-label {0}/bank.safetensors {0}/nowhere --out {0}/o",
-        "No such source",
+        "There is no source",
     ),
     "pseudo-label, out is a file": (
         "pseudo-label {0}/bank.safetensors {0}/photos --out {0}/file",
@@ -122,7 +122,7 @@ CASES = {
     "retrieve, mistyped index": ("retrieve {0}/none rose", "No index"),
     "retrieve, out is a folder": ("retrieve {0}/index rose --out {0}/empty", "is a folder"),
     "retrieve, kind of search": ("retrieve {0}/index rose --approximate x", "Unknown kind"),
-    "index, mistyped photos": ("index {0}/nowhere --out {0}/i", "No such source"),
+    "index, mistyped photos": ("index {0}/nowhere --out {0}/i", "There is no source"),
     "index, out is a file": ("index {0}/photos --out {0}/file", "is a file"),
     "index, unknown encoder": ("index {0}/photos --out {0}/i --retrieval x", "Unknown retrieval"),
     "evaluate, mistyped root": (

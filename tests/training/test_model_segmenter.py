@@ -111,7 +111,7 @@ def test_commands_take_a_run_for_a_bank(run, tmp_path):
     assert done.code == 0, done.err
     done = command("segment", run.out, photos, "--out", tmp_path / "x", "--fusion", "text")
     assert done.code == 1
-    assert "--fusion would do nothing" in done.err
+    assert "--fusion would have no effect" in done.err
     done = command(
         *("train", "--masks", tmp_path / "pseudo", "--out", tmp_path / "next", "--recipe", "short"),
         *("--encoder", "timm:test_efficientnet=random", "--iterations", 2, "--batch-size", 2),
@@ -121,7 +121,7 @@ def test_commands_take_a_run_for_a_bank(run, tmp_path):
     assert "Model of 3 classes from 6 photos" in done.out
     done = command("train", "--out", tmp_path / "y")
     assert done.code == 1
-    assert "either --masks or --dataset" in done.err
+    assert "either masks or a data set" in done.err
     assert not (tmp_path / "y").exists()
 
 

@@ -17,8 +17,10 @@ def export(
     ] = None,
 ) -> None:
     """Write a trained model as ONNX, for photos of any size, and check it."""
+    from recoseg.errors import RecosegError
+
     if not onnx:
-        raise typer.BadParameter("Name the format to write: --onnx.")
+        raise RecosegError("Name the format to write: --onnx.")
     from recoseg.pipeline.train import export_onnx
 
     path, difference = export_onnx(run, out)

@@ -54,6 +54,7 @@ class RayExecutor:
     ) -> None:
         self._ray = _import_ray()
         self._workers = workers
+        self.cpus = cpus
         self._needs = {"num_cpus": cpus, "num_gpus": gpus}
         self._address = address
 

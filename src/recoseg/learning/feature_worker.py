@@ -157,8 +157,8 @@ class FeatureWorker:
 
 
 def dense_worker(
-    phi: str | Sequence[str],
-    saliency: str | None,
+    phi: str | EncoderInfo | Sequence[str | EncoderInfo],
+    saliency: str | EncoderInfo | None,
     *,
     device: str = "auto",
     precision: str = "auto",
@@ -167,18 +167,19 @@ def dense_worker(
     """A worker with encoders of the table, built where it is called.
 
     Args:
-        phi: The dense image encoder, NAME or NAME=WEIGHTS, or several.
-        saliency: The saliency encoder likewise; None where there is no guidance.
+        phi: The dense image encoder or several: `NAME` or `NAME=WEIGHTS`, or what a bank has
+            recorded of its encoder.
+        saliency: The dense text encoder in the same way; None if there is no guidance.
         device: See `resolve_compute`.
         precision: See `resolve_compute`.
         threads: Threads that read and decode; by default one per processor, at most 16.
 
     Raises:
-        UnknownNameError: No such encoder.
-        MissingWeightsError: Its weights cannot be had.
+        UnknownNameError: There is no such encoder.
+        MissingWeightsError: Its weights are not available.
     """
     compute = resolve_compute(device, precision)
-    specs = [phi] if isinstance(phi, str) else phi
+    specs = [phi] if isinstance(phi, str | EncoderInfo) else phi
     encoders: list[DenseEncoder] = [build_phi(spec, compute) for spec in specs]
     if saliency is not None:
         encoders.append(build_saliency(saliency, compute))

@@ -182,16 +182,16 @@ def _extraction(executor: Executor, bank: ConceptBank, device: str, precision: s
     infos = [*bank.encoders.phi, bank.encoders.saliency]
     for info in infos:
         try:
-            check_encoder(info.spec, "phi" if info in bank.encoders.phi else "saliency")
+            check_encoder(info, "phi" if info in bank.encoders.phi else "saliency")
         except RecosegError as error:
             raise RecosegError(
                 f"Workers elsewhere cannot build the encoder {info.name!r}: {error} Use encoders "
                 "of the table with an executor, or learn in this process."
             ) from error
-    saliency = bank.encoders.saliency.spec if bank.settings.learn.guidance else None
+    saliency = bank.encoders.saliency if bank.settings.learn.guidance else None
     build = partial(
         dense_worker,
-        [info.spec for info in bank.encoders.phi],
+        list(bank.encoders.phi),
         saliency,
         device=device,
         precision=precision,

@@ -36,12 +36,7 @@ class Branch:
 
     @property
     def kind(self) -> str:
-        """The part of the name before the colon; fusion treats branches by their kind.
-
-        Example:
-            >>> Branch("visual:lite", None, None, ()).kind
-            'visual'
-        """
+        """The part of the name before the colon; fusion treats branches by their kind."""
         return self.name.partition(":")[0]
 
     @property
