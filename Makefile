@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PHOTOS ?=
 CLASSES ?=
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/recoseg demo --out $(if $(PHOTOS),demo/own,demo) $(if $(PHOTOS),--photos "$(PHOTOS)") $(if $(CLASSES),--classes "$(CLASSES)")
@@ -22,8 +22,11 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format src tests benchmarks conftest.py
 	$(BIN)/ruff check --fix src tests benchmarks conftest.py
 
+docs: $(VENV)/.docs
+	$(BIN)/python -m mkdocs build --strict --clean
+
 clean:
-	rm -rf $(VENV) demo build dist
+	rm -rf $(VENV) demo build dist site
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("recoseg needs Python 3.11 or newer, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -33,8 +36,12 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
 	touch $@
 
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
+
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,demo,lite-small,datasets,plots,train,onnx,ray,s3,faiss]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,demo,lite-small,datasets,plots,train,onnx,ray,s3,faiss,docs]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[crf]' || \
 		echo "No dense CRF here (it needs a C++ compiler); its tests will be left out."
 	touch $@

@@ -1,52 +1,61 @@
-"""What README and docs say is so: snippets run, options exist, links lead somewhere."""
+"""The Python of README and of the tutorial runs, with the encoders that it names."""
 
-import re
-import shlex
-from pathlib import Path
+import os
+import shutil
 
 import numpy as np
 import pytest
-import typer
 from PIL import Image
 
-from recoseg.cli import app
-
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+from tests.snippets import ROOT, blocks
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
-        if not target.startswith("https://"):
-            assert (page.parent / target).exists(), target
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_and_options_exist(page):
-    commands = typer.main.get_command(app).commands
-    for line in re.findall(r"^recoseg .*$", page.read_text(encoding="utf-8"), re.MULTILINE):
-        words = shlex.split(line)
-        assert words[1] in commands, line
-        known = {option for item in commands[words[1]].params for option in item.opts}
-        assert {word for word in words if word.startswith("-")} <= known, line
-
-
-def test_the_python_snippet_runs(tmp_path, monkeypatch, capsys):
-    from tests.segmentation.fakes import ColourEncoder, make_bank
-
-    bank = make_bank()
-    bank.save(tmp_path / "bank.safetensors")
-    Image.fromarray(np.full((40, 60, 3), (255, 0, 0), np.uint8)).save(tmp_path / "photo.jpg")
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty working folder."""
     monkeypatch.chdir(tmp_path)
-    for role, info in (("phi", bank.encoders.phi[0]), ("saliency", bank.encoders.saliency)):
-        monkeypatch.setattr(
-            f"recoseg.segmentation.bank_encoders.build_{role}",
-            lambda spec, compute, stride=info.stride: ColourEncoder(stride),
-        )
-    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    exec(snippet, {})
-    assert "(40, 60) {'red': 1.0}" in capsys.readouterr().out
-    with Image.open(tmp_path / "red.png") as mask:
-        assert mask.size == (60, 40)
-        assert mask.getextrema() == (255, 255)
+    return tmp_path
+
+
+def run(page):
+    names = {}
+    for code in blocks(ROOT / page, "python"):
+        exec(code, names)
+    return names
+
+
+@pytest.mark.slow
+def test_readme(folder, capsys):
+    """The road of README, on an archive of noise; `lite` knows nothing in it, and it runs."""
+    (folder / "photos").mkdir()
+    for number in range(4):
+        draw = np.random.default_rng(number)
+        pixels = draw.integers(0, 256, (8, 9, 3)).astype(np.uint8).repeat(20, 0).repeat(20, 1)
+        Image.fromarray(pixels).save(folder / f"photos/{number}.jpg")
+    shutil.copy(folder / "photos/0.jpg", folder / "photo.jpg")
+    names = run("README.md")
+    assert [concept.name for concept in names["bank"].classes] == ["dog", "sofa"]
+    assert "(160, 180) {" in capsys.readouterr().out
+    assert {"index", "pets.safetensors", "overlay.png"} <= set(os.listdir(folder))
+    with Image.open(folder / "overlay.png") as overlay:
+        assert overlay.width == 180
+
+
+@pytest.mark.slow
+def test_tutorial(folder, capsys):
+    for package in ("skimage", "sklearn", "foolbox"):
+        pytest.importorskip(package)
+    names = run("docs/index.md")
+    printed = capsys.readouterr().out
+    assert "28 photos" in printed
+    assert "['dog', 'car', 'building']" in printed
+    assert "2 photos, 0 failures" in printed
+    building, car = names["results"]
+    assert set(building.areas()) == {"building"}
+    assert set(car.areas()) == {"car"}
+    assert (building.areas()["building"], car.areas()["car"]) == pytest.approx((0.28, 0.35), abs=0.03)
+    best = names["index"].path(names["found"].hits["car"][0].position)
+    assert "foolbox" in best or "skimage" in best
+    assert len(list((folder / "masks/labels").glob("*.png"))) == 2
+    assert (folder / "figures/dog.jpg").is_file()
+    assert (folder / "sheet.html").is_file()
