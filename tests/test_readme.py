@@ -53,7 +53,9 @@ def test_tutorial(folder, capsys):
     building, car = names["results"]
     assert set(building.areas()) == {"building"}
     assert set(car.areas()) == {"car"}
-    assert (building.areas()["building"], car.areas()["car"]) == pytest.approx((0.28, 0.35), abs=0.03)
+    assert (building.areas()["building"], car.areas()["car"]) == pytest.approx(
+        (0.28, 0.35), abs=0.03
+    )
     best = names["index"].path(names["found"].hits["car"][0].position)
     assert "foolbox" in best or "skimage" in best
     assert len(list((folder / "masks/labels").glob("*.png"))) == 2
