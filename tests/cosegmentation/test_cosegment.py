@@ -188,7 +188,7 @@ def test_the_result_is_frozen_and_shaped():
     ("features", "options", "message"),
     [
         (torch.ones(3, 4, 5), {}, r"shape \(k, C, h, w\).*got \(3, 4, 5\)"),
-        (torch.ones(0, 4, 5, 5), {}, "no axis empty"),
+        (torch.ones(0, 4, 5, 5), {}, "without an empty axis"),
         (torch.ones(2, 4, 5, 5, dtype=torch.int64), {}, "floating-point features"),
         (torch.full((2, 4, 5, 5), torch.nan), {}, "image 0 hold NaN"),
         (torch.ones(2, 4, 5, 3), {"weights": torch.ones(2, 3, 5)}, r"\(2, 5, 3\); got \(2, 3, 5\)"),
