@@ -98,11 +98,11 @@ def evaluate(
     if predictions is not None and meant:
         given = ", ".join(f"--{name.replace('_', '-')}" for name in meant)
         raise RecosegError(
-            f"--predictions scores label maps that are finished; {given} would have no effect. "
-            "Leave it out."
+            f"--predictions takes label maps as they are; {given} would have no effect. Leave it "
+            "out."
         )
     if resume and out is None:
-        raise RecosegError("--resume continues the run in an output folder. Name that folder by --out.")
+        raise RecosegError("--resume needs the folder of the interrupted run: --out.")
     folder = None if out is None else check_output_folder(out)
     data = open_dataset(
         dataset,
