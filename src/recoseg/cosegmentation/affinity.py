@@ -113,7 +113,7 @@ def _maxima_of_products(rows: Float[Tensor, "n C"], k: int) -> Float[Tensor, "n 
 def _keep_maxima(
     tile: Float[Tensor, "m s r"], forth: Float[Tensor, "r m"], back: Float[Tensor, " ms"]
 ) -> None:
-    """Update the maxima of a tile in both directions: per image (`forth`), per patch (`back`)."""
+    """Update the maxima in both directions: per image (`forth`) and per patch (`back`)."""
     forth.copy_(tile.amax(1).T)
     torch.maximum(back, tile.flatten(0, 1).amax(1), out=back)
 
