@@ -1,13 +1,13 @@
-"""Recall and time of approximate search beside exact search, at several efforts.
+"""Recall and time of approximate search compared with exact search, at several efforts.
 
     python benchmarks/approximate.py --data FOLDER [--rows 1281167] [--dim 768] [--kinds ivf hnsw]
 
-Two kinds of synthetic unit vectors, fp16. `random` ones have no structure, the worst that can
-happen to an index: no photo is near to another. `grouped` ones lie about 20,000 centres, at a
-cosine of 0.7; real photos are somewhere between. Each word lies at a cosine of 0.3 to a centre, as
-text does to photos (to nothing, where vectors are random). Recall is the share of the 50 best
-photos that are found; both times are of all words together. An index of an earlier run is used
-again.
+There are two kinds of synthetic unit vectors, fp16. `random` vectors have no structure, which is
+the worst case for an index: no photo is near another. `grouped` vectors are spread around 20,000
+centres, at a cosine of 0.7; real photos are somewhere between the two. Each query has a cosine of
+0.3 with a centre, as text embeddings have with photos (`random` vectors have no centres). Recall is
+the fraction of the 50 best photos that are found. Both times are for all queries together. An index
+of an earlier run is used again.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ EFFORTS = {"ivf": (16, 64, 256), "hnsw": (64, 256, 1024)}
 
 
 class Vectors:
-    """One file of vectors, as an archive.
+    """A file of vectors with the interface of an archive.
 
     Args:
-        path: Where it lies; written first if absent.
-        rows: How many.
-        dim: Their length.
-        grouped: Whether they lie about centres.
+        path: The file; it is written if it does not exist.
+        rows: Number of vectors.
+        dim: Length of each vector.
+        grouped: Whether vectors are spread around centres.
     """
 
     def __init__(self, path: Path, rows: int, dim: int, grouped: bool) -> None:
@@ -63,37 +63,37 @@ class Vectors:
         return len(self._rows)
 
     def is_selected(self, position: int) -> bool:
-        """All of them are."""
+        """True: all vectors are selected."""
         return True
 
     def blocks(
         self, rows: int = BLOCK, *, selected: bool = True
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Parts of them, mapped."""
+        """Blocks of vectors, memory-mapped, with the position of the first."""
         for first in range(0, len(self._rows), rows):
             yield first, self._rows[first : first + rows]
 
     def embeddings(self, positions: Sequence[int]) -> Tensor:
-        """Some of them, fp32."""
+        """The vectors at some positions, fp32."""
         return torch.from_numpy(self._rows[list(positions)].astype(np.float32))
 
     def photo_id(self, position: int) -> str:
-        """Their names are their numbers."""
+        """The id of a vector, which is its position."""
         return str(position)
 
 
 def seeded(seed: int) -> torch.Generator:
-    """A generator of random numbers."""
+    """A random number generator with this seed."""
     return torch.Generator().manual_seed(seed)
 
 
 def near(points: Tensor, noise: Tensor, cosine: float) -> Tensor:
-    """Unit vectors at about some cosine to others."""
+    """Random unit vectors at about the given cosine with `points`."""
     return F.normalize(cosine * points + (1 - cosine**2) ** 0.5 * F.normalize(noise, dim=1), dim=1)
 
 
 def measure(folder: Path, vectors: Vectors, kind: str, queries: Sequence[Query], name: str) -> None:
-    """One row for each effort."""
+    """Print one row for each effort."""
     home = folder / f"{name}-{kind}"
     built = "-"
     if not home.exists():
@@ -118,12 +118,12 @@ def measure(folder: Path, vectors: Vectors, kind: str, queries: Sequence[Query],
 
 
 def main() -> None:
-    """Print one row per kind of vectors, of index, and effort."""
+    """Print one row for each kind of vectors, kind of index, and effort."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="folder for vectors and indexes")
     parser.add_argument("--rows", type=int, default=1_281_167)
     parser.add_argument("--dim", type=int, default=768)
-    parser.add_argument("--words", type=int, default=30)
+    parser.add_argument("--words", type=int, default=30, help="number of queries")
     parser.add_argument("--kinds", nargs="+", default=["ivf", "hnsw"])
     parser.add_argument("--vectors", nargs="+", default=["grouped", "random"])
     given = parser.parse_args()

@@ -1,10 +1,11 @@
-"""Times `cosegment` beside the literal formula in the same run, and measures both peaks of memory.
+"""Time and peak memory of `cosegment` compared with the literal formula, in the same run.
 
 Usage: python benchmarks/cosegmentation.py [--threads 2] [--repeats 5] [--device cpu]
 
 The literal formula computes the whole adjacency matrix, scales its columns and takes the maxima
-of each image's block. The floor is the products of half of the pairs at the machine's matrix
-rate: the best measured of PyTorch's two ways to multiply, on matrices that fit the cache.
+of each image's block. The floor is the time of the matrix products of half of the pairs at the
+machine's matrix rate, which is the faster of PyTorch's two ways to multiply, measured on matrices
+that fit the cache.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def literal(features: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def matrix_rate(device: str, repeats: int = 200) -> float:
-    """The best FLOP/s of this machine in fp32, of matrix products and of 1 x 1 convolutions."""
+    """The best FLOP/s of this machine in fp32, by matrix products or 1 x 1 convolutions."""
     rows, images, size = 192, 16, 192
     filters = torch.randn(rows, CHANNELS, 1, 1, device=device)
     photos = torch.randn(images, CHANNELS, size, 1, device=device)
@@ -48,7 +49,7 @@ def matrix_rate(device: str, repeats: int = 200) -> float:
 
 
 def print_peak(method: str, side: int) -> None:
-    """Megabytes of one call beyond its features, in this process (CPU)."""
+    """Print the peak memory of one call beyond its features, MB, in this process (CPU)."""
     call = cosegment if method == "ours" else literal
     call(torch.randn(2, CHANNELS, 3, 3), torch.rand(2, 3, 3))
     features = torch.randn(IMAGES, CHANNELS, side, side)
@@ -59,7 +60,7 @@ def print_peak(method: str, side: int) -> None:
 
 
 def compare(pixels: int, weighted: bool, options: argparse.Namespace, rate: float) -> None:
-    """Print one line."""
+    """Print one row of the table."""
     side, device = pixels // 16, options.device
     features = torch.randn(IMAGES, CHANNELS, side, side, device=device)
     weights = torch.rand(IMAGES, side, side, device=device) if weighted else None
@@ -85,7 +86,7 @@ def compare(pixels: int, weighted: bool, options: argparse.Namespace, rate: floa
 
 
 def main() -> None:
-    """Print one line per size and kind of weights."""
+    """Print one row for each size, with and without weights."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=9)

@@ -1,12 +1,12 @@
-"""Indexes and learns from the same photos in this process and on local Ray clusters.
+"""Indexing and learning in one process compared with local Ray clusters, on the same photos.
 
 Usage: python benchmarks/executors.py --photos FOLDER [--preset lite] [--limit 192]
     [--shard-size 16] [--only index|learn]
 
-Every run is a fresh command: its seconds hold the start of Python, of Ray and of the models. The
-rate is the one that the command tells of its stage: embedding without the start of the workers,
-features with it. Files and references are compared with those of one thread, since another number
-may round otherwise.
+Every run is a new command, and its time includes the start of Python and Ray and the loading of
+the models. The rate is the one that the command prints for its first stage: embedding without the
+start of the workers, features including it. Files and references are compared with those of one
+thread, since another number of threads may round differently.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ PLACES = {
 
 @dataclass(frozen=True)
 class Run:
-    """One command: its elapsed seconds, and photos per second of its first stage."""
+    """A finished command: its elapsed seconds, and photos per second of its first stage."""
 
     seconds: float
     rate: str
 
 
 def recoseg(threads: int, *arguments: object) -> Run:
-    """Run a command of the program."""
+    """Run a recoseg command and measure it."""
     command = [sys.executable, "-c", MAIN, *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     started = time.perf_counter()
@@ -55,19 +55,19 @@ def recoseg(threads: int, *arguments: object) -> Run:
 
 
 def files(root: Path) -> dict[str, bytes]:
-    """All files of an index by name."""
+    """The contents of all files of an index by name."""
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
 def references(path: Path) -> torch.Tensor:
-    """Of all concepts of a bank."""
+    """The references of all concepts of a bank."""
     return torch.cat(
         [next(iter(item.references.values())) for item in ConceptBank.load(path).concepts]
     )
 
 
 def main() -> None:
-    """Print one row per command and executor."""
+    """Print one row for each command and executor."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--preset", default="lite")

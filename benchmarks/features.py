@@ -1,10 +1,10 @@
-"""Photos per second of the dense encoders, beside one photo at a time and the machine's floor.
+"""Photos per second of the dense encoders, compared with one photo at a time and with the floor.
 
     python benchmarks/features.py --encoders saliency:RN50=random phi:deit-s16-sin=random
 
-The peer is the published way: the encoder in fp32 by PyTorch alone, one photo at a time. The floor
-is the forward pass's own products (counted by PyTorch) at the machine's matrix rate in fp32 or
-bf16.
+The peer is the published way: the encoder in fp32 with PyTorch alone, one photo at a time. The
+floor is the time of the forward pass's products (counted by PyTorch) at the machine's matrix rate
+in fp32 or bf16.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def build(name: str, compute: Compute) -> DenseImageEncoder | DenseTextEncoder:
-    """The encoder of `ROLE:SPEC`."""
+    """Build the encoder that `ROLE:SPEC` names."""
     role, _, spec = name.partition(":")
     return build_phi(spec, compute) if role == "phi" else build_saliency(spec, compute)
 
 
 def matrix_rate(dtype: torch.dtype) -> float:
-    """The best FLOP/s of 1 x 1 convolutions and matrix products that fit the cache."""
+    """The best FLOP/s of matrix products or 1 x 1 convolutions that fit the cache."""
     filters = torch.randn(384, 384, 1, 1, dtype=dtype)
     photos = torch.randn(16, 384, 196, 1, dtype=dtype).contiguous(memory_format=torch.channels_last)
     rows = torch.randn(16 * 196, 384, dtype=dtype)
@@ -45,7 +45,7 @@ def matrix_rate(dtype: torch.dtype) -> float:
 
 
 def flops(encoder: DenseImageEncoder | DenseTextEncoder, photos: Tensor) -> float:
-    """Of one photo."""
+    """FLOPs of the forward pass of one photo."""
     with FlopCounterMode(display=False) as counter:
         encoder.features(photos[:1])
     return float(counter.get_total_flops())
@@ -54,7 +54,7 @@ def flops(encoder: DenseImageEncoder | DenseTextEncoder, photos: Tensor) -> floa
 def photos_per_second(
     name: str, photos: Tensor, repeats: int
 ) -> tuple[float, dict[str, float], float]:
-    """One by one in fp32; together in each precision; and the FLOPs of a photo."""
+    """Rates one by one in fp32 and batched in each precision, and the FLOPs of a photo."""
     encoders = {p: build(name, Compute(torch.device("cpu"), d)) for p, d in DTYPES.items()}
 
     def one_by_one() -> None:
@@ -73,7 +73,7 @@ def photos_per_second(
 
 
 def main() -> None:
-    """Print one line per encoder and precision."""
+    """Print one row for each encoder and precision."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--encoders", nargs="+", default=["saliency:RN50=random", "phi:deit-s16-sin=random"]

@@ -1,9 +1,10 @@
-"""Co-segmentation alone: groups of photos of one subject, each its own archive.
+"""Co-segmentation alone, on groups of photos of one subject; each group is an archive.
 
-For each group the reference is learnt from all its photos without text or context; then the
-cosine to it is up-sampled and thresholded, and compared with the subject's mask. The threshold is
-Otsu's for each photo, the one that is best over all photos, or the best for each photo (an upper
-bound). Data: `images/<group>/<id>.jpg` and `masks/<group>/<id>.png` with 255 for the subject.
+For each group, the reference is learnt from all its photos without text or context. Then the
+cosine with the reference is up-sampled, thresholded, and compared with the subject's mask. The
+threshold is Otsu's for each photo, the one that is best over all photos, or the best for each photo
+(an upper bound). Data: `images/<group>/<id>.jpg` and `masks/<group>/<id>.png` with 255 for the
+subject.
 
     python benchmarks/groups.py --data FOLDER --phi timm:deit_tiny_patch16_224=FILE
 """
@@ -32,7 +33,7 @@ MIDDLES = (BINS[1:] + BINS[:-1]) / 2
 
 
 def otsu(similarity: np.ndarray) -> float:
-    """The threshold that separates the values best: most variance between the two sides."""
+    """Otsu's threshold, which maximises the variance between the values below and above it."""
     counts, _ = np.histogram(similarity, BINS)
     share = counts / counts.sum()
     below = share.cumsum()
@@ -53,7 +54,7 @@ def iou_by_threshold(similarity: np.ndarray, subject: np.ndarray) -> np.ndarray:
 def similarities(
     group: Path, phi: DenseImageEncoder, learn_side: int, side: int, border: int, blocks: list[str]
 ) -> dict[str, list[np.ndarray]]:
-    """Cosine to the group's reference at every pixel of every photo, for each block mode."""
+    """Cosine with the group's reference at every pixel of every photo, for each block mode."""
     photos = [decode_image(path) for path in sorted(group.glob("*.jpg"))]
     crops = [to_tensor(center_crop(resize_short_side(p, learn_side), learn_side)) for p in photos]
     features = torch.cat([phi.features(part) for part in torch.stack(crops).split(16)])
@@ -74,7 +75,7 @@ def similarities(
 
 
 def main() -> None:
-    """Print one row per block mode."""
+    """Print one row for each block mode."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--phi", default="lite")

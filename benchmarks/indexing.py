@@ -1,13 +1,14 @@
-"""Times indexing beside the bare forward pass and beside clip-retrieval, in the same run.
+"""Speed of indexing compared with the bare forward pass and clip-retrieval, in the same run.
 
 Usage: python benchmarks/indexing.py --photos FOLDER --arch ViT-B-32 --weights FILE
        [--peer CLIP_RETRIEVAL] [--limit 320] [--batch-size 64] [--precisions auto fp32]
 
-FILE is an open_clip state dict; random weights will do. CLIP_RETRIEVAL is the program of that
-name, in a virtual environment of its own. Every part runs in a fresh process, on the first
-photos of the folder. Loading the model is left out everywhere; ours and the peer's times hold
-everything from listing or reading to the last file. The floor is the bare forward pass on ready
-tensors of the same batch size. Embeddings are compared, as they are stored, with ours in fp32.
+FILE is an open_clip state dict, which may have random weights. CLIP_RETRIEVAL is the program
+`clip-retrieval`, installed in a separate virtual environment. Every part runs in a new process, on
+the first photos of the folder. No time includes loading the model; the times of both programs
+include everything else from listing or reading photos to the last file. The floor is the bare
+forward pass on prepared tensors of the same batch size. Stored embeddings are compared with those
+of recoseg in fp32.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def bare(spec: str, precision: str, batch_size: int, photos: int) -> float:
 def ours(
     spec: str, precision: str, batch_size: int, photos: Path, out: Path
 ) -> tuple[float, float, str]:
-    """Photos per second, megabytes at the peak, and the precision."""
+    """Photos per second of recoseg, its peak memory in MB, and its precision."""
     keep_freed_memory()
     compute = resolve_compute("auto", precision)
     encoder = build_retrieval(spec, compute)
@@ -75,7 +76,7 @@ def ours(
 def peer(
     program: str, arch: str, weights: Path, batch_size: int, photos: Path, out: Path
 ) -> tuple[float, float]:
-    """clip-retrieval's photos per second by its own record, and megabytes at the peak."""
+    """Photos per second of clip-retrieval by its own statistics, and its peak memory in MB."""
     command = [program, "inference", "--input_dataset", str(photos), "--output_folder", str(out)]
     command += ["--clip_model", f"open_clip:{arch}/{weights.resolve()}"]
     command += ["--batch_size", str(batch_size), "--enable_text", "False"]
@@ -88,21 +89,21 @@ def peer(
 
 
 def alone(work: Callable[..., object], *given: object) -> object:
-    """Call it in a process of its own."""
+    """Call a function in a new process."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(work, *given).result()
 
 
 def our_rows(root: Path) -> Rows:
-    """Embeddings by file name."""
+    """Embeddings of recoseg by file name."""
     index = ArchiveIndex.open(root)
     rows = np.concatenate([block for _, block in index.blocks()])
     return {Path(index.path(at)).name: row for at, row in enumerate(rows.astype(np.float32))}
 
 
 def their_rows(root: Path) -> Rows:
-    """Embeddings by file name."""
+    """Embeddings of clip-retrieval by file name."""
     rows: Rows = {}
     for array in sorted((root / "img_emb").glob("*.npy")):
         number = array.stem.rsplit("_", 1)[-1]
@@ -114,7 +115,7 @@ def their_rows(root: Path) -> Rows:
 
 
 def cosine(some: Rows, others: Rows) -> str:
-    """The smallest cosine between embeddings of one photo."""
+    """The smallest cosine between two embeddings of the same photo."""
     assert some.keys() == others.keys()
     unit = [
         {name: row / np.linalg.norm(row) for name, row in rows.items()} for rows in (some, others)
@@ -123,17 +124,17 @@ def cosine(some: Rows, others: Rows) -> str:
 
 
 def main() -> None:
-    """Print one row per program."""
+    """Print one row for each program and precision."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--arch", default="ViT-B-32")
     parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--peer", help="the program clip-retrieval")
+    parser.add_argument("--peer", help="path of the program clip-retrieval")
     parser.add_argument("--limit", type=int, default=320)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--precisions", nargs="+", default=["auto", "fp32"])
     given = parser.parse_args()
-    os.environ[_ARENAS] = "1"  # what `keep_freed_memory` sets too late where torch is loaded first
+    os.environ[_ARENAS] = "1"  # `keep_freed_memory` sets it too late if torch is loaded first
     spec = f"open_clip:{given.arch}={given.weights}"
     chosen = sorted(path for path in given.photos.iterdir() if path.suffix == ".jpg")
     with tempfile.TemporaryDirectory() as temporary:

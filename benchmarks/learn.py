@@ -1,13 +1,13 @@
-"""Times `learn` beside the same work done class by class, and a second bank with a feature cache.
+"""Time of `learn` compared with learning class by class, and of a second bank with a cache.
 
     python benchmarks/learn.py INDEX --classes cityscapes27 --timed 6
 
-Class by class, as published: each class (and context class) reads its k photos, passes them
-through phi and through the dense CLIP, weighs the patches, and takes the maxima of its whole
-adjacency matrix. The first `--timed` classes, of which the first five are the context, are timed
-at the precision of `learn` and in fp32, by PyTorch alone (without `recoseg.onednn`), and the rest
-is extrapolated. Texts have no prompts: their cost is the same. `by class` learns the context once;
-`context anew` learns it again for each class, as a run for one class does.
+Class by class, as published, each class (and context class) reads its k photos, encodes them with
+phi and the dense CLIP, weighs the patches, and takes the maxima of its whole adjacency matrix. The
+first `--timed` classes, of which the first five are the context, are timed at the precision of
+`learn` and in fp32, with PyTorch alone (without `recoseg.onednn`), and the rest is extrapolated.
+Texts have no prompts, since their cost is the same. `by class` learns the context once; `context
+anew` learns it again for each class, as a run for one class does.
 """
 
 from __future__ import annotations
@@ -43,25 +43,25 @@ SIZE = 224
 
 
 class Clock:
-    """Elapsed and CPU seconds since it was made."""
+    """Measures elapsed and CPU seconds since it was created."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter(), time.process_time()
 
     def read(self) -> tuple[float, float]:
-        """Both, in this order."""
+        """Elapsed and CPU seconds, in this order."""
         return time.perf_counter() - self._start[0], time.process_time() - self._start[1]
 
 
 def batches(photos: Tensor) -> Sequence[Tensor]:
-    """As many at once as `learn` takes."""
+    """The photos in batches of the size that `learn` uses."""
     return photos.split(16)
 
 
 def encode(
     index: ArchiveIndex, positions: Sequence[int], encoders: Encoders
 ) -> tuple[Tensor, Tensor]:
-    """Features of phi and of the dense CLIP, from a class's photos."""
+    """Features of a class's photos from phi and from the dense CLIP."""
     photos = torch.stack(
         [load_frame(index.photo(position), Frame(SIZE)).pixels for position in positions]
     )
@@ -71,7 +71,7 @@ def encode(
 
 
 def published(features: Tensor, dense: Tensor, text: Tensor, context: Tensor) -> Tensor:
-    """One class's reference, from its features to the mean of its seeds."""
+    """The reference of one class, computed from its features as published."""
     k, channels, h, w = features.shape
     scores = torch.einsum("kdyx,d->kyx", F.normalize(dense, dim=1), text)
     weights = F.interpolate(torch.sigmoid(10 * scores)[:, None], (h, w), mode="bilinear")
@@ -88,12 +88,13 @@ def published(features: Tensor, dense: Tensor, text: Tensor, context: Tensor) ->
 
 @dataclass(frozen=True)
 class Published:
-    """What the published way gives for one class.
+    """Result of the published way for one class.
 
     Attributes:
-        reference: Of the features as they are.
-        rounded: Of the features in fp16, as `learn` stores them, with such references as context.
-        seconds: Elapsed and CPU seconds of the first.
+        reference: Reference from the features as they are computed.
+        rounded: Reference from the features in fp16, as `learn` stores them, with context
+            references computed in the same way.
+        seconds: Elapsed and CPU seconds of computing `reference`.
     """
 
     reference: Tensor
@@ -104,7 +105,7 @@ class Published:
 def class_by_class(
     index: ArchiveIndex, concepts: Sequence[Concept], context: int, encoders: Encoders
 ) -> list[Published]:
-    """Concepts, of which the first ones are the context."""
+    """Learn concepts in the published way; the first `context` of them are the context."""
     positions = {index.photo_id(position): position for position in range(len(index))}
     done: list[Published] = []
     for concept in concepts:
@@ -123,7 +124,7 @@ def class_by_class(
 
 
 def largest_difference(concepts: Sequence[Concept], references: Sequence[Tensor]) -> float:
-    """Of any number of any reference."""
+    """The largest absolute difference of an element between corresponding references."""
     pairs = zip(concepts, references, strict=True)
     return max(
         (next(iter(mine.references.values()))[0] - other).abs().max().item()
@@ -132,7 +133,7 @@ def largest_difference(concepts: Sequence[Concept], references: Sequence[Tensor]
 
 
 def build(options: argparse.Namespace, retrieval: str, compute: Compute) -> Encoders:
-    """The index's encoder and the two dense ones."""
+    """Build the retrieval encoder of the index and the two dense encoders."""
     return Encoders(
         build_retrieval(retrieval, compute),
         build_saliency(options.saliency, compute),
@@ -141,14 +142,14 @@ def build(options: argparse.Namespace, retrieval: str, compute: Compute) -> Enco
 
 
 def main() -> None:
-    """Print one line per way."""
+    """Print one row for each way of learning."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("index", type=Path)
-    parser.add_argument("--classes", default="cityscapes27", help="label space or file")
+    parser.add_argument("--classes", default="cityscapes27", help="data set or file of classes")
     parser.add_argument("--saliency", default="RN50=random")
     parser.add_argument("--phi", default="deit-s16-sin=random")
-    parser.add_argument("--first", type=int, help="only so many of the classes")
-    parser.add_argument("--timed", type=int, default=6, help="classes timed one by one")
+    parser.add_argument("--first", type=int, help="number of classes to use; by default all")
+    parser.add_argument("--timed", type=int, default=6, help="number of classes timed one by one")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -170,7 +171,7 @@ def main() -> None:
         clock = Clock()
         again = learn_bank(index, classes, encoders, settings, cache=cache)
         second = clock.read()
-    # A class of a context class's name has its reference and costs nothing on either side.
+    # A class with the name of a context class shares its reference, so it costs nothing.
     learnt = list({id(item.references): item for item in bank.concepts}.values())
     context, tasks = len(bank.context), len(learnt)
     photos = {photo.photo_id for item in learnt for photo in item.retrieved}

@@ -1,4 +1,4 @@
-"""What the benchmarks share: times, peaks of memory, the machine, tables."""
+"""Helpers of the benchmarks: times, peak memory, the machine, tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 
 def seconds(run: Callable[[], object], repeats: int = 1, device: str = "cpu") -> float:
-    """The best of several runs."""
+    """Seconds of the fastest of several runs."""
     best = float("inf")
     for _ in range(repeats):
         start = time.perf_counter()
@@ -28,7 +28,7 @@ def seconds(run: Callable[[], object], repeats: int = 1, device: str = "cpu") ->
 def alternately(
     runs: Sequence[Callable[[], object]], repeats: int, device: str = "cpu"
 ) -> list[float]:
-    """The best of several runs of each, in turns, so that all meet the same machine."""
+    """Seconds of the fastest run of each function, run in turns under the same conditions."""
     best = [float("inf")] * len(runs)
     for _ in range(repeats):
         best = [min(old, seconds(run, 1, device)) for old, run in zip(best, runs, strict=True)]
@@ -36,20 +36,20 @@ def alternately(
 
 
 def peak_bytes() -> int:
-    """Peak memory of this program; unlike getrusage, without its parent's before exec."""
+    """Peak memory of this program; unlike getrusage, without the parent's peak before exec."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 def in_a_process(script: str, *arguments: object) -> float:
-    """The last number that a script prints, run in a process of its own."""
+    """Run a script in a new process and return the last number that it prints."""
     command = [sys.executable, script, *map(str, arguments)]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(run.stdout.split()[-1])
 
 
 def machine(threads: int, device: str = "cpu") -> str:
-    """One line: processor, threads, versions."""
+    """One line that describes processor, threads and versions."""
     if device.startswith("cuda"):
         name = torch.cuda.get_device_name(device)
     else:
@@ -69,11 +69,11 @@ def _processor() -> str:
 
 
 def print_row(cells: Sequence[object]) -> None:
-    """One line of a Markdown table, at once."""
+    """Print one row of a Markdown table and flush the output."""
     print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
 
 
 def print_head(columns: Sequence[str]) -> None:
-    """The head of a Markdown table."""
+    """Print the header of a Markdown table."""
     print_row(columns)
     print("|" + "---|" * len(columns), flush=True)

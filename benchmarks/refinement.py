@@ -1,12 +1,12 @@
-"""Times PAMR and the dense CRF beside what they replace, in the same run, on one core and two.
+"""Time and memory of PAMR and the dense CRF compared with what they replace, in the same run.
 
 Usage: python benchmarks/refinement.py [--side 320] [--classes 27 171] [--repeats 3]
 
 PAMR is compared with its formula written out: for each dilation the neighbours of all classes are
 copied by `unfold`, then multiplied by the affinities and summed. The CRF of a batch is compared
-with the same images one after the other in this process. The formula is timed for none and one of
-the ten steps, the rest is reckoned; its classes are the same. Memory is the peak beyond the inputs,
-for one image, in a process of its own. Freed memory is kept, as the command line does.
+with the same images one after the other in this process. The formula is timed for zero steps and
+for one step, and extrapolated to ten; it has the same classes. Memory is the peak beyond the
+inputs, for one image, in a new process. Freed memory is kept, as on the command line.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CELL = 16
 
 
 def scene(images: int, classes: int, side: int) -> tuple[Tensor, Tensor]:
-    """Photos of coloured regions with some grain, and probabilities up-sampled from coarse cells.
+    """Make photos of coloured regions with noise, and probabilities up-sampled from coarse cells.
 
     Returns:
         images (n, 3, side, side), uint8, and probs (n, c, side, side), fp32.
@@ -62,7 +62,7 @@ def literal_neighbours(maps: Tensor) -> Tensor:
 
 
 def literal_pamr(probs: Tensor, images: Tensor, iterations: int = PUBLISHED_ITERATIONS) -> Tensor:
-    """PAMR as its formula stands."""
+    """PAMR by its formula, written out."""
     images = images.float()
     neighbours = literal_neighbours(images)
     centres = images[:, :, None].expand(-1, -1, len(PUBLISHED_DILATIONS), -1, -1)
@@ -75,7 +75,7 @@ def literal_pamr(probs: Tensor, images: Tensor, iterations: int = PUBLISHED_ITER
 
 
 def seconds(run: Callable[[], object], repeats: int) -> float:
-    """The best of several runs."""
+    """Seconds of the fastest of several runs."""
     best = float("inf")
     for _ in range(repeats):
         start = time.perf_counter()
@@ -85,13 +85,13 @@ def seconds(run: Callable[[], object], repeats: int) -> float:
 
 
 def peak_bytes() -> int:
-    """Peak memory of this program; unlike getrusage, without its parent's before exec."""
+    """Peak memory of this program; unlike getrusage, without the parent's peak before exec."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 def print_peak(method: str, classes: int, side: int) -> None:
-    """Measure this process and print megabytes."""
+    """Print the peak memory of a method in this process, MB."""
     pool = CrfPool(1)
     once = partial(literal_pamr, iterations=1)
     run = {"pamr": pamr, "literal": once, "crf": pool}[method]
@@ -103,7 +103,7 @@ def print_peak(method: str, classes: int, side: int) -> None:
 
 
 def peak_mb(method: str, classes: int, side: int) -> str:
-    """Peak memory of one image beyond its inputs, in a process of its own."""
+    """Peak memory for one image beyond its inputs, measured in a new process."""
     command = [sys.executable, __file__, "--peak", method, "--side", str(side)]
     run = subprocess.run(
         [*command, "--classes", str(classes)], capture_output=True, text=True, check=False
@@ -112,7 +112,7 @@ def peak_mb(method: str, classes: int, side: int) -> str:
 
 
 def main() -> None:
-    """Print a table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", type=int, default=320, help="a multiple of 16")
     parser.add_argument("--classes", type=int, nargs="+", default=[27, 171])

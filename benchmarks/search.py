@@ -1,15 +1,15 @@
-"""Times exact search beside faiss, in the same run, each in a process of its own.
+"""Time and memory of exact search compared with faiss, in the same run, each in a new process.
 
 Usage: python benchmarks/search.py --data FOLDER [--rows 1281167] [--dim 768] [--classes 1 30 300]
        [--k 50] [--faiss flat|fp16]
 
 Synthetic unit vectors, fp16, are written to FOLDER once, in shards of 65,536. The floor is the
-longer of two times: one read of the same mapped files (a sum of their words), and the bare matrix
-products on a tile in the cache, in the type the search uses. faiss reads the same files; its flat
-index keeps fp32, so loading is reading, widening and adding. `fp16` is its flat index of half
-precision, for vectors that do not fit otherwise. A found photo differs from faiss's
-only where two scores are within 1e-6. Memory is the peak of what the process itself allocates;
-mapped files are not counted.
+longer of two times: one read of the same memory-mapped files (a sum of their 64-bit words), and the
+bare matrix products on a tile in the cache, in the data type of the search. faiss reads the same
+files; its flat index stores fp32, so loading includes reading, conversion and adding. `fp16` is its
+flat index in half precision, for vectors that do not fit otherwise. The photos found differ from
+those of faiss only where two scores are within 1e-6. Memory is the peak of what the process itself
+allocates; mapped files are not counted.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TILE = 1024
 
 
 def write_vectors(folder: Path, rows: int, dim: int) -> None:
-    """Random unit vectors, one seed per shard."""
+    """Write shards of random unit vectors, with one seed per shard."""
     folder.mkdir(parents=True, exist_ok=True)
     for first in range(0, rows, SHARD):
         path = folder / f"{first // SHARD:05}.npy"
@@ -49,7 +49,7 @@ def write_vectors(folder: Path, rows: int, dim: int) -> None:
 
 
 def blocks(folder: Path) -> Iterator[tuple[int, np.ndarray]]:
-    """The shards, mapped."""
+    """The shards, memory-mapped, with the position of the first row."""
     start = 0
     for path in sorted(folder.glob("*.npy")):
         rows = np.load(path, mmap_mode="c")
@@ -63,7 +63,7 @@ def words(count: int, dim: int) -> Tensor:
 
 
 def own_megabytes() -> float:
-    """Memory of this process that is no mapped file."""
+    """Memory of this process without mapped files, MB."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("RssAnon"):
             return int(line.split()[1]) / 1024
@@ -71,7 +71,7 @@ def own_megabytes() -> float:
 
 
 def measured(work: Callable[..., object], *given: object) -> tuple[object, float, float]:
-    """Result, seconds, and megabytes allocated at the peak."""
+    """Call a function; return its result, seconds, and peak of allocated memory in MB."""
     keep_freed_memory()
     torch.zeros(1)
     base = peak = own_megabytes()
@@ -95,19 +95,19 @@ def measured(work: Callable[..., object], *given: object) -> tuple[object, float
 
 
 def alone(work: Callable[..., object], *given: object) -> tuple[object, float, float]:
-    """`measured` in a process of its own."""
+    """Call `measured` in a new process."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(measured, work, *given).result()
 
 
 def read(folder: Path) -> int:
-    """One pass over the mapped files."""
+    """Read the mapped files once."""
     return sum(int(torch.from_numpy(rows.view(np.int64)).sum()) for _, rows in blocks(folder))
 
 
 def multiply(rows: int, dim: int, classes: int) -> str:
-    """The bare products of so many rows, on one tile; returns their type."""
+    """Compute the bare products of this number of rows, on one tile; returns their data type."""
     matrix = words(classes, dim)
     fast = len(products(matrix)) == 2 and classes > 2
     dtype = torch.bfloat16 if fast else torch.float32
@@ -119,7 +119,7 @@ def multiply(rows: int, dim: int, classes: int) -> str:
 
 
 def ours(folder: Path, dim: int, classes: int, k: int) -> np.ndarray:
-    """Positions found by recoseg, (classes, k)."""
+    """Search by recoseg; returns the positions found, (classes, k)."""
     queries = [Query(word[None]) for word in words(classes, dim)]
     return np.stack([found.positions.numpy() for found in top_k(blocks(folder), queries, k)])
 
@@ -127,7 +127,7 @@ def ours(folder: Path, dim: int, classes: int, k: int) -> np.ndarray:
 def flat(
     folder: Path, dim: int, classes: list[int], k: int, half: bool
 ) -> tuple[float, dict[int, object]]:
-    """faiss: seconds to load, and for each number of classes positions, scores and seconds."""
+    """Search by faiss: seconds to load, and positions, scores and seconds per number of classes."""
     import faiss
 
     faiss.omp_set_num_threads(torch.get_num_threads())
@@ -137,7 +137,7 @@ def flat(
         product = faiss.METRIC_INNER_PRODUCT
         index = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, product)
         index.is_trained = True
-        index.codes.resize(count * dim * 2)  # so that it grows once
+        index.codes.resize(count * dim * 2)  # allocate once
         codes = faiss.rev_swig_ptr(index.codes.data(), count * dim * 2).view(np.float16)
     else:
         index = faiss.IndexFlatIP(dim)
@@ -157,7 +157,7 @@ def flat(
 
 
 def equal(folder: Path, mine: np.ndarray, theirs: np.ndarray, scores: np.ndarray) -> bool:
-    """Whether both found the same photos, but for scores that differ by rounding only."""
+    """Whether both found the same photos, except where scores differ only by rounding."""
     dim = next(blocks(folder))[1].shape[1]
     matrix = words(len(mine), dim).double()
     rows = [block for _, block in blocks(folder)]
@@ -170,14 +170,16 @@ def equal(folder: Path, mine: np.ndarray, theirs: np.ndarray, scores: np.ndarray
 
 
 def main() -> None:
-    """Print one row per number of classes."""
+    """Print one row for each number of classes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=1_281_167)
     parser.add_argument("--dim", type=int, default=768)
     parser.add_argument("--classes", type=int, nargs="+", default=[1, 30, 300])
     parser.add_argument("--k", type=int, default=50)
-    parser.add_argument("--faiss", choices=["flat", "fp16"], help="beside faiss's exact index")
+    parser.add_argument(
+        "--faiss", choices=["flat", "fp16"], help="compare with this exact index of faiss"
+    )
     given = parser.parse_args()
     folder = given.data / f"{given.rows}x{given.dim}"
     write_vectors(folder, given.rows, given.dim)

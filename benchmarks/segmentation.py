@@ -1,12 +1,12 @@
-"""Photos per second of a segmenter beside a plain loop of single photos, and peaks of memory.
+"""Speed of a segmenter compared with a plain loop over single photos, and its peak memory.
 
     python benchmarks/segmentation.py PHOTOS --presets lite paper-light=random
 
-The loop does what the paper's section 3.3 says, photo by photo, with the same encoders at the
-same precision: scale to a short side of 320, both feature maps, cosines, the activations,
-bilinear up-sampling to the photo's size, fusion, the best class. The bank is random: what it
-holds does not change the work. Memory is the peak of a whole process that segments one photo of
-2048 x 1024 into 171 classes.
+The loop follows the paper's section 3.3, photo by photo, with the same encoders at the same
+precision: resizing to a short side of 320, both feature maps, cosines, activations, bilinear
+up-sampling to the photo's size, fusion, and the best class. The bank is random, since its content
+does not change the amount of work. Memory is the peak of a whole process that segments one photo
+of 2048 x 1024 into 171 classes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CLASSES, MANY = 27, 171
 
 
 def build(name: str, compute: Compute) -> tuple[DenseImageEncoder, DenseTextEncoder]:
-    """The dense encoders of a preset; `NAME=random` for random weights."""
+    """Build the dense encoders of a preset; `NAME=random` has random weights."""
     base, _, weights = name.partition("=")
     chosen = preset(base)
     suffix = f"={weights}" if weights else ""
@@ -47,7 +47,7 @@ def build(name: str, compute: Compute) -> tuple[DenseImageEncoder, DenseTextEnco
 
 
 def random_bank(phi: DenseImageEncoder, saliency: DenseTextEncoder, classes: int) -> ConceptBank:
-    """Unit vectors for references and texts."""
+    """A bank with random unit vectors as references and text embeddings."""
     torch.manual_seed(0)
     concepts = tuple(
         Concept(
@@ -66,7 +66,7 @@ def random_bank(phi: DenseImageEncoder, saliency: DenseTextEncoder, classes: int
 def plain(
     path: Path, bank: ConceptBank, phi: DenseImageEncoder, saliency: DenseTextEncoder
 ) -> np.ndarray:
-    """The label map of one photo."""
+    """Segment one photo by the plain loop."""
     image = decode_image(path)
     settings = bank.settings.segment
     pixels = to_tensor(resize_short_side(image, settings.short_side))[None]
@@ -90,14 +90,14 @@ def plain(
 
 
 def grow(scores: Tensor, stride: int, input_hw: tuple[int, int], photo_hw: tuple[int, int]):
-    """Up-sample to the input, drop what was padded, bring to the photo's size."""
+    """Up-sample scores to the padded input, remove the padding, and resize to the photo's size."""
     whole = (scores.shape[2] * stride, scores.shape[3] * stride)
     scores = F.interpolate(scores, size=whole, mode="bilinear")[:, :, : input_hw[0], : input_hw[1]]
     return F.interpolate(scores, size=photo_hw, mode="bilinear")
 
 
 def print_peak(name: str, compute: Compute) -> None:
-    """Megabytes of this process at its peak."""
+    """Segment one large photo and measure the peak memory of this process, MB."""
     phi, saliency = build(name, compute)
     bank = random_bank(phi, saliency, MANY)
     pixels = np.random.default_rng(0).integers(0, 256, (1024, 2048, 3), np.uint8)
@@ -106,7 +106,7 @@ def print_peak(name: str, compute: Compute) -> None:
 
 
 def main() -> None:
-    """Print one line per preset."""
+    """Print one row for each preset."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", type=Path, nargs="?", help="folder of photos")
     parser.add_argument("--count", type=int, default=32)

@@ -3,8 +3,8 @@
     python benchmarks/training.py train --device cuda
     python benchmarks/training.py predict --threads 2
 
-`train` times whole steps of the optimiser on photos that are in memory already, in fp32 and in
-mixed precision; `predict` times one photo by torch and by onnxruntime. Weights are random.
+`train` times whole optimiser steps on photos that are in memory already, in fp32 and in mixed
+precision; `predict` times one photo with torch and with onnxruntime. Weights are random.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from recoseg.training.recipe import recipe
 
 
 def train(options: argparse.Namespace) -> None:
-    """Images per second and the most memory, for each precision."""
+    """Print images per second and peak memory for each precision."""
     settings = recipe("paper", encoder=options.encoder, output_stride=options.output_stride)
     shape = (options.batch_size, 3, options.crop, options.crop)
     for precision in options.precisions.split(","):
@@ -63,7 +63,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 def predict(options: argparse.Namespace) -> None:
-    """Milliseconds for one photo, the best of several."""
+    """Print milliseconds for one photo, the fastest of several runs."""
     import onnxruntime
 
     torch.set_num_threads(options.threads)
@@ -102,7 +102,7 @@ def predict(options: argparse.Namespace) -> None:
 
 
 def timed(work) -> float:
-    """Seconds of one call."""
+    """Seconds that one call takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started

@@ -79,7 +79,7 @@ def test_what_no_list_of_classes_is(tmp_path):
         read_classes(tmp_path / "gone.txt")
     latin = tmp_path / "latin.txt"
     latin.write_bytes("été".encode("latin-1"))
-    with pytest.raises(ConceptError, match="no UTF-8 text"):
+    with pytest.raises(ConceptError, match="is not a UTF-8 text"):
         read_classes(latin)
 
 

@@ -63,7 +63,9 @@ def test_links_lead_somewhere(page):
 @pages
 def test_names_that_pages_refer_to_exist(page):
     text = prose(page)
-    named = re.findall(r"\]\[(recoseg[\w.]*)\]", text) + re.findall(r"\[`(recoseg[\w.]+)`\]\[\]", text)
+    named = re.findall(r"\]\[(recoseg[\w.]*)\]", text) + re.findall(
+        r"\[`(recoseg[\w.]+)`\]\[\]", text
+    )
     for name in (*named, *re.findall(r"^::: (\S+)", text, re.MULTILINE)):
         assert find(name) is not None, name
 
@@ -131,6 +133,7 @@ def test_pages_build_and_load_nothing_from_elsewhere(tmp_path):
         loaded = re.findall(r"<(?:script|img|iframe)[^>]* src=\"?(https?:[^\"\s>]+)", text)
         loaded += re.findall(r"<link[^>]* href=\"?(https?:[^\"\s>]+)", text)
         assert not loaded, page
-    assert not re.findall(r"@import|url\(https?:", "".join(
-        page.read_text(encoding="utf-8") for page in site.rglob("*.css")
-    ))
+    assert not re.findall(
+        r"@import|url\(https?:",
+        "".join(page.read_text(encoding="utf-8") for page in site.rglob("*.css")),
+    )

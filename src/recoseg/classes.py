@@ -64,7 +64,7 @@ def parse_classes(lines: Sequence[str]) -> list[ClassNames]:
     """Read a list of classes; empty lines and lines that start with # are passed over.
 
     Raises:
-        ConceptError: There is no class, or a name stands twice.
+        ConceptError: There is no class, or a name occurs twice.
     """
     return check_classes(
         [parse_class(line) for line in lines if line.strip() and not line.startswith("#")]
@@ -97,7 +97,7 @@ def read_classes(path: Path) -> list[ClassNames]:
     except FileNotFoundError as error:
         raise ConceptError(f"No file of classes at {path}. Give one class per line.") from error
     except UnicodeDecodeError as error:
-        raise ConceptError(f"{path} is no UTF-8 text. Save it as UTF-8.") from error
+        raise ConceptError(f"{path} is not a UTF-8 text file. Save it as UTF-8.") from error
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class Concept:
             (r, C) each, rows L2-normalised. The visual score of a patch is its best cosine with
             them.
         text_positive: Embeddings of its prompts by the saliency encoder, rows L2-normalised.
-        text_negative: Embeddings of its negative words, likewise.
+        text_negative: Embeddings of its negative words by the saliency encoder, rows L2-normalised.
         retrieved: The photos it was learnt from, best first.
     """
 

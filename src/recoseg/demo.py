@@ -1,4 +1,4 @@
-"""The main job from end to end, with one HTML report: index, learn, segment."""
+"""A demonstration of the whole method: index, learn, segment, and write an HTML report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from recoseg.pipeline.segment import open_segmenter, segment
 from recoseg.retrieval.duplicates import Hit
 from recoseg.segmentation.result import Result
 
-# Photos among the example data of these packages; their drawings, scans and textures are not.
+# Photos among the example data of these packages; drawings, scans and textures are left out.
 _PHOTOS = (
     ("scikit-image", "skimage/data", "astronaut.png"),
     ("scikit-image", "skimage/data", "chelsea.png"),
@@ -43,10 +43,11 @@ _CLASSES = (
     "building: building; cottage; palace",
     "insect: insect; beetle",
 )
-# With the sum of cosines of `lite`: photos without any of the classes stay below 0.25 for nine
-# pixels in ten; well-known objects reach 0.5 to 0.8, others fall short of it and are left out.
+# On the scale of `lite`, whose scores are a sum of cosines: in photos without any of the classes,
+# nine of ten pixels are below 0.25. Well-recognised objects reach 0.5 to 0.8; weaker ones become
+# background.
 _THRESHOLD = 0.35
-# In a smaller archive the best photos for sky or road are likely to show the classes themselves.
+# In smaller archives, the photos retrieved for sky or road are likely to show the classes too.
 _LEAST_FOR_CONTEXT = 500
 _SHOWN = 24
 _HEIGHT = 420
@@ -64,7 +65,7 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Shown:
-    """A segmented photo in the report; `share` is the part of it that some class takes."""
+    """A segmented photo in the report; `share` is the fraction of it that has a class."""
 
     path: str
     name: str
@@ -73,7 +74,7 @@ class _Shown:
 
 
 def package_photos() -> list[Path]:
-    """The real photos that ship inside the packages of the extra `demo`.
+    """The photos that are included in the packages of the extra `demo`.
 
     Raises:
         MissingExtraError: One of the packages is not installed.
@@ -96,21 +97,21 @@ def run_demo(
     device: str = "auto",
     precision: str = "auto",
 ) -> Path:
-    """Index photos, learn a handful of classes with `lite`, segment, and write a report.
+    """Index photos, learn a few classes with `lite`, segment the photos, and write a report.
 
     Args:
-        out: Folder for everything that is made; an index in it is continued.
-        photos: Sources of photos; none takes `package_photos`.
-        classes: Class names, as `parse_class` reads them; none takes the demo's own.
+        out: Folder for all outputs; an index that exists in it is continued.
+        photos: Sources of photos. By default those of `package_photos`.
+        classes: Classes, as `parse_class` reads them. By default six classes of the demo's photos.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
 
     Returns:
-        The report, one self-contained HTML file.
+        The path of the report, a self-contained HTML file.
 
     Raises:
-        MissingExtraError: No photos are given and the extra `demo` is missing.
-        ArchiveError: The sources hold no usable photo.
+        MissingExtraError: No photos are given and the extra `demo` is not installed.
+        ArchiveError: The sources contain no usable photo.
     """
     wanted = as_classes(classes or _CLASSES)
     sources = list(photos) or [str(path) for path in package_photos()]
@@ -129,8 +130,8 @@ def run_demo(
     results = _segment(sources, bank, encoders, out)
     summary = (
         f"{len(index):,} photos indexed without labels; {len(bank.classes)} classes learnt from "
-        "their names alone. The offline models (lite) are for trial; the presets paper and "
-        "paper-light are the published ones."
+        "their names alone. The models of the preset lite are meant for trying out the method; "
+        "the presets paper and paper-light have the published models."
     )
     return write_page(
         out / "report.html",
@@ -145,7 +146,7 @@ def run_demo(
 
 
 def photos_per_class(photos: int) -> int:
-    """How many photos to retrieve per class from an archive of this size: 2 to 50.
+    """Number of photos to retrieve per class from an archive of this size: 2 to 50.
 
     Example:
         >>> photos_per_class(28), photos_per_class(500), photos_per_class(100_000)

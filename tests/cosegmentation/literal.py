@@ -1,10 +1,10 @@
-"""The supplement's Algorithm 1, word by word, with loops and the whole adjacency matrix."""
+"""The supplement's Algorithm 1 written out, with loops and the whole adjacency matrix."""
 
 import torch
 
 
 def literal_cosegment(features, weights=None, seeds_per_image=1, block="image", normalise=False):
-    """Support (k, h, w), seeds (k, s, 2) and reference (C,) as the pseudo-code gives them."""
+    """Support (k, h, w), seeds (k, s, 2) and reference (C,) according to the pseudo-code."""
     k, _, h, w = features.shape
     rows = []
     for image in range(k):

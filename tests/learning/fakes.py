@@ -13,7 +13,7 @@ from recoseg.photos.frame import Frame
 from tests.building import build_index
 
 SIZE = 48
-"""Of the photos and of the crop in which they are learnt: no resampling."""
+"""Side of the photos and of the crop in which they are learnt, so that nothing is resampled."""
 
 COLOURS = {
     "rose": (250, 30, 60),
@@ -31,7 +31,7 @@ def centred(values):
 
 
 def colour(name):
-    """The embedding of a word; an unknown one has a random one of its own."""
+    """The embedding of a word; an unknown word gets a random embedding."""
     for known, rgb in COLOURS.items():
         if known in name:
             return centred(torch.tensor(rgb, dtype=torch.float32))
@@ -40,7 +40,7 @@ def colour(name):
 
 
 class Counting:
-    """Counts how often each photo passes."""
+    """Counts how often each photo is encoded."""
 
     def __init__(self):
         self.seen = {}
@@ -52,7 +52,7 @@ class Counting:
 
 
 class Retrieval(Counting):
-    """A photo is its mean colour, saturated colours first."""
+    """Embeds a photo as its mean colour, weighted by saturation."""
 
     def __init__(self, fingerprint="a" * 16):
         super().__init__()
@@ -99,7 +99,7 @@ class Phi(Counting):
         return torch.einsum("cd,ndhw->nchw", self.mix, colours)
 
     def of_colour(self, name):
-        """What it makes of a flat cell."""
+        """The features of a cell of one colour."""
         return F.normalize(self.mix @ colour(name).repeat_interleave(16), dim=0)
 
 

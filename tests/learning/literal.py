@@ -1,4 +1,4 @@
-"""The learning of a list of classes as the paper says it, slowly, with nothing of recoseg."""
+"""Learning a list of classes as described in the paper: slow, and without code of recoseg."""
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ def sigmoid(value):
 
 
 def embed(encoder, word, templates):
-    """Templates made unit, averaged, made unit."""
+    """Embeddings of the templates, normalised, averaged and normalised again."""
     rows = [unit(encoder.embed_texts([t.replace("{}", word)])[0]) for t in templates]
     return unit(torch.stack(rows).mean(0))
 
@@ -44,7 +44,7 @@ def bilinear(grid, height, width):
 
 
 def literal_learn(paths, classes, context, encoders, k, templates, guidance=True, size=48):
-    """References by (role, name), and the retrieved paths.
+    """Compute references by (role, name), and the retrieved paths.
 
     `classes` holds (name, positive words, negative words); `context` holds names.
     """

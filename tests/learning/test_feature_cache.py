@@ -196,7 +196,7 @@ def test_a_second_bank_passes_no_photo_through_an_encoder(index, tmp_path):
 
 
 def test_encoders_get_one_and_the_same_batch(index):
-    # So that those of one backbone (`lite`) pass it once.
+    # Encoders that share a backbone (`lite`) run it once.
     encoders, batches = make_encoders(), []
     for encoder in (encoders.phi[0], encoders.saliency):
         encoder.count = lambda images: batches.append(images)

@@ -41,7 +41,7 @@ def tiny():
 
 
 class MortalWorker(FeatureWorker):
-    """Its process is killed once, when it has encoded a certain photo and not told so yet."""
+    """Its process is killed once, after it has encoded a certain photo and before it reports."""
 
     def __init__(self, victim, mark):
         super().__init__([tiny(), Saliency()], "fp32", 1)
@@ -59,7 +59,7 @@ class MortalWorker(FeatureWorker):
 
 class ClosedExecutor(LocalExecutor):
     def team(self, build):
-        raise AssertionError("nothing was to be sent")
+        raise AssertionError("no task was expected")
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_workers_that_do_not_fit_are_refused(index, tmp_path):
     with pytest.raises(EncoderMismatchError, match=r"Expected fake-saliency"):
         fill([Phi()], "fp32")
     cache = FeatureCache(tmp_path / "cache", 10**6, "fp32")
-    with pytest.raises(RecosegError, match="compute in bf16, and the cache is for fp32"):
+    with pytest.raises(RecosegError, match=r"compute in fp32, as the cache does; got bf16"):
         fill([Phi(), Saliency()], "bf16", cache)
     assert fill([Saliency(), Phi()], "fp32", cache)  # their order does not matter
     assert fill([Phi(), Saliency()], "bf16")
@@ -148,7 +148,7 @@ def test_a_worker_s_answer(index):
     assert [item.features.keys() for item in (found[0], found[2], found[3])] == [
         set(keys),
         {keys[1]},
-        set(keys),  # its bytes are not those of which the features are known
+        set(keys),  # its bytes have changed, so no features are known
     ]
     assert [found[0].photo.hash, found[2].photo.hash] == [index.photo(at).hash for at in (0, 1)]
     assert found[3].photo.hash == index.photo(1).hash

@@ -29,7 +29,7 @@ def test_figures_of_classes_and_context(index, tmp_path):
     figures = FigureWriter(index, folder, SIZE)
     seen = []
 
-    def observe(learnt):
+    def callback(learnt):
         figures(learnt)
         seen.append(learnt.concept)
 
@@ -38,7 +38,7 @@ def test_figures_of_classes_and_context(index, tmp_path):
         [parse_class(f"{name}: rose") if ":" not in name else parse_class("a;b") for name in NAMES],
         make_encoders(),
         settings(),
-        callback=observe,
+        callback=callback,
     )
     files = [figures.path(concept) for concept in seen]
     assert len(seen) == len(NAMES) + 1  # two of context, and the road is shared

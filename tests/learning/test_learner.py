@@ -114,19 +114,19 @@ def test_each_context_class_eliminates_those_before_it(index):
 
 
 def test_a_class_with_a_context_class_s_name_shares_its_reference(index):
-    observed = []
+    learned = []
     bank = learn_bank(
         index,
         parse_classes(["sky: sky; sea", "rose"]),
         make_encoders(),
         settings(),
-        callback=lambda learnt: observed.append((learnt.concept.role, learnt.concept.name)),
+        callback=lambda learnt: learned.append((learnt.concept.role, learnt.concept.name)),
     )
-    assert observed == [("context", "sky"), ("context", "road"), ("class", "rose")]
+    assert learned == [("context", "sky"), ("context", "road"), ("class", "rose")]
     sky, context = bank.classes[0], bank.context[0]
     assert torch.equal(references_of(sky), references_of(context))
     assert sky.retrieved == context.retrieved
-    assert sky.text_positive.shape == (2, 3)  # its own words all the same
+    assert sky.text_positive.shape == (2, 3)  # the text embeddings are still its own
     assert context.text_positive.shape == (1, 3)
 
 
@@ -151,16 +151,16 @@ def test_adding_to_a_bank_equals_learning_all_at_once(index):
     whole = learn_bank(index, parse_classes(names), make_encoders(), settings())
     first = learn_bank(index, parse_classes(names[:2]), make_encoders(), settings())
     kept = {key: value.clone() for key, value in references(first).items()}
-    observed = []
+    learned = []
     more = learn_bank(
         index,
         parse_classes(names[2:]),
         make_encoders(),
-        settings(k=1, guidance=False),  # the bank's own go on
+        settings(k=1, guidance=False),  # ignored: the bank's settings are used
         bank=first,
-        callback=observed.append,
+        callback=learned.append,
     )
-    assert [learnt.concept.name for learnt in observed] == ["grass", "sea"]
+    assert [learnt.concept.name for learnt in learned] == ["grass", "sea"]
     assert more.settings == whole.settings
     for key, value in kept.items():
         assert torch.equal(references(more)[key], value)

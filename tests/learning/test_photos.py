@@ -72,7 +72,7 @@ def test_a_store_that_does_not_fit_is_refused(index):
         learn_bank(index, classes, encoders, settings(), store=store)
     with (
         FeatureStore([encoders.phi[0], encoders.saliency], 24) as store,
-        pytest.raises(RecosegError, match="features at 24 pixels, and the settings say 48"),
+        pytest.raises(RecosegError, match=r"image size of 48 pixels, as in the settings; got 24"),
     ):
         learn_bank(index, classes, encoders, settings(), store=store)
 

@@ -1,4 +1,4 @@
-"""From sources to an index: plan the shards, have them embedded, commit one after the other."""
+"""From sources to an index: plan the shards, embed them, write them one after the other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from recoseg.archive.index_report import IndexReport
 from recoseg.archive.layout import Shard, clean, photo_of, read_shards, shard_files, write_shard
 from recoseg.archive.manifest import Manifest
-from recoseg.archive.plan import Job, make_plan
+from recoseg.archive.plan import ShardJob, make_plan
 from recoseg.archive.worker import Embedded, Identity
 from recoseg.errors import ArchiveError, EncoderMismatchError
 from recoseg.executors import Executor, TaskFailed, Worker
@@ -37,7 +37,7 @@ def write_index(
     prune: bool = False,
     progress: bool | None = False,
 ) -> IndexReport:
-    """Make an index, or bring one up to date.
+    """Make an index, or update one.
 
     Finished shards are not computed again. New photos become new shards. A photo whose size or
     time differs from the record is read again and its shard rewritten with the other rows as they
@@ -51,7 +51,8 @@ def write_index(
         build: Makes a worker, such as a `ShardWorker`, whose identity is an `Identity`.
         executor: Where workers run.
         preset: The preset by which the encoder was chosen, for the manifest.
-        shard_size: Most photos of a shard; a kill can lose the work of two for each worker.
+        shard_size: Maximum number of photos of a shard; a killed run can lose the work of two
+            shards for each worker.
         prune: Drop the rows of photos that have gone from these sources. By default they are
             kept and reported, since a disk may merely be away.
         progress: See `StageProgress`.
@@ -138,7 +139,7 @@ def _local_folder(out: str | os.PathLike[str]) -> Path:
 
 
 def _agree(root: Path, ours: Manifest) -> Manifest:
-    """The index's manifest, made if absent; refuse one that another set-up wrote."""
+    """The manifest, written if there is none; refuses an index of other settings."""
     found = Manifest.load(root)
     if found is None:
         ours.save(root)
@@ -161,8 +162,10 @@ def _agree(root: Path, ours: Manifest) -> Manifest:
     return found
 
 
-def _commit(root: Path, number: int, job: Job, embedded: Embedded) -> tuple[Shard, list[Photo]]:
-    """Write a job's shard; returns it with the photos that failed in this run."""
+def _commit(
+    root: Path, number: int, job: ShardJob, embedded: Embedded
+) -> tuple[Shard, list[Photo]]:
+    """Write the shard of a job; returns it with the photos that failed in this run."""
     fresh = iter(embedded.rows)
     done = iter((photo, None if photo.failure else next(fresh)) for photo in embedded.photos)
     kept = _kept_rows(root, job)
@@ -176,8 +179,8 @@ def _commit(root: Path, number: int, job: Job, embedded: Embedded) -> tuple[Shar
     return shard, failed
 
 
-def _kept_rows(root: Path, job: Job) -> dict[int, tuple[Photo, np.ndarray]]:
-    """Rows and photos that a rewritten shard takes over."""
+def _kept_rows(root: Path, job: ShardJob) -> dict[int, tuple[Photo, np.ndarray]]:
+    """Rows and photos that a rewritten shard keeps."""
     rows = [entry for entry in job.entries if isinstance(entry, int)]
     if job.replaces is None or not rows:
         return {}

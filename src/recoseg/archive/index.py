@@ -1,4 +1,4 @@
-"""An index to read: embeddings mapped from the disk, photos by position."""
+"""Reading an index: memory-mapped embeddings, and photos by position."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from recoseg.photos.refs import Photo
 _COLUMNS = ("image_path", "width", "height", "bytes", "stamp", "hash", "offset")
 _CACHED_TABLES = 16
 _COPIED_ROWS = 8192
-"""Rows of a run that is copied, since the selection leaves some of them out."""
+"""Number of rows that are copied at a time where the selection leaves some of them out."""
 _NONE = np.zeros(0, bool)
 
 
@@ -45,10 +45,10 @@ class ArchiveIndex:
     Attributes:
         root: The folder.
         dim: Length of an embedding.
-        manifest: What made the index; None where another program did.
+        manifest: The encoder and settings of the index; None if another program made the index.
         selection: Which photos are left out of search and learning.
-        location: The folder, absolute, or the URL; it opens the index again elsewhere.
-        report: What the run that has just made or updated the index did; None otherwise.
+        location: Absolute path of the folder, or the URL, to open the index again.
+        report: What the run that just made or updated the index did; None otherwise.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ArchiveIndex:
 
     @classmethod
     def open(cls, path: str | Path, selection: Selection | None = None) -> ArchiveIndex:
-        """Open an index of recoseg's, or an embeddings folder that clip-retrieval wrote.
+        """Open an index of recoseg, or an embeddings folder that clip-retrieval wrote.
 
         Args:
             path: A folder with `img_emb/*.npy` and `metadata/*.parquet`, or the URL of one. What
@@ -80,7 +80,7 @@ class ArchiveIndex:
             selection: Which photos are left out of search and learning; None for none.
 
         Raises:
-            ArchiveError: There is no index, or its files do not fit each other.
+            ArchiveError: There is no index, or its files do not match each other.
         """
         mirror = Mirror.of(str(path)) if "://" in str(path) else None
         root = mirror.root if mirror else Path(path)
@@ -109,10 +109,10 @@ class ArchiveIndex:
         stop: int | None = None,
         selected: bool = True,
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Runs of at most `rows` embeddings in order of position.
+        """Iterate over the embeddings in order of position.
 
         Args:
-            rows: Most embeddings of a run.
+            rows: Maximum number of embeddings per block.
             first: The first position.
             stop: The position after the last one; None for all.
             selected: Whether rows that the selection leaves out become NaN, which no search finds.
@@ -156,18 +156,18 @@ class ArchiveIndex:
         return photo_of(self._table(shard).slice(row, 1).to_pylist()[0])
 
     def path(self, position: int) -> str:
-        """Where the photo lies: a local path, a URL, or `shard.tar::member`."""
+        """Where the photo is: a local path, a URL, or `shard.tar::member`."""
         return self.photo(position).path
 
     def photo_id(self, position: int) -> str:
-        """32 hex digits that name the photo's content, or its path where no hash is recorded."""
+        """32 hex digits that identify the photo's content, or its path if no hash is recorded."""
         return self.photo(position).id
 
     def read(self, position: int) -> Image.Image:
         """The photo itself, upright RGB.
 
         Raises:
-            BadImageError: It is gone or unusable by now.
+            BadImageError: The photo no longer exists or cannot be used.
         """
         return decode_image(read_photo(self.photo(position)))
 
@@ -208,5 +208,5 @@ class ArchiveIndex:
         check_rows(path, rows, table.num_rows)
         if self.manifest:
             return table
-        # Columns of other programs may share a name with ours and mean something else.
+        # Columns of other programs may have the same names and another meaning.
         return table.select(["image_path"])

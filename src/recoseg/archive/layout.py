@@ -9,7 +9,7 @@
 
 Every file is written under a temporary name, flushed to the disk and renamed. A shard without a
 marker is a leftover of a killed run. A marker may say that its shard replaces an older one, which
-is dead from that moment, so that re-embedding changed photos is one atomic step.
+is ignored from that moment, so that re-embedding changed photos is one atomic step.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ _FIELDS = {"image_path": "path", "bytes": "size", "reason": "failure"}
 
 @dataclass(frozen=True)
 class Shard:
-    """A finished shard's marker.
+    """The marker of a finished shard.
 
     Attributes:
-        number: In its files' names.
-        source: Name of the source its photos were listed in.
-        photos: Rows of its embeddings and metadata.
-        failures: Rows of its failures.
+        number: The number in the names of its files.
+        source: Name of the source that its photos were listed in.
+        photos: Number of rows of its embeddings and metadata.
+        failures: Number of rows of its failures.
         replaces: Number of the shard that it supersedes, if any.
     """
 
@@ -101,7 +101,7 @@ def write_shard(
 
 
 def read_shards(root: Path) -> tuple[list[Shard], list[int]]:
-    """The living shards by number, and the numbers of those that others replaced.
+    """The valid shards, sorted by number, and the numbers of replaced shards.
 
     Raises:
         ArchiveError: A marker is damaged.
@@ -114,13 +114,13 @@ def read_shards(root: Path) -> tuple[list[Shard], list[int]]:
             raise ArchiveError(
                 f"{path} is damaged. Delete it and run `recoseg index` again."
             ) from error
-    dead = {shard.replaces for shard in shards if shard.replaces is not None}
-    alive = [shard for shard in shards if shard.number not in dead]
-    return alive, sorted(number for number in dead if number is not None)
+    replaced = {shard.replaces for shard in shards if shard.replaces is not None}
+    valid = [shard for shard in shards if shard.number not in replaced]
+    return valid, sorted(number for number in replaced if number is not None)
 
 
 def read_failures(root: Path, shard: Shard) -> list[Photo]:
-    """The shard's unusable photos."""
+    """The photos of a shard that cannot be used."""
     if not shard.failures:
         return []
     table = pq.read_table(shard_files(root, shard.number)[2], schema=_FAILURES)
@@ -128,15 +128,15 @@ def read_failures(root: Path, shard: Shard) -> list[Photo]:
 
 
 def clean(root: Path) -> None:
-    """Remove what killed runs left: temporary files, shards without marker, replaced shards.
+    """Remove temporary files, shards without a marker and replaced shards.
 
     Call it with the lock held.
     """
-    alive, dead = read_shards(root)
-    for number in dead:  # oldest first: the marker that declares it dead outlives it
+    valid, replaced = read_shards(root)
+    for number in replaced:  # oldest first: the marker that replaces a shard is removed later
         for path in shard_files(root, number):
             path.unlink(missing_ok=True)
-    numbers = {shard.number for shard in alive}
+    numbers = {shard.number for shard in valid}
     for folder in {path.parent for path in shard_files(root, 0)}:
         for path in folder.glob(f"{TEMPORARY}*"):
             path.unlink()

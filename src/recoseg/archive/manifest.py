@@ -22,9 +22,9 @@ class Manifest:
 
     Attributes:
         encoder: The image-text encoder.
-        frame: Its input.
-        precision: Of its forward passes: `fp32`, `bf16` or `fp16`.
-        preset: The preset it was chosen by, if any.
+        frame: Its input size and resizing.
+        precision: Precision of its forward passes: `fp32`, `bf16` or `fp16`.
+        preset: The preset that the encoder was chosen by, if any.
         recoseg: Version of the package.
         photos: Embedded photos after the last finished run.
         failures: Unusable photos after the last finished run.
@@ -57,11 +57,11 @@ class Manifest:
             return None
         except (ValueError, KeyError, AttributeError, RecosegError) as error:
             raise ArchiveError(
-                f"{root / MANIFEST} is damaged ({error}). Build the index anew in another folder."
+                f"{root / MANIFEST} is damaged ({error}). Build the index again in another folder."
             ) from error
         raise ArchiveError(
             f"{root / MANIFEST} has format {version}, expected {(_FORMAT, _VERSION)}. "
-            "Use the version of recoseg that wrote it, or build the index anew."
+            "Use the version of recoseg that wrote it, or build the index again."
         )
 
     def save(self, root: Path) -> None:

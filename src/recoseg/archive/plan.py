@@ -1,4 +1,4 @@
-"""What an indexing run has to do: the difference between the sources and the index."""
+"""What a run of indexing has to do: the difference between the sources and the index."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from recoseg.photos.sources import PhotoSource
 
 
 @dataclass(frozen=True)
-class Job:
-    """One shard to write.
+class ShardJob:
+    """A shard to write.
 
     Attributes:
         source: Name of the source of its photos.
-        entries: Its photos in order: one to embed, or the row of the replaced shard to take over.
-        failures: Unusable photos of the replaced shard that have not changed.
+        entries: Its photos in order: a photo to embed, or the row of the replaced shard to keep.
+        failures: Photos of the replaced shard that cannot be used and have not changed.
         replaces: Number of the replaced shard; None for a shard of new photos.
     """
 
@@ -36,18 +36,18 @@ class Job:
 
 
 @dataclass
-class Plan:
-    """The jobs of a run, and how its photos compare with the index.
+class IndexPlan:
+    """The shards to write in a run, and how its photos compare with the index.
 
     Attributes:
-        jobs: Shards to write, rewritten ones first.
+        jobs: The shards to write; shards that are rewritten come first.
         new: Photos that the index does not know.
         changed: Photos whose stamp differs from the recorded one.
-        skipped: Photos that are as they were.
+        skipped: Photos that have not changed.
         missing: Indexed photos of these sources that are no longer there.
     """
 
-    jobs: list[Job] = field(default_factory=list)
+    jobs: list[ShardJob] = field(default_factory=list)
     new: int = 0
     changed: int = 0
     skipped: int = 0
@@ -60,17 +60,17 @@ def make_plan(
     sources: Sequence[PhotoSource],
     shard_size: int,
     prune: bool,
-) -> Plan:
+) -> IndexPlan:
     """Compare the sources with the finished shards.
 
     Args:
         root: The index.
         shards: Its finished shards.
         sources: The listed sources.
-        shard_size: Most photos of a new shard.
-        prune: Whether to drop missing photos; they are kept otherwise.
+        shard_size: Maximum number of photos of a new shard.
+        prune: Whether to remove missing photos; otherwise they are kept.
     """
-    plan = Plan()
+    plan = IndexPlan()
     present = {photo.path: photo for source in sources for photo in source.photos}
     names = {source.name for source in sources}
     known: set[str] = set()
@@ -82,7 +82,7 @@ def make_plan(
         new = [photo for photo in source.photos if photo.path not in known]
         plan.new += len(new)
         plan.jobs += [
-            Job(source.name, tuple(new[first : first + shard_size]))
+            ShardJob(source.name, tuple(new[first : first + shard_size]))
             for first in range(0, len(new), shard_size)
         ]
     return plan
@@ -94,10 +94,10 @@ def _review(
     present: dict[str, Photo],
     listed: bool,
     prune: bool,
-    plan: Plan,
+    plan: IndexPlan,
     known: set[str],
-) -> Job | None:
-    """Sort a shard's photos into kept, changed and missing; a job if it must be rewritten."""
+) -> ShardJob | None:
+    """Compare a shard's photos with the sources; returns a job if it must be rewritten."""
     entries: list[Photo | int] = []
     touched = False
     for row, (path, stamp) in enumerate(_rows(root, shard)):
@@ -133,7 +133,7 @@ def _review(
             failures.append(failure)
     if not touched:
         return None
-    return Job(shard.source, tuple(entries), tuple(failures), shard.number)
+    return ShardJob(shard.source, tuple(entries), tuple(failures), shard.number)
 
 
 def _rows(root: Path, shard: Shard) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Opening shards: embeddings are mapped, not read, and checked before they are trusted."""
+"""Opening shards: embeddings are memory-mapped, and checked before they are used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NORM_TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class OpenShard:
-    """Embeddings mapped from the disk, (n, d), and the table that describes their rows."""
+    """Memory-mapped embeddings (n, d), and the table that describes their rows."""
 
     rows: np.ndarray | RemoteRows
     metadata: Path
@@ -29,7 +29,7 @@ class OpenShard:
 
 
 def own_shards(root: Path, manifest: Manifest, mirror: Mirror | None) -> list[OpenShard]:
-    """The finished shards of an index of recoseg's, which may lie elsewhere."""
+    """The finished shards of an index that recoseg wrote, local or remote."""
     shards = []
     for marker in read_shards(root)[0]:
         array, metadata, _, _ = shard_files(root, marker.number)
@@ -71,7 +71,7 @@ def foreign_shards(root: Path) -> list[OpenShard]:
         try:
             schema, count = pq.read_schema(table), pq.read_metadata(table).num_rows
         except (OSError, pa.ArrowException) as error:
-            raise ArchiveError(f"{table} is no readable parquet file: {error}") from error
+            raise ArchiveError(f"{table} is not a readable parquet file: {error}") from error
         if "image_path" not in schema.names:
             raise ArchiveError(
                 f"{table} has the columns {', '.join(schema.names)}. Expected `image_path` among "
@@ -88,7 +88,9 @@ def _map(path: Path, dim: int | None) -> np.ndarray:
         # Copy on write: torch takes writable arrays only, and the file stays as it is.
         rows: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise ArchiveError(f"{path} is no readable array ({error}). Build it again.") from error
+        raise ArchiveError(
+            f"{path} is not a readable array ({error}). Build the index again."
+        ) from error
     shown = f"{rows.dtype} {rows.shape}"
     if rows.ndim != 2 or rows.dtype.name not in ("float16", "float32"):
         raise ArchiveError(f"{path} holds {shown}. Expected (n, d) of float16 or float32.")

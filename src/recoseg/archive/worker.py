@@ -1,4 +1,4 @@
-"""The work of one shard: read its photos and embed them. It writes nothing."""
+"""The worker that reads and embeds the photos of one shard; it writes no files."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from recoseg.photos.refs import Photo
 
 @dataclass(frozen=True)
 class Identity:
-    """What decides an embedding beside the photo.
+    """Everything that decides an embedding, apart from the photo.
 
     Attributes:
         encoder: The image-text encoder.
-        frame: Its input.
-        precision: Of its forward passes: `fp32`, `bf16` or `fp16`.
+        frame: Its input size and resizing.
+        precision: Precision of its forward passes: `fp32`, `bf16` or `fp16`.
     """
 
     encoder: EncoderInfo
@@ -39,7 +39,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Embedded:
-    """What became of a task's photos.
+    """The result of a task: its photos and their embeddings.
 
     Attributes:
         photos: The photos, with what reading them has told; those that cannot be used have a
@@ -59,7 +59,7 @@ class ShardWorker:
 
     Args:
         encoder: The image-text encoder.
-        precision: Of its forward passes.
+        precision: Precision of its forward passes.
         batch_size: Photos per forward pass; a batch never spans two shards.
         threads: Threads that read and decode; by default one per processor, at most 16.
     """

@@ -1,4 +1,4 @@
-"""The command line: one sub-command per stage, each a thin shell over the library."""
+"""The command line: one command per stage, each of which calls one function of the library."""
 
 from __future__ import annotations
 
@@ -43,11 +43,15 @@ def options(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Print the version.", callback=_print_version, is_eager=True
+            "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
         ),
     ] = False,
 ) -> None:
-    """Segment photos into classes that you merely name."""
+    """Segment photos into classes that are given by name only, without labelled photos.
+
+    Usual order: `index` photos, `learn` classes from the index, `segment` photos. See also `recoseg
+    demo`, and `recoseg COMMAND --help` for the options of a command.
+    """
 
 
 for command in (
@@ -70,7 +74,7 @@ for command in (
 
 
 def main() -> None:
-    """Run the command line; errors meant for the user come without a traceback."""
+    """Run the command line; errors of the package are printed without a traceback."""
     keep_freed_memory()
     try:
         app()

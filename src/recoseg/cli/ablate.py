@@ -1,4 +1,4 @@
-"""`recoseg ablate`: the tables of the paper, on data of one's own or the paper's."""
+"""`recoseg ablate`: the paper's ablation tables, on the paper's data or other data."""
 
 from __future__ import annotations
 
@@ -29,20 +29,23 @@ def ablate(
     studies: Annotated[
         list[str],
         typer.Argument(
-            help="components, context, renaming, encoders, seeds, k, block, retrieval, or all "
-            "(all but retrieval). Several studies share their work."
+            help="Studies to run: components, context, renaming, encoders, seeds, k, block, "
+            "retrieval, or all (all except retrieval). Studies of one run share computations."
         ),
     ],
     index: Annotated[
         list[Path],
         typer.Option(
-            help="Index of the archive; give the option again for the studies encoders and "
-            "retrieval."
+            help="Index of the archive; repeat the option to compare several in the studies "
+            "encoders and retrieval."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for tables, plots and JSON.")],
     dataset: Annotated[
-        str | None, typer.Option(help="Labelled data set; see `recoseg datasets`.")
+        str | None,
+        typer.Option(
+            help="Labelled data set; see `recoseg datasets`. Not needed for the study retrieval."
+        ),
     ] = None,
     root: Root = None,
     split: Split = None,
@@ -51,17 +54,21 @@ def ablate(
     published_quirks: Quirks = False,
     classes: Annotated[
         str | None,
-        typer.Option(help="File of classes. By default the data set's own prompts."),
+        typer.Option(help="File with one class per line. By default the data set's own prompts."),
     ] = None,
     aliases: Annotated[bool, typer.Option(help="Also use the data set's aliases.")] = False,
     preset: PresetName = None,
     saliency: Annotated[
         list[str] | None,
-        typer.Option(help="Dense text encoder; give the option again for the study encoders."),
+        typer.Option(
+            help="Dense text encoder; repeat the option to compare several in the study encoders."
+        ),
     ] = None,
     phi: Annotated[
         list[str] | None,
-        typer.Option(help="Dense image encoder; give the option again for the study encoders."),
+        typer.Option(
+            help="Dense image encoder; repeat the option to compare several in the study encoders."
+        ),
     ] = None,
     k: Annotated[
         int | None, typer.Option("-k", help="Retrieved photos per class. By default 50.")
@@ -74,7 +81,7 @@ def ablate(
         ),
     ] = "imagenet",
     crf: Annotated[
-        bool, typer.Option(help="Also refine by the dense CRF (needs the extra `crf`).")
+        bool, typer.Option(help="Also refine with the dense CRF (needs the extra `crf`).")
     ] = False,
     threshold: Threshold = None,
     background: Background = "",
@@ -84,7 +91,7 @@ def ablate(
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
-    """Measure what each choice of the method contributes, as in the paper's tables."""
+    """Measure what each part of the method contributes. The tables follow those of the paper."""
     from recoseg.pipeline.ablate import ablate as run
 
     report = run(

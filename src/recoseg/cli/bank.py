@@ -1,4 +1,4 @@
-"""`recoseg inspect` and `recoseg forget`: look into a concept bank, take classes out of it."""
+"""`recoseg inspect` and `recoseg forget`: print a concept bank, remove classes from it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def inspect(
     bank: Annotated[Path, typer.Argument(help="Concept bank.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print what a concept bank holds: classes, photos, encoders, settings."""
+    """Print the contents of a concept bank: classes, photos, encoders and settings."""
     from dataclasses import asdict
 
     from rich.console import Console
@@ -73,10 +73,12 @@ def _references(concept: Concept) -> int:
 
 def forget(
     bank: Annotated[Path, typer.Argument(help="Concept bank.")],
-    names: Annotated[list[str], typer.Argument(help="Classes to take out.")],
-    out: Annotated[Path | None, typer.Option(help="Bank to write; by default in place.")] = None,
+    names: Annotated[list[str], typer.Argument(help="Names of the classes to remove.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Bank to write. By default the given bank is overwritten.")
+    ] = None,
 ) -> None:
-    """Take classes out of a concept bank; the others stay as they are."""
+    """Remove classes from a concept bank. The other classes do not change."""
     from recoseg.concepts import ConceptBank
 
     kept = ConceptBank.load(bank).remove(names)

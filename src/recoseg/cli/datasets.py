@@ -9,13 +9,16 @@ import typer
 
 def datasets(
     name: Annotated[
-        str | None, typer.Argument(help="Print the classes of this data set, for learn --classes.")
+        str | None,
+        typer.Argument(
+            help="Data set whose classes are printed, in the format of `recoseg learn --classes`."
+        ),
     ] = None,
     aliases: Annotated[
-        bool, typer.Option("--aliases", help="With further words for each class.")
+        bool, typer.Option("--aliases", help="Also print the aliases of each class.")
     ] = False,
 ) -> None:
-    """List labelled data sets with the folders they are read from, or print one's classes."""
+    """List labelled data sets, or print the classes of one. The list shows the expected folders."""
     from recoseg.datasets.spaces import class_lines, label_space
 
     if name is not None:

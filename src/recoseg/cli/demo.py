@@ -1,4 +1,4 @@
-"""`recoseg demo`: the whole method from photos to masks, with a report to look at."""
+"""`recoseg demo`: the whole method from photos to masks, with an HTML report."""
 
 from __future__ import annotations
 
@@ -11,16 +11,25 @@ from recoseg.cli.options import Device, Precision, names_in
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder for all outputs.")] = Path("demo"),
     photos: Annotated[
         list[str] | None,
-        typer.Option(help="Your photos. By default those inside the extra `demo`."),
+        typer.Option(
+            help="File, folder or glob of photos; repeat the option for several. By default the "
+            "photos of the packages that the extra `demo` installs."
+        ),
     ] = None,
-    classes: Annotated[str, typer.Option(help='Your classes, such as "dog, cat, sofa".')] = "",
+    classes: Annotated[
+        str,
+        typer.Option(
+            help='Comma-separated classes, such as "dog, cat, sofa". By default six classes of '
+            "the demo's photos."
+        ),
+    ] = "",
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
-    """Index photos, learn a handful of classes, segment, and write one HTML report."""
+    """Run all stages on example photos and write an HTML report."""
     from recoseg.demo import run_demo
 
     report = run_demo(

@@ -1,4 +1,4 @@
-"""`recoseg encoders`: the table of models."""
+"""`recoseg encoders`: the table of presets and encoders."""
 
 from __future__ import annotations
 
@@ -28,4 +28,4 @@ def encoders() -> None:
         rows.add_row(row.name, ", ".join(row.roles), stride, weights, row.licence, row.note)
     console = Console()
     console.print(presets, rows)
-    console.print("Any of them as NAME, NAME=/path/to/weights, or NAME=random.", markup=False)
+    console.print("Name an encoder as NAME, NAME=/path/to/weights, or NAME=random.", markup=False)

@@ -34,7 +34,10 @@ def evaluate(
     dataset: DatasetName,
     bank: Annotated[
         Path | None,
-        typer.Argument(help="Concept bank, trained model, or folder of a training run."),
+        typer.Argument(
+            help="Concept bank, trained model, or folder of a training run. Leave it out to score "
+            "--predictions."
+        ),
     ] = None,
     root: Root = None,
     split: Split = None,
@@ -44,15 +47,17 @@ def evaluate(
     predictions: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of label maps NAME.png to score instead of a bank. NAME is the photo's "
-            "name in the data set; values are the classes of the folder's classes.txt, or of the "
-            "data set, counted from 0."
+            help="Folder of label maps NAME.png to score instead of a bank. NAME is the name of "
+            "the photo in the data set. Pixel values are class numbers, counted from 0, in the "
+            "order of classes.txt in the folder, or else of the data set."
         ),
     ] = None,
     fusion: FusionForm = None,
     resize: Annotated[
         int | None,
-        typer.Option(help="Short side of the encoders' input, instead of the protocol's."),
+        typer.Option(
+            help="Short side of the encoders' input in pixels. By default that of the protocol."
+        ),
     ] = None,
     threshold: Threshold = None,
     background: Background = "",
@@ -63,13 +68,16 @@ def evaluate(
         float | None,
         typer.Option(
             min=0,
-            help="Also measure the boundary F-score at this tolerance: pixels, or below 1 a share "
-            "of the photo's diagonal.",
+            help="Also measure the boundary F-score at this tolerance, in pixels, or as a fraction "
+            "of the photo's diagonal if below 1.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for JSON, report, confusion matrix and contact sheet."),
+        typer.Option(
+            help="Folder for JSON, report, confusion matrix and contact sheet. By default only a "
+            "summary is printed."
+        ),
     ] = None,
     resume: Resume = False,
     batch_size: BatchSize = 8,
@@ -78,7 +86,11 @@ def evaluate(
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
-    """Score a concept bank, or anybody's label maps, on a labelled data set."""
+    """Score a segmentation on a labelled data set.
+
+    The segmentation comes from a concept bank, from a trained model, or from a folder of label maps
+    of any method.
+    """
     from recoseg.evaluation.markdown import headline
     from recoseg.pipeline.evaluate import evaluate as run
 

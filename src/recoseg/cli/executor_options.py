@@ -1,4 +1,4 @@
-"""Options that say where work runs, and the executor that they name."""
+"""Options that choose where work runs, and the executor that they describe."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ if TYPE_CHECKING:
 
 ExecutorName = Annotated[
     str,
-    typer.Option("--executor", help="Where work runs: local, or ray (needs the extra `ray`)."),
+    typer.Option(
+        "--executor",
+        help="Where work runs: local for this process, or ray (needs the extra `ray`).",
+    ),
 ]
 RayAddress = Annotated[
     str,
     typer.Option(
-        help="Ray cluster: local for this machine, auto for the cluster that this machine belongs "
-        "to, or ray://HOST:PORT."
+        help="Ray cluster: local for a new one on this machine, auto for the cluster that this "
+        "machine belongs to, or ray://HOST:PORT."
     ),
 ]
 RayWorkers = Annotated[
@@ -31,7 +34,7 @@ RayGpus = Annotated[float, typer.Option(min=0, help="GPUs of each Ray worker.")]
 def executor_of(
     name: str, address: str, workers: int | None, cpus: int, gpus: float = 0
 ) -> Executor | None:
-    """The executor of that name, None for this process; the other options are Ray's."""
+    """The executor of this name, or None for this process; the other options are for Ray."""
     from recoseg.errors import UnknownNameError
 
     if name == "local":

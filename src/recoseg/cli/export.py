@@ -1,4 +1,4 @@
-"""`recoseg export`: a trained model for other programs."""
+"""`recoseg export`: export a trained model for use in other programs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ import typer
 
 def export(
     run: Annotated[Path, typer.Argument(help="Trained model, or the folder of its run.")],
-    onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX.")] = False,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Export to ONNX, the only format at present.")
+    ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="File to write. By default model.onnx beside the model."),
+        typer.Option(help="File to write. By default model.onnx in the folder of the model."),
     ] = None,
 ) -> None:
-    """Write a trained model as ONNX, for photos of any size, and check it."""
+    """Export a trained model to ONNX and check it.
+
+    The exported model takes photos of any size. Its scores are compared with those of the
+    original.
+    """
     from recoseg.errors import RecosegError
 
     if not onnx:
-        raise RecosegError("Name the format to write: --onnx.")
+        raise RecosegError("Expected the format to export to: --onnx.")
     from recoseg.pipeline.train import export_onnx
 
     path, difference = export_onnx(run, out)

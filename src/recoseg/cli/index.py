@@ -1,4 +1,4 @@
-"""`recoseg index`: embed an archive of photos."""
+"""`recoseg index`: embed photos and build an index of them."""
 
 from __future__ import annotations
 
@@ -20,26 +20,40 @@ from recoseg.cli.options import Device, Precision, Retrieval
 def index(
     sources: Annotated[
         list[str],
-        typer.Argument(help="Folders, lists of paths, tar shards, images, globs; local or URLs."),
+        typer.Argument(
+            help="Photos: files, folders, text files of paths, tar shards or globs; local paths "
+            "or URLs."
+        ),
     ],
     out: Annotated[
         str, typer.Option(help="Folder of the index; it is created, continued or updated.")
     ],
     preset: Annotated[
-        str, typer.Option(help="Choice of encoders: lite, paper or paper-light.")
+        str,
+        typer.Option(
+            help="Choice of encoders: lite, paper or paper-light; see `recoseg encoders`."
+        ),
     ] = "lite",
     retrieval: Retrieval = None,
     device: Device = "auto",
     precision: Precision = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Photos per forward pass.")] = 64,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads that read and decode photos.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Threads that read and decode photos. By default one per processor, at most 16.",
+        ),
     ] = None,
     shard_size: Annotated[
-        int, typer.Option(min=1, help="Photos per shard, the unit of work.")
+        int,
+        typer.Option(
+            min=1, help="Photos per shard. An interrupted run loses only unfinished shards."
+        ),
     ] = 1024,
     prune: Annotated[
-        bool, typer.Option(help="Remove photos from the index that no longer exist.")
+        bool,
+        typer.Option(help="Remove photos from the index that are no longer in the sources."),
     ] = False,
     executor: ExecutorName = "local",
     ray_address: RayAddress = "local",

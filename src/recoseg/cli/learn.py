@@ -1,4 +1,4 @@
-"""`recoseg learn`: from class names and an index to a concept bank."""
+"""`recoseg learn`: learn a concept bank from class names and an index."""
 
 from __future__ import annotations
 
@@ -36,21 +36,24 @@ def learn(
     classes: Annotated[
         str,
         typer.Option(
-            help="File with one class per line: name, or name: alias; -negative. Or the name of a "
-            "label space, such as cityscapes27; see `recoseg datasets`."
+            help="File with one class per line: a name, or 'NAME: WORD; WORD; -WORD' with the "
+            "words to search for and, after a -, words to avoid. Or the name of a data set, such "
+            "as cityscapes27; see `recoseg datasets`."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Concept bank to write, a .safetensors file.")],
     add_to: Annotated[
         Path | None,
-        typer.Option(help="Bank to add the classes to; its context and settings are kept."),
+        typer.Option(
+            help="Existing bank to add the classes to; its encoders, context and settings are used."
+        ),
     ] = None,
     figures: Annotated[
         Path | None, typer.Option(help="Folder for a co-segmentation figure of each class.")
     ] = None,
     aliases: Annotated[
         bool,
-        typer.Option(help="Also use the aliases and background words of a label space."),
+        typer.Option(help="Also use the aliases and background words of the data set's classes."),
     ] = False,
     preset: PresetName = None,
     retrieval: Retrieval = None,
@@ -60,29 +63,37 @@ def learn(
         int | None, typer.Option("-k", help="Retrieved photos per class. By default 50.")
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(help="Centre crop of a photo in pixels. By default 224.")
+        int | None,
+        typer.Option(help="Side of the centre crop of a photo in pixels. By default 224."),
     ] = None,
     prompts: Prompts = None,
     seeds: Annotated[int | None, typer.Option(help="Seed pixels per photo. By default 1.")] = None,
     reference: Annotated[
         str | None,
         typer.Option(
-            help="How seeds become a reference: mean, normalised-mean, rank-weighted or winner."
+            help="How seeds become a reference embedding: mean, normalised-mean, rank-weighted or "
+            "winner. By default mean."
         ),
     ] = None,
     block: Annotated[
         str | None,
-        typer.Option(help="Block of the adjacency matrix: image, or paper for the published one."),
+        typer.Option(
+            help="Block of the adjacency matrix that one vote covers: image, or paper for the "
+            "slice of the published pseudo-code. By default image."
+        ),
     ] = None,
     guidance: Annotated[
         bool | None,
-        typer.Option("--guidance/--no-guidance", help="Weigh patches by the class's text."),
+        typer.Option(
+            "--guidance/--no-guidance",
+            help="Weigh patches by their similarity to the text of the class.",
+        ),
     ] = None,
     context: Annotated[
         str | None,
         typer.Option(
-            help="Context classes to eliminate, such as 'sky, tree: tree; forest', or none. By "
-            "default the five of the paper."
+            help="Comma-separated context classes to eliminate, such as 'sky, tree: tree; "
+            "forest', or none. By default the five of the paper."
         ),
     ] = None,
     selection: SelectionFile = None,
@@ -97,7 +108,11 @@ def learn(
     ray_cpus: RayCpus = 1,
     ray_gpus: RayGpus = 0,
 ) -> None:
-    """Learn classes: retrieve photos of each and find the patch that they have in common."""
+    """Learn classes from their names and write a concept bank.
+
+    For each class, photos are retrieved from the index, and the patches that they have in common
+    are found.
+    """
     from recoseg.pipeline.index import open_index
     from recoseg.pipeline.learn import learn as run
 

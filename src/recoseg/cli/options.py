@@ -1,4 +1,4 @@
-"""Options that several commands share, and reading their values."""
+"""Options that several commands share, and functions that read their values."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ PresetName = Annotated[
 Retrieval = Annotated[
     str | None,
     typer.Option(
-        help="Retrieval encoder, as NAME or NAME=WEIGHTS. By default that of the preset or index."
+        help="Retrieval encoder, as NAME or NAME=WEIGHTS. By default that of the index or preset."
     ),
 ]
 Saliency = Annotated[
     str | None,
     typer.Option(
-        help="Dense text encoder, as NAME or NAME=WEIGHTS. By default that of the preset or bank."
+        help="Dense text encoder, as NAME or NAME=WEIGHTS. By default that of the bank or preset."
     ),
 ]
 Phi = Annotated[
     list[str] | None,
     typer.Option(
-        help="Dense image encoder, as NAME or NAME=WEIGHTS; give the option again for a second "
-        "one. By default that of the preset or bank."
+        help="Dense image encoder, as NAME or NAME=WEIGHTS; repeat the option for several "
+        "encoders. By default that of the bank or preset."
     ),
 ]
 Prompts = Annotated[
     str | None,
     typer.Option(
-        help="Prompt set: reco85, short5, single, none, or a file with one template per line, {} "
-        "where the name goes. By default the encoder's own."
+        help="Prompt set: reco85, short5, single, none, or a file with one template per line, in "
+        "which {} marks the place of the class name. By default that of the encoder."
     ),
 ]
 SkipDuplicates = Annotated[
@@ -50,16 +50,17 @@ SkipDuplicates = Annotated[
     typer.Option(
         min=0.01,
         max=1,
-        help="Leave out photos whose cosine to a better one is above this, such as 0.95.",
+        help="Leave out near-duplicates: photos whose cosine with a better photo is above this, "
+        "such as 0.95.",
     ),
 ]
 SelectionFile = Annotated[
     Path | None,
-    typer.Option("--selection", help="File that says which photos of the index are left out."),
+    typer.Option("--selection", help="Selection file that names the photos of the index to omit."),
 ]
 CacheFolder = Annotated[
     Path | None,
-    typer.Option("--cache", help="Folder where features of photos are kept for the next run."),
+    typer.Option("--cache", help="Folder where features of photos are kept for later runs."),
 ]
 CacheSize = Annotated[
     float,
@@ -84,14 +85,22 @@ Resize = Annotated[
     ),
 ]
 Window = Annotated[
-    int | None, typer.Option(help="Side of sliding windows over larger photos, in pixels.")
+    int | None,
+    typer.Option(
+        help="Side of sliding windows over larger photos, in pixels. By default there are no "
+        "windows."
+    ),
 ]
 WindowStep = Annotated[
     int | None,
     typer.Option(help="Step of the sliding windows in pixels. By default half a window."),
 ]
 Threshold = Annotated[
-    float | None, typer.Option(help="Pixels whose best score is lower become background.")
+    float | None,
+    typer.Option(
+        help="Pixels whose best score is lower become background. By default every pixel gets a "
+        "class."
+    ),
 ]
 Background = Annotated[
     str,
@@ -101,11 +110,15 @@ Background = Annotated[
 ]
 Refine = Annotated[
     str,
-    typer.Option(help="Refinement of the masks: none, pamr, or crf (needs the extra `crf`)."),
+    typer.Option(
+        help="Refinement of the masks along edges: none, pamr, or crf (needs the extra `crf`)."
+    ),
 ]
 RefineSteps = Annotated[
     int | None,
-    typer.Option(min=0, help="Steps of the refinement; more reach further. By default 10."),
+    typer.Option(
+        min=0, help="Steps of the refinement; with more steps it reaches further. By default 10."
+    ),
 ]
 Temperature = Annotated[
     float | None,
@@ -124,7 +137,7 @@ DatasetName = Annotated[
 ]
 Root = Annotated[Path | None, typer.Option(help="Folder that holds the data set.")]
 Split = Annotated[
-    str | None, typer.Option(help="Dataset split. By default the usual one, most often val.")
+    str | None, typer.Option(help="Dataset split. By default that of the data set, usually val.")
 ]
 Ids = Annotated[
     Path | None, typer.Option(help="File with the names of the photos to use, one per line.")
@@ -133,14 +146,15 @@ ProtocolName = Annotated[
     str,
     typer.Option(
         "--protocol",
-        help="How photos are prepared and scored: paper, tcl (the community's) or native.",
+        help="How photos are prepared and scored: paper, tcl (common in later papers) or native "
+        "(as `recoseg segment` treats photos).",
     ),
 ]
 Quirks = Annotated[
     bool,
     typer.Option(
-        help="Repeat the errors of the published evaluation: photos resized by the nearest pixel, "
-        "and its assignment of COCO-Stuff classes to groups."
+        help="Repeat the errors of the published evaluation: nearest-neighbour resizing of photos, "
+        "and wrong groups for some COCO-Stuff classes."
     ),
 ]
 

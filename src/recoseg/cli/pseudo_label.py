@@ -1,4 +1,4 @@
-"""`recoseg pseudo-label`: a training set of masks that a bank or a trained model makes."""
+"""`recoseg pseudo-label`: write the masks of a bank or a trained model as a training set."""
 
 from __future__ import annotations
 
@@ -31,22 +31,24 @@ def pseudo_label(
         Path, typer.Argument(help="Concept bank, trained model, or folder of a training run.")
     ],
     images: Annotated[
-        list[str], typer.Argument(help="Photos: files, folders, lists, tar shards, globs.")
+        list[str],
+        typer.Argument(help="Photos: files, folders, text files of paths, tar shards or globs."),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
     min_confidence: Annotated[
         float | None,
-        typer.Option(help="Pixels of less confidence are ignored in training, 0 to 1."),
+        typer.Option(help="Pixels with a lower confidence, 0 to 1, are ignored in training."),
     ] = None,
     quantile: Annotated[
         float | None,
         typer.Option(
-            help="Ignore at most this fraction of each class's pixels, the least confident."
+            help="Ignore at most this fraction of the pixels of each class, starting with the "
+            "least confident."
         ),
     ] = None,
     confidence: Annotated[
         bool,
-        typer.Option("--confidence", help="Keep confidence maps even if no pixel is ignored."),
+        typer.Option("--confidence", help="Write confidence maps even if no pixel is ignored."),
     ] = False,
     fusion: FusionForm = None,
     resize: Resize = None,
@@ -64,11 +66,14 @@ def pseudo_label(
     phi: Phi = None,
     device: Annotated[
         str,
-        typer.Option(help="Device: auto, cpu, cuda, cuda:N or mps; several separated by commas."),
+        typer.Option(
+            help="Device: auto, cpu, cuda, cuda:N or mps. Comma-separated devices are used in "
+            "parallel."
+        ),
     ] = "auto",
     precision: Precision = "auto",
 ) -> None:
-    """Make pseudo-labels of photos, to train a model on."""
+    """Write pseudo-labels of photos, to train a model on."""
     from recoseg.pipeline.pseudo_label import pseudo_label as run
     from recoseg.training.balance import balance_table
 

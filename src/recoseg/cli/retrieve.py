@@ -1,4 +1,4 @@
-"""`recoseg retrieve`: look at what an archive has for a class."""
+"""`recoseg retrieve`: find the photos of an archive that match class names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ from recoseg.cli.options import (
 def retrieve(
     index: Annotated[str, typer.Argument(help="Folder of the index, or its URL.")],
     classes: Annotated[
-        list[str], typer.Argument(help="Classes, such as zebra or 'sofa; couch; -bed'.")
+        list[str],
+        typer.Argument(
+            help="Classes, such as zebra or 'sofa; couch; -bed' (a leading - marks words to avoid)."
+        ),
     ],
     k: Annotated[int, typer.Option("-k", min=1, help="Photos per class.")] = 50,
     out: Annotated[Path | None, typer.Option(help="HTML contact sheet to write.")] = None,
@@ -41,11 +44,17 @@ def retrieve(
     precision: Precision = "auto",
     approximate: Annotated[
         str | None,
-        typer.Option(help="Approximate search: ivf or hnsw (needs the extra `faiss`)."),
+        typer.Option(
+            help="Approximate search: ivf or hnsw (needs the extra `faiss`). By default the search "
+            "is exact."
+        ),
     ] = None,
     effort: Annotated[
         int,
-        typer.Option(min=1, help="Lists of ivf, or candidates of hnsw, that are visited."),
+        typer.Option(
+            min=1,
+            help="Number of lists (ivf) or candidates (hnsw) that approximate search visits.",
+        ),
     ] = 64,
     recall: Annotated[
         bool,
@@ -56,7 +65,10 @@ def retrieve(
     ray_workers: RayWorkers = None,
     ray_cpus: RayCpus = 1,
 ) -> None:
-    """Find the photos that show each class best, by the cosine of their embeddings."""
+    """Find the photos that match each class best.
+
+    Photos are ranked by the cosine of their embedding with that of the class.
+    """
     from recoseg.pipeline.index import open_index
     from recoseg.pipeline.retrieve import retrieve as run
 

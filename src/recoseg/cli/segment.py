@@ -1,4 +1,4 @@
-"""`recoseg segment`: masks, overlays and one line per photo."""
+"""`recoseg segment`: write masks, overlays and one JSON line per photo."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def segment(
         Path, typer.Argument(help="Concept bank, trained model, or folder of a training run.")
     ],
     images: Annotated[
-        list[str], typer.Argument(help="Photos: files, folders, lists, tar shards, globs.")
+        list[str],
+        typer.Argument(help="Photos: files, folders, text files of paths, tar shards or globs."),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
     fusion: FusionForm = None,
@@ -45,7 +46,7 @@ def segment(
     temperature: Temperature = None,
     refine_steps: RefineSteps = None,
     overlays: Annotated[bool, typer.Option(help="Write overlays with a legend.")] = True,
-    scores: Annotated[bool, typer.Option(help="Write score maps, fp16; they are large.")] = False,
+    scores: Annotated[bool, typer.Option(help="Write score maps (large files).")] = False,
     resume: Resume = False,
     batch_size: BatchSize = 8,
     saliency: Saliency = None,
@@ -53,7 +54,7 @@ def segment(
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
-    """Segment photos into the classes of a concept bank or a trained model."""
+    """Segment photos with a concept bank or a trained model."""
     from recoseg.pipeline.segment import segment as run
 
     report = run(

@@ -1,4 +1,4 @@
-"""`recoseg train`: DeepLabv3+ on pseudo-labels or on masks of one's own (ReCo+)."""
+"""`recoseg train`: train DeepLabv3+ on pseudo-labels or other masks (ReCo+)."""
 
 from __future__ import annotations
 
@@ -18,22 +18,28 @@ def train(
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(help="Folder of their photos; for pseudo-labels only if the photos moved."),
+        typer.Option(
+            help="Folder of the photos of --masks. For pseudo-labels needed only if the photos "
+            "have moved."
+        ),
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(help="Labelled data set instead of masks; see `recoseg datasets`."),
+        typer.Option(
+            help="Labelled data set to train on instead of --masks; see `recoseg datasets`."
+        ),
     ] = None,
     root: Root = None,
     split: Annotated[str, typer.Option(help="Dataset split.")] = "train",
     recipe: Annotated[
-        str, typer.Option(help="Training recipe: paper, or short for minutes on a CPU.")
+        str, typer.Option(help="Training recipe: paper, or short, which takes minutes on a CPU.")
     ] = "paper",
     encoder: Annotated[
         str | None,
         typer.Option(
-            help="Encoder of the network: one of segmentation_models.pytorch or timm, or "
-            "efficientnet-lite0 to 2."
+            help="Encoder of the network: a name of segmentation_models.pytorch or timm, or "
+            "efficientnet-lite0 to efficientnet-lite2. By default that of the recipe, as for the "
+            "options that follow."
         ),
     ] = None,
     output_stride: Annotated[
@@ -64,32 +70,41 @@ def train(
         int,
         typer.Option(
             min=1,
-            help="Rounds of self-training; each after the first learns from the model's own "
-            "labels.",
+            help="Rounds of self-training. Each round after the first trains on labels that the "
+            "model of the round before has made.",
         ),
     ] = 1,
     ground_truth: Annotated[
         Path | None,
-        typer.Option(help="Folder with images/, masks/ and classes.txt to report scores on."),
+        typer.Option(
+            help="Folder with images/, masks/ and classes.txt, on which scores are reported during "
+            "training."
+        ),
     ] = None,
-    report_every: Annotated[int, typer.Option(min=1, help="Steps between such scores.")] = 1000,
+    report_every: Annotated[
+        int, typer.Option(min=1, help="Steps between scores on --ground-truth.")
+    ] = 1000,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
     preview_every: Annotated[
         int, typer.Option(min=1, help="Steps between preview pictures.")
     ] = 500,
     resume: Resume = False,
     device: Annotated[
-        str, typer.Option(help="Lightning's accelerator: auto, cpu, gpu, mps, ...")
+        str, typer.Option(help="Accelerator of Lightning: auto, cpu, gpu, mps, ...")
     ] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Number of devices per machine.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Number of machines.")] = 1,
-    strategy: Annotated[str, typer.Option(help="Lightning's strategy: auto, ddp, ...")] = "auto",
+    strategy: Annotated[str, typer.Option(help="Strategy of Lightning: auto, ddp, ...")] = "auto",
     precision: Annotated[
-        str, typer.Option(help="Precision: fp32, or bf16 or fp16 (both mixed).")
+        str, typer.Option(help="Precision: fp32, or bf16 or fp16 for mixed precision.")
     ] = "fp32",
     accumulate: Annotated[
         int,
-        typer.Option(min=1, help="Parts that a step is divided into, to save memory."),
+        typer.Option(
+            min=1,
+            help="Number of parts that a batch is split into, to save memory; their gradients are "
+            "accumulated.",
+        ),
     ] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes per device that read photos.")] = 2,
 ) -> None:

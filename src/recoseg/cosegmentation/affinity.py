@@ -1,8 +1,8 @@
-"""How well each patch is matched in each retrieved image.
+"""Block maxima of the affinity: how well each patch is matched in each retrieved image.
 
-The published adjacency matrix `A = F_hat F_hat^T` holds the cosine of every pair of patches of
-the k retrieved images, n = k h w of them. Only its maxima over the columns of each image are
-ever used, so it is computed in tiles and never held.
+The published adjacency matrix `A = F_hat F_hat^T` holds the cosine of every pair of the n = k h w
+patches of the k retrieved images. Only its maxima over the columns of each image are used, so it
+is computed in tiles and never stored as a whole.
 
 Four things make it fast:
 
@@ -10,11 +10,11 @@ Four things make it fast:
   maxima serve the first, its column maxima the second, so half of the products suffice.
 * Column weights cost nothing: both sides are scaled before the product. The tile is then
   `w_p A[p, q] w_q`, and because `w_p >= 0`, its row maximum is `w_p max_q(A[p, q] w_q)`, the
-  wanted number times a known factor. The column maximum is the same with p and q exchanged.
+  desired maximum times a known factor. The column maximum is the same with p and q exchanged.
 * A tile is small enough to be still in the cache when its maxima are taken.
-* On a CPU oneDNN multiplies, see `recoseg.onednn`.
+* On a CPU, oneDNN computes the products; see `recoseg.onednn`.
 
-On a CUDA device with Triton one kernel does all of this, see `triton_kernel`.
+On a CUDA device with Triton, one kernel does all of this; see `triton_kernel`.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from torch import Tensor
 from recoseg.onednn import linear
 
 _TILE_ELEMENTS = 4_000_000
-"""Numbers in a tile of 16 images: 16 MB, what the last cache of a processor holds."""
+"""Elements of a tile of 16 images: 16 MB in fp32, which fits a processor's last-level cache."""
 
 _TILE_IMAGES = 16
-"""Images that a tile spans, at least where there are so many."""
+"""Minimum number of images that a tile spans, if there are as many."""
 
 _SMALLEST_WEIGHT = 1e-9
-"""Weights below this count as this: it moves a support score by at most as much."""
+"""Smaller weights are raised to this value, which changes a support score by at most as much."""
 
 
 def unit_patches(features: Float[Tensor, "k C h w"]) -> Float[Tensor, "n C"]:
-    """The patches of all images as L2-normalised rows, image by image, each row by row.
+    """The patches of all images as L2-normalised rows, image by image in reading order.
 
-    A patch of zeros stays zero. The result is fp32, or fp64 where the features are; half-precision
-    features are widened one image at a time.
+    A patch of zeros stays zero. The result is fp32, or fp64 for fp64 features. Half-precision
+    features are converted one image at a time.
     """
     k, channels, height, width = features.shape
     size = height * width
@@ -68,12 +68,12 @@ def block_maxima(
 
     Args:
         features: Features of k images, any scale, any floating-point dtype.
-        weights: One weight in [0, 1] per patch; None for ones.
+        weights: One weight in [0, 1] per patch. None means that all weights are 1.
 
     Returns:
         The maxima, in [-1, 1], fp32 (fp64 for fp64 features). Half-precision features on a CUDA
-        device are multiplied in their own precision, so that cosines are good to 0.002 (fp16) or
-        0.016 (bf16); elsewhere the arithmetic is fp32.
+        device are multiplied in their own precision, so that cosines are accurate to 0.002 (fp16)
+        or 0.016 (bf16); otherwise the arithmetic is fp32.
     """
     rows = unit_patches(features)
     if rows.is_cuda and rows.dtype == torch.float32 and find_spec("triton"):
@@ -89,13 +89,16 @@ def block_maxima(
 
 
 def _maxima_of_products(rows: Float[Tensor, "n C"], k: int) -> Float[Tensor, "n k"]:
-    """The largest product of every row with the rows of each of k images, by half of the pairs."""
+    """The largest product of every row with the rows of each of k images.
+
+    Each pair of images is multiplied once and used in both directions.
+    """
     n = len(rows)
     size = n // k
     maxima = rows.new_full((n, k), -torch.inf)
     cut = max(1, min(size, _TILE_ELEMENTS // (_TILE_IMAGES * size)))
     for i in range(k):
-        # Image i with the images from i to the last, in parts of 16 to 31 while there are as many.
+        # Image i with the images from i to the last, in parts of 16 to 31 images if there are 16.
         parts = max(1, (k - i) // _TILE_IMAGES)
         bounds = [i + (k - i) * part // parts for part in range(parts + 1)]
         for start in range(i * size, (i + 1) * size, cut):
@@ -110,12 +113,12 @@ def _maxima_of_products(rows: Float[Tensor, "n C"], k: int) -> Float[Tensor, "n 
 def _keep_maxima(
     tile: Float[Tensor, "m s r"], forth: Float[Tensor, "r m"], back: Float[Tensor, " ms"]
 ) -> None:
-    """Keep the best of each image for the rows, and the best of the rows for each patch."""
+    """Update the maxima in both directions: per image (`forth`) and per patch (`back`)."""
     forth.copy_(tile.amax(1).T)
     torch.maximum(back, tile.flatten(0, 1).amax(1), out=back)
 
 
 def _products(images: Float[Tensor, "m s C"], rows: Float[Tensor, "r C"]) -> Float[Tensor, "m s r"]:
-    """`images @ rows.T` in the precision of its operands."""
+    """`images @ rows.T` in the precision of the operands."""
     with torch.autocast(images.device.type, enabled=False):
         return linear(images.flatten(0, 1), rows).view(*images.shape[:2], -1)

@@ -1,4 +1,4 @@
-"""What co-segmentation accepts, and the one error it raises."""
+"""Checks of the arguments of co-segmentation, and its error class."""
 
 from __future__ import annotations
 
@@ -14,30 +14,32 @@ class CosegmentationError(RecosegError, ValueError):
 
 
 def check_features(features: Float[Tensor, "k C h w"]) -> None:
-    """Refuse what is not a non-empty stack of finite feature maps.
+    """Refuse anything but a non-empty stack of finite feature maps.
 
     Raises:
         CosegmentationError: Wrong number of axes, an empty axis, integers, or NaN or infinity.
     """
     if features.ndim != 4 or 0 in features.shape:
         raise CosegmentationError(
-            f"Expected features of shape (k, C, h, w), no axis empty; got {tuple(features.shape)}."
+            "Expected features of shape (k, C, h, w) without an empty axis; got "
+            f"{tuple(features.shape)}."
         )
     if not features.is_floating_point():
         raise CosegmentationError(f"Expected floating-point features; got {features.dtype}.")
     for index, image in enumerate(features):
         if not torch.isfinite(image).all():
             raise CosegmentationError(
-                f"The features of image {index} hold NaN or infinity; expected finite numbers. "
-                "Compute them in higher precision or leave the image out."
+                f"Expected finite features; the features of image {index} contain NaN or infinity. "
+                "Compute them in a higher precision or leave the image out."
             )
 
 
 def check_weights(weights: Float[Tensor, "k h w"], features: Float[Tensor, "k C h w"]) -> None:
-    """Refuse weights that do not fit the features or leave [0, 1].
+    """Refuse weights that do not fit the features or lie outside [0, 1].
 
     Raises:
-        CosegmentationError: Another shape than (k, h, w), integers, or values outside [0, 1].
+        CosegmentationError: The shape is not (k, h, w), the weights are integers, or values lie
+            outside [0, 1].
     """
     expected = (features.shape[0], *features.shape[2:])
     if tuple(weights.shape) != expected:
@@ -57,7 +59,7 @@ def check_choice(kind: str, value: str, valid: tuple[str, ...]) -> None:
     """Refuse a name that is not among the valid ones.
 
     Raises:
-        CosegmentationError: The name is unknown; the text lists the valid ones.
+        CosegmentationError: The name is unknown; the message lists the valid ones.
     """
     if value not in valid:
         raise CosegmentationError(f"Unknown {kind} {value!r}. Valid: {', '.join(valid)}.")

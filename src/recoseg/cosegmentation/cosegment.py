@@ -20,8 +20,8 @@ class Cosegmentation:
 
     Attributes:
         support: How well each patch is matched in all images, in [-1, 1].
-        seeds: The best-supported cells of each image as (y, x), best first.
-        seed_features: The features there, not normalised.
+        seeds: The cells of highest support in each image as (y, x), best first.
+        seed_features: The features at the seeds, not normalised.
         reference: The reference embedding, L2-normalised.
     """
 
@@ -31,7 +31,7 @@ class Cosegmentation:
     reference: Float[Tensor, " C"]
 
     def cpu(self) -> Cosegmentation:
-        """The same on the CPU."""
+        """A copy on the CPU."""
         return Cosegmentation(
             self.support.cpu(), self.seeds.cpu(), self.seed_features.cpu(), self.reference.cpu()
         )
@@ -50,29 +50,32 @@ def cosegment(
 ) -> Cosegmentation:
     """Find the patches that recur in all images (paper, section 3.2; supplement, Algorithm 1).
 
-    Every patch votes for each image with its best weighted cosine there; the mean of the votes is
-    its support, and the best-supported patches of each image are the seeds. All arithmetic is
-    fp32 (fp64 for fp64 features), whatever autocast is on; but see `block_maxima` for
-    half-precision features on a CUDA device. Memory beyond the features is one fp32 copy of them,
-    k numbers per patch and one tile; the matrix of all pairs is never held.
+    Every patch has one vote per image, its best weighted cosine with the patches of that image.
+    The mean of the votes is its support, and the patches of highest support in each image are the
+    seeds. All arithmetic is fp32 (fp64 for fp64 features), even under autocast, except for
+    half-precision features on a CUDA device; see `block_maxima`. Memory beyond the features is one
+    fp32 copy of them, k numbers per patch and one tile; the whole adjacency matrix is never
+    stored.
 
     Args:
         features: Features of phi for k retrieved images, best match first; any scale, any
             floating-point dtype.
         weights: How much each patch may count as a match, in [0, 1]: the product of
-            `language_guidance` and `context_elimination`. None for ones.
-        seeds_per_image: How many seed pixels to take per image.
+            `language_guidance` and `context_elimination`. None means that all weights are 1.
+        seeds_per_image: Number of seed pixels per image.
         block: `image`, or `paper` for the published slice; see `support_scores`.
         reference: How seeds become a reference embedding; see `reference_embedding`.
-        border: Outer rings of cells that cannot be seeds; see `select_seeds`.
-        weigh_seeds: Multiply the support of each patch by its own weight, too. As published, a
-            weight counts for a patch as a match only: a patch of low weight can still be a seed.
+        border: Number of outer rings of cells that cannot be seeds; see `select_seeds`.
+        weigh_seeds: Also multiply the support of each patch by its own weight. In the published
+            method, the weight of a patch counts only when other patches are matched to it, so a
+            patch of low weight can still be a seed.
 
     Returns:
         Support, seeds, their features and the reference embedding, on the features' device.
 
     Raises:
-        CosegmentationError: The features hold NaN or infinity, or shapes or settings do not fit.
+        CosegmentationError: The features contain NaN or infinity, or shapes or settings do not
+            fit.
 
     Example:
         >>> _ = torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Weights of patches: towards the class's name, away from what is common to most photos."""
+"""Weights of patches: language guidance by the class's name, and context elimination."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ def language_guidance(
     scale: float = 10.0,
     offset: float = 0.0,
 ) -> Float[Tensor, "k h w"]:
-    """How much each patch looks like what the class is called (paper, section 3.3).
+    """Weigh each patch by its similarity to the text of the class (paper, section 3.3).
 
     Args:
         text_scores: Cosine of each patch of the saliency encoder with the class's text embedding.
-        feature_hw: The grid of phi, to which the weights are brought.
-        scale: Factor on the cosine before the sigmoid; 10 is published.
-        offset: Cosine that gives the weight 0.5; 0 is published.
+        feature_hw: Height and width of phi's feature grid, to which the weights are resized.
+        scale: Factor on the cosine before the sigmoid; the published value is 10.
+        offset: Cosine that gives the weight 0.5; the published value is 0.
 
     Returns:
-        `sigmoid(scale * (cosine - offset))`, then up-sampled bilinearly (corners not aligned); in
-        (0, 1).
+        `sigmoid(scale * (cosine - offset))`, resized bilinearly (corners not aligned); in (0, 1).
 
     Example:
         >>> language_guidance(torch.tensor([[[0.0, 1.0]]]), (1, 2))
@@ -49,19 +48,21 @@ def language_guidance(
 def context_elimination(
     features: Float[Tensor, "k C h w"], context: Sequence[Float[Tensor, "_ C"]]
 ) -> Float[Tensor, "k h w"]:
-    """How little each patch resembles sky, road and other context (paper, section 3.3).
+    """Give patches that resemble sky, road or other context less weight (paper, section 3.3).
 
     Args:
-        features: Features of phi; need not be normalised.
-        context: The reference embeddings of each context class, one or more; no class gives ones.
+        features: Features of phi; they need not be normalised.
+        context: Reference embeddings of each context class, one or more per class. Without context
+            classes all weights are 1.
 
     Returns:
-        The product over the context classes of `1 - sigmoid(cosine)`, where the cosine is that of
-        the class's most similar reference. It has no factor, so each context class scales a patch
-        by 0.27 (alike) to 0.73 (opposite), however many references the class has.
+        The product over the context classes of `1 - sigmoid(cosine)`, where the cosine is that
+        with the class's most similar reference. The cosine is not scaled, so each context class
+        multiplies the weight of a patch by 0.27 (same direction) to 0.73 (opposite direction),
+        however many references the class has.
 
     Raises:
-        CosegmentationError: The references of a class have another length than the features.
+        CosegmentationError: The references of a class and the features differ in length.
 
     Example:
         >>> patch = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
@@ -72,7 +73,7 @@ def context_elimination(
         if rows.ndim != 2 or rows.shape[1] != features.shape[1] or not len(rows):
             raise CosegmentationError(
                 f"Expected references of shape (r, {features.shape[1]}) with r >= 1 for each "
-                f"context class, as long as the features; got {tuple(rows.shape)}."
+                f"context class, to fit the features; got {tuple(rows.shape)}."
             )
     k, _, height, width = features.shape
     weights = torch.ones(k, height, width, device=features.device)
@@ -80,7 +81,7 @@ def context_elimination(
         return weights
     sizes = [len(rows) for rows in context]
     references = F.normalize(torch.cat(list(context)).float(), dim=1).to(features.device)
-    for index in range(k):  # one image at a time: no second copy of all features
+    for index in range(k):  # one image at a time, to avoid a second copy of all features
         cosines = torch.einsum(
             "mc,chw->mhw", references, F.normalize(features[index].float(), dim=0)
         )

@@ -1,4 +1,4 @@
-"""The reference embedding: one vector that stands for what the seeds have in common."""
+"""The reference embedding: one vector that represents what the seeds have in common."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def reference_embedding(
     """Reduce the seeds of k retrieved images, best match first, to one unit vector.
 
     Args:
-        seed_features: Seed features as the encoder gave them, not normalised.
-        form: `mean`: the mean of the raw seeds, with which the published numbers were made, so
-            that seeds with large features count more. `normalised-mean`: the mean of unit seeds,
-            as in the supplement's Algorithm 1. `rank-weighted`: the mean of the raw seeds with
-            weight k - r for the image of rank r = 0, 1, ..., k - 1. `winner`: the one seed with
-            the highest mean cosine to all others, the first of equal ones.
+        seed_features: Seed features as computed by the encoder, not normalised.
+        form: `mean`: the mean of the seed features, as used for the published numbers; seeds with
+            large features count more. `normalised-mean`: the mean of the L2-normalised seed
+            features, as in the supplement's Algorithm 1. `rank-weighted`: the mean of the seed
+            features with weight k - r for the image of rank r = 0, 1, ..., k - 1. `winner`: the
+            seed with the highest mean cosine with all others; if several are equal, the first.
 
     Returns:
         The reference embedding, L2-normalised.
 
     Raises:
-        CosegmentationError: The form is unknown, or the seeds are zero or cancel each other.
+        CosegmentationError: The form is unknown, or the seed features sum to zero.
 
     Example:
         >>> reference_embedding(torch.tensor([[[3.0, 0.0]], [[0.0, 4.0]]]))
@@ -50,13 +50,13 @@ def reference_embedding(
         merged = (weights.repeat_interleave(s)[:, None] * seeds).sum(0) / (weights.sum() * s)
     else:
         unit = F.normalize(seeds, dim=1)
-        # The sum of the cosines to all others, without a matrix of all pairs.
+        # The sum of the cosines with all others, without a matrix of all pairs.
         others = (unit * (unit.sum(0) - unit)).sum(1)
         merged = seeds[int(others.argmax())]
     norm = torch.linalg.vector_norm(merged)
     if not norm > 0:
         raise CosegmentationError(
-            "The seed features are zero or cancel each other, so they have no direction. "
-            "Expected features that are not all zero; check the encoder's output."
+            "Expected seed features with a direction; got features that are all zero or sum to "
+            "zero. Check the encoder's output."
         )
     return merged / norm

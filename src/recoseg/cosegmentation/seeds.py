@@ -1,4 +1,4 @@
-"""Support scores from the block maxima, and the seed pixels they choose."""
+"""Support scores from the block maxima, and the selection of seed pixels."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Block = Literal["image", "paper"]
 
 
 def support_scores(maxima: Float[Tensor, "n k"], block: Block = "image") -> Float[Tensor, " n"]:
-    """Mean over the images of how well each patch is matched there: the pseudo-code's `avg_grid`.
+    """Mean over the images of each patch's best match, called `avg_grid` in the pseudo-code.
 
     Args:
         maxima: Block maxima from `block_maxima`.
         block: `image`: one vote per image, as the paper describes. `paper`: the slice that was
             published in the supplement's Algorithm 1 and used for the published numbers, where
-            vote i (from 0) is the maximum over the images i to min(2 i, k - 1). It gives images
-            of low rank many more votes than those of high rank.
+            vote i (counted from 0) is the maximum over the images i to min(2 i, k - 1). It
+            gives images late in the ranking many more votes than the first ones.
 
     Returns:
         One score per patch, in [-1, 1].
@@ -53,16 +53,17 @@ def select_seeds(
 
     Args:
         support: Support scores.
-        seeds_per_image: How many cells to take per image (supplement, Table 2).
-        border: The outer rings of cells that cannot be seeds: for encoders whose zero padding
-            makes the borders of all images alike. Where too few cells are left inside, fewer
-            rings are excluded.
+        seeds_per_image: Number of cells per image (supplement, Table 2).
+        border: Number of outer rings of cells that cannot be seeds, for encoders whose zero
+            padding makes the borders of all images similar. If too few cells are left inside,
+            fewer rings are excluded.
 
     Returns:
-        Cells as (y, x), best first; of equal ones the earlier in reading order first.
+        Cells as (y, x), best first; cells of equal support are in reading order.
 
     Raises:
-        CosegmentationError: More seeds are asked for than there are cells, or less than one.
+        CosegmentationError: The number of seeds is less than 1 or larger than the number of cells,
+            or the border is negative.
     """
     k, height, width = support.shape
     if not 1 <= seeds_per_image <= height * width:
@@ -86,7 +87,7 @@ def select_seeds(
 def gather_seeds(
     features: Float[Tensor, "k C h w"], seeds: Int64[Tensor, "k s 2"]
 ) -> Float[Tensor, "k s C"]:
-    """The features at the seeds as they are, fp32 (fp64 where the features are)."""
+    """The features at the seeds, not normalised, in fp32 (fp64 for fp64 features)."""
     image = torch.arange(len(features), device=features.device)[:, None]
     picked = features[image, :, seeds[..., 0], seeds[..., 1]]
     return picked if picked.dtype == torch.float64 else picked.float()

@@ -1,7 +1,7 @@
-"""The block maxima on a GPU: product, weights and maxima of a tile in one kernel.
+"""Block maxima on a GPU: products, weights and maxima of a tile in one kernel.
 
-Half of the pairs suffice, as on the CPU (see `affinity`), and no tile leaves the processor's own
-registers. Half-precision rows are multiplied by the tensor cores with fp32 sums; fp32 rows are
+As on the CPU (see `affinity`), each pair of images is multiplied once. A tile is never written to
+memory. Half-precision rows are multiplied by the tensor cores with fp32 sums; fp32 rows are
 multiplied in fp32.
 """
 
@@ -25,7 +25,7 @@ def block_maxima(
     Args:
         patches: L2-normalised rows of k images of n / k patches each: fp32, fp16 or bf16.
         k: Number of images.
-        weights: One weight in [0, 1] per patch; None for ones.
+        weights: One weight in [0, 1] per patch. None means that all weights are 1.
 
     Returns:
         The maxima, fp32.

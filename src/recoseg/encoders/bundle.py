@@ -82,11 +82,13 @@ class Encoders:
         retrieval: Searches the archive by text.
         saliency: Scores patches by text.
         phi: Describe patches by what they look like; one at least.
+        compute: Device and precision of the encoders; None where it is not known.
     """
 
     retrieval: ImageTextEncoder
     saliency: DenseTextEncoder
     phi: tuple[DenseImageEncoder, ...]
+    compute: Compute | None = None
 
     def __post_init__(self) -> None:
         check_phi([encoder.info for encoder in self.phi])
@@ -158,6 +160,7 @@ def load_encoders(
             "saliency", build_saliency, chosen.saliency if saliency is None else saliency, compute
         ),
         tuple(_load("phi", build_phi, item, compute) for item in several),
+        compute,
     )
 
 

@@ -24,7 +24,7 @@ def study_markdown(study: Study, found: Mapping[tuple[object, ...], Evaluation])
 
     Args:
         study: The study.
-        found: The evaluation of each row by `Row.key`.
+        found: The evaluation of each row by `StudyRow.key`.
     """
     paper = {row.label: row for row in study.published}
     labels = {row.label for row in study.rows}

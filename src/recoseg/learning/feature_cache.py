@@ -1,4 +1,4 @@
-"""Patch features that outlive a run, so that another bank over the same archive is cheap."""
+"""A cache of patch features on disk, which makes another bank over the same archive cheap."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ from recoseg.errors import RecosegError
 _log = logging.getLogger(__name__)
 
 _CHECKSUM_BYTES = 4
-_SLACK = 20  # a twentieth of the limit may be written between two looks at the folder
+_SLACK = 20  # 1/20 of the limit may be written between two scans of the folder
 
 
 class FeatureCache:
-    """Features of photos in a folder of bounded size; the least recently used go first.
+    """Features of photos in a folder of bounded size; least recently used files are removed first.
 
         FOLDER/ENCODER-SIZE-PRECISION/ab/abcdef....npy
 
-    A file holds the fp16 features (C, gh, gw) of one photo in one encoder, in NumPy's format,
-    then the CRC-32 of the numbers. It is memory-mapped when read. Files appear whole, by renaming,
-    and a damaged one counts as absent, so that several processes may share a folder; together
-    they may exceed the limit by a twentieth for each process.
+    A file holds the fp16 features (C, gh, gw) of one photo from one encoder, in NumPy's format,
+    followed by the CRC-32 of the numbers. It is memory-mapped when read. Files are written under
+    a temporary name and then renamed, and a damaged file counts as absent, so several processes
+    can share a folder. Each process may exceed the limit by 1/20.
 
     Args:
-        folder: Where the files lie; made if absent.
-        limit: Most bytes of all files.
-        precision: The encoders' precision, such as `bf16`; others' features are not used.
+        folder: Folder of the files; it is created if it does not exist.
+        limit: Maximum size of all files, bytes.
+        precision: Precision of the encoders, such as `bf16`. Features computed in another
+            precision are not used.
 
     Attributes:
-        precision: The same.
+        precision: Precision of the encoders.
 
     Raises:
-        RecosegError: The folder cannot be made.
+        RecosegError: The folder cannot be created.
     """
 
     def __init__(self, folder: Path, limit: int, precision: str) -> None:
@@ -59,16 +60,16 @@ class FeatureCache:
 
     @classmethod
     def open(cls, folder: Path | None, gigabytes: float, precision: str) -> FeatureCache | None:
-        """The cache in a folder, as options name it; None without one."""
+        """The cache in `folder` with a limit in GB; None if `folder` is None."""
         return None if folder is None else cls(folder, int(gigabytes * 1e9), precision)
 
     def get(self, encoder: EncoderInfo, image_size: int, photo_hash: str) -> np.ndarray | None:
-        """The features of a photo, memory-mapped; None where they are absent or damaged.
+        """The features of a photo, memory-mapped; None if they are absent or damaged.
 
         Args:
-            encoder: Whose features.
-            image_size: Short side and centre crop, pixels.
-            photo_hash: Hexadecimal digits that name the photo's content.
+            encoder: Encoder that computed the features.
+            image_size: Side of the centre crop, to which the short side is resized; pixels.
+            photo_hash: Hash of the photo's content, hexadecimal.
         """
         path = self._path(encoder, image_size, photo_hash)
         try:
@@ -91,9 +92,10 @@ class FeatureCache:
     def put(
         self, encoder: EncoderInfo, image_size: int, photo_hash: str, features: np.ndarray
     ) -> None:
-        """Keep the features (C, gh, gw) of a photo, as fp16, for as long as there is room.
+        """Store the features (C, gh, gw) of a photo as fp16.
 
-        A folder that cannot be written to is no error: the run goes on without.
+        A folder that cannot be written to is not an error: a warning is logged, and later features
+        are not stored.
         """
         path = self._path(encoder, image_size, photo_hash)
         features = np.ascontiguousarray(features, np.float16)
@@ -124,7 +126,7 @@ class FeatureCache:
         return self._folder / group / photo_hash[:2] / f"{photo_hash}.npy"
 
     def _evict(self) -> None:
-        """Delete the files longest unused until a twentieth of the limit is free."""
+        """Delete the least recently used files until 1/20 of the limit is free."""
         files = []
         for path in self._folder.glob("*/*/*.npy"):
             with contextlib.suppress(OSError):  # another process may have deleted it

@@ -1,4 +1,4 @@
-"""Patch features of retrieved photos, each photo once however many classes share it."""
+"""Patch features of retrieved photos, computed once per photo however many classes share it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,12 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class _Row:
-    """A photo that has a row in the files but is not in the store yet, and what to send."""
+    """A photo that has a row in the files but whose features are not complete yet.
+
+    Attributes:
+        number: Row of the photo in the files.
+        request: Request for the missing features.
+    """
 
     number: int
     request: FeatureRequest
@@ -50,17 +55,18 @@ class FeatureStore:
     """Patch features of archive photos, in fp16 files that are memory-mapped.
 
     Every photo is decoded once and passed through each encoder once, at the same size, however
-    many classes and banks retrieve it. Memory stays bounded by the batches under way, two for
-    each worker and a few that wait to be written; the files grow with the photos and go when the
-    store is closed. Files and cache are written here, by one thread, wherever photos are encoded.
+    many classes and banks retrieve it. Memory is bounded by the batches in progress: two for each
+    worker and a few that wait to be written. The files grow with the number of photos and are
+    deleted when the store is closed. One thread of this process writes the files and the cache,
+    wherever the photos are encoded.
 
     Args:
-        encoders: The dense encoders whose features are wanted.
-        image_size: Short side and centre crop, pixels.
-        cache: Where features outlive the store. Photos of archives that record no content hash
-            are not looked up there.
-        extraction: Workers that encode, whose encoders must be these; by default these very
-            encoders do, in this process.
+        encoders: The dense encoders whose features are stored.
+        image_size: Side of the centre crop, to which the short side is resized; pixels.
+        cache: Cache that keeps features after the store is closed. It is not used for photos of
+            archives that record no content hash.
+        extraction: Workers that encode, with the same encoders. By default `encoders` are used in
+            this process.
     """
 
     def __init__(
@@ -80,7 +86,7 @@ class FeatureStore:
         self._folder = tempfile.TemporaryDirectory(prefix="recoseg-")
         self._rows: dict[str, int] = {}
         self._files: dict[str, np.memmap] = {}
-        self._taken = 0  # rows of the files, some of them of photos that could not be used
+        self._taken = 0  # rows of the files, including those of photos that could not be used
 
     def __enter__(self) -> Self:
         return self
@@ -95,25 +101,25 @@ class FeatureStore:
         self._folder.cleanup()
 
     def holds(self, encoder: DenseEncoder) -> bool:
-        """Whether it keeps the features of this encoder."""
+        """Whether the store keeps features of this encoder."""
         return encoder.info.key in self._encoders
 
     def fill(
         self, index: ArchiveIndex, positions: Sequence[int], *, progress: bool | None = False
     ) -> None:
-        """Compute the features of those of these photos that are not there yet.
+        """Compute the features of photos that are not in the store yet.
 
         Args:
-            index: The archive; photos of equal content in several archives are one photo.
-            positions: Of the photos in the archive. Photos that cannot be read, or that workers
-                died of, become failures.
+            index: The archive; photos of equal content in several archives count as one photo.
+            positions: Positions of the photos in the archive. Photos that cannot be read, or whose
+                task failed, are recorded in `failures`.
             progress: See `StageProgress`.
 
         Raises:
             EncoderMismatchError: The workers have other encoders.
-            RecosegError: They compute at another precision than the cache's.
+            RecosegError: The workers compute in another precision than that of the cache.
         """
-        missing: dict[str, int] = {}  # photos of equal content once
+        missing: dict[str, int] = {}  # one position for photos of equal content
         for position in positions:
             photo_id = index.photo_id(position)
             if photo_id not in self._rows and index.path(position) not in self.failures:
@@ -133,7 +139,7 @@ class FeatureStore:
         return photo_id in self._rows
 
     def features(self, encoder: DenseEncoder, photo_ids: Sequence[str]) -> Float[Tensor, "k C h w"]:
-        """Features of one of the encoders, fp16 on the CPU."""
+        """Features of photos in the store from one of its encoders, fp16 on the CPU."""
         rows = [self._rows[name] for name in photo_ids]
         return torch.from_numpy(self._files[encoder.info.key][rows])
 
@@ -143,18 +149,18 @@ class FeatureStore:
         photo_ids: Sequence[str],
         words: Float[Tensor, "m d"],
     ) -> Float[Tensor, "k m gh gw"]:
-        """Cosine of every patch with words, fp32.
+        """Cosine of every patch with text embeddings, fp32.
 
         Args:
             encoder: The saliency encoder.
-            photo_ids: The photos.
+            photo_ids: Ids of the photos.
             words: Text embeddings, rows L2-normalised.
         """
         patches = F.normalize(self.features(encoder, photo_ids).float(), dim=1)
         return torch.einsum("kdhw,md->kmhw", patches, words)
 
     def _from_cache(self, index: ArchiveIndex, missing: dict[str, int]) -> Iterator[_Row]:
-        """Give each photo a row, and write what the cache has of it there."""
+        """Assign a row to each photo and write its cached features there."""
         first, self._taken = self._taken, self._taken + len(missing)
         with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
             looked_up = ahead(pool, partial(self._look_up, index), missing.values(), 3 * _BATCH)
@@ -193,7 +199,7 @@ class FeatureStore:
                     self._keep(row, computed)
 
     def _check(self, made_by: FeatureIdentity) -> None:
-        """Refuse workers whose features are not those that are wanted."""
+        """Refuse workers that have other encoders or another precision than the store expects."""
         theirs = {info.key for info in made_by.encoders}
         for key, info in self._encoders.items():
             if key not in theirs:
@@ -207,8 +213,8 @@ class FeatureStore:
         wanted = self._cache.precision if self._cache is not None else made_by.precision
         if made_by.precision not in (None, wanted):
             raise RecosegError(
-                f"The workers compute in {made_by.precision}, and the cache is for {wanted}. "
-                "Name the precision by --precision."
+                f"Expected workers that compute in {wanted}, as the cache does; got "
+                f"{made_by.precision}. Set the precision by --precision."
             )
 
     def _keep(self, row: _Row, computed: PhotoFeatures) -> None:

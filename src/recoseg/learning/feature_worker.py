@@ -1,4 +1,4 @@
-"""Patch features of photos, computed where the workers of an executor run. It keeps nothing."""
+"""Workers that compute patch features of photos, in this process or elsewhere."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from recoseg.photos.refs import Photo
 
 @dataclass(frozen=True)
 class FeatureRequest:
-    """A photo whose features are wanted.
+    """A photo whose features are to be computed.
 
     Attributes:
-        photo: The photo, as the index knows it.
-        known: Keys of encoders whose features of that content are at hand.
+        photo: The photo as recorded in the index.
+        known: Keys of the encoders whose features of this content are known already.
     """
 
     photo: Photo
@@ -38,12 +38,12 @@ class FeatureRequest:
 
 @dataclass(frozen=True)
 class FeatureTask:
-    """Photos to be encoded together.
+    """Photos that are encoded together.
 
     Attributes:
         requests: The photos.
-        encoders: Keys of the encoders whose features are wanted.
-        image_size: Short side and centre crop, pixels.
+        encoders: Keys of the encoders whose features are requested.
+        image_size: Side of the centre crop, to which the short side is resized; pixels.
     """
 
     requests: tuple[FeatureRequest, ...]
@@ -53,13 +53,13 @@ class FeatureTask:
 
 @dataclass(frozen=True)
 class PhotoFeatures:
-    """What was computed of one photo.
+    """The computed features of one photo.
 
     Attributes:
-        photo: The photo as it was read: it may have changed since it was indexed, so its hash is
-            that of the bytes that were decoded. It has a failure where it cannot be used.
-        features: By encoder key (C, gh, gw) float16; all encoders of the task but those known for
-            this very content.
+        photo: The photo as it was read. It may have changed since it was indexed, so its hash is
+            that of the decoded bytes. It has a failure if it cannot be used.
+        features: Features (C, gh, gw), float16, by encoder key: for all encoders of the task
+            except those whose features of this content were known.
     """
 
     photo: Photo
@@ -68,11 +68,11 @@ class PhotoFeatures:
 
 @dataclass(frozen=True)
 class FeatureIdentity:
-    """What decides features beside the photo.
+    """What the features depend on besides the photo.
 
     Attributes:
         encoders: The dense encoders, with their fingerprints.
-        precision: Of their forward passes; None where the worker was not told.
+        precision: Precision of their forward passes; None if the worker was not given one.
     """
 
     encoders: tuple[EncoderInfo, ...]
@@ -81,11 +81,11 @@ class FeatureIdentity:
 
 @dataclass(frozen=True)
 class Extraction:
-    """Where features are computed.
+    """How and where features are computed.
 
     Attributes:
-        build: Makes a worker, such as a `FeatureWorker`, whose identity is a `FeatureIdentity`.
-        executor: Where workers run.
+        build: Builds a worker, such as a `FeatureWorker`, whose identity is a `FeatureIdentity`.
+        executor: Executor that runs the workers.
     """
 
     build: Callable[[], Worker[FeatureTask, list[PhotoFeatures]]]
@@ -95,13 +95,13 @@ class Extraction:
 class FeatureWorker:
     """Encodes the photos of one task after another (a `Worker` of an executor).
 
-    Photos are read, decoded and cropped in threads. Two tasks may be done at once: while one has
-    the encoders, the photos of the other are decoded.
+    Photos are read, decoded and cropped in threads. Two tasks may run at once: while one uses the
+    encoders, the photos of the other are decoded.
 
     Args:
         encoders: The dense encoders.
-        precision: Of their forward passes.
-        threads: Threads that read and decode; by default one per processor, at most 16.
+        precision: Precision of their forward passes.
+        threads: Threads that read and decode photos. By default one per processor, at most 16.
     """
 
     def __init__(
@@ -141,8 +141,8 @@ class FeatureWorker:
     def _encode(
         self, photos: Sequence[tuple[LoadedPhoto, frozenset[str]]], wanted: Sequence[str]
     ) -> list[tuple[str, tuple[int, ...], Float[Tensor, "m c gh gw"]]]:
-        """For each encoder the places of the photos that it lacks, and their features in fp16."""
-        # Encoders that lack the same photos get one and the same batch.
+        """For each encoder, the positions of the photos to encode and their features in fp16."""
+        # Encoders that lack the same photos share one batch.
         lacking: dict[tuple[int, ...], list[str]] = {}
         for key in wanted:
             places = tuple(at for at, (_, known) in enumerate(photos) if key not in known)
@@ -164,15 +164,15 @@ def dense_worker(
     precision: str = "auto",
     threads: int | None = None,
 ) -> FeatureWorker:
-    """A worker with encoders of the table, built where it is called.
+    """Build a worker with encoders of the encoder table, in the process that calls this function.
 
     Args:
-        phi: The dense image encoder or several: `NAME` or `NAME=WEIGHTS`, or what a bank has
-            recorded of its encoder.
-        saliency: The dense text encoder in the same way; None if there is no guidance.
+        phi: The dense image encoder, or several: `NAME` or `NAME=WEIGHTS`, or the `EncoderInfo`
+            that a bank has recorded.
+        saliency: The dense text encoder, given as `phi` is; None if there is no guidance.
         device: See `resolve_compute`.
         precision: See `resolve_compute`.
-        threads: Threads that read and decode; by default one per processor, at most 16.
+        threads: Threads that read and decode photos. By default one per processor, at most 16.
 
     Raises:
         UnknownNameError: There is no such encoder.

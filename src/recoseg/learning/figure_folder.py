@@ -1,4 +1,4 @@
-"""A co-segmentation figure per class, as the supplement's Figure 1."""
+"""Co-segmentation figures, one per class, like the supplement's Figure 1."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class FigureWriter:
 
     Args:
         index: The archive.
-        folder: Where the figures go; made if absent.
-        image_size: The crop in which the seeds were found, pixels.
+        folder: Folder to write to; it is created if it does not exist.
+        image_size: Side of the crop in which the seeds were found, pixels.
     """
 
     def __init__(self, index: ArchiveIndex, folder: Path, image_size: int = 224) -> None:
@@ -35,7 +35,7 @@ class FigureWriter:
         folder.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, learnt: LearnedClass) -> None:
-        """Draw the first retrieved photos with heat map and seeds."""
+        """Draw the first retrieved photos with their heat maps and seeds."""
         concept, found = learnt.concept, learnt.cosegmentation
         images = [
             Image.fromarray(
@@ -50,7 +50,11 @@ class FigureWriter:
         self._written[concept.role, concept.name] = path
 
     def path(self, concept: Concept) -> Path:
-        """The figure's file; names that differ only in signs no file name can hold get numbers."""
+        """The figure's file.
+
+        Characters that a file name cannot hold are replaced; if two names then agree, the second
+        gets a number.
+        """
         key = (concept.role, concept.name)
         if key in self._written:
             return self._written[key]

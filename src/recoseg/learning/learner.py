@@ -35,12 +35,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LearnedClass:
-    """One class just learnt, for figures and reports.
+    """A class that has just been learnt, for figures and reports.
 
     Attributes:
-        concept: What goes into the bank.
-        positions: The archive positions of its retrieved photos, best first.
-        cosegmentation: Their support scores and seeds.
+        concept: The concept that is added to the bank.
+        positions: Positions of its retrieved photos in the archive, best first.
+        cosegmentation: Support scores and seeds of these photos.
     """
 
     concept: Concept
@@ -50,7 +50,7 @@ class LearnedClass:
 
 @dataclass(frozen=True)
 class _Task:
-    """A class to be learnt, and where its words stand among all words."""
+    """A class to learn, and which of all text embeddings are those of its words."""
 
     words: ClassNames
     role: ConceptRole
@@ -75,28 +75,28 @@ def learn_bank(
 ) -> ConceptBank:
     """Learn the references of classes from an archive (paper, sections 3.2 and 3.3).
 
-    The context classes come first, in order, each already eliminating those before it; then each
-    class eliminates all of them. A class that bears a context class's name, or has just its words
-    (`vegetation: tree`), takes its reference.
-    Every retrieved photo is encoded once, for all classes that share it.
+    The context classes are learnt first, in order, and each eliminates those before it. Then each
+    class eliminates all of them. A class that has the name or exactly the words of a context class
+    (`vegetation: tree`) shares the references of that class. Every retrieved photo is encoded
+    once for all classes that share it.
 
     Args:
         index: The archive.
-        classes: What to learn, in order.
-        encoders: The retrieval encoder must be the index's own.
-        settings: How classes are learnt; by default as the encoders' defaults say. Ignored if a
-            bank is given, whose own settings are used.
-        bank: A bank to add to; its classes are not computed again, and its context is used.
-        store: Where features are kept, for banks that are learnt one after the other and share
-            photos; by default one of its own.
-        cache: Where features outlive the run, for a store of its own.
-        extraction: Where photos are encoded, for a store of its own, such as
-            `Extraction(partial(dense_worker, "dino-s16", "RN50"), RayExecutor())`; by default in
-            this process.
-        search: What finds the photos, such as `search_parts`; by default one pass in this process.
-        device: Where co-segmentation runs; the encoders have their own.
-        callback: Called with each class as it is learnt, context classes too; not with a class
-            that shares a context class's reference.
+        classes: Classes to learn, in order.
+        encoders: The encoders; the retrieval encoder must be the one that made the index.
+        settings: How classes are learnt. By default the default settings of the encoders. Ignored
+            if `bank` is given, whose settings are used.
+        bank: Bank to add to. Its classes are not computed again, and its context is used.
+        store: Store of features, for several banks that share photos. By default a temporary one.
+        cache: Cache that keeps features after the run; used if no store is given.
+        extraction: How and where photos are encoded, such as
+            `Extraction(partial(dense_worker, "dino-s16", "RN50"), RayExecutor())`; used if no
+            store is given. By default in this process.
+        search: Function that finds the photos, such as `search_parts`. By default one pass over
+            the index in this process.
+        device: Device of co-segmentation; the encoders have devices of their own.
+        callback: Called with each class when it has been learnt, including context classes, but
+            not with a class that shares the references of a context class.
         progress: See `StageProgress`.
 
     Returns:
@@ -104,9 +104,9 @@ def learn_bank(
 
     Raises:
         EncoderMismatchError: The index or the bank was made with other encoders, or the workers
-            have others.
+            have other encoders.
         ConceptError: A class is in the bank already, or none of its photos can be read.
-        RecosegError: The store is of another size, or of other encoders.
+        RecosegError: The store has another image size or lacks an encoder.
     """
     check_index(index, encoders.retrieval)
     if bank is not None:
@@ -156,28 +156,29 @@ def learn_bank(
 
 
 def _check_store(store: FeatureStore, used: Sequence[DenseEncoder], image_size: int) -> None:
-    """Refuse a store that cannot serve."""
+    """Refuse a store that lacks an encoder or has another image size."""
     absent = [encoder.info.name for encoder in used if not store.holds(encoder)]
     if absent:
         raise RecosegError(
-            f"The store keeps no features of {', '.join(absent)}. Make it with these encoders."
+            f"The feature store has no features of {', '.join(absent)}. Create it with these "
+            "encoders."
         )
     if store.image_size != image_size:
         raise RecosegError(
-            f"The store keeps features at {store.image_size} pixels, and the settings say "
-            f"{image_size}. Make a store of that size."
+            f"Expected a feature store with an image size of {image_size} pixels, as in the "
+            f"settings; got {store.image_size}. Create a store of that size."
         )
 
 
 def _wanted(
     classes: Sequence[ClassNames], bank: ConceptBank
 ) -> list[tuple[ClassNames, ConceptRole]]:
-    """What is to be learnt: the context that the bank lacks, then the classes."""
+    """The classes to learn: context classes that the bank lacks, then `classes`."""
     present = [concept.name for concept in bank.classes]
     twice = [item.name for item in classes if item.name in present]
     if twice:
         raise ConceptError(
-            f"The bank already holds: {', '.join(twice)}. Remove them first to learn them anew."
+            f"The bank already holds: {', '.join(twice)}. Remove them first to learn them again."
         )
     known = {concept.name for concept in bank.context}
     context = parse_classes(bank.settings.learn.context) if bank.settings.learn.context else []
@@ -197,13 +198,13 @@ def _learn_one(
     bank: ConceptBank,
     device: torch.device | str,
 ) -> LearnedClass:
-    """The references of one class, one for each phi; seeds are found anew for each."""
+    """Learn the references of one class; seeds are selected separately for each phi."""
     photos = [(hit, index.photo(hit.position)) for hit in hits]
     photos = [(hit, photo) for hit, photo in photos if photo.id in store]
     if not photos:
         raise ConceptError(
-            f"None of the {len(hits)} photos retrieved for {task.words.name!r} can be read any "
-            "more. Is the archive still where the index says?"
+            f"None of the {len(hits)} photos retrieved for {task.words.name!r} can be read. Check "
+            "that the photos are still at the paths recorded in the index."
         )
     ids = [photo.id for _, photo in photos]
     settings = bank.settings.learn
@@ -241,7 +242,7 @@ def _learn_one(
 def _shared_with_context(
     task: _Task, texts: Float[Tensor, "m d"], bank: ConceptBank
 ) -> Concept | None:
-    """The class with the references of the context class of its name or of exactly its words."""
+    """The class with the references of a context class of the same name or words, if any."""
     for other in bank.context:
         if other.name == task.words.name or _same_words(other.words, task.words):
             positive, negative = texts[task.positive], texts[task.negative]
@@ -252,7 +253,7 @@ def _shared_with_context(
 
 
 def _same_words(one: ClassNames, other: ClassNames) -> bool:
-    """Whether two classes are the same by another name, as `vegetation: tree` and `tree`."""
+    """Whether two classes have the same words, such as `vegetation: tree` and `tree`."""
     return (set(one.prompts), set(one.negatives)) == (set(other.prompts), set(other.negatives))
 
 
@@ -262,12 +263,12 @@ def _weights(
     bank: ConceptBank,
     phi: str,
 ) -> Float[Tensor, "k h w"] | None:
-    """Guidance by the text scores, if given, times the elimination of the bank's context.
+    """Weights of language guidance (if text scores are given) times those of context elimination.
 
     Args:
         features: Features of one phi.
         scores: Text scores of the same photos.
-        bank: Whose settings and context count.
+        bank: Bank whose settings and context are used.
         phi: Key of that phi.
     """
     settings = bank.settings.learn

@@ -15,7 +15,7 @@ class Frame:
     Attributes:
         size: Side of the square input, in pixels.
         resize: `short`: short side to `size`, then a centre crop; `squash`: to size x size
-            whatever the aspect ratio; `fit`: long side to `size`, the rest black.
+            without keeping the aspect ratio; `fit`: long side to `size`, the rest black.
         interpolation: `bicubic` or `bilinear`, both anti-aliased.
     """
 

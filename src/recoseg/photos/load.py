@@ -1,4 +1,4 @@
-"""Loading photos: read, decode, hash and scale, each once, whatever the photo was given as."""
+"""Loading photos in any form: read, decode, hash and scale them, each step once."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _checked_pixels(given: np.ndarray | Tensor) -> np.ndarray:
     """Pixels as an array (h, w, 3).
 
     Raises:
-        BadImageError: They are no uint8 RGB.
+        BadImageError: They are not uint8 RGB.
     """
     shape, dtype = tuple(given.shape), str(given.dtype).removeprefix("torch.")
     if isinstance(given, Tensor):

@@ -14,7 +14,7 @@ MAX_BYTES = 1 << 29
 
 
 class UnreadableError(BadImageError):
-    """A photo whose bytes could not be had; another run may have more luck."""
+    """A photo whose bytes could not be read; another attempt may succeed."""
 
 
 def read_photo(photo: Photo) -> bytes:

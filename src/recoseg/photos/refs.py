@@ -22,17 +22,17 @@ class Photo:
     """One photo, from where it was listed to its mask.
 
     Each step fills in what it finds out: listing gives path, stamp, size and offset; reading gives
-    hash, width and height; whatever goes wrong gives a failure.
+    hash, width and height; if something goes wrong, the photo gets a failure.
 
     Attributes:
         path: A local path, a URL, or `shard.tar::member` for a member of a tar shard; empty for a
             photo that was given as pixels or bytes.
         stamp: Size and time (or entity tag) of the file, and for a member those of the shard and
-            its offset; empty where the file cannot be seen. Equal stamps mean equal content.
+            its offset; empty where the file cannot be accessed. Equal stamps mean equal content.
         size: Bytes of the file or member; -1 where not known.
         offset: Where a member's bytes start in its shard; -1 for a file of its own, or not known.
         width: Pixels, of the upright photo; 0 where not known.
-        height: Pixels, likewise.
+        height: Pixels, of the upright photo; 0 where not known.
         hash: 32 hex digits, BLAKE2b of the bytes; empty where not known.
         failure: Why the photo cannot be used; empty where nothing is known against it.
     """
@@ -116,7 +116,7 @@ def split_member(path: str) -> tuple[str, str, str]:
 
 
 def printable(photo: Photo) -> Photo:
-    """Names that are no UTF-8 become rows with a reason, escaped, since no table can hold them."""
+    """A photo whose name is not UTF-8 gets an escaped name and a failure: tables need UTF-8."""
     try:
         photo.path.encode()
     except UnicodeEncodeError:

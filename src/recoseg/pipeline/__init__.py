@@ -1,1 +1,1 @@
-"""The whole method, one function per command: what the command line, the demo and users call."""
+"""The whole method, with one function per command, for the command line, the demo and Python."""

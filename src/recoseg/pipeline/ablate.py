@@ -1,4 +1,4 @@
-"""The tables of the paper on any data (`recoseg ablate`)."""
+"""The paper's ablation tables on any data (`recoseg ablate`)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from recoseg.errors import RecosegError
 from recoseg.evaluation.protocols import protocol_of
 from recoseg.experiments.retrieval import measure_retrieval, retrieval_markdown, write_retrieval
 from recoseg.experiments.runner import run_studies
-from recoseg.experiments.studies import STUDIES, Base, check_study, study
-from recoseg.experiments.study import StudySource
+from recoseg.experiments.studies import STUDIES, Baseline, check_study, study
+from recoseg.experiments.study import Setup
 from recoseg.experiments.tables import study_markdown, write_study
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.pipeline.checks import as_list, check_encoder, check_output_folder
@@ -31,11 +31,11 @@ from recoseg.pipeline.index import open_index
 
 @dataclass(frozen=True)
 class AblateReport:
-    """What a run found.
+    """Results of a run.
 
     Attributes:
         tables: The tables in Markdown.
-        not_written: What could not be written, and why.
+        not_written: Files that could not be written, each with the reason.
     """
 
     tables: tuple[str, ...]
@@ -70,38 +70,39 @@ def ablate(
     precision: str = "auto",
     progress: bool | None = False,
 ) -> AblateReport:
-    """Measure what each choice of the method contributes, as in the paper's tables.
+    """Measure what each part of the method contributes, as in the paper's tables.
 
     Args:
-        studies: Names of studies, `retrieval`, or `all` for all but `retrieval`.
-        indexes: Archives; several for the studies `encoders` and `retrieval`.
+        studies: Names of studies, `retrieval`, or `all` for all studies except `retrieval`.
+        indexes: Indexes or their paths; several for the studies `encoders` and `retrieval`.
         out: Folder for tables, plots and JSON.
         dataset: Labelled data set to measure on; not needed for `retrieval` alone.
         root: Folder that holds the data set.
-        split: Its split.
-        ids: File with the names of the photos to keep.
-        protocol: `paper`, `tcl` or `native`.
-        published_quirks: Repeat the errors of the published evaluation.
-        classes: The classes' words; by default the data set's own prompts.
-        aliases: Take the data set's aliases too.
-        preset: Encoders by name; by default those of the first index.
+        split: Dataset split. By default that of the data set, most often `val`.
+        ids: File with the names of the photos to use, one per line.
+        protocol: How photos are prepared and scored: `paper`, `tcl` or `native`.
+        published_quirks: Whether to repeat the errors of the published evaluation.
+        classes: The classes with their words. By default the data set's own prompts.
+        aliases: Whether to use the data set's aliases as well.
+        preset: Name of a choice of encoders. By default that of the first index.
         saliency: Dense text encoders; several for the study `encoders`.
-        phi: Dense image encoders, likewise.
-        k: Retrieved photos per class.
-        labels: For `retrieval`: `imagenet`, `folders`, or a CSV file of path and label.
-        crf: Also refine by the CRF.
+        phi: Dense image encoders; several for the study `encoders`.
+        k: Retrieved photos per class. By default 50.
+        labels: Labels for `retrieval`: `imagenet`, `folders`, or a CSV file with the columns
+            `path` and `label`.
+        crf: Whether to also refine by the CRF.
         threshold: Pixels whose best score is lower become background.
         background: Names of classes that become background.
         cache: Folder where features of photos are kept for the next run.
-        cache_gigabytes: Maximum size of that folder.
-        resume: Continue an interrupted run in `out`.
+        cache_gigabytes: Maximum size of that folder, GB.
+        resume: Whether to continue an interrupted run in `out`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
         progress: See `StageProgress`.
 
     Raises:
         UnknownNameError: There is no such study, preset, encoder or data set.
-        RecosegError: A data set is needed and none is given.
+        RecosegError: A study needs a data set, but none is given.
     """
     names = list(dict.fromkeys(n for one in studies for n in (STUDIES if one == "all" else (one,))))
     for name in names:
@@ -110,7 +111,7 @@ def ablate(
     measured = [name for name in names if name != "retrieval"]
     if measured and dataset is None:
         raise RecosegError(
-            f"{', '.join(measured)}: expected a data set to measure on (--dataset NAME)."
+            f"{', '.join(measured)}: expected a data set to measure on. Name one by --dataset NAME."
         )
     for spec in saliency:
         check_encoder(spec, "saliency")
@@ -136,8 +137,8 @@ def ablate(
     if not measured or data is None:
         return AblateReport(tuple(tables), tuple(problems))
     words = as_classes(classes) if classes is not None else class_lines(data.space, aliases=aliases)
-    sources = _sources(archives, preset, saliency, phi, k, compute)
-    base = Base(tuple(sources), tuple(words), ("pamr", "crf") if crf else ("pamr",))
+    setups = _setups(archives, preset, saliency, phi, k, compute)
+    base = Baseline(tuple(setups), tuple(words), ("pamr", "crf") if crf else ("pamr",))
     chosen = [study(name, base) for name in measured]
     found = run_studies(
         chosen,
@@ -160,19 +161,19 @@ def ablate(
     return AblateReport(tuple(tables), tuple(problems))
 
 
-def _sources(
+def _setups(
     archives: Sequence[ArchiveIndex],
     preset: str | None,
     saliencies: Sequence[str],
     phis: Sequence[str],
     k: int | None,
     compute: Compute,
-) -> list[StudySource]:
+) -> list[Setup]:
     """Every archive with every saliency encoder and every phi; each encoder is built once."""
     chosen = preset_of(preset or archives[0].preset or "lite")
     saliency_encoders = [build_saliency(s, compute) for s in saliencies or [chosen.saliency]]
     phi_encoders = [build_phi(p, compute) for p in phis or [chosen.phi]]
-    sources = []
+    setups = []
     for archive in archives:
         spec = archive.info.spec if archive.info is not None else chosen.retrieval
         retrieval = build_retrieval(spec, compute)
@@ -183,14 +184,14 @@ def _sources(
                     settings = replace(settings, learn=replace(settings.learn, k=k))
                 encoders = Encoders(retrieval, saliency, (phi,))
                 name = ", ".join(e.info.name for e in (retrieval, saliency, phi))
-                sources.append(StudySource(archive, encoders, settings, name))
-    return sources
+                setups.append(Setup(archive, encoders, settings, name))
+    return setups
 
 
 def _retrieval(
     archives: Sequence[ArchiveIndex], labels: str, compute: Compute, folder: Path
 ) -> tuple[str, str | None]:
-    """Precision of retrieval from each index: the table, and why its plot was not written."""
+    """Measure retrieval from each index; return the table and, if its plot failed, the reason."""
     found = []
     for archive in archives:
         encoder = build_retrieval(archive.info.spec if archive.info else "lite", compute)

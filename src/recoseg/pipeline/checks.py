@@ -1,4 +1,4 @@
-"""What can be checked before a model is loaded: outputs, photos, names of encoders."""
+"""Checks that need no model: outputs, photos, names of encoders."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def as_list(paths: Paths) -> list[str]:
 
 
 def check_output_folder(path: str | Path) -> Path:
-    """The path of an output folder; refuse one that cannot be made or written to.
+    """The path of an output folder; refuse a folder that cannot be created or written to.
 
     Raises:
-        RecosegError: It is a file or a URL, or cannot be written to.
+        RecosegError: The path is a file or a URL, or cannot be written to.
     """
     folder = _local(path)
     if folder.exists() and not folder.is_dir():
@@ -42,10 +42,10 @@ def check_output_file(path: str | Path, suffixes: Iterable[str] = ()) -> Path:
 
     Args:
         path: The file.
-        suffixes: How its name may end; none for any way.
+        suffixes: Suffixes that its name may have; if there are none, any name is accepted.
 
     Raises:
-        RecosegError: It is a folder or a URL, ends in another way, or cannot be written.
+        RecosegError: The path is a folder or a URL, has another suffix, or cannot be written.
     """
     file = _local(path)
     allowed = tuple(suffixes)
@@ -60,7 +60,7 @@ def check_output_file(path: str | Path, suffixes: Iterable[str] = ()) -> Path:
 
 
 def list_photos(paths: Paths) -> list[Photo]:
-    """All photos of some sources, in order; see `list_sources`.
+    """All photos of the sources, in order; see `list_sources`.
 
     Raises:
         ArchiveError: A source does not exist or cannot be read.
@@ -70,8 +70,8 @@ def list_photos(paths: Paths) -> list[Photo]:
     photos = [photo for source in list_sources(sources) for photo in source.photos]
     if not photos:
         raise RecosegError(
-            f"No photos found in {', '.join(sources)}. Expected files with an image's extension, "
-            "such as .jpg or .png, which are not hidden."
+            f"No photos found in {', '.join(sources)}. Expected files that are not hidden and have "
+            "the extension of an image, such as .jpg or .png."
         )
     return photos
 
@@ -80,13 +80,13 @@ def check_encoder(spec: object, role: EncoderRole) -> None:
     """Refuse an encoder that is not in the table, or whose weights file does not exist.
 
     Args:
-        spec: `NAME` or `NAME=WEIGHTS`, or what an index or a bank has recorded of its encoder.
-            Anything else is an encoder that is loaded already.
-        role: What it is to be used as.
+        spec: `NAME` or `NAME=WEIGHTS`, or the `EncoderInfo` that an index or a bank has recorded.
+            Anything else is an encoder that is loaded already and is accepted.
+        role: The role of the encoder.
 
     Raises:
         UnknownNameError: There is no such encoder for this role.
-        MissingWeightsError: The weights file that is named does not exist.
+        MissingWeightsError: The weights file does not exist.
         RecosegError: The recorded encoder was not built by name.
     """
     if isinstance(spec, EncoderInfo):
@@ -95,7 +95,7 @@ def check_encoder(spec: object, role: EncoderRole) -> None:
         except UnknownNameError as error:
             raise RecosegError(
                 f"The {role} encoder {spec.name!r} was not built by name, so it cannot be built "
-                "again. Pass the encoder itself in Python, or another one by --retrieval, "
+                "again. Pass the encoder object in Python, or name another one by --retrieval, "
                 "--saliency or --phi."
             ) from error
     if not isinstance(spec, str):
@@ -104,15 +104,15 @@ def check_encoder(spec: object, role: EncoderRole) -> None:
     find_row(parsed.name, role)
     if parsed.weights and not parsed.is_random and not Path(parsed.weights).expanduser().is_file():
         raise MissingWeightsError(
-            f"There is no weights file {parsed.weights!r} (asked for by {spec!r}).\n"
-            f"Give an existing file, or leave it out to use the published weights of {parsed.name}."
+            f"There is no weights file {parsed.weights!r} (named in {spec!r}).\n"
+            f"Name an existing file, or leave it out to use the published weights of {parsed.name}."
         )
 
 
 def _local(path: str | Path) -> Path:
     text = os.fspath(path)
     if "://" in text:
-        raise RecosegError(f"Cannot write to {text}. Expected a path on this machine.")
+        raise RecosegError(f"Cannot write to {text}. Expected a local path.")
     return Path(text).expanduser()
 
 

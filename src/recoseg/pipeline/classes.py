@@ -1,4 +1,4 @@
-"""Classes as users give them: lines, a file, or the name of a label space."""
+"""Reading classes from lines, from a file, or from the name of a label space."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from recoseg.classes import ClassNames, check_classes, parse_class
 from recoseg.datasets.spaces import classes_of
 
 Classes = str | Path | Sequence[str | ClassNames]
-"""A list of classes, each a line that `parse_class` reads or a `ClassNames`; or the path of a file
-of classes, or the name of a label space."""
+"""A list of classes (lines that `parse_class` reads, or `ClassNames`), the path of a file of
+classes, or the name of a label space."""
 
 
 def as_classes(classes: Classes, *, aliases: bool = False) -> list[ClassNames]:
@@ -19,11 +19,11 @@ def as_classes(classes: Classes, *, aliases: bool = False) -> list[ClassNames]:
 
     Args:
         classes: See `Classes`.
-        aliases: Take a label space's aliases too.
+        aliases: Whether to use the aliases of a label space as well.
 
     Raises:
-        ConceptError: There is no class, a name stands twice, or it is neither a file nor a label
-            space.
+        ConceptError: There is no class, a name occurs twice, or `classes` is neither a file nor a
+            label space.
 
     Example:
         >>> [item.prompts for item in as_classes(["dog: dog; puppy", "sofa; couch"])]

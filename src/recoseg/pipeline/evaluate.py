@@ -30,12 +30,12 @@ from recoseg.training.model import is_model
 
 @dataclass(frozen=True)
 class EvaluateReport:
-    """What a run found.
+    """Results of a run.
 
     Attributes:
         evaluation: The scores.
-        notes: What is worth knowing about them, in sentences.
-        not_written: What could not be written to the output folder, and why.
+        notes: Notes on how to read the scores, in sentences.
+        not_written: Files that could not be written to the output folder, each with the reason.
     """
 
     evaluation: Evaluation
@@ -65,32 +65,33 @@ def evaluate(
     """Score a concept bank, a trained model or a folder of label maps on a labelled data set.
 
     Args:
-        source: The bank or model, or its file; None with `predictions`.
-        dataset: The data set by name; see `open_dataset`.
+        source: The bank or model, or its file; None if `predictions` is given.
+        dataset: Name of the data set; see `open_dataset`.
         root: Folder that holds the data set.
-        split: Its split; by default the usual one, most often `val`.
-        ids: File with the names of the photos to keep, one per line.
-        protocol: `paper`, `tcl` (the community's) or `native`.
-        published_quirks: Repeat the errors of the published evaluation.
+        split: Dataset split. By default that of the data set, most often `val`.
+        ids: File with the names of the photos to use, one per line.
+        protocol: How photos are prepared and scored: `paper`, `tcl` (common in later papers) or
+            `native`.
+        published_quirks: Whether to repeat the errors of the published evaluation.
         predictions: Folder of label maps `NAME.png` to score instead of a bank or model.
-        resize: Another short side of the encoders' input than the protocol's.
-        boundary: Also measure the boundary F-score at this tolerance: pixels, or a share of the
-            diagonal if below 1.
+        resize: Short side of the encoders' input, pixels. By default that of the protocol.
+        boundary: Tolerance of the boundary F-score, in pixels, or as a fraction of the diagonal if
+            below 1; None does not measure it.
         out: Folder for JSON, report, confusion matrix and contact sheet; None writes none.
-        resume: Continue an interrupted run in `out`.
+        resume: Whether to continue an interrupted run in `out`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
         progress: See `StageProgress`.
         **options: Further options of `open_segmenter`, such as `threshold` or `refine`.
 
     Raises:
-        DatasetError: The data set is not as expected.
+        DatasetError: The data set is not found or its files are not as expected.
         LabelError: The classes are not those of the data set.
         RecosegError: Options do not fit together, or no photo could be evaluated.
     """
     if (source is None) == (predictions is None):
         raise RecosegError(
-            "Expected either a bank (or trained model) or --predictions, and not both."
+            "Expected either a bank (or trained model) or --predictions, but not both."
         )
     meant = [name for name in options if name != "batch_size"]
     meant += ["resize"] if resize is not None else []
@@ -157,7 +158,7 @@ def _name_of(source: Segmentable, segmenter: Segmenter) -> str:
 def _notes(
     source: Segmentable, data: SegmentationDataset, protocol: Protocol, dataset: str
 ) -> list[str]:
-    """A note where the protocol expects aliases and the bank's classes have none."""
+    """A note if the protocol expects aliases, but the bank's classes have none."""
     if not protocol.aliases:
         return []
     if isinstance(source, str | Path):
@@ -170,5 +171,6 @@ def _notes(
         return []
     return [
         f"The protocol {protocol.name} expects classes that are learnt with the data set's aliases "
-        f"(`recoseg learn INDEX --classes {dataset} --aliases`); this bank's are bare names."
+        f"(`recoseg learn INDEX --classes {dataset} --aliases`). The classes of this bank have "
+        "none."
     ]

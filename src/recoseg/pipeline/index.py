@@ -1,4 +1,4 @@
-"""From photos to an index, and opening one that is there (`recoseg index`)."""
+"""Building an index of photos, and opening an existing one (`recoseg index`)."""
 
 from __future__ import annotations
 
@@ -39,23 +39,25 @@ def build_index(
 
     Args:
         sources: Folders, lists of paths, tar shards, images or globs; see `list_sources`.
-        out: Folder of the index, on this machine; made, continued or updated.
-        preset: Whose retrieval encoder is used: `lite`, `paper` or `paper-light`.
-        retrieval: Another encoder, as `NAME` or `NAME=WEIGHTS` or as an object.
+        out: Local folder of the index; it is created, continued or updated.
+        preset: Name of a choice of encoders: `lite`, `paper` or `paper-light`. Its retrieval
+            encoder is used.
+        retrieval: Another retrieval encoder, as `NAME`, `NAME=WEIGHTS` or an object.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
         batch_size: Photos per forward pass.
-        threads: Threads that read and decode photos; by default one per processor, at most 16.
-        shard_size: Most photos of a shard, the unit of work that a killed run can lose.
-        prune: Remove the rows of photos that are no longer in these sources.
-        executor: Where photos are embedded; by default in this process.
+        threads: Threads that read and decode photos. By default one per processor, at most 16.
+        shard_size: Maximum number of photos per shard. If a run is killed, only its unfinished
+            shards are lost.
+        prune: Whether to remove photos that are no longer in the sources.
+        executor: Executor that runs the work. By default photos are embedded in this process.
         progress: See `StageProgress`.
 
     Returns:
-        The index; its `report` says what this run did.
+        The index; its `report` describes what this run did.
 
     Raises:
-        ArchiveError: A source is missing, nothing is found, or `out` cannot be written to.
+        ArchiveError: A source is missing, there are no photos, or `out` cannot be written to.
         EncoderMismatchError: The index was made with another encoder, input size or precision.
         UnknownNameError: There is no such preset or encoder.
     """
@@ -80,11 +82,12 @@ def build_index(
 def open_index(
     path: str | Path, *, selection: Selection | str | Path | None = None
 ) -> ArchiveIndex:
-    """Open an index, or an embeddings folder that clip-retrieval wrote.
+    """Open an index, or a folder of embeddings that was written by clip-retrieval.
 
     Args:
         path: The folder, or its URL.
-        selection: Which photos are left out of search and learning: a selection or its file.
+        selection: Selection, or its file, that names the photos to leave out of search and
+            learning.
 
     Raises:
         ArchiveError: There is no index, its files do not belong together, or the selection cannot
@@ -102,7 +105,7 @@ def shard_worker(
     batch_size: int,
     threads: int | None,
 ) -> ShardWorker:
-    """A worker that embeds photos; its encoder is built where this is called."""
+    """Build a worker that embeds photos, with its encoder, in the process that calls this."""
     compute = resolve_compute(device, precision)
     encoder = retrieval
     if isinstance(retrieval, str):

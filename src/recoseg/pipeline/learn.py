@@ -1,4 +1,4 @@
-"""From class names and an index to a concept bank (`recoseg learn`)."""
+"""Learning a concept bank from class names and an index (`recoseg learn`)."""
 
 from __future__ import annotations
 
@@ -50,30 +50,33 @@ def learn(
     progress: bool | None = False,
     **settings: Any,
 ) -> ConceptBank:
-    """Learn classes: retrieve photos of each and find the patch that they have in common.
+    """Learn classes: retrieve photos of each and find the patches that they have in common.
 
     Args:
-        index: The archive, or where it is.
-        classes: Class names, lines such as `sofa; couch; -bed`, a file of them, or a label space.
+        index: The index, or its path or URL.
+        classes: Lines such as `sofa; couch; -bed`, a file of such lines, or the name of a label
+            space.
         out: File of the bank to write, `.safetensors`; None writes none.
-        add_to: A bank, or its file, whose classes, context, encoders and settings are kept.
-        encoders: Encoders that are loaded already; see `load_encoders`. None loads them: those
-            given below, else those of `add_to`, of the index, of the preset.
-        preset: A choice of encoders by name; by default the index's own.
+        add_to: Bank, or its file, to which the classes are added. Its context, encoders and
+            settings are used.
+        encoders: Encoders that are loaded already; see `load_encoders`. If None, each encoder is
+            taken from the arguments below, or else from `add_to`, the index or the preset.
+        preset: Name of a choice of encoders. By default that of the index.
         retrieval: The encoder that made the index.
         saliency: The dense text encoder that guides co-segmentation.
-        phi: The dense image encoder, or several: the bank then has references for each.
-        aliases: Take a label space's aliases and background words too.
+        phi: The dense image encoder. If there are several, the bank has references for each.
+        aliases: Whether to use the aliases and background words of a label space as well.
         figures: Folder for a co-segmentation figure of each class; None draws none.
         cache: Folder where features of photos are kept for the next bank; None keeps none.
-        cache_gigabytes: Maximum size of that folder; the least recently used entries are removed.
-        executor: Where photos are found and encoded; by default in this process.
+        cache_gigabytes: Maximum size of that folder, GB; least recently used entries are removed
+            first.
+        executor: Executor that runs search and encoding. By default they run in this process.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
-        callback: Called with each class that was learnt.
+        callback: Called with each class when it has been learnt.
         progress: See `StageProgress`.
         **settings: Fields of `LearnSettings` that differ from the encoders' defaults, such as
-            `k=20` or `context=("sky", "road")`; None leaves a field as it is.
+            `k=20` or `context=("sky", "road")`; None leaves the default.
 
     Returns:
         The bank.
@@ -87,7 +90,7 @@ def learn(
     """
     wanted = as_classes(classes, aliases=aliases)
     changes = {name: value for name, value in settings.items() if value is not None}
-    replace(LearnSettings(), **changes)  # refuses what is out of range
+    replace(LearnSettings(), **changes)  # refuses values that are out of range
     if out is not None:
         check_output_file(out, [".safetensors"])
     if figures is not None:
@@ -96,7 +99,6 @@ def learn(
     bank = add_to if add_to is None or isinstance(add_to, ConceptBank) else ConceptBank.load(add_to)
     if bank is not None:
         _check_new(bank, [item.name for item in wanted])
-    compute = resolve_compute(device, precision)
     if encoders is None:
         chosen = choose_encoders(archive, bank, preset, retrieval, saliency, phi)
         encoders = load_encoders(**chosen, device=device, precision=precision)
@@ -116,6 +118,7 @@ def learn(
         if callback is not None:
             callback(item)
 
+    compute = encoders.compute or resolve_compute(device, precision)
     kept = None if cache is None else Path(cache)
     with place.connection():
         bank = learn_bank(
@@ -143,7 +146,9 @@ def choose_encoders(
     saliency: Any = None,
     phi: Any = None,
 ) -> dict[str, Any]:
-    """The encoders that are given, else the bank's, the index's, the preset's; names are checked.
+    """Choose each encoder from the arguments, or else from the bank, the index or the preset.
+
+    The names of the encoders are checked.
 
     Returns:
         The arguments `retrieval`, `saliency` and `phi` of `load_encoders`.
@@ -178,15 +183,15 @@ def _check_new(bank: ConceptBank, names: Sequence[str]) -> None:
 
 
 def _extraction(executor: Executor, bank: ConceptBank, device: str, precision: str) -> Extraction:
-    """Workers of an executor that build the bank's dense encoders where they run."""
+    """Extraction by workers of an executor, which build the bank's dense encoders themselves."""
     infos = [*bank.encoders.phi, bank.encoders.saliency]
     for info in infos:
         try:
             check_encoder(info, "phi" if info in bank.encoders.phi else "saliency")
         except RecosegError as error:
             raise RecosegError(
-                f"Workers elsewhere cannot build the encoder {info.name!r}: {error} Use encoders "
-                "of the table with an executor, or learn in this process."
+                f"The workers of an executor cannot build the encoder {info.name!r}: {error} Use "
+                "encoders that are listed by `recoseg encoders`, or learn without an executor."
             ) from error
     saliency = bank.encoders.saliency if bank.settings.learn.guidance else None
     build = partial(

@@ -1,4 +1,4 @@
-"""Pseudo-labels of photos, to train a model on (`recoseg pseudo-label`)."""
+"""Writing pseudo-labels of photos, to train a model on (`recoseg pseudo-label`)."""
 
 from __future__ import annotations
 
@@ -32,23 +32,24 @@ def pseudo_label(
     """Segment photos and keep the label maps as a training set (paper, section 3.4).
 
     Args:
-        source: A segmenter, or what one is made of; see `open_segmenter`.
+        source: A segmenter, or a source that `open_segmenter` accepts.
         photos: Files, folders, lists, tar shards or globs; see `list_sources`.
         out: Folder to write to; see `recoseg.training.pseudo_labels`.
-        min_confidence: Pixels of less confidence are ignored, 0 to 1; None ignores none.
-        quantile: Ignore at most this fraction of the pixels of each class, the least confident.
-        confidence: Keep confidence maps although no pixel is ignored.
+        min_confidence: Pixels with a lower confidence, 0 to 1, are ignored; None ignores none.
+        quantile: Fraction of the pixels of each class that is ignored at most, starting with the
+            least confident; None ignores none.
+        confidence: Whether to write confidence maps even if no pixel is ignored.
         overlays: Whether to write overlays of the segmenter's label maps.
-        resume: Keep what an earlier run with the same settings has finished.
-        devices: Where segmenters run side by side, such as `("cuda:0", "cuda:1")`.
+        resume: Whether to continue an interrupted run in `out` with the same settings.
+        devices: Devices that are used in parallel, such as `("cuda:0", "cuda:1")`.
         batch_size: Photos of equal size that are encoded together.
         progress: See `StageProgress`.
-        **options: Further options of `open_segmenter`, where `source` is not a segmenter yet.
+        **options: Further options of `open_segmenter`, used unless `source` is a segmenter.
 
     Raises:
         ArchiveError: A source of photos does not exist.
-        RecosegError: There are no photos, `out` cannot be written to or holds other masks, or a
-            setting is out of range.
+        RecosegError: There are no photos, `out` cannot be written to or holds masks of another
+            run, or a setting is out of range.
     """
     ignoring = Ignoring(min_confidence, quantile)
     folder = check_output_folder(out)

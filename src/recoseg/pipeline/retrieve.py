@@ -1,4 +1,4 @@
-"""Photos of an archive for class names (`recoseg retrieve`)."""
+"""Retrieving photos of an archive by class names (`recoseg retrieve`)."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Retrieved:
 
     Attributes:
         index: The archive; `index.photo(hit.position)` is the photo of a hit.
-        hits: For each class name its photos, best first.
-        recall: Share of the photos of exact search that approximate search found; None where it
+        hits: Photos by class name, best first.
+        recall: Fraction of the photos of exact search that approximate search found; None if it
             was not measured.
     """
 
@@ -61,23 +61,24 @@ def retrieve(
     """Find the photos that show each class best, by the cosine of their embeddings.
 
     Args:
-        index: The archive, or where it is.
-        classes: Class names, lines such as `sofa; couch; -bed`, or a file of them.
+        index: The index, or its path or URL.
+        classes: Lines such as `sofa; couch; -bed`, or a file of such lines.
         k: Photos per class.
-        retrieval: The encoder that made the index; by default the one that the index names.
-        prompts: Prompt set; by default the encoder's own. See `prompt_set`.
-        skip_duplicates: Leave out photos whose cosine to a better one is above this; None keeps
-            all.
-        sheet: HTML contact sheet to write.
-        approximate: `ivf` or `hnsw` instead of exact search (extra `faiss`).
-        effort: Lists of `ivf`, or candidates of `hnsw`, that are visited.
-        recall: Whether to search exactly too, and tell how many of those photos were found.
-        executor: Where the archive is searched; by default in this process.
+        retrieval: The encoder that made the index. By default the one recorded in the index.
+        prompts: Prompt set. By default that of the encoder; see `prompt_set`.
+        skip_duplicates: Photos whose cosine with a better one is above this threshold are left
+            out; None keeps all.
+        sheet: HTML contact sheet to write; None writes none.
+        approximate: `ivf` or `hnsw` for approximate search (needs the extra `faiss`); None for
+            exact search.
+        effort: Number of lists (`ivf`) or candidates (`hnsw`) that approximate search visits.
+        recall: Whether to also search exactly and measure the recall of approximate search.
+        executor: Executor that runs the search. By default it runs in this process.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
 
     Raises:
-        ArchiveError: There is no index, or it does not say which encoder made it.
+        ArchiveError: There is no index, or it does not record which encoder made it.
         ConceptError: A class cannot be read.
         EncoderMismatchError: The encoder did not make the index.
     """
@@ -109,17 +110,17 @@ def retrieve(
 def retrieval_encoder(
     index: ArchiveIndex, retrieval: str | ImageTextEncoder | None, device: str, precision: str
 ) -> ImageTextEncoder:
-    """The encoder that is asked for, or the one that made the index; checked against the index.
+    """The given encoder, or the one recorded in the index; it is checked against the index.
 
     Raises:
-        ArchiveError: None is asked for, and the index does not say which encoder made it.
+        ArchiveError: None is given, and the index does not record which encoder made it.
         EncoderMismatchError: The encoder did not make the index.
     """
     if retrieval is None:
         if index.info is None:
             raise ArchiveError(
-                f"{index.location} does not say which encoder made it. Name the encoder, such as "
-                "--retrieval ViT-L/14."
+                f"{index.location} does not say which encoder made it. Name the encoder, for "
+                "example by --retrieval ViT-L/14."
             )
         made_by: str | EncoderInfo | ImageTextEncoder = index.info
     else:
@@ -132,7 +133,7 @@ def retrieval_encoder(
 
 
 def search_in(executor: Executor, index: ArchiveIndex) -> Search:
-    """Search by the workers of an executor, each of which opens the index where it runs."""
+    """A search that runs on the workers of an executor, each of which opens the index."""
     build = partial(_part_worker, index.location, index.selection)
     return partial(search_parts, executor, build, len(index))
 

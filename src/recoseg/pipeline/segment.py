@@ -1,4 +1,4 @@
-"""From a concept bank or a trained model to label maps (`recoseg segment`)."""
+"""Segmenting photos with a concept bank or a trained model (`recoseg segment`)."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from recoseg.training.model import TrainedModel, is_model
 from recoseg.training.model_segmenter import model_segmenter
 
 Segmentable = ConceptBank | TrainedModel | str | Path
-"""What a segmenter is made of: a concept bank, a trained model, or the file of either (for a model
-also the folder of its run)."""
+"""A concept bank, a trained model, or the file of either (for a model also the folder of its
+training run)."""
 
 
 @dataclass(frozen=True)
 class SegmentReport:
-    """What a run did.
+    """Results of a run.
 
     Attributes:
-        photos: Photos that were listed.
-        failures: The reason for each photo, by path, that could not be segmented.
+        photos: Number of photos that were found.
+        failures: Reason for each photo that could not be segmented, by path.
     """
 
     photos: int
@@ -67,20 +67,23 @@ def open_segmenter(
     Args:
         source: The bank or the model, or its file.
         encoders: Encoders that are loaded already; None loads the bank's own.
-        phi: The bank's dense image encoder (or encoders) by another spec, or as an object.
-        saliency: The bank's dense text encoder likewise.
-        fusion: How visual and text scores become one: `product`, `sum`, `visual` or `text`; by
-            default the bank's.
+        phi: Dense image encoder (or several) as `NAME`, `NAME=WEIGHTS` or an object; it must be
+            the one that made the bank. By default it is loaded as recorded in the bank.
+        saliency: Dense text encoder, given as `phi` is.
+        fusion: How visual and text scores are combined: `product`, `sum`, `visual` or `text`. By
+            default as the bank's settings say.
         resize: Short side of the encoders' input, pixels; 0 for the photo's own size, None for
             that of the bank or model. Label maps always have the photo's own size.
         window: Side of sliding windows over larger inputs, pixels; None for no windows.
-        window_step: Pixels from one window to the next; None for half a window.
-        threshold: Pixels whose best score is lower become background. The scale is that of the
-            fusion; for a trained model probabilities.
+        window_step: Step of the sliding windows, pixels; None for half a window.
+        threshold: Pixels whose best score is lower become background. Scores are on the scale of
+            the fusion; those of a trained model are probabilities.
         background: Names of classes that become background; `context` for all context classes.
-        refine: Refinement along the photo's edges: `none`, `pamr` or `crf` (extra `crf`).
-        temperature: Divides scores before refinement; by default the bank's.
-        refine_steps: Steps of the refinement; by default 10.
+        refine: Refinement along the photo's edges: `none`, `pamr`, or `crf` (needs the extra
+            `crf`).
+        temperature: Scores are divided by this before refinement. By default as the bank's
+            settings say.
+        refine_steps: Steps of the refinement. By default 10.
         keep_scores: Whether results hold their score maps.
         batch_size: Photos (or windows) of equal size that are encoded together.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
@@ -90,8 +93,8 @@ def open_segmenter(
         The segmenter: call it with a photo, a list of photos, or use `stream`.
 
     Raises:
-        ConceptError: There is no such bank, or it holds no class.
-        EncoderMismatchError: An encoder is not the bank's own.
+        ConceptError: There is no such bank, or it has no classes.
+        EncoderMismatchError: An encoder is not the one that made the bank.
         RecosegError: An option does not fit the bank or model, or is out of range.
     """
     options: dict[str, Any] = {
@@ -124,7 +127,7 @@ def open_segmenter(
         encoders=encoders,
         phi=phi,
         saliency=saliency,
-        compute=resolve_compute(device, precision),
+        compute=(encoders and encoders.compute) or resolve_compute(device, precision),
         fusion=form if fusion is None else replace(form, form=fusion),
         refine=_refinement(refine, temperature, refine_steps),
         **options,
@@ -143,22 +146,23 @@ def segment(
     progress: bool | None = False,
     **options: Any,
 ) -> SegmentReport:
-    """Segment photos into an output folder: label maps, overlays, one JSON line per photo.
+    """Segment photos and write label maps, overlays and one JSON line per photo to a folder.
 
     Args:
-        source: A segmenter, or what one is made of; see `open_segmenter`.
+        source: A segmenter, or a source that `open_segmenter` accepts.
         photos: Files, folders, lists, tar shards or globs; see `list_sources`.
         out: Folder to write to; see `OutputFolder`.
         overlays: Whether to write overlays with a legend.
-        scores: Whether to write score maps, fp16; they are large.
-        resume: Keep what an earlier run with the same settings has finished.
+        scores: Whether to write score maps in fp16; these files are large.
+        resume: Whether to continue an interrupted run in `out` with the same settings.
         callback: Called with the output name and the result of each photo.
         progress: See `StageProgress`.
-        **options: Options of `open_segmenter`, where `source` is not a segmenter yet.
+        **options: Options of `open_segmenter`, used unless `source` is a segmenter.
 
     Raises:
         ArchiveError: A source of photos does not exist.
-        RecosegError: There are no photos, or `out` cannot be written to or holds other masks.
+        RecosegError: There are no photos, or `out` cannot be written to or holds masks of another
+            run.
     """
     folder = check_output_folder(out)
     listed = list_photos(photos)

@@ -17,12 +17,12 @@ from recoseg.training.training_set import TrainingSet, of_dataset, open_masks, r
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a run did.
+    """Results of a run.
 
     Attributes:
         model: The trained model.
-        photos: Photos that it was trained on.
-        left_out: The reason for each photo, by name, that could not be used.
+        photos: Number of photos that it was trained on.
+        left_out: Reason for each photo that could not be used, by name.
     """
 
     model: TrainedModel
@@ -60,27 +60,30 @@ def train(
     Args:
         out: Folder of the run; see `recoseg.training.trainer`.
         masks: Folder of pseudo-labels, or of masks `NAME.png` with `classes.txt`.
-        images: Folder of their photos; for pseudo-labels only where the photos have moved.
-        dataset: A labelled data set by name instead of masks; see `open_dataset`.
+        images: Folder of their photos; for pseudo-labels needed only if the photos have moved.
+        dataset: Name of a labelled data set to use instead of masks; see `open_dataset`.
         root: Folder that holds the data set.
-        split: Its split.
-        recipe: `paper`, or `short` for minutes on a processor.
-        rounds: Rounds of self-training; each after the first learns from the model's own labels.
-        ground_truth: Folder with `images`, `masks` and `classes.txt` to report scores on.
-        report_every: Steps between such scores.
+        split: Dataset split.
+        recipe: Training recipe: `paper`, or `short`, which takes minutes on a CPU.
+        rounds: Rounds of self-training. Each round after the first trains on labels that the model
+            of the round before has made.
+        ground_truth: Folder with `images`, `masks` and `classes.txt`, on which scores are reported
+            during training.
+        report_every: Steps between reports of these scores.
         checkpoint_every: Steps between checkpoints.
         preview_every: Steps between preview pictures.
-        resume: Continue from the newest checkpoint in the folder, if there is one.
-        accelerator: Lightning's: `auto`, `cpu`, `gpu`, `mps`.
-        devices: Devices per machine.
-        nodes: Machines.
-        strategy: Lightning's, such as `ddp`.
-        precision: `fp32`, `bf16` or `fp16`; the latter two mixed with fp32.
-        accumulate: Parts that a step is divided into, to save memory.
+        resume: Whether to continue from the newest checkpoint in the folder, if there is one.
+        accelerator: Accelerator of Lightning: `auto`, `cpu`, `gpu` or `mps`.
+        devices: Number of devices per machine.
+        nodes: Number of machines.
+        strategy: Strategy of Lightning, such as `ddp`.
+        precision: `fp32`, or `bf16` or `fp16` for mixed precision.
+        accumulate: Number of parts that a batch is split into, to save memory; their gradients are
+            accumulated.
         workers: Processes per device that read and augment photos.
         progress: Whether to show a progress bar.
-        **changes: Fields of the recipe that differ from it, such as `iterations=1000`; None leaves
-            a field as it is.
+        **changes: Settings of the recipe to change, such as `iterations=1000`; None leaves the
+            setting of the recipe.
 
     Raises:
         RecosegError: Neither or both of masks and data set are given, settings do not fit, or the
@@ -118,14 +121,14 @@ def train(
 
 
 def export_onnx(model: str | Path, out: str | Path | None = None) -> tuple[Path, float]:
-    """Write a trained model as ONNX, for photos of any size, and compare its scores.
+    """Export a trained model to ONNX, for photos of any size, and compare the scores of both.
 
     Args:
         model: The model's file, or the folder of its run.
-        out: File to write; by default `model.onnx` beside the model.
+        out: File to write. By default `model.onnx` in the folder of the model.
 
     Returns:
-        The file, and the largest difference of its scores from the model's own.
+        The file, and the largest difference of a score between the file and the model.
 
     Raises:
         RecosegError: There is no such model, or the file cannot be written.

@@ -1,4 +1,4 @@
-"""Cosines of many rows with some words: fast ones with a known error, and surer ones."""
+"""Cosines of many rows with some words: fast ones with a known error, and exact ones."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Product:
 
 
 def products(words: Float[Tensor, "w d"]) -> list[Product]:
-    """The products to try in turn, the fastest first, the surest last.
+    """The products to try in turn, from the fastest to the most exact.
 
     One or two words are multiplied with float16 rows as they are stored, at the speed of the
     memory. More words go through bfloat16 where the processor has it, and through fp32.
@@ -98,7 +98,7 @@ def _matrix(words: Float[Tensor, "w d"], dtype: torch.dtype) -> Product:
             return linear(rows, words)
         rows = narrow[:count].copy_(
             rows
-        )  # by way of fp32: from float16 it takes four times as long
+        )  # through fp32: directly from float16 it takes four times as long
         return torch.mm(rows, rounded.T, out=products[:count]).float()
 
     of_rows = 0.0 if dtype == torch.float32 else torch.finfo(dtype).eps / 2
@@ -123,7 +123,7 @@ def _error(words: Float[Tensor, "w d"], rounded: Tensor, of_rows: float) -> floa
 def _adds_in_single(dtype: torch.dtype) -> bool:
     """Whether products of this type are summed in fp32, as the bound of their error supposes.
 
-    The sum rises to about 10 and falls to 0 again: whatever rounds on the way leaves a rest.
+    The sum rises to about 10 and falls to 0 again: any rounding on the way leaves a remainder.
     """
     generator = torch.Generator().manual_seed(0)
     half = torch.rand(64, 2048, generator=generator) / 10

@@ -14,7 +14,7 @@ from recoseg.retrieval.products import Product
 from recoseg.retrieval.queries import Query, QueryWords
 
 _SURPLUS = 4
-"""Candidates per place, above which rows are scored again by a surer product."""
+"""Candidates per result, above which rows are scored again by a more exact product."""
 _CANDIDATES = 16_384
 """Most candidates that are held back before they are scored exactly and merged."""
 
@@ -38,7 +38,7 @@ def top_k(
     """The k photos of each class with the highest cosine.
 
     Rows are screened by the fastest product that the processor has, whose error is bounded (see
-    `products`); those that may be among the best are scored one by one in fp64. So the result is
+    `products`); rows that may be among the best are scored one by one in fp64. So the result is
     exact and does not depend on the processor or on how the rows are cut into blocks. The rows
     are taken for unit vectors, which `ArchiveIndex` sees to, and are not normalised again. Memory
     holds a few thousand rows with their scores and the running best, however long the archive is.
@@ -103,7 +103,7 @@ def merge(parts: Sequence[Sequence[Ranking]], k: int) -> list[Ranking]:
 
 
 def _first(positions: Int64[Tensor, " n"], scores: Float[Tensor, " n"], k: int) -> Ranking:
-    """The k highest scores; of equal ones those that stand further in front."""
+    """The k highest scores; of equal scores the earlier ones."""
     order = torch.sort(scores, descending=True, stable=True).indices[:k]
     return Ranking(positions[order], scores[order])
 
