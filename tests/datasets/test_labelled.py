@@ -75,12 +75,12 @@ def test_tables_that_cannot_be_used(tmp_path):
     with pytest.raises(DatasetError, match=r"calls a\.png both 'cat' and 'dog'"):
         LabelledArchive.by_csv(["a.jpg"], table)
     table.write_text("path,label\na.jpg\n")
-    with pytest.raises(DatasetError, match="Of 1 photos none has a known class"):
+    with pytest.raises(DatasetError, match="None of 1 photos has a known class"):
         LabelledArchive.by_csv(["a.jpg"], table)
 
 
 def test_an_archive_without_any_known_class_is_refused():
-    with pytest.raises(DatasetError, match=r"Of 2 photos none .* such as n01440764"):
+    with pytest.raises(DatasetError, match=r"None of 2 photos .* such as n01440764"):
         LabelledArchive.by_imagenet(["a.jpg", "b.jpg"])
     with pytest.raises(DatasetError, match="Expected a folder for each class"):
         LabelledArchive.by_folder(["a.jpg"])

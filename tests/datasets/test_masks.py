@@ -33,15 +33,15 @@ def test_sixteen_bits_and_one_bit():
     assert to_labels(decode_values(png(wide)), code, (1, 3)).tolist() == [[0, 2, 255]]
     two = np.array([[True, False]])
     assert to_labels(decode_values(png(two)), code, (1, 2)).tolist() == [[1, 0]]
-    with pytest.raises(BadImageError, match="stand for no label: 3, 1000; expected 0 to 2, 255"):
+    with pytest.raises(BadImageError, match="are not labels: 3, 1000; expected 0 to 2, 255"):
         to_labels(np.array([[3, 1000]], np.uint16), code, (1, 2))
-    with pytest.raises(BadImageError, match="stand for no label: -1;"):
+    with pytest.raises(BadImageError, match="are not labels: -1;"):
         to_labels(np.array([[-1, 0]], np.int32), code, (1, 2))
 
 
 def test_values_outside_are_listed_shortly():
     with pytest.raises(
-        BadImageError, match=r"no label: 3, 4, 5, 6, 7, \.\.\.; expected 0 to 2, 255"
+        BadImageError, match=r"not labels: 3, 4, 5, 6, 7, \.\.\.; expected 0 to 2, 255"
     ):
         to_labels(np.arange(9, dtype=np.uint8)[None], counted(3), (1, 9))
 
@@ -75,7 +75,7 @@ def test_channels():
 def test_lossy_and_damaged_files_are_refused(tmp_path):
     path = photo(tmp_path / "a.jpg")
     for data in (path.read_bytes(), b"", b"\x89PNG nothing"):
-        with pytest.raises(BadImageError, match="no undamaged PNG, BMP or TIFF file"):
+        with pytest.raises(BadImageError, match="not a PNG, BMP or TIFF file"):
             decode_values(data)
 
 

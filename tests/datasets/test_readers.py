@@ -7,7 +7,7 @@ import re
 import pytest
 
 from recoseg.datasets.coco import value_of_label
-from recoseg.datasets.dataset_table import TABLE, entry, open_dataset
+from recoseg.datasets.dataset_table import TABLE, dataset_row, open_dataset
 from recoseg.datasets.spaces import SPACES, label_space
 from recoseg.errors import BadImageError, DatasetError, UnknownNameError
 
@@ -26,8 +26,8 @@ def test_the_table_holds_every_label_space_that_is_read():
 
 def test_unknown_names_and_missing_roots(tmp_path):
     with pytest.raises(UnknownNameError, match=r"Unknown data set 'pets'.*folder, hf:OWNER/NAME"):
-        entry("pets")
-    with pytest.raises(DatasetError, match="'voc20' needs the folder that holds it"):
+        dataset_row("pets")
+    with pytest.raises(DatasetError, match="'voc20' needs its folder"):
         open_dataset("voc20")
 
 
@@ -37,10 +37,10 @@ def test_a_missing_layout_is_explained(tmp_path, name):
     with pytest.raises(DatasetError) as caught:
         open_dataset(name, tmp_path)
     text = str(caught.value)
-    assert text.startswith(f"{entry(name).layout.title}: no folder ")
+    assert text.startswith(f"{dataset_row(name).layout.title}: no folder ")
     assert f"Found in {tmp_path}: something/." in text
-    assert all(f"  {line}\n" in text for line in entry(name).layout.tree)
-    assert text.endswith(entry(name).layout.advice)
+    assert all(f"  {line}\n" in text for line in dataset_row(name).layout.tree)
+    assert text.endswith(dataset_row(name).layout.advice)
     with pytest.raises(DatasetError, match=re.escape(f"There is no folder {tmp_path / 'no'}.")):
         open_dataset(name, tmp_path / "no")
 
@@ -80,7 +80,7 @@ def test_kitti_step_takes_the_red_channel(tmp_path, photos):
 def test_kitti_step_names_wrong_values_and_missing_photos(tmp_path):
     trees.write_kitti_step(tmp_path, [0, 19])
     dataset = open_dataset("kitti_step19", tmp_path)
-    with pytest.raises(BadImageError, match="no label: 19; expected 0 to 18, 255"):
+    with pytest.raises(BadImageError, match="not labels: 19; expected 0 to 18, 255"):
         dataset.samples[0].read_target()
     (tmp_path / "training/image_02/0018/000000.png").unlink()
     with pytest.raises(DatasetError, match=r"1 of 3 have no photo: 0018/000000\."):
@@ -103,7 +103,7 @@ def test_cocostuff171_reads_converted_masks(tmp_path):
     trees.write_coco(tmp_path, [0, 12, 181, 255], "annotations")  # beside them: the same labels
     assert target(open_dataset("cocostuff171", tmp_path).samples[0]) == [0, 11, 170, 255]
     trees.write_coco(tmp_path, [182])
-    with pytest.raises(BadImageError, match="no label: 182; expected 0 to 181, 255"):
+    with pytest.raises(BadImageError, match="not labels: 182; expected 0 to 181, 255"):
         open_dataset("cocostuff171", tmp_path).samples[0].read_target()
 
 
@@ -147,7 +147,9 @@ def test_cocostuff27_takes_the_curated_list_in_its_order(tmp_path, caplog):
 def test_lists_of_photos_are_checked(tmp_path):
     trees.write_cityscapes(tmp_path, [7])
     ids = lines(tmp_path / "ids.txt", ["munster_000001_000019", "frankfurt/x", "y"])
-    with pytest.raises(DatasetError, match=r"2 of 3 names in .*ids.txt stand for no photo: frankf"):
+    with pytest.raises(
+        DatasetError, match=r"2 of 3 names in .*ids.txt are not names of photos: frankf"
+    ):
         open_dataset("cityscapes27", tmp_path, ids=ids)
     lines(ids, ["munster_000001_000019"])
     found = open_dataset("cityscapes27", tmp_path, ids=ids)
@@ -182,7 +184,7 @@ def test_voc_lists(tmp_path):
     trees.write_pascal(tmp_path, [21], "SegmentationClass", "Segmentation")
     with pytest.raises(DatasetError, match=r"no list of photos .*Segmentation/train\.txt"):
         open_dataset("voc21", tmp_path, "train")
-    with pytest.raises(BadImageError, match="no label: 21; expected 0 to 20, 255"):
+    with pytest.raises(BadImageError, match="not labels: 21; expected 0 to 20, 255"):
         open_dataset("voc21", tmp_path).samples[0].read_target()
     lines(tmp_path / "ImageSets/Segmentation/val.txt", ["2007_000061"])
     with pytest.raises(DatasetError, match=r"1 of 1 have no mask: 2007_000061\."):
@@ -227,7 +229,7 @@ def test_folder_with_splits_and_mmseg(tmp_path):
 
 def test_folder_errors(tmp_path):
     trees.write_folder(tmp_path, [3])
-    with pytest.raises(BadImageError, match="no label: 3; expected 0 to 2, 255"):
+    with pytest.raises(BadImageError, match="not labels: 3; expected 0 to 2, 255"):
         open_dataset("folder", tmp_path).samples[0].read_target()
     photo(tmp_path / "images/a.png")
     with pytest.raises(DatasetError, match=r"a\.JPG and a\.png would have the same name"):

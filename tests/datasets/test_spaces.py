@@ -211,5 +211,5 @@ def test_own_classes_get_colours_and_keep_their_words():
     space = space_of("farm", "Farm", [parse_class("cow; cattle"), parse_class("barn")])
     assert [item.words().prompts for item in space.classes] == [("cow", "cattle"), ("barn",)]
     assert len(set(space.palette)) == 2
-    with pytest.raises(DatasetError, match="has 256 classes; 8-bit masks hold at most 255"):
+    with pytest.raises(DatasetError, match="has 256 classes; 8-bit masks have at most 255"):
         space_of("many", "Many", [parse_class(f"c{i}") for i in range(256)])

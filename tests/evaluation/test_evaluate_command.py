@@ -204,7 +204,7 @@ def test_photos_that_cannot_be_read_are_named(session):
     result = evaluate(session, "--out", session / "out-damaged", data="damaged")
     assert result.code == 0, result.err
     assert "Left out: town/1: not an image of a known format" in result.err
-    assert "Left out: town/3: its mask is no undamaged PNG" in result.err
+    assert "Left out: town/3: its mask is not a PNG" in result.err
     report = (session / "out-damaged/report.md").read_text(encoding="utf-8")
     assert "2 of 4 photos" in report
     assert "- town/1: not an image" in report

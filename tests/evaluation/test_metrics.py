@@ -84,7 +84,9 @@ def test_all_right_and_nothing_predicted():
 
 
 def test_no_pixel():
-    with pytest.raises(LabelError, match=r"No labelled pixel was compared.*Check the data set's"):
+    with pytest.raises(
+        LabelError, match=r"No labelled pixel was compared.*Check the folder of the data set"
+    ):
         scores_of(np.zeros((3, 4), np.int64))
 
 

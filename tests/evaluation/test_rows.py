@@ -94,7 +94,7 @@ def test_maps_of_the_photos_own_size_and_of_the_prepared_one(tmp_path):
     ("labels", "protocol", "reason"),
     [
         (None, NATIVE, "no prediction 0.png in"),
-        (b"no picture", NATIVE, r"the prediction .*0\.png: its mask is no undamaged PNG"),
+        (b"no picture", NATIVE, r"the prediction .*0\.png: its mask is not a PNG"),
         (LABELS.T, NATIVE, "has 31 x 47 pixels; expected 47 x 31$"),
         # The protocol would make this one 20 x 20 as well, of other pixels.
         (LABELS.T, SQUARE, "has 31 x 47 pixels; expected 47 x 31 or 20 x 20$"),

@@ -30,7 +30,7 @@ def archive(tmp_path_factory):
 def labelled(archive):
     """By the photo's name; `both*`, `sky*` and `road*` are not known; nothing shows the sun."""
     names = tuple(ClassNames(name, (name,)) for name in NAMES)
-    stems = [archive.path(place).rsplit("/", 1)[-1] for place in range(len(archive))]
+    stems = [archive.path(position).rsplit("/", 1)[-1] for position in range(len(archive))]
     known = [next((n for n, name in enumerate(NAMES) if s.startswith(name)), None) for s in stems]
     return LabelledArchive(names, tuple(known))
 
@@ -43,8 +43,8 @@ def test_precision_by_hand():
 
 def test_equal_to_brute_force_over_the_known_photos(archive, labelled):
     encoder = Retrieval()
-    places = (1, 3, 6)
-    scores = measure_retrieval(archive, encoder, labelled, "none", places)
+    ks = (1, 3, 6)
+    scores = measure_retrieval(archive, encoder, labelled, "none", ks)
     assert scores.classes == ("rose", "grass", "sea")  # no photo is known to show the sun
     known = [place for place, label in enumerate(labelled.labels) if label is not None]
     assert scores.photos == len(known) == 13
@@ -53,7 +53,7 @@ def test_equal_to_brute_force_over_the_known_photos(archive, labelled):
         text = encoder.embed_texts([name])[0]
         best = torch.argsort(rows @ text, descending=True, stable=True).tolist()
         labels = [labelled.labels[known[place]] for place in best]
-        for column, k in enumerate(places):
+        for column, k in enumerate(ks):
             right = sum(label == number for label in labels[:k])
             assert scores.by_class[number][column] == pytest.approx(right / k)
     means = np.mean(scores.by_class, axis=0)

@@ -16,8 +16,8 @@ from recoseg.evaluation.evaluate import evaluate
 from recoseg.evaluation.protocols import protocol_of
 from recoseg.experiments import runner
 from recoseg.experiments.runner import run_studies
-from recoseg.experiments.studies import STUDIES, Base, published, study
-from recoseg.experiments.study import Source
+from recoseg.experiments.studies import STUDIES, Baseline, published, study
+from recoseg.experiments.study import Setup
 from recoseg.experiments.tables import study_markdown, write_study
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.learner import learn
@@ -38,12 +38,12 @@ def archive(tmp_path_factory):
     return make_archive(tmp_path_factory.mktemp("archive"), make_encoders().retrieval)
 
 
-def make_source(archive, name="one"):
+def make_setup(archive, name="one"):
     settings = BankSettings(
         LearnSettings(k=4, image_size=SIZE, prompts="none", context=("sky", "road")),
         SegmentSettings(Fusion(), short_side=0, refine_temperature=0.05),
     )
-    return Source(archive, make_encoders(), settings, name)
+    return Setup(archive, make_encoders(), settings, name)
 
 
 def make_dataset(photos=5):
@@ -65,7 +65,7 @@ def labels_of(rows):
 
 
 def test_components_are_those_of_the_paper(archive):
-    rows = study("components", Base((make_source(archive),), CLASSES, ("pamr", "crf"))).rows
+    rows = study("components", Baseline((make_setup(archive),), CLASSES, ("pamr", "crf"))).rows
     parts = [
         (r.label, r.fusion.form, r.learn.guidance, r.learn.context, r.refine.form) for r in rows
     ]
@@ -83,10 +83,10 @@ def test_components_are_those_of_the_paper(archive):
 
 
 def test_context_grows_by_one(archive):
-    source = make_source(archive)
-    learnt = replace(source.settings.learn, context=("sky", "tree: oak; elm"))
-    source = replace(source, settings=replace(source.settings, learn=learnt))
-    rows = study("context", Base((source,), CLASSES)).rows
+    setup = make_setup(archive)
+    learnt = replace(setup.settings.learn, context=("sky", "tree: oak; elm"))
+    setup = replace(setup, settings=replace(setup.settings, learn=learnt))
+    rows = study("context", Baseline((setup,), CLASSES)).rows
     assert labels_of(rows) == [
         "none", "sky", "sky, tree", "none, fused", "sky, fused", "sky, tree, fused",
     ]  # fmt: skip
@@ -97,7 +97,7 @@ def test_context_grows_by_one(archive):
 
 def test_renaming_takes_each_class_alone_and_all(archive):
     words = class_lines(label_space("cityscapes27"))
-    rows = study("renaming", Base((make_source(archive),), tuple(words))).rows
+    rows = study("renaming", Baseline((make_setup(archive),), tuple(words))).rows
     assert labels_of(rows) == ["names as they are", "parking", "vegetation", "all renamed"]
     said = [{item.name: item.prompts for item in row.classes} for row in rows]
     renamed = {"parking": ("parking lot",), "vegetation": ("tree",)}
@@ -110,20 +110,20 @@ def test_renaming_takes_each_class_alone_and_all(archive):
 
 def test_nothing_to_rename_leaves_one_row(archive):
     bare = tuple(ClassNames(name, (name,)) for name in ("rose", "grass"))
-    rows = study("renaming", Base((make_source(archive),), bare)).rows
+    rows = study("renaming", Baseline((make_setup(archive),), bare)).rows
     assert labels_of(rows) == ["names as they are"]
 
 
 @pytest.mark.parametrize("name", list(STUDIES))
 def test_the_paper_s_rows_have_their_place(archive, name):
     """Every published number stands beside a row, but for encoders that nobody has here."""
-    sources = (make_source(archive), make_source(archive, "two"))
+    setups = (make_setup(archive), make_setup(archive, "two"))
     learnt = replace(
-        sources[0].settings.learn, context=("tree", "sky", "building", "road", "person")
+        setups[0].settings.learn, context=("tree", "sky", "building", "road", "person")
     )
-    sources = tuple(replace(s, settings=replace(s.settings, learn=learnt)) for s in sources)
+    setups = tuple(replace(s, settings=replace(s.settings, learn=learnt)) for s in setups)
     words = tuple(class_lines(label_space("cityscapes27")))
-    found = study(name, Base(sources, words, ("pamr", "crf")))
+    found = study(name, Baseline(setups, words, ("pamr", "crf")))
     assert (len(found.published) > 0) == (name != "block")
     if name != "encoders":
         assert {row.label for row in found.published} <= set(labels_of(found.rows))
@@ -144,11 +144,11 @@ def test_published_numbers_are_the_paper_s():
 
 def test_an_unknown_study_lists_the_valid_ones(archive):
     with pytest.raises(UnknownNameError, match=r"components, context, .*, retrieval"):
-        study("colour", Base((make_source(archive),), CLASSES))
+        study("colour", Baseline((make_setup(archive),), CLASSES))
 
 
 def test_rows_together_equal_each_alone(archive, tmp_path):
-    base = Base((make_source(archive), make_source(archive, "two")), CLASSES)
+    base = Baseline((make_setup(archive), make_setup(archive, "two")), CLASSES)
     names = ("components", "renaming", "context", "block", "encoders", "seeds")
     chosen = [study(name, base) for name in names]
     chosen[-1] = replace(chosen[-1], rows=chosen[-1].rows[:3])
@@ -157,12 +157,12 @@ def test_rows_together_equal_each_alone(archive, tmp_path):
     for one in chosen:
         for row in one.rows:
             bank = learn(
-                archive, row.classes, row.source.encoders, replace(row.settings, learn=row.learn)
+                archive, row.classes, row.setup.encoders, replace(row.settings, learn=row.learn)
             )
             alone = bank_segmenter(
                 bank,
-                phi=row.source.encoders.phi,
-                saliency=row.source.encoders.saliency,
+                phi=row.setup.encoders.phi,
+                saliency=row.setup.encoders.saliency,
                 fusion=row.fusion,
                 refine=row.refine,
             )
@@ -175,25 +175,25 @@ def test_rows_together_equal_each_alone(archive, tmp_path):
 
 def test_work_is_shared(archive):
     """Each archive photo and each photo to be segmented passes each encoder once."""
-    source = make_source(archive)
-    base = Base((source,), CLASSES)
+    setup = make_setup(archive)
+    base = Baseline((setup,), CLASSES)
     dataset = make_dataset(3)
     chosen = [study(name, base) for name in ("components", "context", "renaming", "block")]
     found = run_studies(chosen, dataset, NATIVE)
     distinct = {row.key for one in chosen for row in one.rows}
     assert len(distinct) < sum(len(one.rows) for one in chosen)  # rows are shared too
     assert set(found) == distinct
-    for encoder in (source.encoders.phi, source.encoders.saliency):
+    for encoder in (setup.encoders.phi, setup.encoders.saliency):
         assert set(encoder.seen.values()) == {1}
         assert len(encoder.seen) > 3 + 8
 
 
 def test_a_cache_serves_the_next_run(archive, tmp_path):
     def run_with(cache):
-        source = make_source(archive)
-        rows = study("renaming", Base((source,), CLASSES)).rows
+        setup = make_setup(archive)
+        rows = study("renaming", Baseline((setup,), CLASSES)).rows
         banks = runner.learn_banks(list(rows), cache=cache)
-        return [bank.fingerprint for bank in banks.values()], source.encoders.phi.seen
+        return [bank.fingerprint for bank in banks.values()], setup.encoders.phi.seen
 
     cache = FeatureCache(tmp_path, 10**8, "fp32")
     first, seen = run_with(cache)
@@ -215,7 +215,7 @@ def test_classes_are_learnt_once(archive, monkeypatch):
         return real(index, classes, encoders, bank=bank, store=store)
 
     monkeypatch.setattr(runner, "learn", counted)
-    base = Base((make_source(archive),), CLASSES)
+    base = Baseline((make_setup(archive),), CLASSES)
     rows = [*study("context", base).rows[3:], *study("renaming", base).rows]
     banks = runner.learn_banks(rows)
     assert calls == [
@@ -229,22 +229,22 @@ def test_classes_are_learnt_once(archive, monkeypatch):
 
 def test_an_interrupted_run_goes_on(archive, tmp_path):
     dataset = make_dataset(5)
-    base = Base((make_source(archive),), CLASSES)
+    base = Baseline((make_setup(archive),), CLASSES)
     chosen = [study("block", base)]
     whole = run_studies(chosen, dataset, NATIVE, record=tmp_path)
     lines = (tmp_path / "photos.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "photos.jsonl").write_text("".join(lines[:2]) + lines[2][:20])
-    source = base.sources[0]
-    source.encoders.phi.seen.clear()
+    setup = base.setups[0]
+    setup.encoders.phi.seen.clear()
     again = run_studies(chosen, dataset, NATIVE, record=tmp_path, resume=True)
     for key, result in whole.items():
         np.testing.assert_array_equal(again[key].counts, result.counts)
     tested = {np.asarray(s.read_image()).transpose(2, 0, 1).tobytes() for s in dataset.samples}
-    assert len(tested & set(source.encoders.phi.seen)) == 3
+    assert len(tested & set(setup.encoders.phi.seen)) == 3
 
 
 def test_tables_and_plots(archive, tmp_path):
-    base = Base((make_source(archive),), CLASSES)
+    base = Baseline((make_setup(archive),), CLASSES)
     chosen = [study(name, base) for name in ("components", "block")]
     found = run_studies(chosen, make_dataset(3), NATIVE)
     components = study_markdown(chosen[0], found)

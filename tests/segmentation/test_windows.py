@@ -39,7 +39,7 @@ def test_mean_of_overlapping_windows():
 def test_a_cell_without_window_is_an_error():
     mean = GridMean(1, (2, 2))
     mean.add(torch.ones(1, 1, 2), 0, 0)
-    with pytest.raises(RecosegError, match="no window"):
+    with pytest.raises(RecosegError, match="not in any window"):
         mean.mean()
 
 

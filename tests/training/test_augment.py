@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 
 from recoseg.photos.images import to_tensor
 from recoseg.training.augment import FILL, Rescale, augment, build_transform, mixed_seed
-from recoseg.training.data import Places, TrainingStream, photo_at
+from recoseg.training.data import StreamPositions, TrainingStream, photo_at
 from recoseg.training.recipe import Augmentation, recipe
 from tests.training.runs import blocks, write_pairs
 
@@ -118,7 +118,7 @@ def test_augmentation_is_a_function_of_the_seed():
 
 def test_every_photo_comes_once_before_any_comes_again():
     for epoch in range(3):
-        order = [photo_at(place, 7, seed=1) for place in range(7 * epoch, 7 * epoch + 7)]
+        order = [photo_at(position, 7, seed=1) for position in range(7 * epoch, 7 * epoch + 7)]
         assert sorted(order) == list(range(7))
     assert [photo_at(p, 7, 1) for p in range(7)] != [photo_at(p, 7, 1) for p in range(7, 14)]
     assert [photo_at(p, 7, 1) for p in range(7)] != [photo_at(p, 7, 2) for p in range(7)]
@@ -133,13 +133,13 @@ def test_the_stream_gives_the_same_whatever_was_read_before(tmp_path):
     for place in (2, 9):
         a, b = one[place], other[place]
         assert all(torch.equal(a[key], b[key]) for key in a)
-        assert a["places"] == place
+        assert a["positions"] == place
     assert one[2]["confidence"].max() == 1
 
 
 @pytest.mark.parametrize(("parts", "processes"), [(1, 1), (2, 1), (1, 3), (2, 2)])
 def test_a_step_has_the_same_photos_however_it_is_divided(parts, processes):
-    lists = [list(Places(3, 12, parts, rank, processes)) for rank in range(processes)]
+    lists = [list(StreamPositions(3, 12, parts, rank, processes)) for rank in range(processes)]
     for step in range(3):
         own = [
             place
@@ -148,6 +148,6 @@ def test_a_step_has_the_same_photos_however_it_is_divided(parts, processes):
             for place in b
         ]
         assert sorted(own) == list(range(step * 12, step * 12 + 12))
-    resumed = Places(3, 12, parts, 0, processes, start=1)
+    resumed = StreamPositions(3, 12, parts, 0, processes, start=1)
     assert list(resumed) == lists[0][parts:]
     assert len(resumed) == 3 * parts  # of the whole run

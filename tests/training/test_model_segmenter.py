@@ -131,7 +131,7 @@ def test_a_bank_is_no_model(run, tmp_path):
     assert not is_model(tmp_path / "gone.safetensors")
     assert is_model(run.out)
     assert is_model(run.out / "model.safetensors")
-    with pytest.raises(RecosegError, match="is no trained model: expected the format"):
+    with pytest.raises(RecosegError, match="is not a trained model: expected the format"):
         model_segmenter(str(tmp_path / "bank.safetensors"))
 
 

@@ -91,7 +91,7 @@ def test_damaged_and_other_files(run, tmp_path):
     with pytest.raises(RecosegError, match="No trained model at"):
         TrainedModel.load(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"nothing")
-    with pytest.raises(RecosegError, match="damaged or no trained model"):
+    with pytest.raises(RecosegError, match="damaged or not a trained model"):
         TrainedModel.load(tmp_path)
     whole = (run.out / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(
@@ -150,7 +150,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path, last, keep):
     out = tmp_path / "killed"
     assert not (out / "model.safetensors").exists()
     assert [path.name for path in (out / "checkpoints").iterdir()] == [f"step={last // 2 * 2}.ckpt"]
-    with pytest.raises(RecosegError, match=r"holds a run already.*--resume"):
+    with pytest.raises(RecosegError, match=r"already has a run.*--resume"):
         train(data, quick(keep=keep), out, machines=CPU)
     with pytest.raises(RecosegError, match=r"made with other settings \(recipe\)"):
         train(data, quick(keep=keep, lr=1.0), out, machines=CPU, resume=True)
@@ -173,7 +173,7 @@ def test_a_checkpoint_runs_no_code(tmp_path):
             return (os.mkdir, (str(tmp_path / "evil"),))
 
     torch.save(content | {"more": Evil()}, path)
-    with pytest.raises(RecosegError, match="holds code, which is not run"):
+    with pytest.raises(RecosegError, match="contains code, which is not run"):
         train(data, quick(iterations=2), tmp_path / "run", machines=CPU, resume=True)
     assert not (tmp_path / "evil").exists()
 
@@ -202,7 +202,7 @@ def test_a_step_in_parts_is_a_step(tmp_path, monkeypatch):
     plain, seen = TrainingModule.training_step, []
 
     def step(self, batch, index):
-        seen.append((self.trainer.global_step, batch["places"].tolist()))
+        seen.append((self.trainer.global_step, batch["positions"].tolist()))
         return plain(self, batch, index)
 
     monkeypatch.setattr(TrainingModule, "training_step", step)
@@ -220,7 +220,7 @@ def test_ground_truth_is_reported_and_chosen_by_only_when_asked(tmp_path):
     data = write_pairs(tmp_path)
     truth = open_dataset("folder", tmp_path)
     recipe = quick(iterations=4, keep="best-on-ground-truth")
-    with pytest.raises(RecosegError, match="need ground truth"):
+    with pytest.raises(RecosegError, match="needs ground truth"):
         train(data, recipe, tmp_path / "best", machines=CPU)
     with pytest.warns(UserWarning, match="chosen by their score on ground truth"):
         best = train(data, recipe, tmp_path / "best", machines=CPU, truth=truth, truth_every=2)
@@ -251,9 +251,9 @@ def test_two_rounds(tmp_path):
     assert manifest["provenance"]["teacher"] == first.fingerprint
     assert all(photo["confidence"] for photo in manifest["photos"])
     assert model.info.provenance["masks"]["pseudo"]["teacher"] == first.fingerprint
-    with pytest.raises(RecosegError, match="holds a run already"):
+    with pytest.raises(RecosegError, match="already has a run"):
         train_rounds(data, quick(iterations=2), out, rounds=2, machines=CPU)
-    with pytest.raises(RecosegError, match="need one device"):
+    with pytest.raises(RecosegError, match="need a single device"):
         train_rounds(data, quick(), tmp_path / "x", rounds=2, machines=Machines("cpu", devices=2))
 
 

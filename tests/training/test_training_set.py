@@ -24,9 +24,9 @@ def test_bad_pairs_are_left_out_with_their_reason(tmp_path):
     kept, failures = readable(data)
     assert [photo.name for photo in kept.photos] == ["5"]
     assert failures["0"] == "not an image of a known format"
-    assert "no undamaged PNG" in failures["1"]
+    assert "not a PNG" in failures["1"]
     assert "9 x 9 pixels" in failures["2"]
-    assert "stand for no label: 3; expected 0 to 2, 255" in failures["3"]
+    assert "are not labels: 3; expected 0 to 2, 255" in failures["3"]
     assert failures["4"] == "no pixel of its mask has a label"
     assert kept.fingerprint != data.fingerprint
     (tmp_path / "masks/5.png").unlink()
@@ -42,7 +42,7 @@ def test_folders_that_do_not_fit(tmp_path):
         open_masks(masks, tmp_path / "empty")
     with pytest.raises(DatasetError, match="None of the 6 photos"):
         open_masks(tmp_path / "empty", images)
-    with pytest.raises(DatasetError, match="name the photos too: --images"):
+    with pytest.raises(DatasetError, match="give the photos, too: --images"):
         open_masks(masks)
     (tmp_path / "classes.txt").unlink()
     with pytest.raises(DatasetError, match=r"No file classes.txt"):

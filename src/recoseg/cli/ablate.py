@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from recoseg.archive.index import ArchiveIndex
     from recoseg.datasets.labelled import LabelledArchive
     from recoseg.device import Compute
-    from recoseg.experiments.study import Source
+    from recoseg.experiments.study import Setup
 
 
 def ablate(
@@ -81,7 +81,7 @@ def ablate(
     from recoseg.errors import RecosegError
     from recoseg.evaluation.protocols import protocol_of
     from recoseg.experiments.runner import run_studies
-    from recoseg.experiments.studies import STUDIES, Base, study
+    from recoseg.experiments.studies import STUDIES, Baseline, study
     from recoseg.experiments.tables import study_markdown, write_study
     from recoseg.learning.feature_cache import FeatureCache
 
@@ -99,8 +99,8 @@ def ablate(
     if published_quirks:
         opened = as_published(opened)
     words = classes_of(classes) if classes else class_lines(opened.space, aliases=aliases)
-    sources = _sources(archives, preset, saliency, phi, k, compute)
-    base = Base(tuple(sources), tuple(words), ("pamr", "crf") if crf else ("pamr",))
+    setups = _setups(archives, preset, saliency, phi, k, compute)
+    base = Baseline(tuple(setups), tuple(words), ("pamr", "crf") if crf else ("pamr",))
     chosen = [study(name, base) for name in names]
     found = run_studies(
         chosen,
@@ -122,14 +122,14 @@ def ablate(
     typer.echo(f"Tables, plots and JSON: {out}")
 
 
-def _sources(
+def _setups(
     archives: list[ArchiveIndex],
     preset: str | None,
     saliencies: list[str] | None,
     phis: list[str] | None,
     k: int | None,
     compute: Compute,
-) -> list[Source]:
+) -> list[Setup]:
     """Every archive with every saliency encoder and every phi; each encoder is built once."""
     from dataclasses import replace
 
@@ -137,12 +137,12 @@ def _sources(
     from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency
     from recoseg.encoders.presets import pair_settings
     from recoseg.encoders.presets import preset as preset_of
-    from recoseg.experiments.study import Source
+    from recoseg.experiments.study import Setup
 
     chosen = preset_of(preset or archives[0].preset or "lite")
     saliency_encoders = [build_saliency(s, compute) for s in saliencies or [chosen.saliency]]
     phi_encoders = [build_phi(p, compute) for p in phis or [chosen.phi]]
-    sources = []
+    setups = []
     for archive in archives:
         spec = archive.info.spec if archive.info is not None else chosen.retrieval
         retrieval = build_retrieval(spec, compute)
@@ -151,15 +151,15 @@ def _sources(
                 settings = pair_settings(saliency.info.name, phi.info.name)
                 if k is not None:
                     settings = replace(settings, learn=replace(settings.learn, k=k))
-                sources.append(
-                    Source(
+                setups.append(
+                    Setup(
                         archive,
                         Encoders(retrieval, saliency, phi),
                         settings,
                         ", ".join(e.info.name for e in (retrieval, saliency, phi)),
                     )
                 )
-    return sources
+    return setups
 
 
 def _retrieval(archives: list[ArchiveIndex], labels: str, compute: Compute, out: Path) -> None:

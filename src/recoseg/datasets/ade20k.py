@@ -14,13 +14,13 @@ LAYOUT = Layout(
     "ADE20K",
     ("images/validation/<id>.jpg", "annotations/validation/<id>.png"),
     "Get ADEChallengeData2016.zip from groups.csail.mit.edu/vision/datasets/ADE20K (the challenge "
-    "with 150 classes, not the full data set) and give the folder that it holds.",
+    "with 150 classes, not the full data set) and give the folder inside it.",
 )
 _FOLDERS = {"val": "validation", "train": "training"}
 
 
 def open_ade150(root: Path, split: str = "val", ids: Path | None = None) -> SegmentationDataset:
-    """The 150 classes; masks count them from 1, and 0, everything else, is ignored."""
+    """The 150 classes; masks count them from 1, and 0 (everything else) is ignored."""
     space = label_space("ade150")
     folder = _FOLDERS.get(split, split)
     base = LAYOUT.base(root, ("ADEChallengeData2016",), f"images/{folder}")

@@ -20,13 +20,13 @@ LAYOUT = Layout(
     "and unpack both into one folder.",
 )
 FIRST_ID = 7
-"""The label id of road, where the 27 classes begin."""
+"""The label id of road, the first of the 27 classes."""
 
 
 def open_cityscapes27(
     root: Path, split: str = "val", ids: Path | None = None
 ) -> SegmentationDataset:
-    """All 27 classes: the label is the label id less 7; all other ids are ignored."""
+    """All 27 classes: the label is the label id minus 7; all other ids are ignored."""
     return _open("cityscapes27", root, split, ids)
 
 

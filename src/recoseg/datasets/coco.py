@@ -35,14 +35,14 @@ OBJECT = Layout(
     "Get the photos and masks of COCO-Stuff (github.com/nightrome/cocostuff).",
 )
 REMOVED: tuple[int, ...] = (11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90)
-"""Values, category ids less one, of the categories that occur in no mask (hat, mirror, ...)."""
+"""Values, category ids minus one, of the categories that occur in no mask (hat, mirror, ...)."""
 
 CURATED = "Coco164kFull_Stuff_Coarse_7.txt"
 """The list of the 2,175 photos of val2017 that PiCIE, STEGO and ReCo score."""
 
 
 def value_of_label() -> list[int]:
-    """The value, category id less one, of each of the 171 classes.
+    """The value, category id minus one, of each of the 171 classes.
 
     Example:
         >>> value_of_label()[10:13]
@@ -61,10 +61,10 @@ def open_cocostuff171(
 def open_cocostuff27(
     root: Path, split: str = "val", ids: Path | None = None
 ) -> SegmentationDataset:
-    """The 27 groups; of val2017 the curated photos, where their list is below the root.
+    """The 27 groups; of val2017 only the curated photos if their list is below the root.
 
-    `ids` replaces the curated list. Without either all photos are taken, with a warning: the
-    scores are then not those of the published protocol.
+    `ids` replaces the curated list. With neither of both all photos are taken, with a warning,
+    since the scores are then not those of the published protocol.
     """
     if ids is None and _year(split) == "val2017":
         ids = curated_list(root)
@@ -79,7 +79,7 @@ def open_cocostuff27(
 
 
 def curated_list(root: Path) -> Path | None:
-    """The curated list of val2017 below a root, None if there is none.
+    """The curated list of val2017 below a root; None if there is none.
 
     Raises:
         DatasetError: There are several lists, none of them with the usual name.
@@ -98,9 +98,9 @@ def open_coco_object(
 ) -> SegmentationDataset:
     """The 80 things and background.
 
-    Masks `<id>_instanceTrainIds.png` hold 0 for background and 1 to 80. Where there are none,
-    COCO-Stuff's masks are read, with all stuff and all unlabelled pixels as background, which
-    gives the same labels.
+    Masks `<id>_instanceTrainIds.png` have 0 for background and 1 to 80 for things. If there are
+    none, COCO-Stuff's masks are read, with all stuff and all unlabelled pixels as background,
+    which gives the same labels.
     """
     space = label_space("coco_object")
     photos, masks = _files(OBJECT, root, split)

@@ -1,4 +1,4 @@
-"""The table of data sets by name."""
+"""The table of data sets."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from recoseg.datasets.spaces import SPACES, label_space
 from recoseg.errors import DatasetError, UnknownNameError
 
 HUB = "hf:"
-"""How the names of data sets of the Hugging Face Hub begin."""
+"""Prefix of the names of data sets on the Hugging Face Hub."""
 
 
 class Reader(Protocol):
-    """Opens a data set; photos and masks are read when asked for."""
+    """Opens a data set; photos and masks are read when they are needed."""
 
     def __call__(self, root: Path, split: str, ids: Path | None = None) -> SegmentationDataset:
         """Open the data set below a root.
 
         Args:
-            root: The folder that the reader's `Layout` is about.
-            split: Which part.
+            root: The folder described by the reader's `Layout`.
+            split: Split of the data set.
             ids: A file with the names of the photos to keep; None keeps all.
 
         Raises:
@@ -34,15 +34,15 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One row.
+class DatasetRow:
+    """One data set.
 
     Attributes:
-        name: What the data set is asked for by; where it has a fixed label space, also its name.
+        name: Name of the data set, and of its label space if that is fixed.
         reader: Opens it.
-        layout: The folders expected.
-        split: Which part is opened by default.
-        fixed: Whether its classes are known beforehand.
+        layout: The folders that are expected.
+        split: The split that is opened by default.
+        fixed: Whether its classes are always the same.
     """
 
     name: str
@@ -53,27 +53,27 @@ class Entry:
 
 
 TABLE = (
-    Entry("cityscapes27", cityscapes.open_cityscapes27, cityscapes.LAYOUT),
-    Entry("cityscapes19", cityscapes.open_cityscapes19, cityscapes.LAYOUT),
-    Entry("kitti_step19", kitti_step.open_kitti_step19, kitti_step.LAYOUT),
-    Entry("cocostuff171", coco.open_cocostuff171, coco.STUFF),
-    Entry("cocostuff27", coco.open_cocostuff27, coco.STUFF),
-    Entry("coco_object", coco.open_coco_object, coco.OBJECT),
-    Entry("context59", pascal.open_context59, pascal.CONTEXT),
-    Entry("context60", pascal.open_context60, pascal.CONTEXT),
-    Entry("voc20", pascal.open_voc20, pascal.VOC),
-    Entry("voc21", pascal.open_voc21, pascal.VOC),
-    Entry("ade150", ade20k.open_ade150, ade20k.LAYOUT),
-    Entry("mmseg", folders.open_mmseg, folders.MMSEG, fixed=False),
-    Entry("folder", folders.open_folder, folders.FOLDER, folders.WHOLE, fixed=False),
+    DatasetRow("cityscapes27", cityscapes.open_cityscapes27, cityscapes.LAYOUT),
+    DatasetRow("cityscapes19", cityscapes.open_cityscapes19, cityscapes.LAYOUT),
+    DatasetRow("kitti_step19", kitti_step.open_kitti_step19, kitti_step.LAYOUT),
+    DatasetRow("cocostuff171", coco.open_cocostuff171, coco.STUFF),
+    DatasetRow("cocostuff27", coco.open_cocostuff27, coco.STUFF),
+    DatasetRow("coco_object", coco.open_coco_object, coco.OBJECT),
+    DatasetRow("context59", pascal.open_context59, pascal.CONTEXT),
+    DatasetRow("context60", pascal.open_context60, pascal.CONTEXT),
+    DatasetRow("voc20", pascal.open_voc20, pascal.VOC),
+    DatasetRow("voc21", pascal.open_voc21, pascal.VOC),
+    DatasetRow("ade150", ade20k.open_ade150, ade20k.LAYOUT),
+    DatasetRow("mmseg", folders.open_mmseg, folders.MMSEG, fixed=False),
+    DatasetRow("folder", folders.open_folder, folders.FOLDER, folders.WHOLE, fixed=False),
 )
 
 
-def entry(name: str) -> Entry:
+def dataset_row(name: str) -> DatasetRow:
     """The row of a data set.
 
     Raises:
-        UnknownNameError: There is none of that name.
+        UnknownNameError: There is no such data set; the message lists all.
     """
     for row in TABLE:
         if row.name == name:
@@ -83,7 +83,7 @@ def entry(name: str) -> Entry:
 
 
 def as_published(dataset: SegmentationDataset) -> SegmentationDataset:
-    """The data set with the published code's label space, where that errs; else as it is.
+    """The data set with the label space of the published code, where that has errors.
 
     For COCO-Stuff the published code merges three of the 171 classes into wrong groups.
 
@@ -98,17 +98,17 @@ def as_published(dataset: SegmentationDataset) -> SegmentationDataset:
 def open_dataset(
     name: str, root: Path | str | None = None, split: str | None = None, *, ids: Path | None = None
 ) -> SegmentationDataset:
-    """Open a data set by name.
+    """Open a data set by its name.
 
     Args:
         name: A row of the table, or `hf:OWNER/NAME?mask=annotation&space=ade150`; see
             `recoseg.datasets.hub.open_hub`.
-        root: The folder that holds it; for `hf:` a file of classes, or None.
-        split: Which part; None is the usual one, most often the validation photos.
+        root: The folder of the data set; for `hf:` a file of classes, or None.
+        split: Split of the data set; by default the usual one, mostly the validation photos.
         ids: A text file with the names of the photos to keep, one per line; not for `hf:`.
 
     Raises:
-        UnknownNameError: There is no data set of that name.
+        UnknownNameError: There is no such data set.
         DatasetError: No root is given, or the folders are not as expected.
     """
     if name.startswith(HUB):
@@ -118,7 +118,7 @@ def open_dataset(
             raise DatasetError("Lists of photos (ids) cannot be used with data sets of the Hub.")
         classes = None if root is None else Path(root)
         return open_hub(name.removeprefix(HUB), split or "validation", classes=classes)
-    row = entry(name)
+    row = dataset_row(name)
     if root is None:
-        raise DatasetError(f"The data set {name!r} needs the folder that holds it; none is given.")
+        raise DatasetError(f"The data set {name!r} needs its folder; none is given.")
     return row.reader(Path(root), split or row.split, ids)

@@ -1,4 +1,4 @@
-"""The folders of a data set as users have them, and what to say when they are not so."""
+"""The folders that a data set is expected in, and errors that describe them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import NamedTuple
 from recoseg.errors import DatasetError
 
 PHOTO_ENDINGS = (".jpg", ".jpeg", ".png")
-"""How the names of photos end, in any case."""
+"""Suffixes of photos, in lower or upper case."""
 
 _SHOWN = 5  # names in an error
 
 
 class Pair(NamedTuple):
-    """The files of one sample; `name` is unique and without suffix."""
+    """The files of one sample; `name` is unique and has no suffix."""
 
     name: str
     photo: Path
@@ -26,10 +26,10 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """What a reader expects.
+    """The folders that a reader expects.
 
     Attributes:
-        title: The data set, for people.
+        title: Title of the data set.
         tree: The folders and files below the root, one line each.
         advice: Where to get the data set, or what to do.
     """
@@ -53,7 +53,7 @@ class Layout:
         """The first of several folders below the root that exists.
 
         Raises:
-            DatasetError: None does.
+            DatasetError: None of them exists.
         """
         choices = list(choices)
         for choice in choices:
@@ -62,10 +62,10 @@ class Layout:
         raise self.error(root, f"no folder {' or '.join(choices)}.")
 
     def base(self, root: Path, choices: Iterable[str], needed: str) -> Path:
-        """The folder, the root itself or one of some below it, that has a folder `needed`.
+        """The root, or one of some folders below it, whichever contains a folder `needed`.
 
         Raises:
-            DatasetError: None has.
+            DatasetError: None of them contains it.
         """
         for choice in ("", *choices):
             if (root / choice / needed).is_dir():
@@ -73,18 +73,18 @@ class Layout:
         raise self.error(root, f"no folder {needed}.")
 
     def files(self, root: Path, folder: Path, endings: Sequence[str]) -> dict[str, Path]:
-        """The files below a folder, of any depth, by their relative names without ending.
+        """The files below a folder, at any depth, by their relative names without suffix.
 
         Args:
-            root: For errors.
-            folder: Where to look; hidden files are passed over.
-            endings: How names end, lower case; names may be in any case.
+            root: Root of the data set, for errors.
+            folder: Where to look; hidden files are skipped.
+            endings: Suffixes in lower case; those of files may be in any case.
 
         Returns:
-            Sorted by name; there may be none.
+            The files, sorted by name; there may be none.
 
         Raises:
-            DatasetError: Two files differ by their ending only.
+            DatasetError: Two files differ in their suffix only.
         """
         found: dict[str, Path] = {}
         paths = (
@@ -105,10 +105,10 @@ class Layout:
         return dict(sorted(found.items()))
 
     def photos(self, root: Path, folder: Path) -> dict[str, Path]:
-        """The photos below a folder by name; see `files`.
+        """The photos below a folder by their names; see `files`.
 
         Raises:
-            DatasetError: There is none, or two have the same name.
+            DatasetError: There is no photo, or two have the same name.
         """
         found = self.files(root, folder, PHOTO_ENDINGS)
         if not found:
@@ -116,10 +116,10 @@ class Layout:
         return found
 
     def listed(self, root: Path, path: Path) -> list[str]:
-        """The names in a text file, one per line; empty lines and those with # are passed over.
+        """The names in a text file, one per line; empty lines and lines with # are skipped.
 
         Raises:
-            DatasetError: There is no such file, or no name in it.
+            DatasetError: The file does not exist or contains no name.
         """
         if not path.is_file():
             raise self.error(root, f"no list of photos {path}.")
@@ -137,18 +137,18 @@ class Layout:
         names: Iterable[str] | None = None,
         ids: Path | None = None,
     ) -> list[Pair]:
-        """Put photos and masks together.
+        """Pair photos and masks by their names.
 
         Args:
-            root: For errors.
-            photos: By name.
-            masks: By name; there may be more.
-            names: Which photos, in which order; None takes all.
-            ids: A file with the names of those to keep: whole, or only the last part where that
-                is unique; a photo's suffix is passed over.
+            root: Root of the data set, for errors.
+            photos: Photos by name.
+            masks: Masks by name; masks without a photo are ignored.
+            names: The photos to take, in order; None takes all.
+            ids: A file with the names of the photos to keep: the whole name, or its last part if
+                that is unique; suffixes of photos are ignored.
 
         Raises:
-            DatasetError: A photo or a mask is missing, or a name of `ids` stands for no photo.
+            DatasetError: A photo or a mask is missing, or a name in `ids` is not a photo's.
         """
         chosen = list(photos if names is None else names)
         if ids is not None:
@@ -170,7 +170,7 @@ class Layout:
         wanted = [_without_ending(line) for line in self.listed(root, ids)]
         unknown = [name for name in wanted if name not in known]
         if unknown:
-            problem = f"{len(unknown)} of {len(wanted)} names in {ids} stand for no photo"
+            problem = f"{len(unknown)} of {len(wanted)} names in {ids} are not names of photos"
             raise self.error(root, f"{problem}: {_shown(unknown)}.")
         return list(dict.fromkeys(known[name] for name in wanted))
 

@@ -31,13 +31,13 @@ WHOLE = "all"
 
 
 def open_folder(root: Path, split: str = WHOLE, ids: Path | None = None) -> SegmentationDataset:
-    """Folders `images` and `masks`, with or without a folder for each split in them."""
+    """Folders `images` and `masks`, which may contain a folder for each split."""
     below = "" if split == WHOLE else f"/{split}"
     return _open(FOLDER, root, split, f"images{below}", f"masks{below}", ids)
 
 
 def open_mmseg(root: Path, split: str = "val", ids: Path | None = None) -> SegmentationDataset:
-    """Folders `img_dir` and `ann_dir`, each with a folder for each split."""
+    """Folders `img_dir` and `ann_dir`, which contain a folder for each split."""
     return _open(MMSEG, root, split, f"img_dir/{split}", f"ann_dir/{split}", ids)
 
 

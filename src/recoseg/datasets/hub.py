@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face Hub by address."""
+"""Data sets of the Hugging Face Hub by their address."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ def open_hub(address: str, split: str, classes: Path | None = None) -> Segmentat
 
     Args:
         address: `OWNER/NAME`, with options after `?` as in a URL: `image` and `mask`, the columns
-            (image, mask); `space`, a label space's name or a file of classes; `zero=ignore` where
-            0 is no class and the classes count from 1; `config` and `revision` of the data set.
-        split: As the data set calls it.
+            (by default image and mask); `space`, the name of a label space or a file of classes;
+            `zero=ignore` if 0 is not a class and the classes count from 1; `config` and
+            `revision` of the data set.
+        split: The split, by the name that the data set uses.
         classes: A file of classes, instead of `space`.
 
     Raises:
         MissingExtraError: The package `datasets` is not installed.
-        DatasetError: The data set cannot be had, or has no such columns.
+        DatasetError: The data set is not available, or has no such columns.
     """
     try:
         from datasets import load_dataset
@@ -55,7 +56,7 @@ def open_hub(address: str, split: str, classes: Path | None = None) -> Segmentat
 
 
 def names_of(feature: Any) -> list[str] | None:
-    """The class names that a column's feature holds, at any depth; None if it holds none."""
+    """The class names in the feature of a column, at any depth; None if there are none."""
     names = getattr(feature, "names", None)
     if names is not None:
         return list(names)

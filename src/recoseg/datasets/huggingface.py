@@ -1,4 +1,4 @@
-"""Data sets of Hugging Face `datasets`: any with a column of photos and one of masks."""
+"""Data sets of Hugging Face `datasets` with a column of photos and a column of masks."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def from_huggingface(
 
     Args:
         dataset: Rows with a photo and a mask. A mask is an image or a (h, w) array.
-        space: The label space; masks hold labels of its scored classes, and 255.
+        space: The label space; masks contain labels of its scored classes, and 255.
         image_column: Name of the column of photos.
         mask_column: Name of the column of masks.
-        zero_is_void: Whether 0 is no class and the classes count from 1.
-        code: How masks are written, where that is neither.
-        name: Of the data set.
-        split: Which part of it.
+        zero_is_void: Whether 0 is not a class and the classes count from 1.
+        code: What the values of masks mean, if it is neither of both.
+        name: Name of the data set.
+        split: Split of the data set.
 
     Returns:
-        Samples named by their row, with leading zeros.
+        Samples named after their row, with leading zeros.
 
     Raises:
-        DatasetError: A column is missing, or it is no single split held on this machine.
+        DatasetError: A column is missing, or the data set is not a single split on this machine.
     """
     if isinstance(dataset, Mapping) or not hasattr(dataset, "select_columns"):
         raise DatasetError(
@@ -75,7 +75,7 @@ def from_huggingface(
 
 
 def _column(dataset: Any, column: str) -> Any:
-    """One column, of images their bytes."""
+    """One column; of images the bytes."""
     from datasets import Image as ImageFeature
 
     alone = dataset.select_columns([column])
@@ -106,12 +106,12 @@ def _read_photo(rows: Any, column: str, row: int) -> Image.Image:
 
 
 def _pixels(value: Any) -> np.ndarray:
-    """A photo that is held as an array: (h, w) or (h, w, c) uint8."""
+    """A photo that is stored as an array: (h, w) or (h, w, c) uint8."""
     pixels = np.asarray(value)
     if value is None or not np.issubdtype(pixels.dtype, np.number):
         raise BadImageError("it has no photo")
     if pixels.ndim not in (2, 3) or pixels.min() < 0 or pixels.max() > 255:
-        raise BadImageError(f"an array of shape {pixels.shape} is no photo of 8 bits")
+        raise BadImageError(f"an array of shape {pixels.shape} is not an 8-bit photo")
     return pixels.astype(np.uint8)
 
 

@@ -26,7 +26,7 @@ def open_kitti_step19(
 ) -> SegmentationDataset:
     """The 19 classes of Cityscapes; the panoptic maps say which sequences are in the split.
 
-    The label is the red channel, 255 is ignored; green and blue hold instances.
+    The label is the red channel, 255 is ignored; green and blue are instances.
     """
     space = label_space("kitti_step19")
     maps = LAYOUT.folder(root, [f"panoptic_maps/{split}"])

@@ -1,4 +1,4 @@
-"""Label spaces: what the labels of a data set are called, said with and painted as."""
+"""Label spaces: the names, words and colours of the labels of a data set."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class LabelClass:
     """One class that is predicted.
 
     Attributes:
-        name: What it is called in every output.
+        name: Name of the class in all outputs.
         colour: RGB, 0 to 255.
-        prompts: The words of the published protocol, renamings applied; the name by default.
-        aliases: Further words, as the community's protocol uses them.
+        prompts: The words of the published protocol, with its renamings; by default the name.
+        aliases: Further words, which the protocol `tcl` uses.
     """
 
     name: str
@@ -34,10 +34,10 @@ class LabelClass:
 
 @dataclass(frozen=True)
 class Group:
-    """A class that is scored and that several predicted classes belong to.
+    """A scored class that consists of several predicted classes.
 
     Attributes:
-        name: What it is called.
+        name: Name of the group.
         colour: RGB, 0 to 255.
         members: Names of the predicted classes.
     """
@@ -51,16 +51,16 @@ class Group:
 class LabelSpace:
     """The classes of a data set.
 
-    A prediction is the index of one of `classes`. Where there are groups, predictions are merged
-    after the argmax and the groups are what is scored (COCO-Stuff: 171 names, 27 groups).
+    A prediction is an index into `classes`. If there are groups, predictions are merged after the
+    argmax, and the groups are scored (COCO-Stuff: 171 classes, 27 groups).
 
     Attributes:
-        name: What the label space is asked for by.
-        title: For people.
-        classes: What is predicted, in the order of the labels.
-        groups: What is scored, where that differs.
-        background: Name of the class that stands for everything that is not named, or None.
-        background_words: What the community's protocol takes for background.
+        name: Name of the label space.
+        title: Title for reports and errors.
+        classes: The predicted classes, in the order of the labels.
+        groups: The scored groups of classes; empty where the classes themselves are scored.
+        background: Name of the class of everything that is not named; None if there is none.
+        background_words: The words that the protocol `tcl` uses for background.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The classes of archive photos, told by their paths, to measure retrieval with."""
+"""The classes of archive photos, known from their paths, to measure retrieval with."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 
 @dataclass(frozen=True)
 class LabelledArchive:
-    """What is known of the photos of an archive.
+    """The known classes of the photos of an archive.
 
-    Paths are local paths, URLs, or `shard.tar::member`, as an archive's index holds them.
+    Paths are local paths, URLs, or `shard.tar::member`, as in the index of an archive.
 
     Attributes:
         names: The classes.
@@ -35,12 +35,12 @@ class LabelledArchive:
     def by_imagenet(cls, paths: Sequence[str | Path]) -> LabelledArchive:
         """ImageNet-1k by WordNet id, such as `n01440764`.
 
-        The id stands at the beginning of the file's name or of one of its folders'; the nearest
-        counts. Classes are called by their first lemma, in ImageNet's order. "crane" and
-        "maillot", which name two classes each, are left out; 996 classes remain.
+        The id is at the beginning of the file's name or of the name of a folder; the one nearest
+        to the file counts. Classes have the name of their first lemma, in ImageNet's order.
+        "crane" and "maillot", which name two classes each, are left out; 996 classes remain.
 
         Raises:
-            DatasetError: No path holds the id of a class.
+            DatasetError: No path contains the id of a class.
         """
         ids, names = _imagenet()
         labels = [ids.get(_wnid(path)) for path in paths]
@@ -48,10 +48,10 @@ class LabelledArchive:
 
     @classmethod
     def by_folder(cls, paths: Sequence[str | Path]) -> LabelledArchive:
-        """The class is the folder that a photo lies in, underscores read as spaces.
+        """The class is the name of the folder that contains the photo, underscores as spaces.
 
         Raises:
-            DatasetError: No photo lies in a folder.
+            DatasetError: No photo is in a folder.
 
         Example:
             >>> found = LabelledArchive.by_folder(["a/guide_dog/1.jpg", "a/cat/1.jpg"])
@@ -64,12 +64,12 @@ class LabelledArchive:
     def by_csv(cls, paths: Sequence[str | Path], csv_path: Path) -> LabelledArchive:
         """Classes from a table with columns `path` and `label`, UTF-8.
 
-        A row is about the photos whose path ends with the row's, in whole parts and without
-        suffixes: `cats/7.png` and `cats/7` are about `/data/cats/7.jpg`, and so is `7`, unless a
-        longer path fits. A row without label says nothing.
+        A row applies to the photos whose path ends with the row's path, in whole parts and
+        without suffixes: `cats/7.png` and `cats/7` apply to `/data/cats/7.jpg`, and so does `7`,
+        unless a longer path fits. Rows without a label are ignored.
 
         Raises:
-            DatasetError: The table is missing or not as expected, or no photo is in it.
+            DatasetError: The table cannot be read or lacks a column, or no photo is in it.
         """
         rows = _read_rows(csv_path)
         found = [
@@ -81,7 +81,7 @@ class LabelledArchive:
 
 @functools.cache
 def _imagenet() -> tuple[dict[str, int], tuple[ClassNames, ...]]:
-    """Labels by WordNet id, and the classes, without names that stand twice."""
+    """Labels by WordNet id, and the classes, without names that two classes share."""
     from timm.data import ImageNetInfo
 
     info = ImageNetInfo()
@@ -98,7 +98,7 @@ def _imagenet() -> tuple[dict[str, int], tuple[ClassNames, ...]]:
 
 
 def _parts(path: str | Path) -> tuple[str, ...]:
-    """The folders and the name, without suffix."""
+    """The folders and the name of a path, without suffix."""
     *folders, name = [part for part in _SEPARATORS.split(str(path)) if part] or [""]
     return (*folders, _SUFFIX.sub("", name))
 
@@ -145,8 +145,8 @@ def _read_rows(path: Path) -> dict[tuple[str, ...], str]:
 
 def _by_names(found: Sequence[str | None], advice: str) -> LabelledArchive:
     names = sorted({name for name in found if name is not None})
-    places = {name: place for place, name in enumerate(names)}
-    labels = [None if name is None else places[name] for name in found]
+    indices = {name: index for index, name in enumerate(names)}
+    labels = [None if name is None else indices[name] for name in found]
     return _checked(tuple(ClassNames(name, (name,)) for name in names), labels, advice)
 
 
@@ -154,5 +154,5 @@ def _checked(
     names: tuple[ClassNames, ...], labels: Sequence[int | None], advice: str
 ) -> LabelledArchive:
     if all(label is None for label in labels):
-        raise DatasetError(f"Of {len(labels)} photos none has a known class. {advice}")
+        raise DatasetError(f"None of {len(labels)} photos has a known class. {advice}")
     return LabelledArchive(names, tuple(labels))

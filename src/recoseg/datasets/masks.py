@@ -1,4 +1,4 @@
-"""From the pixels of a mask file to labels: one lookup table per way of writing masks."""
+"""From the pixels of a mask file to labels: one lookup table for each way of storing masks."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class MaskCode:
     """What the values of a mask's pixels mean.
 
     Attributes:
-        table: (256,) uint8, the label of each value; 255 where no measure counts.
+        table: (256,) uint8, the label of each value; 255 for pixels that are not scored.
         known: (256,) bool, which values may occur.
-        channel: Where the values are in masks of several channels; None for masks of one.
+        channel: The channel of the values in masks of several channels; None for masks of one.
     """
 
     table: np.ndarray
@@ -38,11 +38,11 @@ def mask_code(
     others: int | None = None,
     channel: int | None = None,
 ) -> MaskCode:
-    """A code from its single entries.
+    """A mask code from the labels of single values.
 
     Args:
-        labels: From values to labels.
-        ignored: Values without a label, which no measure counts.
+        labels: The label of each value.
+        ignored: Values without a label; their pixels are not scored.
         others: The label of all other values; None makes them an error.
         channel: See `MaskCode`.
 
@@ -61,7 +61,7 @@ def mask_code(
 
 
 def counted(classes: int, *, start: int = 0, channel: int | None = None) -> MaskCode:
-    """Values `start`, `start` + 1, ... are labels 0, 1, ...; those below and 255 are ignored.
+    """Values `start`, `start` + 1, ... are labels 0, 1, ...; lower values and 255 are ignored.
 
     Example:
         >>> counted(2, start=1).table[:3].tolist()
@@ -72,17 +72,17 @@ def counted(classes: int, *, start: int = 0, channel: int | None = None) -> Mask
 
 
 def decode_values(data: bytes, channel: int | None = None) -> np.ndarray:
-    """The numbers that a mask file holds; of a palette file the indices, not the colours.
+    """The values of a mask file; of a palette file the indices, not the colours.
 
     Args:
         data: The content of a PNG, BMP or TIFF file.
-        channel: Which channel of several; None expects one, or several that are equal.
+        channel: The channel to take; None expects one channel, or several that are equal.
 
     Returns:
         (h, w) integers.
 
     Raises:
-        BadImageError: It is no such file, or its channels are not as expected.
+        BadImageError: It is not such a file, or its channels are not as expected.
     """
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
@@ -93,20 +93,21 @@ def decode_values(data: bytes, channel: int | None = None) -> np.ndarray:
         raise
     except Exception as error:  # decoders of damaged files raise nearly anything
         raise BadImageError(
-            "its mask is no undamaged PNG, BMP or TIFF file; other formats do not keep labels exact"
+            "its mask is not a PNG, BMP or TIFF file, or is damaged; other formats do not keep "
+            "labels exact"
         ) from error
     return one_channel(values, channel)
 
 
 def one_channel(values: np.ndarray, channel: int | None = None) -> np.ndarray:
-    """Take the channel that holds the labels; see `decode_values`.
+    """Take the channel with the labels; see `decode_values`.
 
     Args:
         values: (h, w) or (h, w, c).
-        channel: Which of the c.
+        channel: The channel to take, or None.
 
     Raises:
-        BadImageError: There is no such channel, or no single one.
+        BadImageError: There is no such channel, or there are several and none is chosen.
     """
     if values.ndim == 2 and channel is None:
         return values
@@ -126,18 +127,18 @@ def one_channel(values: np.ndarray, channel: int | None = None) -> np.ndarray:
 
 
 def to_labels(values: np.ndarray, code: MaskCode, size: tuple[int, int]) -> np.ndarray:
-    """Look the values up.
+    """Look up the label of each value.
 
     Args:
         values: (h, w) integers.
-        code: What they mean.
+        code: What the values mean.
         size: Height and width of the photo.
 
     Returns:
         (h, w) uint8 labels.
 
     Raises:
-        BadImageError: The size is another, or a value stands for no label.
+        BadImageError: The mask is not of the photo's size, or a value has no label.
 
     Example:
         >>> to_labels(np.array([[0, 1, 255]]), counted(1, start=1), (1, 3)).tolist()
@@ -151,7 +152,7 @@ def to_labels(values: np.ndarray, code: MaskCode, size: tuple[int, int]) -> np.n
     if values.dtype == bool:
         values = values.astype(np.uint8)
     if not np.issubdtype(values.dtype, np.integer):
-        raise BadImageError(f"its mask holds numbers of type {values.dtype}, not integers")
+        raise BadImageError(f"its mask has numbers of type {values.dtype}, not integers")
     if values.dtype == np.uint8:
         counts = np.bincount(values.ravel(), minlength=256)
         wrong = np.flatnonzero((counts > 0) & ~code.known)
@@ -162,7 +163,7 @@ def to_labels(values: np.ndarray, code: MaskCode, size: tuple[int, int]) -> np.n
     if wrong.size:
         shown = ", ".join(str(value) for value in wrong[:5]) + (", ..." if wrong.size > 5 else "")
         raise BadImageError(
-            f"its mask holds values that stand for no label: {shown}; expected {_ranges(code)}"
+            f"its mask has values that are not labels: {shown}; expected {_ranges(code)}"
         )
     return code.table[values]
 

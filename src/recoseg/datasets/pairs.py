@@ -1,4 +1,4 @@
-"""A data set from pairs of files: photos and masks, read when asked for."""
+"""A data set from pairs of files, photos and masks, which are read when they are needed."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def build(
     """The data set of some photos with their masks.
 
     Args:
-        name: Of the data set.
-        split: Which part of it.
-        space: Its label space.
+        name: Name of the data set.
+        split: Split of the data set.
+        space: Label space of the data set.
         pairs: The files.
-        code: How the masks are written; gives labels of the scored classes.
+        code: What the values of masks mean; gives labels of the scored classes.
     """
     return SegmentationDataset(
         name,
@@ -55,8 +55,8 @@ def read_target(mask: Path, code: MaskCode, photo: Path) -> np.ndarray:
         (h, w) uint8.
 
     Raises:
-        BadImageError: The mask cannot be read, is not of the photo's size, or holds values that
-            stand for no label; the text is the reason.
+        BadImageError: The mask cannot be read, is not of the photo's size, or has values that are
+            not labels; the text is the reason.
     """
     try:
         values = decode_values(mask.read_bytes(), code.channel)
@@ -69,7 +69,7 @@ def upright_size(photo: Path | bytes) -> tuple[int, int]:
     """Height and width of a photo as `decode_image` gives it, from its header alone.
 
     Raises:
-        BadImageError: The file is no image.
+        BadImageError: The file is not an image.
     """
     try:
         with Image.open(io.BytesIO(photo) if isinstance(photo, bytes) else photo) as image:

@@ -18,7 +18,7 @@ VOC = Layout(
         "ImageSets/Segmentation/val.txt",
     ),
     "Get VOCtrainval_11-May-2012.tar from host.robots.ox.ac.uk/pascal/VOC/voc2012; give the folder "
-    "VOC2012 or one that holds VOCdevkit.",
+    "VOC2012 or one that contains VOCdevkit.",
 )
 CONTEXT = Layout(
     "PASCAL-Context",
@@ -29,7 +29,7 @@ CONTEXT = Layout(
     ),
     "Get VOCtrainval_03-May-2010.tar from host.robots.ox.ac.uk/pascal/VOC/voc2010 and the labels "
     "from cs.stanford.edu/~roozbeh/pascal-context, and convert them to masks of 59 classes with "
-    "MMSegmentation's converter; give the folder VOC2010 or one that holds VOCdevkit.",
+    "MMSegmentation's converter; give the folder VOC2010 or one that contains VOCdevkit.",
 )
 
 

@@ -13,14 +13,14 @@ from recoseg.datasets.label_space import LabelSpace
 
 @dataclass(frozen=True)
 class Sample:
-    """One photo and its truth, read when asked for.
+    """One photo and its truth, which are read when they are needed.
 
     Attributes:
-        name: Unique in its data set, and good as a relative file name without suffix: parts
+        name: Unique in its data set, and valid as a relative file name without suffix: parts
             joined by `/`, none of them `..`.
-        read_image: Gives the photo, upright RGB; raises BadImageError.
-        read_target: Gives the truth: (h, w) uint8 of the photo's size, labels of the scored
-            classes, 255 where no measure counts; raises BadImageError.
+        read_image: Reads the photo, upright RGB; raises BadImageError.
+        read_target: Reads the truth: (h, w) uint8 of the photo's size, labels of the scored
+            classes, 255 for pixels that are not scored; raises BadImageError.
     """
 
     name: str
@@ -33,10 +33,10 @@ class SegmentationDataset:
     """Labelled photos in a fixed order.
 
     Attributes:
-        name: Of the data set.
-        split: Which part of it.
-        space: Its label space.
-        samples: The photos; nothing is read until asked for.
+        name: Name of the data set.
+        split: Split of the data set.
+        space: Label space of the data set.
+        samples: The photos; they are read when they are needed.
     """
 
     name: str

@@ -35,14 +35,14 @@ SPACES = (
 
 @functools.cache
 def label_space(name: str) -> LabelSpace:
-    """A label space by name.
+    """A label space by its name.
 
-    A file lists its classes, or takes them from another file with `classes_from`: its own classes
-    come first, then those taken, up to and with `up_to`, without those in `leave_out`. Groups are
-    listed or taken with `groups_from`; `moved` puts classes into another group.
+    A file lists its classes, and may add those of another file with `classes_from`: up to and
+    including `up_to`, without those in `leave_out`. Groups are listed, or taken from another file
+    with `groups_from`; `moved` puts classes into another group.
 
     Raises:
-        UnknownNameError: There is none of that name; the text lists those that are.
+        UnknownNameError: There is no such label space; the message lists all.
 
     Example:
         >>> label_space("cityscapes27").names[:4]
@@ -102,10 +102,10 @@ def _groups(entry: dict[str, Any]) -> tuple[Group, ...]:
 
 
 def class_lines(space: LabelSpace, *, aliases: bool = False) -> list[ClassNames]:
-    """The classes of a label space as `recoseg learn` takes them.
+    """The classes of a label space, with their words, as they are learnt.
 
-    The name of a background says nothing that photos could be retrieved by: with aliases the
-    class is made of the background words, without aliases it is left out.
+    No photos can be retrieved by the name of a background class: with aliases the class gets the
+    background words, without aliases it is left out.
 
     Example:
         >>> [str(line) for line in class_lines(label_space("voc20"), aliases=True)][:2]
@@ -121,7 +121,7 @@ def class_lines(space: LabelSpace, *, aliases: bool = False) -> list[ClassNames]
 
 
 def has_aliases(words: Collection[ClassNames], space: LabelSpace) -> bool:
-    """Whether some of the classes have a label space's aliases, or it has none to be had.
+    """Whether some of the classes have aliases of a label space, or it has no aliases.
 
     Example:
         >>> space = label_space("voc20")
@@ -136,12 +136,13 @@ def classes_of(text: str, aliases: bool = False) -> list[ClassNames]:
     """Classes from the name of a label space, or else from a file of classes.
 
     Args:
-        text: Such as `cityscapes27` or `classes.txt`; `./voc20` is a file in any case.
-        aliases: Take a label space's aliases too; see `class_lines`. A file says itself what words
-            its classes have.
+        text: A label space such as `cityscapes27`, or a file such as `classes.txt`; `./voc20` is
+            always a file.
+        aliases: Whether to add the aliases of a label space; see `class_lines`. A file lists the
+            words of its classes itself.
 
     Raises:
-        ConceptError: It is neither, or the file cannot be used.
+        ConceptError: It is neither of both, or the file cannot be used.
 
     Example:
         >>> str(classes_of("cityscapes27")[2])
@@ -158,7 +159,7 @@ def classes_of(text: str, aliases: bool = False) -> list[ClassNames]:
 
 
 def space_of(name: str, title: str, classes: Sequence[ClassNames]) -> LabelSpace:
-    """A label space from classes of the user's own, in colours that can be told apart.
+    """A label space of given classes, in colours that are easy to distinguish.
 
     Raises:
         DatasetError: There are more classes than 8-bit masks have labels.
@@ -169,7 +170,7 @@ def space_of(name: str, title: str, classes: Sequence[ClassNames]) -> LabelSpace
     """
     if len(classes) > IGNORE_INDEX:
         raise DatasetError(
-            f"{title} has {len(classes)} classes; 8-bit masks hold at most {IGNORE_INDEX}."
+            f"{title} has {len(classes)} classes; 8-bit masks have at most {IGNORE_INDEX}."
         )
     colours = default_palette(len(classes))
     return LabelSpace(

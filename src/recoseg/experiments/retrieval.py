@@ -1,4 +1,4 @@
-"""Precision of retrieval on an archive whose photos' classes are known (paper, figure 3)."""
+"""Precision of retrieval on an archive of photos with known classes (paper, figure 3)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from recoseg.files import to_json, write_bytes
 from recoseg.retrieval.class_texts import Words, check_index
 from recoseg.retrieval.search import top_k
 
-PLACES = (1, 5, 10, 20, 50)
+KS = (1, 5, 10, 20, 50)
 
 
 @dataclass(frozen=True)
@@ -28,26 +28,26 @@ class RetrievalScores:
     """Precision at k of one index.
 
     Attributes:
-        name: Of the retrieval encoder.
-        classes: Names that were asked for.
-        photos: Photos of known class that were searched.
-        places: The values of k.
-        precision: Mean share of right photos among the k best, in [0, 1].
-        ceiling: What perfect retrieval would reach, as some classes have fewer than k photos.
+        name: Name of the retrieval encoder.
+        classes: Names of the classes that were searched for.
+        photos: Number of photos of known class that were searched.
+        ks: The values of k.
+        precision: Mean fraction of right photos among the k best, in [0, 1].
+        ceiling: Precision of perfect retrieval; some classes have fewer than k photos.
         by_class: Precision of each class at each k.
     """
 
     name: str
     classes: tuple[str, ...]
     photos: int
-    places: tuple[int, ...]
+    ks: tuple[int, ...]
     precision: tuple[float, ...]
     ceiling: tuple[float, ...]
     by_class: tuple[tuple[float, ...], ...]
 
 
 def precision_at(
-    ranked: Sequence[Sequence[int]], labels: np.ndarray, places: Sequence[int]
+    ranked: Sequence[Sequence[int]], labels: np.ndarray, ks: Sequence[int]
 ) -> np.ndarray:
     """Share of photos of the class among its k best.
 
@@ -55,10 +55,10 @@ def precision_at(
         ranked: For each class c the positions of its photos, best first, at least as many as the
             largest k, or all there are.
         labels: The class of each photo.
-        places: The values of k.
+        ks: The values of k.
 
     Returns:
-        (classes, places), in [0, 1]; a class with fewer photos in the whole archive than k is
+        (classes, ks), in [0, 1]; a class with fewer photos in the whole archive than k is
         still divided by k, as published.
 
     Example:
@@ -66,7 +66,7 @@ def precision_at(
         [[1.0, 1.0], [1.0, 0.5]]
     """
     right = [labels[list(positions)] == label for label, positions in enumerate(ranked)]
-    return np.array([[hits[:k].sum() / k for k in places] for hits in right])
+    return np.array([[hits[:k].sum() / k for k in ks] for hits in right])
 
 
 def measure_retrieval(
@@ -74,7 +74,7 @@ def measure_retrieval(
     encoder: ImageTextEncoder,
     labelled: LabelledArchive,
     prompts: str,
-    places: Sequence[int] = PLACES,
+    ks: Sequence[int] = KS,
 ) -> RetrievalScores:
     """Search an index for every known class.
 
@@ -85,7 +85,7 @@ def measure_retrieval(
         encoder: Its retrieval encoder.
         labelled: What is known of its photos, in the index's order.
         prompts: Prompt set.
-        places: The values of k.
+        ks: The values of k.
 
     Raises:
         RecosegError: The labels are of another archive.
@@ -109,16 +109,16 @@ def measure_retrieval(
             yield done, kept
             done += len(kept)
 
-    names = [labelled.names[place] for place in asked]
+    names = [labelled.names[label] for label in asked]
     queries = Words.of(names).queries(encoder, prompts)
-    rankings = top_k(blocks(), queries, max(places))
-    by_class = precision_at([r.positions.tolist() for r in rankings], labels, places)
-    ceiling = np.minimum(counts[asked][:, None], places) / np.array(places)
+    rankings = top_k(blocks(), queries, max(ks))
+    by_class = precision_at([r.positions.tolist() for r in rankings], labels, ks)
+    ceiling = np.minimum(counts[asked][:, None], ks) / np.array(ks)
     return RetrievalScores(
         name=encoder.info.name,
         classes=tuple(name.name for name in names),
         photos=int(known.sum()),
-        places=tuple(places),
+        ks=tuple(ks),
         precision=tuple(by_class.mean(0).tolist()),
         ceiling=tuple(ceiling.mean(0).tolist()),
         by_class=tuple(tuple(row) for row in by_class.tolist()),
@@ -127,7 +127,7 @@ def measure_retrieval(
 
 def retrieval_markdown(found: Sequence[RetrievalScores]) -> str:
     """A table of the encoders, what could be reached, and the paper's numbers."""
-    places = found[0].places
+    ks = found[0].ks
     paper = published("retrieval")
     rows: list[list[object]] = []
     for scores in found:
@@ -140,7 +140,7 @@ def retrieval_markdown(found: Sequence[RetrievalScores]) -> str:
         rows.append(
             [
                 f"paper: {row['label']}",
-                *(f"{at[str(k)]:g}" if str(k) in at else "-" for k in places),
+                *(f"{at[str(k)]:g}" if str(k) in at else "-" for k in ks),
             ]
         )
     first = found[0]
@@ -150,7 +150,7 @@ def retrieval_markdown(found: Sequence[RetrievalScores]) -> str:
                 "# Precision of retrieval",
                 f"{len(first.classes):,} classes, {first.photos:,} photos of known class; "
                 "precision at k in per cent, mean over the classes.",
-                markdown_table(["retrieval encoder", *(f"@{k}" for k in places)], rows),
+                markdown_table(["retrieval encoder", *(f"@{k}" for k in ks)], rows),
                 f"Paper: {paper['on']}. {paper['finding']}",
             ]
         )
@@ -168,7 +168,7 @@ def write_retrieval(folder: Path, found: Sequence[RetrievalScores]) -> str | Non
     fields = {"indexes": [vars(scores) for scores in found]}
     write_bytes(folder / "retrieval.json", to_json(fields))
     curves = {scores.name: [100 * value for value in scores.precision] for scores in found}
-    xs = [str(k) for k in found[0].places]
+    xs = [str(k) for k in found[0].ks]
     try:
         picture = curve_picture(xs, curves, "k", "precision at k, %")
     except MissingExtraError as error:

@@ -1,4 +1,4 @@
-"""Run studies: learn every bank once, then evaluate all rows in one pass over the photos."""
+"""Run studies: learn each bank once, then evaluate all rows in one pass over the photos."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ def run_studies(
     device: torch.device | str = "cpu",
     progress: bool | None = False,
 ) -> dict[Key, Evaluation]:
-    """Evaluate the rows of some studies; rows that differ in their label only are one row.
+    """Evaluate the rows of studies; rows that differ only in their label are evaluated once.
 
-    Features of archive photos are computed once for all banks, those of the data set's photos once
-    for all rows.
+    Features of archive photos are computed once for all banks, and features of the data set's
+    photos once for all rows.
 
     Args:
         studies: The studies.
         dataset: Photos with their truth.
         protocol: How they are prepared.
         record: Folder in which the counts of each photo are kept; None keeps none.
-        resume: Go on with what the folder has.
-        cache: Where features of archive photos outlive the run.
+        resume: Continue with the counts in that folder.
+        cache: Keeps features of archive photos for later runs.
         options: Further arguments of `bank_segmenter` for all rows, such as a background.
-        precision: Of the encoders' forward passes, for the settings.
-        device: Where pixels are counted.
+        precision: Precision of the encoders' forward passes, for the record.
+        device: Device on which pixels are counted.
         progress: See `StageProgress`.
 
     Returns:
@@ -68,8 +68,7 @@ def run_studies(
     segmenters = {
         str(number): bank_segmenter(
             banks[row.bank_key],
-            phi=row.source.encoders.phi,
-            saliency=row.source.encoders.saliency,
+            encoders=row.setup.encoders,
             fusion=row.fusion,
             refine=row.refine,
             **{**(options or {}), **protocol.segmenter_options},
@@ -102,9 +101,9 @@ def learn_banks(
     the same way.
     """
     wanted = {row.bank_key: row for row in rows}
-    used = {id(e): e for row in rows for e in (row.source.encoders.phi,)}
+    used = {id(e): e for row in rows for e in (row.setup.encoders.phi,)}
     used |= {
-        id(row.source.encoders.saliency): row.source.encoders.saliency
+        id(row.setup.encoders.saliency): row.setup.encoders.saliency
         for row in rows
         if row.learn.guidance
     }
@@ -118,9 +117,9 @@ def learn_banks(
             start = _common(row, [(wanted[other], bank) for other, bank in banks.items()])
             present = [concept.name for concept in start.classes]
             learnt = learn(
-                row.source.index,
+                row.setup.index,
                 [item for item in row.classes if item.name not in present],
-                row.source.encoders,
+                row.setup.encoders,
                 bank=start,
                 store=stores[size],
             )
@@ -129,23 +128,23 @@ def learn_banks(
 
 
 def _common(row: Row, earlier: Sequence[tuple[Row, ConceptBank]]) -> ConceptBank:
-    """A bank of what earlier banks have learnt just as this row's would.
+    """A bank of the concepts that earlier banks have learnt as this row would.
 
     A context class depends on those before it, so banks share the context up to the first
-    difference; a class depends on the whole context.
+    difference. A class depends on the whole context.
     """
     context: tuple[Concept, ...] = ()
     classes: dict[str, Concept] = {}
     for other, bank in earlier:
         alike = replace(other.learn, context=row.learn.context) == row.learn
-        if other.source is not row.source or not alike:
+        if other.setup is not row.setup or not alike:
             continue
         pairs = zip(other.learn.context, row.learn.context, strict=False)
         equal = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
         context = max(context, bank.context[:equal], key=len)
         if other.learn == row.learn:
             classes |= {c.name: c for c in bank.classes if c.words in row.classes}
-    return ConceptBank((*context, *classes.values()), row.source.encoders.info, row.settings)
+    return ConceptBank((*context, *classes.values()), row.setup.encoders.info, row.settings)
 
 
 def _ordered(bank: ConceptBank, row: Row) -> ConceptBank:

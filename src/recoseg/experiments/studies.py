@@ -1,4 +1,4 @@
-"""The studies, from a base configuration to the rows of each table."""
+"""The studies: from a common configuration to the rows of each table."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from typing import Any
 from recoseg.classes import ClassNames
 from recoseg.config import LearnSettings
 from recoseg.errors import UnknownNameError
-from recoseg.experiments.study import Published, Row, Source, Study
+from recoseg.experiments.study import Published, Row, Setup, Study
 from recoseg.refinement.refiner import RefineForm, RefineSettings
 
 SEEDS = (1, 5, 10, 50, 100)
 K = (10, 20, 30, 40, 50, 100)
 _RENAMED_ALONE = 4
-"""Up to so many renamed classes, each is also renamed alone."""
+"""With at most this many renamed classes, each is also renamed alone."""
 
 
 @dataclass(frozen=True)
-class Base:
-    """What all studies vary.
+class Baseline:
+    """The configuration that all studies vary.
 
     Attributes:
-        sources: Archives and encoders; all but the study of encoders use the first.
+        setups: Archives and encoders; only the study of encoders uses more than the first.
         classes: The classes, with their words.
         refinements: The forms of refinement to show.
     """
 
-    sources: tuple[Source, ...]
+    setups: tuple[Setup, ...]
     classes: tuple[ClassNames, ...]
     refinements: tuple[RefineForm, ...] = ("pamr",)
 
@@ -39,20 +39,20 @@ class Base:
         self,
         label: str,
         *,
-        source: Source | None = None,
+        setup: Setup | None = None,
         classes: Sequence[ClassNames] | None = None,
         form: str | None = None,
         refine: RefineForm = "none",
         x: float | None = None,
         **learn: Any,
     ) -> Row:
-        """The base with some things changed; `learn` are fields of `LearnSettings`."""
-        source = source or self.sources[0]
-        settings = source.settings
+        """The baseline with some changes; `learn` are fields of `LearnSettings`."""
+        setup = setup or self.setups[0]
+        settings = setup.settings
         fusion = settings.segment.fusion
         return Row(
             label,
-            source,
+            setup,
             tuple(classes or self.classes),
             replace(settings.learn, **learn),
             fusion if form is None else replace(fusion, form=form),  # type: ignore[arg-type]
@@ -62,12 +62,12 @@ class Base:
 
     @property
     def learn(self) -> LearnSettings:
-        """How classes are learnt unless a study says otherwise."""
-        return self.sources[0].settings.learn
+        """How classes are learnt unless a study changes it."""
+        return self.setups[0].settings.learn
 
 
-def components(base: Base) -> Study:
-    """Each part of the method added to what went before (paper, components table)."""
+def components(base: Baseline) -> Study:
+    """Each part of the method added to the ones before (paper, components table)."""
     plain: dict[str, Any] = {"guidance": False, "context": ()}
     rows = [
         base.row("phi alone", form="visual", **plain),
@@ -81,8 +81,8 @@ def components(base: Base) -> Study:
     return _study("components", "Each part of the method", rows)
 
 
-def context(base: Base) -> Study:
-    """Context categories eliminated one more at a time (supplement, Table 1 left)."""
+def context(base: Baseline) -> Study:
+    """One more context class eliminated in each row (supplement, Table 1 left)."""
     names = base.learn.context
     rows = []
     variants: list[tuple[str, dict[str, Any]]] = [
@@ -96,40 +96,40 @@ def context(base: Base) -> Study:
     return _study("context", "Context categories; phi alone, then fused", rows)
 
 
-def renaming(base: Base) -> Study:
-    """Class names as they are against the words given for them (supplement, Table 1 right)."""
+def renaming(base: Baseline) -> Study:
+    """Plain class names compared with the words given for them (supplement, Table 1 right)."""
     bare = [ClassNames(item.name, (item.name,)) for item in base.classes]
-    renamed = [place for place, item in enumerate(base.classes) if item != bare[place]]
+    renamed = [index for index, item in enumerate(base.classes) if item != bare[index]]
     rows = [base.row("names as they are", classes=bare)]
     if 1 < len(renamed) <= _RENAMED_ALONE:
-        for place in renamed:
-            one = [*bare[:place], base.classes[place], *bare[place + 1 :]]
-            rows.append(base.row(base.classes[place].name, classes=one))
+        for index in renamed:
+            one = [*bare[:index], base.classes[index], *bare[index + 1 :]]
+            rows.append(base.row(base.classes[index].name, classes=one))
     if renamed:
         rows.append(base.row("all renamed"))
     return _study("renaming", "Names of classes as they are, and in better words", rows)
 
 
-def encoders(base: Base) -> Study:
-    """Archives and encoders against each other (paper, figure 4; supplement, Table 2 left)."""
-    rows = [base.row(source.name, source=source) for source in base.sources]
+def encoders(base: Baseline) -> Study:
+    """Archives and encoders compared (paper, figure 4; supplement, Table 2 left)."""
+    rows = [base.row(setup.name, setup=setup) for setup in base.setups]
     return _study("encoders", "Encoders", rows)
 
 
-def seeds(base: Base) -> Study:
+def seeds(base: Baseline) -> Study:
     """Seed pixels per image (supplement, Table 2 right)."""
     rows = [base.row(str(count), seeds_per_image=count, x=count) for count in SEEDS]
     return _study("seeds", "Seed pixels per image", rows, "seed pixels per image")
 
 
-def retrieved(base: Base) -> Study:
+def retrieved(base: Baseline) -> Study:
     """Retrieved images per class (paper, figure 4)."""
     rows = [base.row(str(count), k=count, x=count) for count in K]
     return _study("k", "Retrieved images per class", rows, "retrieved images per class")
 
 
-def block(base: Base) -> Study:
-    """The block slice of the published code against the one that is meant."""
+def block(base: Baseline) -> Study:
+    """The block slice of the published code compared with the one that is meant."""
     rows = [
         base.row("image (right)", block="image"),
         base.row("paper (as published)", block="paper"),
@@ -137,7 +137,7 @@ def block(base: Base) -> Study:
     return _study("block", "Block slice of the adjacency matrix", rows)
 
 
-STUDIES: dict[str, Callable[[Base], Study]] = {
+STUDIES: dict[str, Callable[[Baseline], Study]] = {
     "components": components,
     "context": context,
     "renaming": renaming,
@@ -148,11 +148,11 @@ STUDIES: dict[str, Callable[[Base], Study]] = {
 }
 
 
-def study(name: str, base: Base) -> Study:
-    """The study of a name.
+def study(name: str, base: Baseline) -> Study:
+    """A study by its name.
 
     Raises:
-        UnknownNameError: There is none; the message lists all.
+        UnknownNameError: There is no such study; the message lists all.
     """
     if name not in STUDIES:
         raise UnknownNameError("study", name, [*STUDIES, "retrieval"])
@@ -161,7 +161,7 @@ def study(name: str, base: Base) -> Study:
 
 @cache
 def published(name: str) -> dict[str, Any]:
-    """What the paper reports on a study: `on`, `finding`, `rows`; empty where it has none."""
+    """What the paper reports on a study: `on`, `finding`, `rows`; empty if nothing."""
     text = files("recoseg.experiments").joinpath("published.toml").read_text(encoding="utf-8")
     found: dict[str, Any] = tomllib.loads(text).get(name, {})
     return found

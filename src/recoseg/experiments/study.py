@@ -1,4 +1,4 @@
-"""What a study is made of: rows, each a way to learn and to segment."""
+"""Studies: tables of rows, each with its own way to learn and to segment."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from recoseg.refinement.refiner import RefineSettings
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
-    """Where the classes of a row are learnt, and with what.
+class Setup:
+    """The archive and the encoders that classes are learnt with.
 
     Attributes:
-        index: The archive.
-        encoders: The three encoders; the retrieval encoder is the index's own.
-        settings: The defaults of the pair of dense encoders.
-        name: What tells it from others.
+        index: Index of the archive.
+        encoders: The encoders; the retrieval encoder is that of the index.
+        settings: Default settings of the dense encoders.
+        name: Name in the study of encoders.
     """
 
     index: ArchiveIndex
@@ -28,8 +28,8 @@ class Source:
     name: str
 
 
-BankKey = tuple[Source, tuple[ClassNames, ...], LearnSettings]
-"""What decides a bank."""
+BankKey = tuple[Setup, tuple[ClassNames, ...], LearnSettings]
+"""All that decides a bank."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,17 @@ class Row:
     """One way to learn and to segment.
 
     Attributes:
-        label: What it is called in its study; rows of two studies that differ in nothing else are
-            computed once.
-        source: Archive and encoders.
+        label: Label in the study; rows that differ in nothing else are computed once.
+        setup: Archive and encoders.
         classes: The classes, with their words.
-        learn: How they are learnt.
+        learn: How the classes are learnt.
         fusion: How scores are fused.
-        refine: How they are refined.
-        x: Its place in the plot; None where the study has bars.
+        refine: How scores are refined.
+        x: x value in the plot; None if the study is plotted as bars.
     """
 
     label: str
-    source: Source
+    setup: Setup
     classes: tuple[ClassNames, ...]
     learn: LearnSettings
     fusion: Fusion
@@ -57,18 +56,18 @@ class Row:
 
     @property
     def bank_key(self) -> BankKey:
-        """What decides its bank."""
-        return self.source, self.classes, self.learn
+        """All that decides its bank."""
+        return self.setup, self.classes, self.learn
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What decides its numbers."""
+        """All that decides its scores."""
         return *self.bank_key, self.fusion, self.refine
 
     @property
     def settings(self) -> BankSettings:
         """The settings of its bank."""
-        segment = self.source.settings.segment
+        segment = self.setup.settings.segment
         return BankSettings(
             self.learn, SegmentSettings(self.fusion, segment.short_side, segment.refine_temperature)
         )
@@ -76,12 +75,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Published:
-    """A row as the paper has it, in per cent.
+    """A row of the paper's own table, in per cent.
 
     Attributes:
-        label: The row's label here.
-        miou: Its mIoU.
-        accuracy: Its pixel accuracy, where it is given.
+        label: Label of the same row here.
+        miou: mIoU.
+        accuracy: Pixel accuracy; None where the paper does not give it.
     """
 
     label: str
@@ -94,13 +93,13 @@ class Study:
     """A table: rows that differ in one thing.
 
     Attributes:
-        name: What it is asked for by.
-        title: What it shows.
+        name: Name of the study.
+        title: Title of the table.
         rows: The rows, in order.
-        x_label: What the rows' places are, where they have some.
+        x_label: Label of the x axis; None if the study is plotted as bars.
         published: The paper's own table, for comparison.
-        published_on: Data set and source of that table.
-        finding: What the paper concludes from it.
+        published_on: Data set and source of the paper's table.
+        finding: The paper's conclusion.
     """
 
     name: str

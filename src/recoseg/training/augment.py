@@ -1,4 +1,4 @@
-"""The paper's augmentations by torchvision's transforms v2, photo and mask together."""
+"""The paper's augmentations of photo and mask together, with torchvision's transforms v2."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from recoseg.labels import IGNORE_INDEX
 from recoseg.training.recipe import Augmentation
 
 FILL = (124, 116, 104)
-"""RGB of filled pixels: ImageNet's mean."""
+"""RGB of padded pixels: the mean of ImageNet."""
 
 
 class Rescale(v2.Transform):
-    """Resize by a random factor, or to a short side; photos bilinearly, masks to the nearest.
+    """Resize to a short side, or by a random factor: photos bilinearly, masks to the nearest pixel.
 
-    The nearest pixel is the one whose centre is nearest, as bilinear interpolation counts, so that
-    masks stay where their photos are.
+    The nearest pixel is the one with the nearest centre, as in bilinear interpolation, so that
+    masks stay aligned with their photos.
 
     Args:
         short_side: Resize to this short side, pixels; the long side is rounded down.
-        scale: Or by a factor drawn from this range, the sides rounded down.
+        scale: If there is no short side, resize by a random factor in this range; both sides are
+            rounded down.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Rescale(v2.Transform):
         return {"size": [max(1, int(side * factor)) for side in (height, width)]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Resize one of the two."""
+        """Resize the photo or the mask."""
         if isinstance(inpt, tv_tensors.Mask):
             nearest = v2.InterpolationMode.NEAREST_EXACT
             plain = F.resize(inpt.as_subclass(Tensor), params["size"], interpolation=nearest)
@@ -59,8 +60,8 @@ class Rescale(v2.Transform):
 def build_transform(settings: Augmentation) -> v2.Compose:
     """The augmentations in the paper's order.
 
-    The result takes a `tv_tensors.Image` and a `tv_tensors.Mask`, both uint8, of any number of
-    channels, and gives both at the size of the crop. It draws from torch's global generator.
+    The result takes a `tv_tensors.Image` and a `tv_tensors.Mask`, both uint8, with any number of
+    channels, and returns both at the size of the crop. It uses torch's global generator.
     """
     fill = cast("Any", {tv_tensors.Image: FILL, tv_tensors.Mask: IGNORE_INDEX})
     first = [Rescale(short_side=settings.short_side)]
@@ -91,8 +92,8 @@ def augment(
     Args:
         transform: From `build_transform`.
         image: RGB.
-        masks: Labels, and what else belongs to the pixels, such as confidence.
-        seed: Decides all that is drawn; torch's global generator is left as it was.
+        masks: Labels and other maps of the pixels, such as confidence.
+        seed: Random seed; torch's global generator is not changed.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -101,7 +102,7 @@ def augment(
 
 
 def mixed_seed(*parts: int) -> int:
-    """One seed of several numbers, such as a run's seed and a place in it.
+    """One seed from several numbers, such as the seed of a run and a position in it.
 
     Example:
         >>> mixed_seed(0, 1) != mixed_seed(1, 0)

@@ -13,14 +13,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ClassBalance:
-    """One class.
+    """The pixels of one class.
 
     Attributes:
-        name: What it is called.
-        photos: In how many photos it has a pixel, before ignoring.
-        pixels: Its pixels before ignoring.
-        kept: Its pixels after.
-        least_confidence: Its pixels of less confidence are ignored; 0 where none is.
+        name: Name of the class.
+        photos: Number of photos with a pixel of the class, before ignoring.
+        pixels: Pixels before ignoring.
+        kept: Pixels after ignoring.
+        least_confidence: Pixels with less confidence are ignored; 0 if none are.
     """
 
     name: str
@@ -37,7 +37,7 @@ def class_balance(
     kept: np.ndarray,
     least: np.ndarray,
 ) -> tuple[ClassBalance, ...]:
-    """The balance of all classes, from one number per class each; `least` in levels."""
+    """The balance of all classes, from arrays of one number per class; `least` in levels."""
     return tuple(
         ClassBalance(
             name, int(photos[i]), int(pixels[i]), int(kept[i]), round(float(least[i]) / 255, 6)
@@ -47,11 +47,11 @@ def class_balance(
 
 
 def balance_table(balance: Sequence[ClassBalance], background: int) -> str:
-    """The balance as a table in text, the most frequent class first.
+    """The balance as a text table, the most frequent class first.
 
     Args:
         balance: All classes.
-        background: Pixels that had no class from the start.
+        background: Pixels without a class before ignoring.
 
     Example:
         >>> balance = [ClassBalance("sky", 2, 60, 30), ClassBalance("cow", 1, 20, 20)]

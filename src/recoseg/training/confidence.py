@@ -1,14 +1,13 @@
-"""How sure a segmenter is of each pixel, and which pixels are left out of training for it.
+"""How confident a segmenter is at each pixel, and which pixels are ignored in training.
 
-Confidence is the softmax, over the classes, of the fused scores divided by the temperature of
-refinement, taken at the label that the pixel got. It is the probability that refinement starts
-from, so one temperature per pair of encoders serves both; unlike the best score itself it lies
-between 0 and 1 for every fusion, and unlike the margin of the two best it falls when many classes
-compete. Where refinement overrules a pixel's own scores, the confidence is that of the label it
-has been given: low, since its own scores spoke for another.
+The confidence of a pixel is the softmax over the classes of the fused scores, divided by the
+temperature of refinement, at the pixel's label. It is the probability that refinement starts from,
+so both use the same temperature. Unlike the best score it lies between 0 and 1 for every fusion,
+and unlike the margin between the two best scores it falls when many classes compete. Where
+refinement changes the label of a pixel, the confidence is that of the new label, which is low.
 
-Confidence is kept in 8 bits: level q stands for q / 255. All limits below are on levels, so that
-they can be found and applied from the files alone, exactly.
+Confidence is stored in 8 bits: level q means q / 255. All limits below are levels, so that they can
+be computed and applied exactly from the files alone.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ from recoseg.writers.formats import FilePerPhoto, encode_png
 from recoseg.writers.protocol import Writer
 
 LEVELS = 256
-_MOST = 4_000_000  # score numbers that are turned into probabilities together
+_MOST = 4_000_000  # scores that are turned into probabilities at a time
 
 
 @dataclass(frozen=True)
 class Ignoring:
-    """Which pixels are ignored; with both limits those that fall below either.
+    """Which pixels are ignored; with both limits, pixels below either of them.
 
     Attributes:
-        threshold: Pixels of less confidence are ignored, 0 to 1; None for no threshold.
-        quantile: Of the pixels of each class, at most this fraction is ignored, the least
-            confident ones, 0 to less than 1; None for no quantile.
+        threshold: Pixels with less confidence are ignored, 0 to 1; None for no threshold.
+        quantile: At most this fraction of the pixels of each class is ignored, the least
+            confident first, 0 to less than 1; None for no quantile.
     """
 
     threshold: float | None = None
@@ -51,7 +50,7 @@ class Ignoring:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is ignored."""
+        """Whether no pixel is ignored."""
         return self.threshold is None and self.quantile is None
 
     def levels(self, histogram: Int64[np.ndarray, "c 256"]) -> Int64[np.ndarray, " c"]:
@@ -75,8 +74,8 @@ def confidence_map(
 
     Args:
         scores: Fused scores (c, h, w), before refinement.
-        labels: Labels (h, w); those that are no class (background) get 0.
-        temperature: Divides the scores; more than 0.
+        labels: Labels (h, w); background gets 0.
+        temperature: The scores are divided by this; more than 0.
 
     Example:
         >>> scores = np.array([[[0.0, 0.0]], [[0.1, 0.1]]])
@@ -100,7 +99,7 @@ def confidence_maps(temperature: float) -> Writer:
     """A writer of confidence maps, 8 bits, as PNG; see `confidence_map`.
 
     Args:
-        temperature: Divides the scores, which the segmentations have to hold.
+        temperature: The scores are divided by this; segmentations must have kept their scores.
     """
 
     def encode(_: Image.Image, found: Segmentation) -> bytes:
@@ -115,7 +114,7 @@ def confidence_maps(temperature: float) -> Writer:
 def level_histogram(
     labels: np.ndarray, levels: np.ndarray, classes: int
 ) -> Int64[np.ndarray, "c 256"]:
-    """How many pixels of each class have each level; labels that are no class do not count."""
+    """Number of pixels of each class at each level; background does not count."""
     counted = labels < classes
     flat = labels[counted].astype(np.int64) * LEVELS + levels[counted]
     return np.bincount(flat, minlength=classes * LEVELS).reshape(classes, LEVELS)
@@ -135,9 +134,9 @@ def threshold_level(threshold: float) -> int:
 def quantile_levels(
     histogram: Int64[np.ndarray, "c 256"], fraction: float
 ) -> Int64[np.ndarray, " c"]:
-    """For each class the highest level below which at most this fraction of its pixels lies.
+    """For each class the highest level below which at most this fraction of its pixels is.
 
-    Pixels at that level stay, however many; a class without pixels gets 0.
+    Pixels at that level are all kept; a class without pixels gets 0.
 
     Example:
         >>> counts = np.zeros((1, 256), np.int64)
@@ -152,14 +151,14 @@ def quantile_levels(
 
 
 def _top(histogram: np.ndarray) -> np.ndarray:
-    """The highest level of each class that occurs."""
+    """The highest level that occurs in each class."""
     return LEVELS - 1 - (histogram[:, ::-1] > 0).argmax(1)
 
 
 def ignore_below(
     labels: UInt8[np.ndarray, "h w"], levels: UInt8[np.ndarray, "h w"], least: np.ndarray
 ) -> UInt8[np.ndarray, "h w"]:
-    """Labels with 255 where the level is below the least that the label's class keeps.
+    """Set labels to 255 where the level is below the lowest that is kept for the class.
 
     Example:
         >>> row = np.array([[0, 0, 1, 255]], np.uint8)

@@ -1,4 +1,4 @@
-"""From a training set to batches: what stands where is a pure function of seed and place."""
+"""From a training set to batches, as a pure function of random seed and position."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recoseg.training.training_set import TrainingPhoto
 
 Batch = dict[str, Tensor]
 """`images` (n, 3, s, s) uint8, `labels` (n, s, s) int64, `confidence` (n, s, s) in [0, 1], and
-`places` (n,) int64."""
+`positions` (n,) int64."""
 
 
 @functools.lru_cache(maxsize=4)
@@ -25,25 +25,25 @@ def _order(seed: int, photos: int, round_: int) -> np.ndarray:
     return np.random.default_rng((seed, round_)).permutation(photos)
 
 
-def photo_at(place: int, photos: int, seed: int) -> int:
-    """Which photo stands at a place of the endless stream of photos.
+def photo_at(position: int, photos: int, seed: int) -> int:
+    """The index of the photo at a position of the endless stream of photos.
 
     Every photo comes once, in a random order, before any comes again.
 
     Example:
-        >>> sorted(photo_at(place, 3, seed=0) for place in range(3, 6))
+        >>> sorted(photo_at(position, 3, seed=0) for position in range(3, 6))
         [0, 1, 2]
     """
-    return int(_order(seed, photos, place // photos)[place % photos])
+    return int(_order(seed, photos, position // photos)[position % photos])
 
 
 class TrainingStream(Dataset[Batch]):
-    """The endless stream: augmented photo, labels and confidence at each place.
+    """The endless stream: an augmented photo, its labels and confidence at each position.
 
     Args:
-        photos: What to train on.
-        augmentation: What is done to them.
-        seed: Of order and augmentation.
+        photos: Photos to train on.
+        augmentation: How they are augmented.
+        seed: Random seed of order and augmentation.
     """
 
     def __init__(
@@ -53,35 +53,35 @@ class TrainingStream(Dataset[Batch]):
         self._transform = build_transform(augmentation)
         self._seed = seed
 
-    def __getitem__(self, place: int) -> Batch:
-        """What stands at a place, whatever was read before."""
-        photo = self._photos[photo_at(place, len(self._photos), self._seed)]
+    def __getitem__(self, position: int) -> Batch:
+        """The photo at a position; it does not depend on what was read before."""
+        photo = self._photos[photo_at(position, len(self._photos), self._seed)]
         image, labels, levels = photo.read()
         masks = torch.from_numpy(np.stack([labels, levels]))
         pixels, found = augment(
-            self._transform, to_tensor(image), masks, mixed_seed(self._seed, place)
+            self._transform, to_tensor(image), masks, mixed_seed(self._seed, position)
         )
         return {
             "images": pixels,
             "labels": found[0].long(),
             "confidence": found[1].float() / 255,
-            "places": torch.tensor(place),
+            "positions": torch.tensor(position),
         }
 
 
-class Places(Sampler[list[int]]):
-    """The places of each batch of one process.
+class StreamPositions(Sampler[list[int]]):
+    """The positions in the stream of each batch of one process.
 
-    A step's places are consecutive; its accumulated parts, and within them the processes, take
-    one piece after the other. So a step trains on the same photos however it is divided.
+    The positions of a step are consecutive. Its accumulated parts, and within them the processes,
+    take one piece after the other, so a step trains on the same photos however it is divided.
 
     Args:
-        steps: Steps of the whole run.
+        steps: Number of steps of the whole run.
         batch_size: Photos per step, over all processes and accumulated parts.
-        parts: How many parts are accumulated in a step.
-        rank: Of this process.
-        processes: How many there are.
-        start: The step to begin with; the length stays that of the whole run.
+        parts: Number of accumulated parts of a step.
+        rank: Rank of this process.
+        processes: Number of processes.
+        start: First step; the length stays that of the whole run.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Places(Sampler[list[int]]):
         self._piece = batch_size // (parts * processes)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """One list per batch."""
+        """One list of positions per batch."""
         for step in range(self._start, self._steps):
             for part in range(self._parts):
                 number = part * self._processes + self._rank
@@ -106,5 +106,5 @@ class Places(Sampler[list[int]]):
                 yield list(range(first, first + self._piece))
 
     def __len__(self) -> int:
-        """Batches of the whole run."""
+        """Number of batches of the whole run."""
         return self._steps * self._parts

@@ -21,12 +21,12 @@ Update = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]
 
 
 def average_update(decay: float) -> Update:
-    """How `AveragedModel` updates, at most with this decay; see `average_decay`."""
+    """The update of `AveragedModel` with a decay of at most this; see `average_decay`."""
 
     @torch.no_grad()
     def update(mean: Sequence[Tensor], new: Sequence[Tensor], updates: Tensor | int) -> None:
         if mean[0].is_floating_point():
-            # The first model was copied whole, so `updates` counts from 1 here.
+            # The initial network was copied and counted as an update, so `updates` starts at 1.
             share = average_decay(int(updates) - 1, decay)
             torch._foreach_lerp_(list(mean), list(new), 1 - share)
         else:  # counters of batch normalisation
@@ -36,10 +36,10 @@ def average_update(decay: float) -> Update:
 
 
 class MovingAverage(Callback):
-    """Keeps the average of the network, norm statistics included, after every step.
+    """Averages the network, norm statistics included, after every step.
 
     Args:
-        decay: Per step; see `average_decay`.
+        decay: Decay per step; see `average_decay`.
     """
 
     def __init__(self, decay: float) -> None:
@@ -56,13 +56,13 @@ class MovingAverage(Callback):
         return found
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Copy the network, or go on with the average of a checkpoint."""
+        """Copy the network, or continue with the average of a checkpoint."""
         network: Any = pl_module.network
         self.average = AveragedModel(
             network, multi_avg_fn=average_update(self._decay), use_buffers=True
         )
         if self._state is None:
-            self.average.update_parameters(network)  # copies, and counts as the first
+            self.average.update_parameters(network)  # copies it, and counts as the first update
         else:
             self.average.load_state_dict(self._state)
         self._steps = trainer.global_step
@@ -75,7 +75,7 @@ class MovingAverage(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Take in the new weights once per step, not per accumulated part."""
+        """Add the new weights once per step, not per accumulated part."""
         if trainer.global_step > self._steps:
             assert self.average is not None
             network: Any = pl_module.network
@@ -83,9 +83,9 @@ class MovingAverage(Callback):
             self._steps = trainer.global_step
 
     def state_dict(self) -> dict[str, Any]:
-        """For checkpoints."""
+        """The state for checkpoints."""
         return {} if self.average is None else {"average": self.average.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From a checkpoint; used when the fit starts."""
+        """Keep the state of a checkpoint until the fit starts."""
         self._state = state_dict.get("average")

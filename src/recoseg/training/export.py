@@ -1,4 +1,4 @@
-"""A trained model as one ONNX file that takes photos of any size, checked when it is written."""
+"""Export of a trained model as one ONNX file for photos of any size, with a check."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from recoseg.training.model import TrainedModel
 from recoseg.training.network import SCORE_STRIDE
 
 TOLERANCE = 1e-3
-"""Most that the file's scores may differ from the model's."""
+"""Largest allowed difference between the scores of the file and those of the model."""
 
 CHECKED = ((1, 96, 128), (2, 128, 96), (1, 117, 75))
-"""Batch, height and width at which they are compared; the last are no multiples of anything."""
+"""Batch, height and width of the compared inputs; the last sides are not multiples of a stride."""
 
 
 class Exported(nn.Module):
@@ -44,20 +44,20 @@ class Exported(nn.Module):
         self.register_buffer("std", torch.tensor(info.statistics.std).view(1, 3, 1, 1))
 
     def forward(self, image: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c h w"]:
-        """Scores before the softmax, of every pixel.
+        """Scores of every pixel before the softmax.
 
         Args:
-            image: RGB, 0 to 255, resized as the model expects it.
+            image: RGB, 0 to 255, with the short side that the model expects.
         """
         mean, std = self.get_buffer("mean"), self.get_buffer("std")
         scaled = (image.float() / 255 - mean) / std
         height, width = image.shape[-2:]
         for axis, length in ((2, height), (3, width)):
-            # Fill up to a whole cell with the last row or column: by indices, since a padding of
-            # unknown size would be traced with one size.
+            # Repeat the last row or column up to a whole cell. Indices are used because padding
+            # would be traced with one fixed size.
             filled = (length + self.multiple - 1) // self.multiple * self.multiple
-            places = torch.arange(filled, device=image.device).clamp(max=length - 1)
-            scaled = scaled.index_select(axis, places)
+            indices = torch.arange(filled, device=image.device).clamp(max=length - 1)
+            scaled = scaled.index_select(axis, indices)
         scores: Tensor = self.network(scaled)
         size = [side * SCORE_STRIDE for side in scores.shape[-2:]]
         large = F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
@@ -65,10 +65,10 @@ class Exported(nn.Module):
 
 
 def fixed_padding(network: nn.Module) -> nn.Module:
-    """A copy in which convolutions that pad by the size of their input pad by a fixed amount.
+    """A copy of a network whose convolutions pad by a fixed amount.
 
-    TensorFlow's `SAME` padding depends on the input's size; for inputs of whole cells, which are
-    all that the network gets, it is one number per layer.
+    TensorFlow's `SAME` padding depends on the size of the input; for inputs of whole cells, which
+    the network always gets, it is fixed for each layer.
     """
     from timm.layers import Conv2dSame
 
@@ -80,22 +80,23 @@ def fixed_padding(network: nn.Module) -> nn.Module:
 
 
 def export_onnx(model: TrainedModel, path: str | Path) -> float:
-    """Write a model as an ONNX file, and compare what it gives with the model.
+    """Write a model as an ONNX file, and compare its scores with those of the model.
 
     Input `image`: uint8 (n, 3, h, w), RGB, of any size; the model expects the short side that
-    `recoseg.short_side` gives. Output `scores`: fp32 (n, c, h, w), before the softmax; the best
-    is the label. The file's metadata hold `recoseg.classes`, `recoseg.palette` and the rest.
+    `recoseg.short_side` gives. Output `scores`: fp32 (n, c, h, w), before the softmax; the class
+    with the highest score is the label. The metadata of the file contain `recoseg.classes`,
+    `recoseg.palette` and the rest.
 
     Args:
         model: The model.
-        path: Of the file.
+        path: Path of the file.
 
     Returns:
-        The largest difference of a score that was seen.
+        The largest difference between two scores.
 
     Raises:
         MissingExtraError: The extra `onnx` is not installed.
-        RecosegError: The file gives other scores than the model; none is written then.
+        RecosegError: The scores of the file differ from those of the model; it is not written.
     """
     onnx, _ = _libraries()
     exported = Exported(TrainedModel(model.network.cpu().eval(), model.info)).eval()
@@ -142,12 +143,12 @@ def export_onnx(model: TrainedModel, path: str | Path) -> float:
 def largest_difference(
     exported: nn.Module, data: bytes, sizes: Sequence[tuple[int, int, int]] = CHECKED
 ) -> float:
-    """How far an ONNX file's scores are from a module's, over random photos of some sizes.
+    """The largest difference between the scores of an ONNX file and a module on random photos.
 
     Args:
         exported: The module.
-        data: The file's content.
-        sizes: Batch, height and width.
+        data: Content of the ONNX file.
+        sizes: Batch, height and width of the photos.
     """
     _, runtime = _libraries()
     session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
@@ -178,7 +179,7 @@ def _same_padding(layer: nn.Conv2d) -> nn.ZeroPad2d:
 
 
 def _plain(layer: nn.Conv2d) -> nn.Conv2d:
-    """The same convolution without padding."""
+    """A convolution without its padding."""
     kernel = (layer.kernel_size[0], layer.kernel_size[1])
     plain = nn.Conv2d(
         layer.in_channels,
@@ -194,7 +195,7 @@ def _plain(layer: nn.Conv2d) -> nn.Conv2d:
 
 
 def _libraries() -> tuple[Any, Any]:
-    """Onnx and onnxruntime; onnxscript has to be there too."""
+    """Onnx and onnxruntime; onnxscript must be installed, too."""
     missing = "onnx"
     try:
         import onnx

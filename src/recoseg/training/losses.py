@@ -1,4 +1,4 @@
-"""Cross-entropy over the pixels that have a label, each weighted with its confidence."""
+"""Cross-entropy over the labelled pixels, each weighted with its confidence."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ def weighted_cross_entropy(
     labels: Int64[Tensor, "n h w"],
     weights: Float[Tensor, "n h w"] | None = None,
 ) -> Float[Tensor, ""]:
-    """The mean of -log p(label), weighted: sum of w * loss / sum of w.
+    """The weighted mean of -log p(label): sum of w * loss / sum of w.
 
     Args:
         logits: Scores before the softmax.
         labels: 255 is ignored.
-        weights: Of each pixel, 0 or more; None for 1 everywhere, which is the paper's loss.
+        weights: Weight of each pixel, 0 or more; None for 1 everywhere, which is the paper's loss.
 
     Returns:
-        The loss; 0 where no pixel counts.
+        The loss; 0 if no pixel counts.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""A trained model as one file: safetensors weights, with all else in its metadata."""
+"""A trained model as one file: weights as safetensors, everything else in its metadata."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from recoseg.training.network import build_network
 
 FORMAT = "recoseg-model-1"
 FILE = "model.safetensors"
-"""The model's name in the folder of a run."""
+"""Name of the model's file in the folder of a run."""
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """All of a model that is no tensor.
+    """Everything in a model that is not a tensor.
 
     Attributes:
-        encoder: The encoder's name, without weights.
-        output_stride: 8 or 16.
-        separable: Whether the pyramid is separable.
+        encoder: Name of the encoder, without weights.
+        output_stride: Pixels per cell of the encoder's last map: 8 or 16.
+        separable: Whether the pyramid's dilated convolutions are depthwise separable.
         names: The class of each label.
         palette: RGB of each class.
-        statistics: Input normalisation.
-        short_side: Of photos as the model expects them, pixels.
-        provenance: What it was trained on and how, as JSON has it.
+        statistics: Normalisation of the input.
+        short_side: Short side of photos that the model expects, pixels.
+        provenance: What it was trained on and how, as JSON fields.
     """
 
     encoder: str
@@ -49,7 +49,7 @@ class ModelInfo:
     provenance: Mapping[str, Any]
 
     def build(self) -> nn.Module:
-        """The network at random weights."""
+        """Build the network with random weights."""
         return build_network(
             self.encoder, len(self.names), self.output_stride, separable=self.separable
         )
@@ -57,11 +57,11 @@ class ModelInfo:
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """A network with what is needed to use it.
+    """A network with everything that is needed to use it.
 
     Attributes:
         network: DeepLabv3+ in evaluation mode.
-        info: The rest.
+        info: Everything else.
     """
 
     network: nn.Module
@@ -69,12 +69,12 @@ class TrainedModel:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits drawn from all that decides masks."""
+        """16 hex digits computed from all that decides masks."""
         info = self.info
         return fingerprint(self.network, info.names, info.statistics, info.output_stride)
 
     def save(self, path: str | Path) -> None:
-        """Write the file; it is whole or absent."""
+        """Write the file atomically."""
         tensors = {
             key: tensor.detach().cpu().contiguous()
             for key, tensor in self.network.state_dict().items()
@@ -85,13 +85,13 @@ class TrainedModel:
 
     @classmethod
     def load(cls, path: str | Path) -> TrainedModel:
-        """Read what `save` wrote.
+        """Read a file that `save` has written.
 
         Args:
             path: The file, or the folder of a run.
 
         Raises:
-            RecosegError: There is no such file, or it is no trained model.
+            RecosegError: The file does not exist, or is not a trained model.
             MissingExtraError: segmentation_models.pytorch is not installed.
         """
         file = model_file(path)
@@ -101,13 +101,13 @@ class TrainedModel:
             metadata = _metadata(file)
             if metadata.get("format") != FORMAT:
                 raise RecosegError(
-                    f"{file} is no trained model: expected the format {FORMAT}, got "
+                    f"{file} is not a trained model: expected the format {FORMAT}, got "
                     f"{metadata.get('format', 'none')}."
                 )
             info = _info(json.loads(metadata["info"]))
             tensors = load_file(file)
         except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-            raise RecosegError(f"{file} is damaged or no trained model ({error}).") from error
+            raise RecosegError(f"{file} is damaged or not a trained model ({error}).") from error
         network = info.build()
         try:
             network.load_state_dict(tensors)
@@ -119,7 +119,7 @@ class TrainedModel:
 
 
 def model_file(path: str | Path) -> Path:
-    """The model's file of a path that is a run's folder, or the file itself."""
+    """The file of a model, given the file itself or the folder of its run."""
     path = Path(path)
     return path / FILE if path.is_dir() else path
 

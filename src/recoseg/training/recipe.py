@@ -1,4 +1,4 @@
-"""What a training run does, as a frozen record, and the named ones."""
+"""Training recipes: all settings of a run, and named sets of them."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import Any, Literal, get_args
 from recoseg.errors import RecosegError, UnknownNameError
 
 Keep = Literal["last", "ema", "best-on-ground-truth"]
-"""Which weights become the model: the last iterate, its exponential moving average, or those of
-the highest mIoU on ground truth, as published; that last choice looks at labels."""
+"""Which weights become the model: those of the last step, their exponential moving average, or
+those with the highest mIoU on ground truth, as published; the last choice uses labels."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to a photo and its mask before they are trained on, in this order.
+    """How photos and masks are augmented, in this order.
 
-    The defaults are the paper's (supplement, B.4; what it leaves open as in its code).
+    The defaults are the paper's (supplement, B.4) and, where it is not specific, those of its code.
 
     Attributes:
         short_side: The photo is resized to this short side first, pixels.
         centre_crop: Whether only its central square is used.
         scale: Range of the random scale.
-        crop: Side of the random crop, pixels; smaller photos are filled up, and what is filled is
+        crop: Side of the random crop, pixels; smaller photos are padded, and padded pixels are
             ignored.
         flip: Probability of a horizontal flip.
         jitter: Strengths of the random brightness, contrast, saturation and hue.
         jitter_p: Probability of the colour jitter.
         blur_p: Probability of the Gaussian blur.
-        blur_kernel: Side of its kernel as a share of the crop's; rounded down, then to the next
-            odd number.
-        blur_sigma: Range of its standard deviation, pixels.
+        blur_kernel: Side of the blur's kernel as a fraction of the crop, rounded to an odd number
+            of pixels.
+        blur_sigma: Range of the blur's standard deviation, pixels.
     """
 
     short_side: int = 320
@@ -70,7 +70,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides a model beside its data; the defaults are the paper's.
+    """All settings that decide a model, apart from its data; the defaults are the paper's.
 
     Attributes:
         encoder: Spec of the encoder; see `recoseg.training.network`.
@@ -79,15 +79,15 @@ class Recipe:
         freeze_encoder: Whether the encoder keeps its weights and norm statistics.
         iterations: Steps of the optimiser.
         batch_size: Photos per step, over all devices and accumulated parts.
-        lr: Learning rate of the decoder at the start.
-        encoder_lr: Factor on it for the encoder.
+        lr: Initial learning rate of the decoder.
+        encoder_lr: Factor on the learning rate for the encoder.
         weight_decay: L2 penalty, added to the gradients by Adam.
         decay_power: Exponent of the polynomial decay of the learning rate.
         confidence: Whether the loss of each pixel is weighted with the confidence of its label.
         keep: Which weights become the model.
         ema_decay: Decay per step of the moving average.
-        seed: Of the order of photos, their augmentation and dropout, and new weights.
-        augmentation: What is done to photos and masks.
+        seed: Random seed of the order of photos, augmentation, dropout and new weights.
+        augmentation: How photos and masks are augmented.
     """
 
     encoder: str = "resnet101"
@@ -124,7 +124,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Recipe:
-        """What `dataclasses.asdict` gave, also after a round through JSON."""
+        """Read the result of `dataclasses.asdict`, also after a round through JSON."""
         parts: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in given["augmentation"].items()
@@ -134,7 +134,7 @@ class Recipe:
 
 RECIPES: Mapping[str, Recipe] = {
     "paper": Recipe(),
-    # For a processor: a small encoder from a PyPI package, a smaller picture, fewer steps.
+    # For CPUs: a small encoder from a PyPI package, smaller photos, fewer steps.
     "short": Recipe(
         encoder="efficientnet-lite2",
         output_stride=16,
@@ -148,18 +148,18 @@ RECIPES: Mapping[str, Recipe] = {
         ),
     ),
 }
-"""`paper`: as published. `short`: some minutes on a processor."""
+"""`paper`: as published. `short`: some minutes on a CPU."""
 
 
 def recipe(name: str, **changes: Any) -> Recipe:
-    """The recipe of a name, with some of its fields (also the augmentation's) changed.
+    """A recipe by its name, with some fields (also those of the augmentation) changed.
 
     Args:
-        name: Of the recipe.
-        changes: New values; None leaves a field as it is.
+        name: Name of the recipe.
+        changes: New values; None does not change a field.
 
     Raises:
-        UnknownNameError: There is none of that name.
+        UnknownNameError: There is no such recipe; the message lists all.
         RecosegError: A value is out of range.
 
     Example:

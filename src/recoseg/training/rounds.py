@@ -1,4 +1,4 @@
-"""Self-training: each round after the first learns from the labels of the student before it."""
+"""Self-training: each round after the first trains on labels of the model before it."""
 
 from __future__ import annotations
 
@@ -27,38 +27,38 @@ def train_rounds(
     resume: bool = False,
     **options: Any,
 ) -> TrainedModel:
-    """Train, let the student label its photos, and train anew on those labels.
+    """Train a model, label its photos with it, and train a new model on those labels.
 
-    With one round the folder is that of the run. With more, each round has a folder `round-N` in
-    it, with the pseudo-labels it learns from in `round-N/pseudo`; the last round's model stands in
-    the folder itself.
+    With one round the folder is that of the run. With more rounds each has a folder `round-N`,
+    with the pseudo-labels that it trains on in `round-N/pseudo`; the model of the last round is
+    written into the folder itself.
 
     Args:
-        data: What the first round learns from.
-        recipe: Of each round; every one begins with the encoder's own weights.
+        data: Training set of the first round.
+        recipe: Recipe of each round; each starts from the encoder's pretrained weights.
         out: The folder.
-        rounds: How many, 1 or more.
+        rounds: Number of rounds, 1 or more.
         machines: See `train`; more than one round needs a single device.
-        resume: Go on with an interrupted run.
+        resume: Continue an interrupted run.
         **options: See `train`.
 
     Raises:
-        RecosegError: More than one round on several devices or with photos that are no files, and
-            as `train`.
+        RecosegError: There are several rounds, and several devices or photos that are not files; or
+            see `train`.
     """
     if rounds == 1:
         return train(data, recipe, out, machines=machines, resume=resume, **options)
     machines = machines or Machines()
     if machines.devices * machines.nodes > 1:
         raise RecosegError(
-            "Several rounds need one device, since one labels for all. On several, label with "
-            "`recoseg pseudo-label RUN IMAGES` and train again."
+            "Several rounds need a single device. With several devices, label photos with "
+            "`recoseg pseudo-label RUN IMAGES` after each round and train again."
         )
     files = [photo for photo in data.photos if isinstance(photo, FilePhoto)]
     if len(files) != len(data.photos):
         raise RecosegError("Several rounds need photos in files: give --masks and --images.")
     if (out / FILE).is_file() and not resume:
-        raise RecosegError(f"{out} holds a run already. Go on (--resume), or use another folder.")
+        raise RecosegError(f"{out} already has a run. Resume it (--resume), or use another folder.")
     model = None
     for number in range(1, rounds + 1):
         folder = out / f"round-{number}"
@@ -75,7 +75,7 @@ def train_rounds(
 def _relabel(
     model: TrainedModel, photos: Sequence[Photo], folder: Path, machines: Machines
 ) -> TrainingSet:
-    """The student's own labels of the photos, with its confidence."""
+    """The training set of photos labelled by a model, with its confidence."""
     device = {"gpu": "cuda"}.get(machines.accelerator, machines.accelerator)
     compute = resolve_compute(device, machines.precision)
     segmenter = model_segmenter(model, compute=compute, keep_scores=True)

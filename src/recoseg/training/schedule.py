@@ -1,4 +1,4 @@
-"""How the learning rate falls and how far the moving average looks back."""
+"""The schedules of the learning rate and of the moving average."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def polynomial_decay(step: int, steps: int, power: float) -> float:
 
 
 def average_decay(updates: int, decay: float) -> float:
-    """Share that the moving average keeps at its next update.
+    """Fraction that the moving average keeps at its next update.
 
-    The first ones keep less, so that the random start is forgotten: min(decay, (1 + n) / (10 + n))
-    after n updates.
+    The first updates keep less, so that the initial weights are soon forgotten: after n updates
+    it is min(decay, (1 + n) / (10 + n)).
 
     Example:
         >>> average_decay(0, 0.999), average_decay(10**6, 0.999)

@@ -1,4 +1,4 @@
-"""A training run: from a training set and a recipe to a model in a folder.
+"""Training runs: from a training set and a recipe to a model in a folder.
 
 The folder of a run:
 
@@ -6,8 +6,8 @@ The folder of a run:
 |---|---|
 | `model.safetensors` | the model: weights, classes, palette, preprocessing, provenance |
 | `settings.json` | recipe and training set |
-| `checkpoints/step=N.ckpt` | the newest state, to resume from |
-| `logs/from_N/` | `metrics.csv` and TensorBoard's events since step N |
+| `checkpoints/step=N.ckpt` | the latest state, to resume from |
+| `logs/from_N/` | `metrics.csv` and TensorBoard events since step N |
 | `previews/N.jpg` | photos, masks and the network's labels at step N |
 | `left_out.json` | photos that could not be trained on, with the reason |
 | `classes.txt` | the classes, one per line |
@@ -56,16 +56,16 @@ _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 @dataclass(frozen=True)
 class Machines:
-    """Where a run is computed; none of it decides what is computed, but for rounding.
+    """The machines of a run; they do not change its result, apart from rounding.
 
     Attributes:
-        accelerator: As Lightning has it: `cpu`, `gpu`, `auto`, ...
-        devices: How many, per node.
-        nodes: How many machines.
-        strategy: Lightning's, such as `ddp` or `fsdp`.
-        precision: `fp32`, `bf16` or `fp16`; the latter two mixed with fp32.
+        accelerator: Lightning's accelerator: `cpu`, `gpu`, `auto`, ...
+        devices: Number of devices per machine.
+        nodes: Number of machines.
+        strategy: Lightning's strategy, such as `ddp` or `fsdp`.
+        precision: `fp32`, or mixed `bf16` or `fp16`.
         workers: Processes per device that read and augment photos.
-        accumulate: Parts that a step is divided into, to save memory.
+        accumulate: Number of parts that a step is divided into, to save memory.
     """
 
     accelerator: str = "auto"
@@ -77,10 +77,10 @@ class Machines:
     accumulate: int = 1
 
     def check(self, batch_size: int) -> None:
-        """Refuse what cannot be.
+        """Check the settings.
 
         Raises:
-            RecosegError: Of a batch not every part would get as many photos.
+            RecosegError: A number is out of range, or a batch cannot be divided equally.
         """
         if self.precision not in _PRECISIONS:
             raise RecosegError(
@@ -115,37 +115,39 @@ def train(
     """Train a model.
 
     Args:
-        data: What to train on; see `readable`.
+        data: The training set; see `readable`.
         recipe: The recipe.
         out: Folder of the run.
-        machines: Where it is computed; None for one device.
-        resume: Go on from the newest checkpoint in the folder, if there is one.
+        machines: The machines; None for one device.
+        resume: Continue from the latest checkpoint in the folder, if there is one.
         checkpoint_every: Steps from one checkpoint to the next.
         preview_every: Steps from one preview picture to the next.
-        truth: Ground truth to report scores on; by default nothing is chosen by it.
+        truth: Ground truth to report scores on; it chooses weights only if the recipe says so.
         truth_every: Steps from one score to the next.
         left_out: Photos that are not trained on, with the reason, for the record.
-        progress: Whether to show a bar.
+        progress: Whether to show a progress bar.
 
     Returns:
-        The model, on the CPU; it is in the folder too.
+        The model, on the CPU; it is written into the folder, too.
 
     Raises:
-        RecosegError: The folder holds another run, or settings do not fit together.
-        MissingWeightsError: The encoder's weights cannot be had.
+        RecosegError: The folder has another run, or settings do not fit together.
+        MissingWeightsError: The weights of the encoder are not available.
     """
     machines = machines or Machines()
     machines.check(recipe.batch_size)
     if recipe.keep == "best-on-ground-truth":
         if truth is None:
-            raise RecosegError("Weights best on ground truth need ground truth: --ground-truth.")
+            raise RecosegError(
+                "Keeping the best weights on ground truth needs ground truth: --ground-truth."
+            )
         warnings.warn(
-            "The weights are chosen by their score on ground truth, as published: that score is "
-            "too good then, and the model is no longer made without labels.",
+            "The weights are chosen by their score on ground truth, as published. That score is "
+            "therefore too high, and the model is no longer trained without labels.",
             stacklevel=2,
         )
     settings = {"recipe": asdict(recipe), "training_set": data.fingerprint}
-    leading = getattr(rank_zero_only, "rank", 0) == 0  # the others find the folder made
+    leading = getattr(rank_zero_only, "rank", 0) == 0  # only this process writes the folder
     if leading:
         _check_free(out, settings, resume)
     checkpoint = _newest(out)
@@ -186,7 +188,7 @@ def train(
     ]
     trainer = _trainer(out, recipe, machines, checkpoint, callbacks)
     with warnings.catch_warnings():
-        # Batches are made by place, so nothing is lost when a run goes on within its one epoch.
+        # Batches depend on their position only, so nothing is lost when a run is resumed.
         warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists.*")
@@ -227,18 +229,18 @@ def _info(data: TrainingSet, recipe: Recipe, encoder: str, origin: str) -> Model
 
 
 def _check_free(out: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Refuse a folder that holds a run, unless it is this one and shall go on."""
+    """Refuse a folder with a run, unless it is this run and is to be resumed."""
     path = out / "settings.json"
     if path.is_file():
         if not resume:
             raise RecosegError(
-                f"{out} holds a run already. Go on with it (--resume), or write to another folder."
+                f"{out} already has a run. Resume it (--resume), or write to another folder."
             )
         check_resumable(path, settings, "checkpoints")
 
 
 def _newest(out: Path) -> Path | None:
-    """The checkpoint of the latest step."""
+    """The checkpoint of the latest step, if there is one."""
     found = {
         int(path.stem.partition("=")[2]): path for path in (out / "checkpoints").glob("step=*.ckpt")
     }
@@ -249,8 +251,8 @@ def _newest(out: Path) -> Path | None:
         torch.load(newest, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise RecosegError(
-            f"The checkpoint {newest} is damaged, or holds code, which is not run: "
-            f"{str(error).splitlines()[0]} Remove it, and begin again."
+            f"The checkpoint {newest} is damaged, or contains code, which is not run: "
+            f"{str(error).splitlines()[0]} Remove it and start again."
         ) from error
     return newest
 
@@ -265,7 +267,7 @@ def _trainer(
     start = 0 if checkpoint is None else int(checkpoint.stem.partition("=")[2])
     logs: dict[str, Any] = {"save_dir": out, "name": "logs", "version": f"from_{start}"}
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # it tells of devices that are not there
+        logging.getLogger(name).setLevel(logging.WARNING)  # they report devices that are missing
     return Trainer(
         accelerator=machines.accelerator,
         devices=machines.devices,
@@ -275,7 +277,7 @@ def _trainer(
         max_steps=recipe.iterations,
         max_epochs=1,
         accumulate_grad_batches=machines.accumulate,
-        use_distributed_sampler=False,  # the places of a process are its own already
+        use_distributed_sampler=False,  # each process has its own positions already
         sync_batchnorm=machines.accelerator != "cpu" and machines.devices * machines.nodes > 1,
         logger=[CSVLogger(**logs), TensorBoardLogger(**logs)],
         log_every_n_steps=min(10, recipe.iterations),

@@ -1,4 +1,4 @@
-"""What is trained on: photos with masks, from pseudo-labels, two folders, or a data set."""
+"""Training sets: photos with masks, from pseudo-labels, two folders, or a data set."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from recoseg.progress import track
 from recoseg.training.pseudo_labels import MANIFEST, PseudoLabels
 
 FULL = 255
-"""The level of full confidence."""
+"""Level of full confidence."""
 
 Read = tuple[Image.Image, np.ndarray, np.ndarray]
 """A photo, its labels and their confidence in levels, both (h, w) uint8."""
 
 
 class TrainingPhoto(Protocol):
-    """A photo with its mask, read when asked for."""
+    """A photo with its mask, which are read when they are needed."""
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """Name in messages."""
 
     def read(self) -> Read:
-        """Photo, labels and confidence; raises BadImageError."""
+        """Read photo, labels and confidence; raises BadImageError."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class FilePhoto:
     """A photo and its mask as files.
 
     Attributes:
-        name: What it is called.
+        name: Name in messages.
         photo: A path, URL or `shard.tar::member`.
-        mask: Values are labels; 255 is ignored.
-        classes: How many labels there are.
-        confidence: 8 bits, value / 255; None for full confidence.
+        mask: File of the mask: values are labels, 255 is ignored.
+        classes: Number of classes.
+        confidence: File of the confidence map, 8 bits, value / 255; None for full confidence.
     """
 
     name: str
@@ -89,7 +89,7 @@ class SamplePhoto:
 
     @property
     def name(self) -> str:
-        """The data set's name for it."""
+        """Name in the data set."""
         return self.sample.name
 
     def read(self) -> Read:
@@ -100,13 +100,13 @@ class SamplePhoto:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Photos with masks and what their labels mean.
+    """Photos with masks, and the classes of their labels.
 
     Attributes:
         names: The class of each label.
         palette: RGB of each class.
-        photos: What is trained on.
-        provenance: Where the masks come from, as JSON has it.
+        photos: The photos.
+        provenance: Where the masks come from, as JSON fields.
     """
 
     names: tuple[str, ...]
@@ -116,17 +116,17 @@ class TrainingSet:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits of classes, names of photos and provenance."""
+        """16 hex digits computed from classes, names of photos and provenance."""
         named = [self.names, [photo.name for photo in self.photos], dict(self.provenance)]
         return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def pseudo_labelled(folder: Path, images: Path | None = None) -> TrainingSet:
-    """The training set of a folder that `recoseg pseudo-label` made.
+    """The training set in a folder that `recoseg pseudo-label` has written.
 
     Args:
         folder: The folder.
-        images: Where the photos are now; None for where they were.
+        images: Folder of the photos if they have been moved; None if not.
 
     Raises:
         RecosegError: The folder's manifest is missing or damaged.
@@ -138,7 +138,7 @@ def pseudo_labelled(folder: Path, images: Path | None = None) -> TrainingSet:
     for item in found.photos:
         name = Path(item.labels).stem
         if moved is not None and name not in moved:
-            raise DatasetError(f"No photo {name} in {images}, which {folder / item.labels} is of.")
+            raise DatasetError(f"No photo {name} in {images} for the mask {folder / item.labels}.")
         photos.append(
             FilePhoto(
                 name,
@@ -152,9 +152,9 @@ def pseudo_labelled(folder: Path, images: Path | None = None) -> TrainingSet:
 
 
 def in_folders(images: Path, masks: Path) -> TrainingSet:
-    """The training set of a folder of photos and a folder of masks of the same names.
+    """The training set of a folder of photos and a folder of masks with the same names.
 
-    `classes.txt` stands in the folder of masks or beside it. Photos without a mask are left out.
+    `classes.txt` is in the folder of masks or beside it. Photos without a mask are left out.
 
     Raises:
         DatasetError: There are no pairs, or no list of classes.
@@ -181,16 +181,18 @@ def in_folders(images: Path, masks: Path) -> TrainingSet:
 
 
 def open_masks(masks: Path, images: Path | None = None) -> TrainingSet:
-    """Pseudo-labels where the folder (or, of a folder `labels`, the one above) holds such.
+    """The training set of a folder of masks: pseudo-labels, or masks of a folder of photos.
+
+    A folder `labels` of pseudo-labels is recognised by its parent.
 
     Raises:
-        RecosegError: Neither pseudo-labels nor two folders.
+        DatasetError: There are no pseudo-labels and no folder of photos is given.
     """
     for folder in (masks, masks.parent) if masks.name == "labels" else (masks,):
         if (folder / MANIFEST).is_file():
             return pseudo_labelled(folder, images)
     if images is None:
-        raise DatasetError(f"{masks} holds no {MANIFEST}; name the photos too: --images.")
+        raise DatasetError(f"{masks} has no {MANIFEST}; give the photos, too: --images.")
     return in_folders(images, masks)
 
 
@@ -198,12 +200,12 @@ def of_dataset(dataset: SegmentationDataset) -> TrainingSet:
     """The labelled photos of a data set.
 
     Raises:
-        DatasetError: It has none.
+        DatasetError: The data set has no photo.
     """
     space = dataset.space
     photos = tuple(SamplePhoto(sample) for sample in dataset.samples)
     if not photos:
-        raise DatasetError(f"The split {dataset.split!r} of {dataset.name} holds no photo.")
+        raise DatasetError(f"The split {dataset.split!r} of {dataset.name} has no photo.")
     provenance = {"dataset": dataset.name, "split": dataset.split}
     return TrainingSet(tuple(space.scored), tuple(space.palette), photos, provenance)
 
@@ -211,13 +213,13 @@ def of_dataset(dataset: SegmentationDataset) -> TrainingSet:
 def readable(
     data: TrainingSet, progress: bool | None = False
 ) -> tuple[TrainingSet, dict[str, str]]:
-    """Read everything once, and leave out what cannot be trained on.
+    """Read all photos once, and leave out those that cannot be trained on.
 
     Returns:
-        The set without them, and the reason for each.
+        The training set without them, and the reason for each.
 
     Raises:
-        DatasetError: Nothing is left.
+        DatasetError: No photo is left.
     """
 
     def reason(photo: TrainingPhoto) -> str | None:

@@ -1,4 +1,4 @@
-"""Scores on ground truth during a run: reported, and chosen by only where that is asked for."""
+"""Scores on ground truth during a run; they choose weights only if the recipe says so."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BEST = "best-on-ground-truth.safetensors"
 
 
 def score(model: TrainedModel, dataset: SegmentationDataset, compute: Compute) -> Evaluation:
-    """A model's score on a data set, each photo whole, without refinement."""
+    """Evaluate a model on whole photos of a data set, without refinement."""
     [found] = evaluate(
         dataset,
         protocol_of("native", dataset.name),
@@ -36,14 +36,14 @@ def score(model: TrainedModel, dataset: SegmentationDataset, compute: Compute) -
 
 
 class GroundTruth(Callback):
-    """Scores the network on ground truth regularly, and keeps the best where it is asked to.
+    """Scores the network on ground truth regularly, and keeps the best weights if asked to.
 
     Args:
         dataset: Photos with their truth.
-        info: Of the model.
+        info: Description of the model.
         every: Steps from one score to the next.
-        average: Whose weights are scored; None for the last iterate's.
-        best: File of the best weights; None to choose nothing by ground truth.
+        average: The moving average that is scored; None scores the network itself.
+        best: File of the best weights; None keeps none.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class GroundTruth(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Score where it is due."""
+        """Score the network if it is due at this step."""
         step = trainer.global_step
         due = step % self._every == 0 or step == trainer.max_steps
         if not due or step == self._last or not trainer.is_global_zero:
@@ -89,9 +89,9 @@ class GroundTruth(Callback):
             model.save(self._best)
 
     def state_dict(self) -> dict[str, Any]:
-        """For checkpoints."""
+        """The state for checkpoints."""
         return {"highest": json.dumps(self._highest)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From a checkpoint."""
+        """Restore the state of a checkpoint."""
         self._highest = json.loads(state_dict["highest"])
