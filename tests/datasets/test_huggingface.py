@@ -98,7 +98,9 @@ def test_bad_rows():
     found = from_huggingface(
         make([mask([2]), small, None, mask([0])], [photo()] * 3 + [None]), SPACE
     )
-    for row, reason in enumerate(["not labels: 2; expected 0 to 1, 255", "3 x 5 pixels", "no mask"]):
+    for row, reason in enumerate(
+        ["not labels: 2; expected 0 to 1, 255", "3 x 5 pixels", "no mask"]
+    ):
         with pytest.raises(BadImageError, match=reason):
             found.samples[row].read_target()
     with pytest.raises(BadImageError, match="it has no photo"):
