@@ -14,8 +14,8 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.dev
-	$(BIN)/ruff format --check src tests benchmarks conftest.py
-	$(BIN)/ruff check src tests benchmarks conftest.py
+	$(BIN)/ruff format --check src tests benchmarks examples docs conftest.py
+	$(BIN)/ruff check src tests benchmarks examples docs conftest.py
 	$(BIN)/mypy
 
 # The tests with the lowest versions that pyproject.toml claims, in an environment of their own.
@@ -28,8 +28,8 @@ check-oldest: pyproject.toml | $(BIN)/python
 	.venv-oldest/bin/python -m pytest
 
 format: $(VENV)/.dev
-	$(BIN)/ruff format src tests benchmarks conftest.py
-	$(BIN)/ruff check --fix src tests benchmarks conftest.py
+	$(BIN)/ruff format src tests benchmarks examples docs conftest.py
+	$(BIN)/ruff check --fix src tests benchmarks examples docs conftest.py
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m mkdocs build --strict --clean
