@@ -1,4 +1,4 @@
-"""The names a user gives: one class per line, `name: alias; alias; -negative`."""
+"""Class names as the user writes them, one class per line: `name: alias; alias; -negative`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class ClassNames:
     """One class and the words for it.
 
     Attributes:
-        name: What the class is called in every output.
-        prompts: The words its text embeddings are made from; the name itself where none is given.
-        negatives: Words for what must not be taken for the class.
+        name: Name of the class in all outputs.
+        prompts: Positive words, from which its text embeddings are computed. By default the name.
+        negatives: Negative words: names of things that must not be mistaken for the class.
     """
 
     name: str
@@ -28,19 +28,20 @@ class ClassNames:
     negatives: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """The line that `parse_class` reads back."""
+        """The class as a line that `parse_class` reads."""
         words = [*self.prompts, *(f"-{word}" for word in self.negatives)]
         return self.name if words == [self.name] else f"{self.name}: {'; '.join(words)}"
 
 
 def parse_class(line: str) -> ClassNames:
-    """Read one line.
+    """Read a class from a line.
 
-    `sofa` is one name; `sofa; couch` is called *sofa* and known by both; `crane: crane bird;
-    -construction crane` is called *crane* and known by *crane bird* only.
+    `sofa` is a class with one word. `sofa; couch` is a class with the name *sofa* and both words.
+    `crane: crane bird; -construction crane` is a class with the name *crane*, the positive word
+    *crane bird* and the negative word *construction crane*.
 
     Raises:
-        ConceptError: The line holds no name, or only negative ones.
+        ConceptError: The line has no name, or only negative words.
 
     Example:
         >>> parse_class("sofa; couch; -bed")
@@ -61,7 +62,7 @@ def parse_class(line: str) -> ClassNames:
 
 
 def parse_classes(lines: Sequence[str]) -> list[ClassNames]:
-    """Read a list of classes; empty lines and lines that start with # are passed over.
+    """Read classes from lines; empty lines and lines that start with # are skipped.
 
     Raises:
         ConceptError: There is no class, or a name occurs twice.
@@ -72,7 +73,7 @@ def parse_classes(lines: Sequence[str]) -> list[ClassNames]:
 
 
 def check_classes(classes: list[ClassNames]) -> list[ClassNames]:
-    """Refuse a list without a class, or with two of the same name.
+    """Return the classes if there is at least one and no name occurs twice.
 
     Raises:
         ConceptError: There is no class, or a name occurs twice.
@@ -82,7 +83,7 @@ def check_classes(classes: list[ClassNames]) -> list[ClassNames]:
     if twice:
         raise ConceptError(f"These classes occur twice: {', '.join(twice)}. Keep one line each.")
     if not classes:
-        raise ConceptError("The list of classes is empty. Give one class per line.")
+        raise ConceptError("The list of classes is empty. Expected one class per line.")
     return classes
 
 
@@ -90,32 +91,37 @@ def read_classes(path: Path) -> list[ClassNames]:
     """Read a file of classes, UTF-8, one per line; see `parse_class`.
 
     Raises:
-        ConceptError: The file is missing, is no text, or holds no class.
+        ConceptError: The file does not exist, is not UTF-8 text, or has no class.
     """
     try:
         return parse_classes(path.read_text(encoding="utf-8-sig").splitlines())
     except FileNotFoundError as error:
-        raise ConceptError(f"No file of classes at {path}. Give one class per line.") from error
+        raise ConceptError(
+            f"No file of classes at {path}. Expected a text file with one class per line."
+        ) from error
     except UnicodeDecodeError as error:
         raise ConceptError(f"{path} is not a UTF-8 text file. Save it as UTF-8.") from error
 
 
 @dataclass(frozen=True)
 class WordSpans:
-    """Where the words of several classes are in one list: positive words first, then negative.
+    """Positions of the words of several classes in one list.
+
+    The positive words of a class are followed by its negative words.
 
     Attributes:
-        spans: For each class the first positive word, the first negative word, and the end.
+        spans: For each class the positions of its first positive word, of its first negative word,
+            and after its last word.
     """
 
     spans: tuple[tuple[int, int, int], ...]
 
     @classmethod
     def of(cls, counts: Sequence[tuple[int, int]]) -> WordSpans:
-        """The spans of classes that follow each other.
+        """The spans of classes whose words follow each other.
 
         Args:
-            counts: How many positive and negative words each class has.
+            counts: Number of positive and of negative words of each class.
 
         Example:
             >>> WordSpans.of([(2, 1), (1, 0)]).spans
@@ -129,22 +135,22 @@ class WordSpans:
 
     @property
     def positive(self) -> tuple[slice, ...]:
-        """The positive words of each class."""
+        """Slices of the positive words of each class."""
         return tuple(slice(start, middle) for start, middle, _ in self.spans)
 
     @property
     def negative(self) -> tuple[slice, ...]:
-        """The negative words of each class; may be empty."""
+        """Slices of the negative words of each class, which may be empty."""
         return tuple(slice(middle, stop) for _, middle, stop in self.spans)
 
     @property
     def has_negatives(self) -> bool:
-        """Whether some class has a negative word."""
+        """Whether any class has a negative word."""
         return any(middle < stop for _, middle, stop in self.spans)
 
     @property
     def is_plain(self) -> bool:
-        """Whether every class is one positive word, so that its score is that word's cosine."""
+        """Whether every class has a single word, so that its score is the cosine of that word."""
         return all(span == (at, at + 1, at + 1) for at, span in enumerate(self.spans))
 
     def combine(self, cosines: Float[Tensor, "*grid m"]) -> Float[Tensor, "*grid c"]:
@@ -159,11 +165,18 @@ class WordSpans:
 def combine_names(
     positive: Float[Tensor, "*grid a"], negative: Float[Tensor, "*grid b"] | None = None
 ) -> Float[Tensor, "*grid"]:
-    """One score from the cosines of a class's positive and negative words.
+    """Combine the cosines of a class's positive and negative words into one score.
 
-    The best positive word counts. Where a negative word fits better, the score falls by the
-    difference: `max(pos) - relu(max(neg) - max(pos))`, so it is continuous and is the plain
-    maximum wherever the class wins.
+    The score is the highest cosine of a positive word. If a negative word has a higher cosine, the
+    score is reduced by the difference: `max(pos) - relu(max(neg) - max(pos))`. The score is
+    continuous, and equal to `max(pos)` where no negative word has a higher cosine.
+
+    Args:
+        positive: Cosines with the positive words, in [-1, 1].
+        negative: Cosines with the negative words, in [-1, 1]; may be None or empty.
+
+    Returns:
+        Scores in [-1, 1], or in [-3, 1] with negative words.
 
     Example:
         >>> combine_names(torch.tensor([0.2, 0.3]), torch.tensor([0.4]))

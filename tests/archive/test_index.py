@@ -139,7 +139,7 @@ def spoil_version(root):
         (spoil_count, "2 files of embeddings and 1 of metadata"),
         (spoil_all, "No index at"),
         (spoil_manifest, "damaged"),
-        (spoil_version, "expected .'recoseg-index', 1."),
+        (spoil_version, "Expected .'recoseg-index', 1."),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, spoil, message):
@@ -154,7 +154,7 @@ def test_our_own_index_is_checked_too(tmp_path, encoder):
         make_photo(number).save(tmp_path / f"{number}.png")
     run([tmp_path], tmp_path / "index", encoder)
     np.save(tmp_path / "index/img_emb/img_emb_0.npy", unit(3, 13))
-    with pytest.raises(ArchiveError, match="its marker says 4"):
+    with pytest.raises(ArchiveError, match="Expected 4, as its marker says"):
         ArchiveIndex.open(tmp_path / "index")
 
 

@@ -78,5 +78,5 @@ def test_more_than_a_part_has_and_empty_ones():
 
 
 def test_workers_that_see_another_archive_are_refused():
-    with pytest.raises(RecosegError, match="an archive of 9 photos, this machine one of 10"):
+    with pytest.raises(RecosegError, match="10 photos as on this machine; the workers found 9"):
         search_parts(LocalExecutor(), partial(part_worker, 9), 10, QUERIES, 3)

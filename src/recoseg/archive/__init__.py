@@ -1,1 +1,1 @@
-"""The index of an archive of photos: their embeddings on the disk."""
+"""The index of an archive of photos: their embeddings on disk."""

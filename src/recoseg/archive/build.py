@@ -1,4 +1,4 @@
-"""From sources to an index: plan the shards, embed them, write them one after the other."""
+"""Writing an index: plan the shards, embed their photos, and write one shard after the other."""
 
 from __future__ import annotations
 
@@ -37,28 +37,31 @@ def write_index(
     prune: bool = False,
     progress: bool | None = False,
 ) -> IndexReport:
-    """Make an index, or update one.
+    """Build an index, or update an existing one.
 
     Finished shards are not computed again. New photos become new shards. A photo whose size or
-    time differs from the record is read again and its shard rewritten with the other rows as they
-    are. A run may be killed at any moment: what it loses are the shards in flight. Shards are
-    committed in the order of their photos, here, whoever embeds them: every executor writes the
-    same files.
+    modification time has changed is embedded again, and its shard is rewritten without changing
+    the other rows. If a run is killed, only its unfinished shards are lost. All shards are written
+    by this process in the order of their photos, so every executor produces the same files.
 
     Args:
         sources: Folders, lists of paths, tar shards, images or globs; see `list_sources`.
-        out: A local folder, made if absent; see `recoseg.archive.layout` for what it holds.
-        build: Makes a worker, such as a `ShardWorker`, whose identity is an `Identity`.
-        executor: Where workers run.
-        preset: The preset by which the encoder was chosen, for the manifest.
-        shard_size: Maximum number of photos of a shard; a killed run can lose the work of two
-            shards for each worker.
-        prune: Drop the rows of photos that have gone from these sources. By default they are
-            kept and reported, since a disk may merely be away.
+        out: Local folder of the index, which is created if it does not exist; see
+            `recoseg.archive.layout` for its files.
+        build: Builds a worker, such as a `ShardWorker`, whose identity is an `Identity`.
+        executor: Executor that runs the workers.
+        preset: Preset from which the encoder was chosen; it is recorded in the manifest.
+        shard_size: Maximum number of photos per shard. If a run is killed, each worker can lose
+            the work of two shards.
+        prune: Whether to remove photos that are no longer in the sources. By default they are
+            kept and reported, since a disk may only be disconnected.
         progress: See `StageProgress`.
 
+    Returns:
+        What the run did.
+
     Raises:
-        ArchiveError: A source is missing, nothing is found, or `out` cannot be written to.
+        ArchiveError: A source is missing, there are no photos, or `out` cannot be written to.
         EncoderMismatchError: The index was made with another encoder, frame or precision.
     """
     started = time.perf_counter()
@@ -66,14 +69,14 @@ def write_index(
     listed = list_sources(sources)
     if not any(source.photos for source in listed):
         raise ArchiveError(
-            f"No photos in {', '.join(map(str, sources))}. Expected files with an image's "
-            "extension, such as .jpg or .png, which are not hidden."
+            f"No photos in {', '.join(map(str, sources))}. Expected files that are not "
+            "hidden and have the extension of an image, such as .jpg or .png."
         )
-    with executor.team(build) as team:  # before anything is written: it may be refused
+    with executor.team(build) as team:  # first, so that a failure here leaves nothing behind
         root.mkdir(parents=True, exist_ok=True)
         with write_lock(root):
             made_by = cast(Identity, team.identity)
-            manifest = _agree(
+            manifest = _load_or_write_manifest(
                 root,
                 Manifest(made_by.encoder, made_by.frame, made_by.precision, preset, _version()),
             )
@@ -125,21 +128,25 @@ def _local_folder(out: str | os.PathLike[str]) -> Path:
     if "://" in text:
         raise ArchiveError(
             f"Cannot write the index to {text}. Expected a local folder, since embeddings are "
-            "mapped into memory; sources may be URLs."
+            "memory-mapped. Only the sources may be URLs."
         )
     root = Path(text)
     if root.exists() and not root.is_dir():
         raise ArchiveError(f"{root} is a file. Expected a folder for the index.")
     if not Manifest.load(root) and any(root.glob("img_emb/*.npy")):
         raise ArchiveError(
-            f"{root} holds embeddings of another program. It can be searched but not added to: "
-            "choose another folder."
+            f"{root} holds embeddings that were written by another program. They can be searched, "
+            "but photos cannot be added: choose another folder."
         )
     return root
 
 
-def _agree(root: Path, ours: Manifest) -> Manifest:
-    """The manifest, written if there is none; refuses an index of other settings."""
+def _load_or_write_manifest(root: Path, ours: Manifest) -> Manifest:
+    """The manifest of the index; it is written if there is none.
+
+    Raises:
+        EncoderMismatchError: The index has a manifest with other settings.
+    """
     found = Manifest.load(root)
     if found is None:
         ours.save(root)
@@ -165,13 +172,13 @@ def _agree(root: Path, ours: Manifest) -> Manifest:
 def _commit(
     root: Path, number: int, job: ShardJob, embedded: Embedded
 ) -> tuple[Shard, list[Photo]]:
-    """Write the shard of a job; returns it with the photos that failed in this run."""
-    fresh = iter(embedded.rows)
-    done = iter((photo, None if photo.failure else next(fresh)) for photo in embedded.photos)
+    """Write the shard of a job; return it and the photos that failed in this run."""
+    new_rows = iter(embedded.rows)
+    new = iter((photo, None if photo.failure else next(new_rows)) for photo in embedded.photos)
     kept = _kept_rows(root, job)
-    outcomes = [kept[entry] if isinstance(entry, int) else next(done) for entry in job.entries]
-    pairs = [(photo, row) for photo, row in outcomes if row is not None]
-    failed = [photo for photo, row in outcomes if row is None]
+    entries = [kept[entry] if isinstance(entry, int) else next(new) for entry in job.entries]
+    pairs = [(photo, row) for photo, row in entries if row is not None]
+    failed = [photo for photo, row in entries if row is None]
     rows = np.array([row for _, row in pairs], np.float16).reshape(-1, embedded.rows.shape[1])
     failures = [*job.failures, *failed]
     shard = Shard(number, job.source, len(pairs), len(failures), job.replaces)
@@ -180,7 +187,7 @@ def _commit(
 
 
 def _kept_rows(root: Path, job: ShardJob) -> dict[int, tuple[Photo, np.ndarray]]:
-    """Rows and photos that a rewritten shard keeps."""
+    """The photos that a rewritten shard keeps and their embeddings, by row of the old shard."""
     rows = [entry for entry in job.entries if isinstance(entry, int)]
     if job.replaces is None or not rows:
         return {}

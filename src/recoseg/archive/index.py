@@ -37,18 +37,18 @@ _NONE = np.zeros(0, bool)
 
 
 class ArchiveIndex:
-    """Embeddings of an archive of photos, and the way back to the photos.
+    """The embeddings of an archive of photos, with access to the photos themselves.
 
-    Positions count through all shards. Embeddings stay on the disk until they are touched, and
-    metadata is read shard by shard when a photo is asked for.
+    Positions number the photos of all shards, starting at 0. Embeddings are read from disk when
+    they are used, and metadata is read shard by shard when a photo is requested.
 
     Attributes:
-        root: The folder.
+        root: Folder of the index.
         dim: Length of an embedding.
         manifest: The encoder and settings of the index; None if another program made the index.
         selection: Which photos are left out of search and learning.
-        location: Absolute path of the folder, or the URL, to open the index again.
-        report: What the run that just made or updated the index did; None otherwise.
+        location: Absolute path of the folder, or URL, by which the index can be opened again.
+        report: Report of the run that has just built or updated the index; None otherwise.
     """
 
     def __init__(
@@ -72,12 +72,12 @@ class ArchiveIndex:
 
     @classmethod
     def open(cls, path: str | Path, selection: Selection | None = None) -> ArchiveIndex:
-        """Open an index of recoseg, or an embeddings folder that clip-retrieval wrote.
+        """Open an index of recoseg, or a folder of embeddings that clip-retrieval wrote.
 
         Args:
-            path: A folder with `img_emb/*.npy` and `metadata/*.parquet`, or the URL of one. What
-                is needed of a remote index is kept in `$RECOSEG_CACHE/indexes`.
-            selection: Which photos are left out of search and learning; None for none.
+            path: A folder with `img_emb/*.npy` and `metadata/*.parquet`, or the URL of one. The
+                files of a remote index that are needed are copied to `$RECOSEG_CACHE/indexes`.
+            selection: Which photos are left out of search and learning; None leaves out none.
 
         Raises:
             ArchiveError: There is no index, or its files do not match each other.
@@ -98,7 +98,7 @@ class ArchiveIndex:
 
     @property
     def preset(self) -> str | None:
-        """The preset by which the encoder was chosen, if any."""
+        """The preset from which the encoder was chosen, if any."""
         return self.manifest.preset if self.manifest else None
 
     def blocks(
@@ -115,11 +115,12 @@ class ArchiveIndex:
             rows: Maximum number of embeddings per block.
             first: The first position.
             stop: The position after the last one; None for all.
-            selected: Whether rows that the selection leaves out become NaN, which no search finds.
+            selected: Whether to replace rows that the selection leaves out by NaN, so that no
+                search finds them.
 
         Yields:
-            The first position, and an (m, d) array of float16 (or float32 in folders of other
-            programs) mapped from the disk, rows L2-normalised.
+            The position of the first row, and a memory-mapped (m, d) array of float16 (or float32
+            in folders of other programs), rows L2-normalised.
         """
         stop = len(self) if stop is None else stop
         for number, (start, shard) in enumerate(zip(self._starts, self._shards, strict=False)):
@@ -127,9 +128,9 @@ class ArchiveIndex:
             if low >= high:
                 continue
             left_out = self._left_out_of(number) if selected else _NONE
-            run = rows if not left_out.any() else min(rows, _COPIED_ROWS)
-            for at in range(low, high, run):
-                block = shard.rows[at : min(at + run, high)]
+            step = rows if not left_out.any() else min(rows, _COPIED_ROWS)
+            for at in range(low, high, step):
+                block = shard.rows[at : min(at + step, high)]
                 if left_out[at : at + len(block)].any():
                     block = np.where(left_out[at : at + len(block), None], np.nan, block)
                     block = block.astype(shard.rows[at : at + 1].dtype)
@@ -143,7 +144,7 @@ class ArchiveIndex:
         return not self._left_out_of(shard)[row]
 
     def embeddings(self, positions: Sequence[int]) -> Float[Tensor, "n d"]:
-        """The embeddings at some positions, fp32, rows L2-normalised."""
+        """The embeddings at the given positions, fp32, rows L2-normalised."""
         found = np.empty((len(positions), self.dim), np.float32)
         for at, position in enumerate(positions):
             shard, row = self._locate(position)
@@ -151,12 +152,12 @@ class ArchiveIndex:
         return torch.from_numpy(found)
 
     def photo(self, position: int) -> Photo:
-        """What is known of the photo at a position."""
+        """The photo at a position, as recorded in the index."""
         shard, row = self._locate(position)
         return photo_of(self._table(shard).slice(row, 1).to_pylist()[0])
 
     def path(self, position: int) -> str:
-        """Where the photo is: a local path, a URL, or `shard.tar::member`."""
+        """Path of the photo: a local path, a URL, or `shard.tar::member`."""
         return self.photo(position).path
 
     def photo_id(self, position: int) -> str:
@@ -164,7 +165,7 @@ class ArchiveIndex:
         return self.photo(position).id
 
     def read(self, position: int) -> Image.Image:
-        """The photo itself, upright RGB.
+        """Read and decode the photo: upright, RGB.
 
         Raises:
             BadImageError: The photo no longer exists or cannot be used.
@@ -208,5 +209,5 @@ class ArchiveIndex:
         check_rows(path, rows, table.num_rows)
         if self.manifest:
             return table
-        # Columns of other programs may have the same names and another meaning.
+        # Other programs may give columns of these names another meaning.
         return table.select(["image_path"])

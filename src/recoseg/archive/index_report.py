@@ -1,4 +1,4 @@
-"""What a run of indexing did."""
+"""The report of an indexing run."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from recoseg.photos.refs import Photo
 
 @dataclass(frozen=True)
 class IndexReport:
-    """What a run did.
+    """What an indexing run did.
 
     Attributes:
-        photos: Embedded photos in the index now.
-        unusable: Photos in the index's failures now.
-        new: Photos that the index did not know, usable or not.
-        changed: Photos that were read again because they had changed, usable or not.
-        skipped: Photos that were as the index knew them.
-        failed: Photos of this run that could not be used.
-        removed: Rows dropped since their photos are missing (only with `prune`).
-        missing: Indexed photos of these sources that are no longer there.
-        failures: The photos of this run that could not be used, with their reasons.
-        undone: Why shards could not be finished: their workers died repeatedly. Another run tries
-            again.
-        seconds: Duration of the run.
+        photos: Number of photos in the index that have an embedding, after the run.
+        unusable: Number of photos in the index that cannot be used, after the run.
+        new: Number of photos that were not in the index before, usable or not.
+        changed: Number of photos that were read again because they had changed, usable or not.
+        skipped: Number of photos that had not changed.
+        failed: Number of photos of this run that could not be used.
+        removed: Number of photos that were removed because they are missing (only with `prune`).
+        missing: Paths of indexed photos that are no longer in the sources.
+        failures: The photos of this run that could not be used, each with its reason.
+        undone: Shards that could not be finished because their workers died repeatedly, each with
+            the reason. The next run tries them again.
+        seconds: Duration of the run, seconds.
     """
 
     photos: int

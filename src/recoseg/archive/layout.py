@@ -1,15 +1,15 @@
-"""The index on disk: clip-retrieval's folders, one manifest, and a marker for each whole shard.
+"""Files of an index: clip-retrieval's folders, a manifest, and a marker for each finished shard.
 
     INDEX/
       manifest.json                   encoder, frame, precision, versions, counts
       img_emb/img_emb_0.npy           float16 (n, d), rows L2-normalised
       metadata/metadata_0.parquet     row i describes row i of img_emb_0.npy
       failures/failures_0.parquet     photos that could not be used, each with its reason
-      shards/shard_0.json             written last: the shard counts from then on
+      shards/shard_0.json             the marker: written last, it makes the shard valid
 
-Every file is written under a temporary name, flushed to the disk and renamed. A shard without a
-marker is a leftover of a killed run. A marker may say that its shard replaces an older one, which
-is ignored from that moment, so that re-embedding changed photos is one atomic step.
+Every file is written under a temporary name, flushed to disk and renamed. A shard without a marker
+was left behind by a killed run. A marker can say that its shard replaces an older one, which is
+ignored from then on, so that changed photos are replaced in one atomic step.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _FAILURE_TYPES: dict[str, Any] = dict.fromkeys(("image_path", "reason", "stamp")
 _METADATA = pa.schema(_METADATA_TYPES)
 _FAILURES = pa.schema(_FAILURE_TYPES)
 _FIELDS = {"image_path": "path", "bytes": "size", "reason": "failure"}
-"""What a column is called in a `Photo`, where the names differ."""
+"""Field of `Photo` for each column whose name differs from that of the field."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class Shard:
     """The marker of a finished shard.
 
     Attributes:
-        number: The number in the names of its files.
-        source: Name of the source that its photos were listed in.
+        number: Number in the names of its files.
+        source: Name of the source of its photos.
         photos: Number of rows of its embeddings and metadata.
         failures: Number of rows of its failures.
-        replaces: Number of the shard that it supersedes, if any.
+        replaces: Number of the shard that it replaces, if any.
     """
 
     number: int
@@ -66,7 +66,7 @@ class Shard:
 
 
 def shard_files(root: Path, number: int) -> tuple[Path, Path, Path, Path]:
-    """Embeddings, metadata, failures and marker of a shard."""
+    """Paths of the embeddings, metadata, failures and marker of a shard."""
     return (
         root / "img_emb" / f"img_emb_{number}.npy",
         root / "metadata" / f"metadata_{number}.parquet",
@@ -82,17 +82,17 @@ def write_shard(
     photos: Sequence[Photo],
     failures: Sequence[Photo],
 ) -> None:
-    """Write a whole shard; it does not exist before the last rename.
+    """Write a shard. Its marker is written last, so a shard is either complete or ignored.
 
     Args:
-        root: The index.
-        shard: Its marker.
+        root: Folder of the index.
+        shard: Marker of the shard.
         embeddings: (n, d) float16, rows L2-normalised.
-        photos: The n photos, in the rows' order.
-        failures: The photos without a row, each with its failure.
+        photos: The n photos, in the order of the rows.
+        failures: Photos that cannot be used, each with its failure.
     """
     array, metadata, failed, marker = shard_files(root, shard.number)
-    if len(embeddings):  # other readers stumble over files without rows
+    if len(embeddings):  # other programs fail on files without rows
         write_atomically(array, lambda file: np.save(file, embeddings, allow_pickle=False))
         write_atomically(metadata, lambda file: pq.write_table(_table(photos, _METADATA), file))
     if failures:
@@ -130,10 +130,10 @@ def read_failures(root: Path, shard: Shard) -> list[Photo]:
 def clean(root: Path) -> None:
     """Remove temporary files, shards without a marker and replaced shards.
 
-    Call it with the lock held.
+    The caller must hold the write lock of the index.
     """
     valid, replaced = read_shards(root)
-    for number in replaced:  # oldest first: the marker that replaces a shard is removed later
+    for number in replaced:  # oldest first: a marker is removed after the shard that it replaces
         for path in shard_files(root, number):
             path.unlink(missing_ok=True)
     numbers = {shard.number for shard in valid}
@@ -163,7 +163,7 @@ def _numbered(folder: Path, suffix: str) -> list[Path]:
 
 
 def photo_of(row: Mapping[str, Any]) -> Photo:
-    """The photo of a row of metadata or failures; columns that are absent or null stay unknown."""
+    """The photo of a row of metadata or failures; absent and null columns keep their defaults."""
     known = {_FIELDS.get(name, name): value for name, value in row.items() if value is not None}
     return Photo(**known)
 

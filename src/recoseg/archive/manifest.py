@@ -1,4 +1,4 @@
-"""What made an index: its manifest."""
+"""The manifest of an index: its encoder, settings and counts."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """What made the embeddings, and how many there are.
+    """How the embeddings were computed, and how many there are.
 
     Attributes:
         encoder: The image-text encoder.
         frame: Its input size and resizing.
         precision: Precision of its forward passes: `fp32`, `bf16` or `fp16`.
-        preset: The preset that the encoder was chosen by, if any.
-        recoseg: Version of the package.
-        photos: Embedded photos after the last finished run.
-        failures: Unusable photos after the last finished run.
-        shards: Shards after the last finished run.
+        preset: Preset from which the encoder was chosen, if any.
+        recoseg: Version of the package that wrote the index last.
+        photos: Number of photos with an embedding after the last finished run.
+        failures: Number of photos that cannot be used after the last finished run.
+        shards: Number of shards after the last finished run.
     """
 
     encoder: EncoderInfo
@@ -42,10 +42,10 @@ class Manifest:
 
     @classmethod
     def load(cls, root: Path) -> Manifest | None:
-        """The index's manifest; None if there is none.
+        """Read the manifest of an index; None if there is none.
 
         Raises:
-            ArchiveError: It is damaged or of a later format.
+            ArchiveError: The manifest is damaged or has another format version.
         """
         try:
             fields = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
@@ -60,12 +60,12 @@ class Manifest:
                 f"{root / MANIFEST} is damaged ({error}). Build the index again in another folder."
             ) from error
         raise ArchiveError(
-            f"{root / MANIFEST} has format {version}, expected {(_FORMAT, _VERSION)}. "
+            f"{root / MANIFEST} has the format {version}. Expected {(_FORMAT, _VERSION)}. "
             "Use the version of recoseg that wrote it, or build the index again."
         )
 
     def save(self, root: Path) -> None:
-        """Write it in one step."""
+        """Write the manifest atomically."""
         fields = {
             "format": _FORMAT,
             "version": _VERSION,

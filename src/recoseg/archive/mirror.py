@@ -36,7 +36,7 @@ class Mirror:
 
     @classmethod
     def of(cls, url: str) -> Mirror:
-        """Mirror the index at a URL that fsspec supports, in `$RECOSEG_CACHE/indexes`.
+        """Copy the index at a URL that fsspec supports to `$RECOSEG_CACHE/indexes`.
 
         Raises:
             ArchiveError: There is no index, it cannot be reached, or a file's name points outside
@@ -61,14 +61,14 @@ class Mirror:
             hidden = any(part.startswith(".") for part in name.split("/"))
             if not hidden and not name.startswith(f"{_EMBEDDINGS}/"):
                 mirror.fetch(mirror.root / name)
-        if "manifest.json" not in names:  # of clip-retrieval: no marker tells the shapes
+        if "manifest.json" not in names:  # of clip-retrieval: no markers with the shapes
             for name in names:
                 if name.startswith(f"{_EMBEDDINGS}/"):
                     mirror.fetch(mirror.root / name)
         return mirror
 
     def fetch(self, path: Path) -> Path:
-        """Fetch a file of the mirror, unless it is on this machine already.
+        """Fetch a file of the mirror if it is not on this machine yet; return its path.
 
         Raises:
             ArchiveError: The file cannot be fetched.
@@ -89,11 +89,11 @@ class Mirror:
 
 
 def _check_name(name: str, root: Path, url: str) -> None:
-    """Refuse a name of a remote listing that would leave the folder."""
+    """Refuse a listed file name that points outside the folder."""
     if ".." in PurePath(name).parts or not (root / name).is_relative_to(root):
         raise ArchiveError(
-            f"The index at {url} lists the file {name!r}, which is outside its folder. Nothing was "
-            "fetched. Expected only files inside the folder: check where the index comes from."
+            f"The index at {url} lists the file {name!r}, which is outside its folder. Expected "
+            "only files inside the folder; nothing was fetched. Check where the index comes from."
         )
 
 

@@ -1,4 +1,4 @@
-"""What a run of indexing has to do: the difference between the sources and the index."""
+"""The plan of an indexing run: the differences between the sources and the index."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class ShardJob:
 
     Attributes:
         source: Name of the source of its photos.
-        entries: Its photos in order: a photo to embed, or the row of the replaced shard to keep.
+        entries: Its photos in order. Each is a photo to embed, or the row of the replaced shard
+            from which an unchanged photo is copied.
         failures: Photos of the replaced shard that cannot be used and have not changed.
         replaces: Number of the replaced shard; None for a shard of new photos.
     """
@@ -31,7 +32,7 @@ class ShardJob:
 
     @property
     def to_embed(self) -> list[Photo]:
-        """The photos that must be read."""
+        """The photos that must be embedded."""
         return [entry for entry in self.entries if isinstance(entry, Photo)]
 
 
@@ -41,10 +42,10 @@ class IndexPlan:
 
     Attributes:
         jobs: The shards to write; shards that are rewritten come first.
-        new: Photos that the index does not know.
-        changed: Photos whose stamp differs from the recorded one.
-        skipped: Photos that have not changed.
-        missing: Indexed photos of these sources that are no longer there.
+        new: Number of photos that are not in the index yet.
+        changed: Number of photos whose stamp differs from the recorded one.
+        skipped: Number of photos that have not changed.
+        missing: Paths of indexed photos that are no longer in the sources.
     """
 
     jobs: list[ShardJob] = field(default_factory=list)
@@ -64,9 +65,9 @@ def make_plan(
     """Compare the sources with the finished shards.
 
     Args:
-        root: The index.
+        root: Folder of the index.
         shards: Its finished shards.
-        sources: The listed sources.
+        sources: The sources with their photos.
         shard_size: Maximum number of photos of a new shard.
         prune: Whether to remove missing photos; otherwise they are kept.
     """
@@ -97,10 +98,10 @@ def _review(
     plan: IndexPlan,
     known: set[str],
 ) -> ShardJob | None:
-    """Compare a shard's photos with the sources; returns a job if it must be rewritten."""
+    """Compare a shard's photos with the sources; return a job if it must be rewritten."""
     entries: list[Photo | int] = []
     touched = False
-    for row, (path, stamp) in enumerate(_rows(root, shard)):
+    for row, (path, stamp) in enumerate(_paths_and_stamps(root, shard)):
         known.add(path)
         photo = present.get(path)
         if photo and photo.stamp == stamp:
@@ -110,7 +111,7 @@ def _review(
             plan.changed += 1
             touched = True
             entries.append(photo)
-        else:  # not listed, or listed by name only and not to be seen
+        else:  # not listed, or listed by name but not accessible
             gone = listed or photo is not None
             if gone:
                 plan.missing.append(path)
@@ -136,7 +137,7 @@ def _review(
     return ShardJob(shard.source, tuple(entries), tuple(failures), shard.number)
 
 
-def _rows(root: Path, shard: Shard) -> list[tuple[str, str]]:
+def _paths_and_stamps(root: Path, shard: Shard) -> list[tuple[str, str]]:
     if not shard.photos:
         return []
     table = pq.read_table(shard_files(root, shard.number)[1], columns=["image_path", "stamp"])

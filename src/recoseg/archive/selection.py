@@ -20,11 +20,11 @@ _SCHEMA = pa.schema({"photo_id": pa.string(), "reason": pa.string()})
 class Selection:
     """Photos of an index that are left out of search and learning, each with a reason.
 
-    Photos are named by their content (see `Photo.id`), so a selection outlives changes of the
-    index, and holds for every copy of a photo. Nothing is deleted from the index.
+    Photos are identified by their content (see `Photo.id`), so a selection stays valid when the
+    index changes and applies to every copy of a photo. Nothing is deleted from the index.
 
     Attributes:
-        left_out: The reason by photo id.
+        left_out: Reason for each photo that is left out, by photo id.
 
     Example:
         >>> blurred = Selection({"a" * 32: "blurred"})
@@ -35,7 +35,7 @@ class Selection:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def left_out_with(self, more: Mapping[str, str]) -> Selection:
-        """A selection that leaves out further photos; the first reason of each stays."""
+        """A selection that leaves out more photos; photos left out already keep their reason."""
         return Selection({**more, **self.left_out})
 
     def reasons(self) -> dict[str, int]:
@@ -53,15 +53,15 @@ class Selection:
 
     @classmethod
     def load(cls, path: str | Path) -> Selection:
-        """Read what `save` wrote.
+        """Read a selection that `save` wrote.
 
         Raises:
-            ArchiveError: There is no such file, or it is not a selection.
+            ArchiveError: The file does not exist or is not a selection.
         """
         try:
             table = pq.read_table(path, columns=_SCHEMA.names)
         except FileNotFoundError as error:
-            raise ArchiveError(f"There is no selection {path}.") from error
+            raise ArchiveError(f"There is no selection file {path}.") from error
         except (OSError, pa.ArrowException) as error:
             raise ArchiveError(
                 f"{path} is not a selection ({error}). Expected a parquet file with the columns "
@@ -70,5 +70,5 @@ class Selection:
         return cls(dict(zip(*(column.to_pylist() for column in table.columns), strict=True)))
 
     def mask(self, photo_ids: Sequence[str]) -> np.ndarray:
-        """For each photo id whether the photo is left out, (n,) bool."""
+        """Whether each photo is left out, (n,) bool."""
         return np.array([photo_id in self.left_out for photo_id in photo_ids], bool)

@@ -1,4 +1,4 @@
-"""Opening shards: embeddings are memory-mapped, and checked before they are used."""
+"""Opening shards: embeddings are memory-mapped and checked before they are used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ _NORM_TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class OpenShard:
-    """Memory-mapped embeddings (n, d), and the table that describes their rows."""
+    """The embeddings of a shard, and the table that describes their rows.
+
+    Attributes:
+        rows: Memory-mapped embeddings (n, d), float16 or float32, rows L2-normalised.
+        metadata: Path of the table.
+        marker: Marker of the shard; None in folders of other programs.
+    """
 
     rows: np.ndarray | RemoteRows
     metadata: Path
@@ -29,7 +35,16 @@ class OpenShard:
 
 
 def own_shards(root: Path, manifest: Manifest, mirror: Mirror | None) -> list[OpenShard]:
-    """The finished shards of an index that recoseg wrote, local or remote."""
+    """The finished shards of an index that recoseg wrote.
+
+    Args:
+        root: Folder of the index.
+        manifest: Its manifest.
+        mirror: The mirror of a remote index, whose embeddings are fetched when they are used.
+
+    Raises:
+        ArchiveError: Embeddings cannot be read or do not match their marker.
+    """
     shards = []
     for marker in read_shards(root)[0]:
         array, metadata, _, _ = shard_files(root, marker.number)
@@ -44,21 +59,26 @@ def own_shards(root: Path, manifest: Manifest, mirror: Mirror | None) -> list[Op
         )
         if len(rows) != marker.photos:
             raise ArchiveError(
-                f"{array} has {len(rows)} rows, its marker says {marker.photos}. Delete "
-                f"{shard_files(root, marker.number)[3]} and run `recoseg index` again."
+                f"{array} has {len(rows)} rows. Expected {marker.photos}, as its marker says. "
+                f"Delete {shard_files(root, marker.number)[3]} and run `recoseg index` again."
             )
         shards.append(OpenShard(rows, metadata, marker))
     return shards
 
 
 def foreign_shards(root: Path) -> list[OpenShard]:
-    """The shards of an embeddings folder that clip-retrieval wrote."""
+    """The shards of a folder of embeddings that clip-retrieval wrote.
+
+    Raises:
+        ArchiveError: There are no embeddings, files cannot be read or do not match each other, or
+            embeddings are not L2-normalised.
+    """
     arrays = sorted((root / "img_emb").glob("*.npy"), key=lambda path: natural_key(path.name))
     tables = sorted((root / "metadata").glob("*.parquet"), key=lambda path: natural_key(path.name))
     if not arrays:
         raise ArchiveError(
-            f"No index at {root}. Expected img_emb/img_emb_*.npy and metadata/metadata_*.parquet; "
-            "make one with `recoseg index SOURCE --out INDEX`."
+            f"No index at {root}. Expected img_emb/img_emb_*.npy and metadata/metadata_*.parquet. "
+            "Build an index with `recoseg index SOURCE --out INDEX`."
         )
     if len(arrays) != len(tables):
         raise ArchiveError(
@@ -85,7 +105,7 @@ def foreign_shards(root: Path) -> list[OpenShard]:
 
 def _map(path: Path, dim: int | None) -> np.ndarray:
     try:
-        # Copy on write: torch takes writable arrays only, and the file stays as it is.
+        # Copy on write: torch needs writable arrays, but the file must not change.
         rows: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ArchiveError(
@@ -93,7 +113,7 @@ def _map(path: Path, dim: int | None) -> np.ndarray:
         ) from error
     shown = f"{rows.dtype} {rows.shape}"
     if rows.ndim != 2 or rows.dtype.name not in ("float16", "float32"):
-        raise ArchiveError(f"{path} holds {shown}. Expected (n, d) of float16 or float32.")
+        raise ArchiveError(f"{path} holds {shown}. Expected float16 or float32 (n, d).")
     if dim is not None and rows.shape[1] != dim:
         raise ArchiveError(
             f"{path} holds {shown}. Expected {dim} columns as in the other shards: do not mix "
@@ -103,11 +123,20 @@ def _map(path: Path, dim: int | None) -> np.ndarray:
 
 
 def check_rows(path: Path, rows: int, got: int) -> None:
-    """Refuse a table that does not belong to its embeddings."""
+    """Refuse a table that does not have one row per embedding.
+
+    Args:
+        path: Path of the table.
+        rows: Number of embeddings.
+        got: Number of rows of the table.
+
+    Raises:
+        ArchiveError: The numbers differ.
+    """
     if rows != got:
         raise ArchiveError(
-            f"{path} has {got} rows for {rows} embeddings. Row i of both must be one photo: "
-            "build this shard again."
+            f"{path} has {got} rows for {rows} embeddings. Expected one row per embedding, in the "
+            "same order: build this shard again."
         )
 
 
@@ -119,6 +148,6 @@ def _check_norms(path: Path, rows: np.ndarray) -> None:
     if not np.all(np.abs(norms - 1) < _NORM_TOLERANCE):
         worst = float(norms[np.argmax(np.abs(norms - 1))])
         raise ArchiveError(
-            f"{path} has rows of length {worst:.3g}. Expected L2-normalised embeddings: divide "
-            "each row by its length and save the array again."
+            f"{path} has rows of length {worst:.3g}. Expected L2-normalised embeddings (length 1): "
+            "divide each row by its length and save the array again."
         )

@@ -24,7 +24,7 @@ from recoseg.photos.refs import Photo
 
 @dataclass(frozen=True)
 class Identity:
-    """Everything that decides an embedding, apart from the photo.
+    """What an embedding depends on besides the photo.
 
     Attributes:
         encoder: The image-text encoder.
@@ -42,9 +42,10 @@ class Embedded:
     """The result of a task: its photos and their embeddings.
 
     Attributes:
-        photos: The photos, with what reading them has told; those that cannot be used have a
-            failure.
-        rows: (n, d) float16, rows L2-normalised: the embeddings of the others, in their order.
+        photos: The photos, with the size and hash found when they were read. Photos that cannot
+            be used have a failure.
+        rows: Embeddings of the n photos without a failure, in order, (n, d) float16, rows
+            L2-normalised.
     """
 
     photos: tuple[Photo, ...]
@@ -54,14 +55,14 @@ class Embedded:
 class ShardWorker:
     """Embeds the photos of one shard after another (a `Worker` of an executor).
 
-    Photos are decoded in threads, two batches ahead. Two shards may be done at once: while one
-    has the model, the other's batches are decoded, stacked, or fetched from the device.
+    Photos are decoded in threads, two batches ahead. Two shards may be processed at once: while
+    one uses the model, batches of the other are decoded or copied to and from the device.
 
     Args:
         encoder: The image-text encoder.
-        precision: Precision of its forward passes.
+        precision: Precision of its forward passes: `fp32`, `bf16` or `fp16`.
         batch_size: Photos per forward pass; a batch never spans two shards.
-        threads: Threads that read and decode; by default one per processor, at most 16.
+        threads: Threads that read and decode photos. By default one per processor, at most 16.
     """
 
     def __init__(
@@ -78,7 +79,15 @@ class ShardWorker:
         self.identity = Identity(encoder.info, encoder.frame, precision)
 
     def __call__(self, photos: Sequence[Photo], advance: Advance) -> Embedded:
-        """Embed some photos; those that cannot be used become failures."""
+        """Embed photos; photos that cannot be used get a failure.
+
+        Args:
+            photos: The photos of a shard.
+            advance: Progress callback.
+
+        Raises:
+            ArchiveError: The encoder returns embeddings of a wrong shape.
+        """
         frame = self._encoder.frame
         items = ahead(
             self._pool, lambda photo: load_frame(photo, frame), photos, 2 * self._batch_size
@@ -103,14 +112,14 @@ class ShardWorker:
             return np.empty((0, info.dim), np.float16)
         stacked = torch.stack(pixels)
         if torch.cuda.is_available():
-            stacked = stacked.pin_memory()  # so that the encoder's copy need not be waited for
+            stacked = stacked.pin_memory()  # so that the copy to the device is asynchronous
         with torch.inference_mode():
             with self._model:
                 found = self._encoder.embed_images(stacked)
             rows = found.float().cpu()
         if rows.shape != (len(pixels), info.dim):
             raise ArchiveError(
-                f"{info.name} gave embeddings of shape {tuple(rows.shape)}. Expected "
+                f"{info.name} returned embeddings of shape {tuple(rows.shape)}. Expected "
                 f"({len(pixels)}, {info.dim})."
             )
         return (rows / rows.norm(dim=1, keepdim=True)).half().numpy()

@@ -1,4 +1,4 @@
-"""Loading photos in any form: read, decode, hash and scale them, each step once."""
+"""Loading photos from any input: reading, hashing, decoding and scaling, each done once."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from recoseg.photos.reading import UnreadableError, read_photo
 from recoseg.photos.refs import Photo
 
 PhotoInput = str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Tensor | Photo
-"""What a photo can be given as: a path, URL or `shard.tar::member`; the bytes of a file; a PIL
-image; a uint8 array (h, w, 3); a uint8 tensor (3, h, w); or a `Photo`."""
+"""A photo as users can pass it: a path, URL or `shard.tar::member`; the bytes of a file; a PIL
+image; a uint8 array (h, w, 3) or a uint8 tensor (3, h, w), both RGB; or a `Photo`."""
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedPhoto:
-    """A decoded photo as encoders take it.
+    """A decoded photo, ready for the encoders.
 
     Attributes:
-        photo: The photo, with its width and height, and with its hash where bytes were read.
-        pixels: The encoders' input, RGB, 0 to 255.
-        image: The whole photo, upright RGB; None where only the encoders' input was decoded.
+        photo: The photo with its width and height, and with its hash if bytes were read.
+        pixels: Input of the encoders: RGB, 0 to 255, not normalised.
+        image: The whole photo, upright, RGB; None if only the input was decoded.
     """
 
     photo: Photo
@@ -46,7 +46,11 @@ class LoadedPhoto:
 
 
 def load_frame(photo: Photo, frame: Frame) -> LoadedPhoto | Photo:
-    """Decode a photo straight into an encoder's frame; see `decode_for`.
+    """Read a photo and decode it directly at the input size of an encoder; see `decode_for`.
+
+    Args:
+        photo: The photo.
+        frame: Input size and resizing of the encoder.
 
     Returns:
         The loaded photo without its image, or the photo with the reason why it cannot be used.
@@ -64,15 +68,18 @@ def load_frame(photo: Photo, frame: Frame) -> LoadedPhoto | Photo:
 def load_whole(given: PhotoInput, short_side: int) -> LoadedPhoto | Photo:
     """Decode a whole photo and scale it for the encoders.
 
-    Every way to give the same picture gives the same pixels: upright, on white where it is
-    transparent, 8 bits; see `decode_image`.
+    The same picture has the same pixels whichever way it is passed: upright, 8 bits, with
+    transparent parts on white; see `decode_image`.
 
     Args:
         given: The photo.
-        short_side: Short side of the encoders' input, pixels; 0 for the photo's own size.
+        short_side: Short side of the encoders' input, pixels; 0 keeps the size of the photo.
 
     Returns:
         The loaded photo, or the photo with the reason why it cannot be used.
+
+    Raises:
+        TypeError: The input is not one of the types of `PhotoInput`.
     """
     photo = as_photo(given)
     if photo.failure:
@@ -96,8 +103,8 @@ def scaled(photo: Photo, image: Image.Image, short_side: int) -> LoadedPhoto | P
 
     Args:
         photo: The photo.
-        image: Its image, upright RGB; it may have been cropped or resized.
-        short_side: Short side of the encoders' input, pixels; 0 for the image's own size.
+        image: Its decoded image, upright, RGB; it may have been cropped or resized.
+        short_side: Short side of the encoders' input, pixels; 0 keeps the size of the image.
 
     Returns:
         The loaded photo, or the photo with the reason why it cannot be used.
@@ -110,10 +117,10 @@ def scaled(photo: Photo, image: Image.Image, short_side: int) -> LoadedPhoto | P
 
 
 def as_photo(given: Any) -> Photo:
-    """The photo that an input is about; one given as bytes or pixels has no path.
+    """The `Photo` of an input; if the input is bytes or pixels, its path is empty.
 
     Raises:
-        TypeError: It is none of the ways to give a photo; see `PhotoInput`.
+        TypeError: The input is not one of the types of `PhotoInput`.
     """
     if isinstance(given, Photo):
         return given
@@ -128,12 +135,12 @@ def as_photo(given: Any) -> Photo:
 
 
 def content_hash(data: bytes) -> str:
-    """32 hex digits that name the content of a file: BLAKE2b."""
+    """BLAKE2b hash of the content of a file, 32 hex digits."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def _known(photo: Photo, data: bytes, size: tuple[int, int]) -> Photo:
-    """The photo with what reading it has told."""
+    """The photo with the size, hash, width and height found when it was read."""
     return replace(photo, size=len(data), hash=content_hash(data), width=size[0], height=size[1])
 
 
@@ -142,10 +149,10 @@ def _failed(photo: Photo, error: BadImageError) -> Photo:
 
 
 def _checked_pixels(given: np.ndarray | Tensor) -> np.ndarray:
-    """Pixels as an array (h, w, 3).
+    """The pixels as an array (h, w, 3).
 
     Raises:
-        BadImageError: They are not uint8 RGB.
+        BadImageError: The pixels are not uint8 RGB.
     """
     shape, dtype = tuple(given.shape), str(given.dtype).removeprefix("torch.")
     if isinstance(given, Tensor):

@@ -1,4 +1,4 @@
-"""The bytes of one photo, from a file or out of a tar shard, on any file system."""
+"""Reading the bytes of a photo from a file or a tar shard on any file system."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recoseg.photos.filesystems import file_system
 from recoseg.photos.refs import Photo, look_up, split_member
 
 MAX_BYTES = 1 << 29
-"""Files above half a gigabyte are refused unread."""
+"""Maximum size of a file, bytes (half a gigabyte). Larger files are refused without reading."""
 
 
 class UnreadableError(BadImageError):
@@ -18,13 +18,13 @@ class UnreadableError(BadImageError):
 
 
 def read_photo(photo: Photo) -> bytes:
-    """The bytes of a photo's file, or of its member of a tar shard.
+    """Read the bytes of a photo from its file, or from its tar shard if it is a member of one.
 
-    A member is looked up in its shard where its offset is not known.
+    If the offset of a member is not known, it is looked up in the shard.
 
     Raises:
         BadImageError: The photo does not exist, is too large or cannot be read.
-        MissingExtraError: It lies on S3, and s3fs is not installed.
+        MissingExtraError: The photo is on S3, and s3fs is not installed.
     """
     outer, mark, member = split_member(photo.path)
     offset, size = photo.offset, photo.size
@@ -45,7 +45,7 @@ def read_photo(photo: Photo) -> bytes:
         raise
     except FileNotFoundError as error:
         raise UnreadableError("cannot be read: no such file") from error
-    except Exception as error:  # each file system has errors of its own
+    except Exception as error:  # each file system raises its own types of errors
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise UnreadableError(f"cannot be read: {reason or type(error).__name__}") from error
     if mark and len(data) < size:
@@ -55,7 +55,7 @@ def read_photo(photo: Photo) -> bytes:
 
 @lru_cache(maxsize=8)
 def _members(shard: str, stamp: str) -> dict[str, tuple[int, int]]:
-    """Offset and size of each regular member; `stamp` renews the entry when the shard changes."""
+    """Offset and size of each regular member; if `stamp` changes, the shard is read again."""
     fs, path = file_system(shard)
     with fs.open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
         return {

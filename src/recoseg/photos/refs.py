@@ -1,4 +1,4 @@
-"""Names of photos on any file system, and the stamps that tell whether they have changed."""
+"""Photos by path on any file system, and stamps that show whether a file has changed."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ _SUFFIXES = """
 .heic .heif
 """
 IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
-"""Extensions, in any case, of the files that are taken for photos."""
+"""Extensions of files that are treated as photos, in lower case; case is ignored."""
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo, from where it was listed to its mask.
+    """A photo and what is known about it.
 
-    Each step fills in what it finds out: listing gives path, stamp, size and offset; reading gives
-    hash, width and height; if something goes wrong, the photo gets a failure.
+    Listing a source sets path, stamp, size and offset. Reading the photo sets hash, width and
+    height. If the photo cannot be used, it gets a failure.
 
     Attributes:
         path: A local path, a URL, or `shard.tar::member` for a member of a tar shard; empty for a
             photo that was given as pixels or bytes.
-        stamp: Size and time (or entity tag) of the file, and for a member those of the shard and
-            its offset; empty where the file cannot be accessed. Equal stamps mean equal content.
-        size: Bytes of the file or member; -1 where not known.
-        offset: Where a member's bytes start in its shard; -1 for a file of its own, or not known.
-        width: Pixels, of the upright photo; 0 where not known.
-        height: Pixels, of the upright photo; 0 where not known.
-        hash: 32 hex digits, BLAKE2b of the bytes; empty where not known.
-        failure: Why the photo cannot be used; empty where nothing is known against it.
+        stamp: Size and modification time (or entity tag) of the file; for a member, those of the
+            shard and the member's offset. Empty if the file cannot be accessed. Equal stamps mean
+            equal content.
+        size: Size of the file or member, bytes; -1 if not known.
+        offset: Position of a member's first byte in its shard; -1 if the photo is not a member or
+            the position is not known.
+        width: Width of the upright photo, pixels; 0 if not known.
+        height: Height of the upright photo, pixels; 0 if not known.
+        hash: BLAKE2b hash of the bytes, 32 hex digits; empty if not known.
+        failure: Why the photo cannot be used; empty if no reason is known.
     """
 
     path: str
@@ -48,37 +50,37 @@ class Photo:
 
     @property
     def id(self) -> str:
-        """32 hex digits that name the content, or the path where no hash is known."""
+        """32 hex digits that identify the content, or the path if no hash is known."""
         return self.hash or hashlib.blake2b(self.path.encode(), digest_size=16).hexdigest()
 
     def failed(self, reason: str, *, retry: bool = False) -> Photo:
-        """The photo with the reason why it cannot be used.
+        """A copy of the photo with the reason why it cannot be used.
 
         Args:
-            reason: The reason alone, without the photo's name.
-            retry: Whether it is worth another try although the file has not changed; the stamp is
-                left out then.
+            reason: The reason, without the path of the photo.
+            retry: Whether to try the photo again in the next run even if the file has not changed;
+                its stamp is then cleared.
         """
         return replace(self, failure=reason, stamp="" if retry else self.stamp)
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a name has an image's extension and is not hidden."""
+    """Whether a file name has the extension of an image and is not hidden."""
     leaf = Path(name)
     return leaf.suffix.lower() in IMAGE_SUFFIXES and not leaf.name.startswith(".")
 
 
 def natural_key(text: str) -> tuple[list[tuple[int, int | str]], str]:
-    """A key that sorts numbers in names by value: `img9` before `img10`."""
+    """A sort key that orders numbers in names by value: `img9` before `img10`."""
     parts = [part for part in re.split(r"(\d+)", text) if part]
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts], text
 
 
 def look_up(fs: Any, path: str) -> tuple[str, int]:
-    """A file's stamp (what identifies its content without reading it) and its size in bytes.
+    """The stamp of a file, which identifies its content without reading it, and its size in bytes.
 
     Raises:
-        OSError: There is no such file.
+        OSError: The file does not exist or cannot be accessed.
     """
     if is_local(fs):
         status = Path(path).stat()
@@ -87,17 +89,17 @@ def look_up(fs: Any, path: str) -> tuple[str, int]:
 
 
 def is_local(fs: Any) -> bool:
-    """Whether an fsspec file system is this machine's own."""
+    """Whether an fsspec file system is the local one."""
     return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
 
 
 def full_name(fs: Any, path: str) -> str:
-    """The path as it is recorded: absolute for local files, a URL otherwise."""
+    """The path as it is recorded: unchanged for local files, a URL otherwise."""
     return path if is_local(fs) else str(fs.unstrip_protocol(path))
 
 
 def remote_stamp(info: dict[str, Any]) -> tuple[str, int]:
-    """Stamp and size from fsspec's description of a file."""
+    """The stamp and the size in bytes of a file, from its fsspec description."""
     keys = ("ETag", "etag", "mtime", "LastModified", "last_modified", "created")
     tag = next((info[key] for key in keys if info.get(key)), "")
     size = int(info.get("size") or 0)
@@ -110,13 +112,13 @@ def local_stamp(status: os.stat_result) -> str:
 
 
 def split_member(path: str) -> tuple[str, str, str]:
-    """`shard.tar::member` to its shard, `::` and member; both empty for a file of its own."""
+    """Split `shard.tar::member` into shard, `::` and member; the last two are empty for files."""
     head, mark, member = path.partition(".tar::")
     return (f"{head}.tar", "::", member) if mark else (path, "", "")
 
 
 def printable(photo: Photo) -> Photo:
-    """A photo whose name is not UTF-8 gets an escaped name and a failure: tables need UTF-8."""
+    """The photo; if its path is not UTF-8, which tables require, an escaped path and a failure."""
     try:
         photo.path.encode()
     except UnicodeEncodeError:

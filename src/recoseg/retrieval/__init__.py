@@ -1,1 +1,1 @@
-"""Photos for each class, by search over the archive's embeddings."""
+"""Retrieval of photos for each class by searching the embeddings of an archive."""

@@ -1,4 +1,4 @@
-"""Approximate search through faiss, where asked: it proposes photos, which are scored exactly."""
+"""Approximate search with faiss: it proposes photos, which are then scored exactly."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from recoseg.retrieval.search import Ranking, top_k
 KINDS = ("ivf", "hnsw")
 
 _TRAINING = 50
-"""Photos per list of IVF that its centres are learnt from."""
+"""Number of photos per IVF list that the centres of the lists are trained on."""
 _LINKS = 32
-"""Neighbours that HNSW keeps of each photo."""
+"""Number of neighbours that HNSW keeps for each photo."""
 
 
 class ApproximateIndex:
-    """faiss's IVF or HNSW over an archive; vectors are kept in fp16, nothing is quantised further.
+    """A faiss index (IVF or HNSW) of an archive. Vectors are stored in fp16, without quantisation.
 
     Args:
-        index: The archive, which scores the proposals.
-        faiss_index: faiss's index of it.
-        effort: Lists of IVF, or candidates of HNSW, that are visited for each word.
-        oversample: Proposals for each word and place.
+        index: The archive, whose embeddings are used to score the proposals.
+        faiss_index: The faiss index of the archive.
+        effort: Number of IVF lists or HNSW candidates that are visited for each word.
+        oversample: Number of proposals per word, as a multiple of the number of requested photos.
     """
 
     def __init__(
@@ -46,13 +46,13 @@ class ApproximateIndex:
     def open(
         cls, index: EmbeddedArchive, path: Path, kind: str, *, effort: int = 64
     ) -> ApproximateIndex:
-        """The index of that kind in a folder; made first if it is absent or of another archive.
+        """Open the faiss index in a folder; it is built if it is absent or of another archive.
 
         Args:
             index: The archive.
-            path: The folder, made if absent.
+            path: Folder of the faiss index, which is created if it does not exist.
             kind: `ivf` or `hnsw`.
-            effort: See the class.
+            effort: Number of IVF lists or HNSW candidates that are visited for each word.
 
         Raises:
             MissingExtraError: faiss is not installed.
@@ -72,41 +72,51 @@ class ApproximateIndex:
         return cls(index, faiss.read_index(str(file), faiss.IO_FLAG_MMAP), effort=effort)
 
     def search(self, queries: Sequence[Query], k: int) -> list[Ranking]:
-        """Up to k photos of each class, with exact scores; good ones may be missing.
+        """Find up to k photos of each class. Scores are exact, but some photos may be missed.
 
-        Every word of a class, negative ones left out, proposes photos. They are scored as exact
-        search scores them, negative words included.
+        Each positive word of a class proposes photos. They are scored as in exact search, with
+        negative words included.
+
+        Args:
+            queries: The classes.
+            k: Number of photos per class.
+
+        Returns:
+            One ranking per class; it may hold fewer than k photos.
         """
-        wanted = min(self._oversample * k, len(self._index))
-        return [self._of_class(query, k, wanted) for query in queries]
+        proposals = min(self._oversample * k, len(self._index))
+        return [self._search_class(query, k, proposals) for query in queries]
 
     def recall(self, queries: Sequence[Query], k: int) -> float:
-        """Share of the photos of exact search that are found; takes one pass over the archive."""
-        found = self.search(queries, k)
+        """Fraction of the photos of exact search that are found, 0 to 1.
+
+        It searches exactly once, which takes one pass over the archive.
+        """
+        approximate = self.search(queries, k)
         exact = top_k(self._index.blocks(), queries, k)
         hits = sum(
-            int(torch.isin(best.positions, some.positions).sum())
-            for some, best in zip(found, exact, strict=True)
+            int(torch.isin(best.positions, found.positions).sum())
+            for found, best in zip(approximate, exact, strict=True)
         )
         return hits / max(sum(len(best.positions) for best in exact), 1)
 
-    def _of_class(self, query: Query, k: int, wanted: int) -> Ranking:
+    def _search_class(self, query: Query, k: int, proposals: int) -> Ranking:
         words = query.positive.float().cpu().numpy()
         if hasattr(self._faiss, "nprobe"):
             self._faiss.nprobe = self._effort
         else:
-            self._faiss.hnsw.efSearch = max(self._effort, wanted)
-        _, proposed = self._faiss.search(words, wanted)
+            self._faiss.hnsw.efSearch = max(self._effort, proposals)
+        _, proposed = self._faiss.search(words, proposals)
         positions = np.unique(proposed[proposed >= 0])
-        kept = [self._index.is_selected(position) for position in positions.tolist()]
-        positions = positions[np.array(kept, bool)]
+        selected = [self._index.is_selected(position) for position in positions.tolist()]
+        positions = positions[np.array(selected, bool)]
         rows = self._index.embeddings(positions.tolist()).numpy()
         [best] = top_k([(0, rows)], [query], k)
         return Ranking(torch.from_numpy(positions)[best.positions], best.scores)
 
 
 def check_kind(kind: str) -> None:
-    """Refuse a kind of approximate search that does not exist, or whose package is missing.
+    """Refuse an unknown kind of approximate search, or any kind if faiss is not installed.
 
     Raises:
         UnknownNameError: There is no such kind.

@@ -1,4 +1,4 @@
-"""The words of several classes, embedded in one call."""
+"""Text embeddings of the words of several classes, computed in one call."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from recoseg.retrieval.queries import Query
 
 @dataclass(frozen=True)
 class ClassTexts:
-    """The words of some classes in one list, so that they are embedded in one call.
+    """The words of several classes in one list, so that they are embedded in one call.
 
     Attributes:
-        words: Each class's positive words, then its negative ones, class after class.
-        spans: Where the words of each class are.
+        words: For each class in order, its positive words followed by its negative words.
+        spans: Which of the words belong to each class.
     """
 
     words: tuple[str, ...]
@@ -30,7 +30,7 @@ class ClassTexts:
 
     @classmethod
     def of(cls, classes: Sequence[ClassNames]) -> ClassTexts:
-        """The words of classes.
+        """Collect the words of classes.
 
         Example:
             >>> ClassTexts.of([ClassNames("sofa", ("sofa", "couch"), ("bed",))]).words
@@ -43,11 +43,24 @@ class ClassTexts:
     def embed(
         self, encoder: ImageTextEncoder | DenseTextEncoder, prompts: str
     ) -> Float[Tensor, "m d"]:
-        """Their embeddings through a prompt set, on the CPU, rows L2-normalised."""
+        """Embed the words.
+
+        Args:
+            encoder: Encoder of texts.
+            prompts: Name of the prompt set; see `prompt_set`.
+
+        Returns:
+            One row per word, on the CPU, rows L2-normalised.
+        """
         return embed_names(encoder.embed_texts, self.words, prompt_set(prompts)).cpu()
 
     def queries(self, encoder: ImageTextEncoder, prompts: str) -> list[Query]:
-        """One query per class."""
+        """Embed the words and return one query per class.
+
+        Args:
+            encoder: The retrieval encoder.
+            prompts: Name of the prompt set; see `prompt_set`.
+        """
         texts = self.embed(encoder, prompts)
         return [
             Query(texts[positive], texts[negative])
@@ -59,17 +72,17 @@ def check_index(index: ArchiveIndex, encoder: ImageTextEncoder) -> None:
     """Refuse an encoder that did not make the index.
 
     Raises:
-        EncoderMismatchError: Weights or dimension differ.
+        EncoderMismatchError: The weights or the lengths of the embeddings differ.
     """
     made, given = index.info, encoder.info
     if made is not None and not made.same_as(given):
         raise EncoderMismatchError(
-            f"The index was made with {made.name} (fingerprint {made.fingerprint}), got "
-            f"{given.name} (fingerprint {given.fingerprint}) as retrieval encoder. Use the "
-            "index's own (--retrieval), or make the index again."
+            f"The index was made with {made.name} (fingerprint {made.fingerprint}), but the "
+            f"retrieval encoder is {given.name} (fingerprint {given.fingerprint}). Use the encoder "
+            "of the index (--retrieval), or build the index again."
         )
     if index.dim != given.dim:
         raise EncoderMismatchError(
-            f"The index holds embeddings of {index.dim} numbers, {given.name} makes {given.dim}. "
-            "Use the encoder that made them (--retrieval)."
+            f"The index holds embeddings of length {index.dim}, but those of {given.name} have "
+            f"length {given.dim}. Use the encoder that made the index (--retrieval)."
         )

@@ -1,4 +1,4 @@
-"""Exact search part by part: each worker searches some of the archive, the best are merged."""
+"""Exact search in parts: workers search parts of the archive, and the rankings are merged."""
 
 from __future__ import annotations
 
@@ -12,12 +12,19 @@ from recoseg.retrieval.queries import Query
 from recoseg.retrieval.search import Ranking, merge, top_k
 
 PART = 1 << 20
-"""Photos per part."""
+"""Number of photos per part."""
 
 
 @dataclass(frozen=True)
 class PartTask:
-    """The k best of each class among the positions from `first` to before `stop`."""
+    """A search for the best photos in one part of the archive.
+
+    Attributes:
+        first: First position of the part.
+        stop: Position after the last one of the part.
+        queries: The classes.
+        k: Number of photos per class.
+    """
 
     first: int
     stop: int
@@ -26,10 +33,12 @@ class PartTask:
 
 
 class PartWorker:
-    """Searches parts of an archive (a `Worker` of an executor); its identity is the length.
+    """Searches parts of an archive (a `Worker` of an executor).
+
+    Its identity is the number of photos of the archive.
 
     Args:
-        index: The archive, as this worker's machine sees it.
+        index: The archive, opened on the machine of the worker.
     """
 
     def __init__(self, index: EmbeddedArchive) -> None:
@@ -52,18 +61,22 @@ def search_parts(
     *,
     part: int = PART,
 ) -> list[Ranking]:
-    """The k best photos of each class; equals `top_k` of the whole, bit for bit.
+    """Find the k best photos of each class; the result is bit for bit that of `top_k`.
 
     Args:
-        executor: Where the workers run.
-        build: Opens the archive where a worker runs.
-        length: Photos of the archive.
+        executor: Executor that runs the workers.
+        build: Opens the archive in the process of a worker.
+        length: Number of photos of the archive.
         queries: The classes.
-        k: Photos per class.
-        part: Photos per task.
+        k: Number of photos per class.
+        part: Number of photos per task.
+
+    Returns:
+        One ranking per class.
 
     Raises:
-        RecosegError: A worker sees an archive of another length, or workers died of a part.
+        RecosegError: The archive has another number of photos on the machine of a worker, or the
+            search of a part failed.
     """
     if not queries:
         return []
@@ -72,15 +85,18 @@ def search_parts(
     with executor.team(build) as team:
         if team.identity != length:
             raise RecosegError(
-                f"The workers see an archive of {team.identity} photos, this machine one of "
-                f"{length}. Expected the same folder on all machines."
+                f"Expected the same index on all machines, with {length} photos as on this "
+                f"machine; the workers found {team.identity} photos. Check that they can read the "
+                "same folder."
             )
-        for task, found in zip(tasks, team.run(tasks, _uncounted), strict=True):
+        for task, found in zip(tasks, team.run(tasks, _no_progress), strict=True):
             if isinstance(found, TaskFailed):
-                raise RecosegError(f"Photos {task.first:,} to {task.stop:,}: {found.reason}")
+                raise RecosegError(
+                    f"Photos {task.first:,} to {task.stop:,} could not be searched: {found.reason}"
+                )
             parts.append(found)
     return merge(parts, k) if parts else top_k([], queries, k)
 
 
-def _uncounted(steps: int = 1, /, *, failed: int = 0) -> None:
-    """Progress that nobody looks at."""
+def _no_progress(steps: int = 1, /, *, failed: int = 0) -> None:
+    """A progress callback that does nothing."""

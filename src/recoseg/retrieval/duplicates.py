@@ -12,14 +12,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 DUPLICATE_COSINE = 0.95
-"""Two photos whose embeddings are closer than this are taken for one, unless told otherwise.
+"""Default threshold: photos whose embeddings have a higher cosine count as near-duplicates.
 
-It suits CLIP, where copies that were scaled, compressed again or slightly cropped lie above it.
-Spaces with fewer degrees of freedom, such as that of the preset `lite`, need a higher one."""
+It suits CLIP, in which copies that were scaled, compressed again or slightly cropped have a higher
+cosine. Embeddings with fewer degrees of freedom, such as those of the preset `lite`, need a higher
+threshold."""
 
 
 class EmbeddedArchive(Protocol):
-    """What retrieval needs of an index; `ArchiveIndex` is one."""
+    """The part of an index that retrieval uses, implemented by `ArchiveIndex`."""
 
     def __len__(self) -> int:
         """Number of photos."""
@@ -27,16 +28,19 @@ class EmbeddedArchive(Protocol):
     def blocks(
         self, *, first: int = 0, stop: int | None = None, selected: bool = True
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """First position and rows, in order, of all positions or some; NaN where not selected."""
+        """The position of the first row and the rows of each block, in order of position.
+
+        Rows that the selection leaves out are NaN if `selected`.
+        """
 
     def is_selected(self, position: int) -> bool:
-        """Whether the photo may be found."""
+        """Whether the selection keeps the photo at a position."""
 
     def embeddings(self, positions: Sequence[int]) -> Float[Tensor, "n d"]:
-        """Rows, L2-normalised."""
+        """The embeddings at the given positions, fp32, rows L2-normalised."""
 
     def photo_id(self, position: int) -> str:
-        """Equal for equal content."""
+        """Id of the photo at a position; photos of equal content have equal ids."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,9 @@ class Hit:
     """A retrieved photo.
 
     Attributes:
-        position: In the archive.
-        score: Cosine to the class, its words combined by `combine_names`.
+        position: Position in the archive.
+        score: Cosine with the class, combined over its words by `combine_names`; in [-1, 1],
+            or in [-3, 1] with negative words.
     """
 
     position: int
@@ -59,8 +64,8 @@ def distinct(
 
     Args:
         index: The archive.
-        hits: Best first.
-        k: How many are wanted.
+        hits: The hits, best first.
+        k: Maximum number of hits to return.
         limit: Two photos are near-duplicates if their contents are equal or the cosine of their
             embeddings is above this.
     """

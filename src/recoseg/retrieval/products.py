@@ -1,4 +1,4 @@
-"""Cosines of many rows with some words: fast ones with a known error, and exact ones."""
+"""Cosines of many rows with a few words: fast products with a known error bound, and exact ones."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch import Tensor
 from recoseg.onednn import has_bfloat16, linear
 
 _TILE = 2048
-"""Rows that are converted and multiplied at once: few enough for the processor's cache."""
+"""Number of rows that are converted and multiplied at once; they fit the processor's cache."""
 _LONG_TILE = 16_384
-"""Rows that are multiplied at once where nothing is converted."""
+"""Number of rows that are multiplied at once if they need no conversion."""
 _VECTORS = 2
-"""Up to so many words, a product with each one's vector is faster than one with their matrix."""
+"""Up to this number of words, one product per word is faster than a product with their matrix."""
 _LONGEST = 1.05
-"""Bound of the length of a row, which is 1 but for rounding."""
+"""Upper bound of the length of a row, which is 1 up to rounding."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Product:
     """A way to multiply rows with words.
 
     Attributes:
-        summed: How far a cosine may lie from the exact one, before it is rounded to `dtype`.
-        dtype: What the sum is rounded to.
-        cosines: From (m, d) float16 or float32 rows to (m, w) fp32 cosines, which last until the
-            next call.
-        tile: The number of rows m that it is made for.
+        summed: Bound of the error of a cosine before it is rounded to `dtype`.
+        dtype: Type to which the sum is rounded.
+        cosines: Function from (m, d) float16 or float32 rows to (m, w) fp32 cosines. Its result
+            is valid until the next call.
+        tile: Number of rows m for which it is fastest.
     """
 
     summed: float
@@ -41,13 +41,13 @@ class Product:
 
     @property
     def error(self) -> float:
-        """How far a cosine may lie from the exact one."""
+        """Bound of the difference between a cosine and the exact one."""
         return self.summed + _LONGEST * torch.finfo(self.dtype).eps / 2
 
     def lowest(self, exact: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """The least cosine that it gives where the exact one is this or more, fp32.
+        """Lower bound of the computed cosine of rows whose exact cosine is at least `exact`, fp32.
 
-        Rounding keeps order, so the rounded bound is the bound of what is rounded.
+        Rounding preserves order, so the bound can be rounded in the same way.
         """
         below = (exact - self.summed).nextafter(exact.new_tensor(float("-inf")))
         return below.to(self.dtype).float()
@@ -56,11 +56,12 @@ class Product:
 def products(words: Float[Tensor, "w d"]) -> list[Product]:
     """The products to try in turn, from the fastest to the most exact.
 
-    One or two words are multiplied with float16 rows as they are stored, at the speed of the
-    memory. More words go through bfloat16 where the processor has it, and through fp32.
+    One or two words are multiplied with float16 rows as they are stored, which is limited by memory
+    bandwidth only. More words are multiplied in bfloat16 if the processor supports it. The last
+    product is always fp32.
 
     Args:
-        words: L2-normalised, fp32.
+        words: Text embeddings, fp32, rows L2-normalised.
     """
     found = []
     if len(words) <= _VECTORS and _adds_in_single(torch.float16):
@@ -96,9 +97,8 @@ def _matrix(words: Float[Tensor, "w d"], dtype: torch.dtype) -> Product:
             rows = wide[:count].copy_(rows)
         if dtype == torch.float32:
             return linear(rows, words)
-        rows = narrow[:count].copy_(
-            rows
-        )  # through fp32: directly from float16 it takes four times as long
+        # From fp32, since converting float16 directly takes four times as long.
+        rows = narrow[:count].copy_(rows)
         return torch.mm(rows, rounded.T, out=products[:count]).float()
 
     of_rows = 0.0 if dtype == torch.float32 else torch.finfo(dtype).eps / 2
@@ -106,10 +106,11 @@ def _matrix(words: Float[Tensor, "w d"], dtype: torch.dtype) -> Product:
 
 
 def _error(words: Float[Tensor, "w d"], rounded: Tensor, of_rows: float) -> float:
-    """Bound of a sum's error: rounding of the word, of the row, and of the steps in fp32.
+    """Bound of the error of a sum: rounding of the words, of the rows, and of the fp32 additions.
 
-    A row that is rounded moves by `of_rows` of its length at most, a word by what is measured
-    here; by Cauchy and Schwarz their product moves no further than the product of the lengths.
+    Rounding moves a row by at most `of_rows` times its length; how far it moves the words is
+    measured here. By the Cauchy-Schwarz inequality, the error of a product is at most the product
+    of the lengths.
     """
     exact = words.double()
     moved = float((rounded.double() - exact).norm(dim=1).max())
@@ -121,9 +122,9 @@ def _error(words: Float[Tensor, "w d"], rounded: Tensor, of_rows: float) -> floa
 
 @cache
 def _adds_in_single(dtype: torch.dtype) -> bool:
-    """Whether products of this type are summed in fp32, as the bound of their error supposes.
+    """Whether products of this type are summed in fp32, as the error bound assumes.
 
-    The sum rises to about 10 and falls to 0 again: any rounding on the way leaves a remainder.
+    The test sum rises to about 10 and returns to 0, so any rounding in between leaves a remainder.
     """
     generator = torch.Generator().manual_seed(0)
     half = torch.rand(64, 2048, generator=generator) / 10

@@ -1,4 +1,4 @@
-"""What is searched for: the words of all classes, and their scores for rows of the archive."""
+"""Queries: the text embeddings of classes, and their scores for rows of the archive."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recoseg.classes import WordSpans, combine_names
 from recoseg.retrieval.products import Product, products
 
 _EXACT_ROWS = 512
-"""Rows that are scored in fp64 at once: few enough for the processor's cache."""
+"""Number of rows that are scored in fp64 at once; they fit the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Query:
     """The text embeddings of one class.
 
     Attributes:
-        positive: One row per word for the class, L2-normalised, at least one.
-        negative: One row per word for what must not be taken for it; may be empty.
+        positive: One L2-normalised row per positive word, at least one.
+        negative: One L2-normalised row per negative word; may be empty.
     """
 
     positive: Float[Tensor, "a d"]
@@ -30,17 +30,17 @@ class Query:
 
 
 class QueryWords:
-    """All words of all queries side by side: one product serves every class.
+    """The words of all queries in one matrix, so that one product scores all classes.
 
     Args:
         queries: The classes.
 
     Attributes:
         dim: Length of a word's embedding.
-        products: Ways to score rows, the fastest first, the most exact last.
+        products: The products that score rows, from the fastest to the most exact.
 
     Raises:
-        ValueError: Dimensions differ, or a class has no positive word.
+        ValueError: The lengths of embeddings differ, or a class has no positive word.
     """
 
     def __init__(self, queries: Sequence[Query]) -> None:
@@ -48,8 +48,8 @@ class QueryWords:
         dims |= {query.negative.shape[1] for query in queries if len(query.negative)}
         if len(dims) != 1 or any(not len(query.positive) for query in queries):
             raise ValueError(
-                f"Queries have dimensions {sorted(dims)}. Expected one dimension, and at least one "
-                "positive word each."
+                "Expected queries of one dimension, each with at least one positive word; got the "
+                f"dimensions {sorted(dims)}."
             )
         self.dim = dims.pop()
         self._spans = WordSpans.of([(len(q.positive), len(q.negative)) for q in queries])
@@ -61,35 +61,35 @@ class QueryWords:
         self.products = products(words)
 
     def scores(self, rows: Float[Tensor, "m d"], product: Product) -> Float[Tensor, "m c"]:
-        """One score per row and class; they last until the product is used again."""
+        """One score per row and class, fp32; valid until the product is used again."""
         cosines = product.cosines(rows)
         return cosines if self._spans.is_plain else self._spans.combine(cosines)
 
     def lowest_score(self, exact: Float[Tensor, " c"], product: Product) -> Float[Tensor, " c"]:
-        """The least that `scores` gives for rows whose exact scores are these or higher."""
-        if self._spread == 1:  # the greatest cosine counts, and rounding keeps order
+        """Lower bound of `scores` for rows whose exact scores are at least `exact`."""
+        if self._spread == 1:  # the score is the largest cosine, and rounding preserves order
             return product.lowest(exact)
         return exact - self._spread * product.error
 
     def lowest_exact(self, scores: Float[Tensor, " c"], product: Product) -> Float[Tensor, " c"]:
-        """The least exact scores of rows for which `scores` gives these."""
+        """Lower bound of the exact scores of rows whose computed scores are `scores`."""
         return scores - self._spread * product.error
 
     def exact(self, query: Int64[Tensor, " n"], rows: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        """Row i's score for class `query[i]`: each row on its own in fp64, then rounded to fp32."""
+        """The score of row i for class `query[i]`: computed in fp64, then rounded to fp32."""
         first, middle, stop = torch.tensor(self._spans.spans)[query].unbind(1)
         count = stop - first
         row = torch.arange(len(rows)).repeat_interleave(count)
         word = torch.arange(len(row)) - (count.cumsum(0) - count - first)[row]
         cosines = torch.cat(
             [
-                (rows[some].double() * self._exact[which]).sum(-1)
-                for some, which in zip(
+                (rows[row_part].double() * self._exact[word_part]).sum(-1)
+                for row_part, word_part in zip(
                     *(torch.split(part, _EXACT_ROWS) for part in (row, word)), strict=True
                 )
             ]
         )
-        # Per row the greatest of its positive words in column 0, of its negative words in 1.
+        # The largest cosine of each row: with positive words in column 0, with negative in 1.
         greatest = torch.full((len(rows), 2), float("-inf"), dtype=torch.float64)
         column = (word >= middle[row]).long()
         greatest.view(-1).scatter_reduce_(0, 2 * row + column, cosines, "amax")

@@ -1,4 +1,4 @@
-"""The archive's best photos for each class, near-duplicates left out on request."""
+"""Retrieval of the best photos for each class, optionally without near-duplicates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from recoseg.retrieval.queries import Query
 from recoseg.retrieval.search import Ranking, top_k
 
 Search = Callable[[Sequence[Query], int], list[Ranking]]
-"""The k best of each class, as `top_k` of the whole archive gives them."""
+"""A function that finds the k best photos of each query, with the same result as `top_k`."""
 
 
 def retrieve(
@@ -20,19 +20,26 @@ def retrieve(
     skip_duplicates: bool | float = False,
     search: Search | None = None,
 ) -> list[list[Hit]]:
-    """The k best photos of each class, best first, equal scores by position.
+    """Find the k best photos of each class (paper, section 3.2).
 
     Args:
         index: The archive.
-        queries: The classes' text embeddings.
-        k: Photos per class; fewer only where the archive has no more.
-        skip_duplicates: Leave out photos that are near-duplicates of a better one of the same
-            class, and fill up with the next best: equal content, or a cosine between the image
-            embeddings above `DUPLICATE_COSINE` (True) or the number given.
-        search: What finds them, such as `search_parts`; by default one pass in this process.
+        queries: Text embeddings of the classes.
+        k: Number of photos per class.
+        skip_duplicates: Whether to leave out near-duplicates of a better photo of the same class
+            and take the next best photos instead. Near-duplicates have equal content, or a cosine
+            between their image embeddings above `DUPLICATE_COSINE` (True) or above the given
+            number, in (0, 1].
+        search: Function that finds the photos, such as `search_parts`. By default one pass over
+            the archive in this process.
+
+    Returns:
+        The hits of each class, best first, equal scores in order of position; fewer than k only
+        if the archive has no more photos.
 
     Raises:
-        ValueError: k is not positive, dimensions differ, or the threshold is outside (0, 1].
+        ValueError: k is not positive, the lengths of embeddings differ, or the threshold is
+            outside (0, 1].
     """
     search = search or (lambda queries, k: top_k(index.blocks(), queries, k))
     if skip_duplicates is False:
@@ -41,18 +48,18 @@ def retrieve(
     if not 0 < limit <= 1:
         raise ValueError(f"skip_duplicates is {limit}. Expected a cosine above 0 and at most 1.")
     found: list[list[Hit]] = [[] for _ in queries]
-    short = list(range(len(queries)))
-    wanted = 2 * k
-    while short:
-        rankings = search([queries[item] for item in short], wanted)
-        still = []
-        for item, ranking in zip(short, rankings, strict=True):
+    incomplete = list(range(len(queries)))
+    requested = 2 * k
+    while incomplete:
+        rankings = search([queries[item] for item in incomplete], requested)
+        remaining = []
+        for item, ranking in zip(incomplete, rankings, strict=True):
             found[item] = distinct(index, _hits(ranking), k, limit)
-            exhausted = len(ranking.positions) < wanted
+            exhausted = len(ranking.positions) < requested
             if len(found[item]) < k and not exhausted:
-                still.append(item)
-        short = still
-        wanted *= 4
+                remaining.append(item)
+        incomplete = remaining
+        requested *= 4
     return found
 
 

@@ -1,4 +1,4 @@
-"""Exact nearest photos for all classes in one pass over the archive's embeddings."""
+"""Exact search for all classes in one pass over the embeddings of an archive."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from recoseg.retrieval.products import Product
 from recoseg.retrieval.queries import Query, QueryWords
 
 _SURPLUS = 4
-"""Candidates per result, above which rows are scored again by a more exact product."""
+"""If there are more candidates per result than this, a more exact product is tried."""
 _CANDIDATES = 16_384
-"""Most candidates that are held back before they are scored exactly and merged."""
+"""Maximum number of candidates that are gathered before they are scored exactly and merged."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Ranking:
     """The best photos of one class, best first; equal scores by position.
 
     Attributes:
-        positions: In the archive.
-        scores: Cosines, combined over the class's words by `combine_names`.
+        positions: Positions in the archive.
+        scores: Cosines, combined over the words of the class by `combine_names`.
     """
 
     positions: Int64[Tensor, " m"]
@@ -35,19 +35,19 @@ class Ranking:
 def top_k(
     blocks: Iterable[tuple[int, np.ndarray]], queries: Sequence[Query], k: int
 ) -> list[Ranking]:
-    """The k photos of each class with the highest cosine.
+    """Find the k photos of each class with the highest score.
 
-    Rows are screened by the fastest product that the processor has, whose error is bounded (see
-    `products`); rows that may be among the best are scored one by one in fp64. So the result is
-    exact and does not depend on the processor or on how the rows are cut into blocks. The rows
-    are taken for unit vectors, which `ArchiveIndex` sees to, and are not normalised again. Memory
-    holds a few thousand rows with their scores and the running best, however long the archive is.
+    Rows are first scored by the fastest product of the processor, whose error is bounded (see
+    `products`). Rows that may be among the best are then scored one by one in fp64, so the result
+    is exact and does not depend on the processor or on how the rows are divided into blocks. Rows
+    must be L2-normalised, which `ArchiveIndex` ensures; they are not normalised again. Memory holds
+    a few thousand rows with their scores and the best photos so far, however large the archive is.
 
     Args:
-        blocks: First position and (m, d) float16 or float32 rows, in ascending order of position.
+        blocks: Position of the first row and (m, d) float16 or float32 rows of each block, in
+            ascending order of position. Rows with NaN or infinity are never found.
         queries: The classes, all of dimension d.
-        k: How many photos; more than there are gives all of them. Rows that are not finite are
-            never found.
+        k: Number of photos per class; all photos are returned if there are fewer.
 
     Returns:
         One ranking per query, equal scores in order of position.
@@ -72,27 +72,34 @@ def top_k(
     for start, block in blocks:
         if block.ndim != 2 or block.shape[1] != words.dim:
             raise ValueError(
-                f"The archive's rows have shape {block.shape[1:]}, the queries dimension "
-                f"{words.dim}. Expected both from the same encoder."
+                f"Expected rows of dimension {words.dim}, as the queries have; got rows of shape "
+                f"{block.shape[1:]}. Use the same encoder for both."
             )
         if start < end:
-            raise ValueError(f"A block starts at {start} after one that ends at {end}.")
+            raise ValueError(
+                f"A block starts at {start}, but the one before ends at {end}. Expected blocks in "
+                "ascending order of position, without overlap."
+            )
         end = start + len(block)
         for first in range(0, len(block), tile):
             rows = block[first : first + tile]
-            rows = rows if rows.flags.writeable else rows.copy()  # torch warns of read-only memory
+            # torch warns about read-only arrays.
+            rows = rows if rows.flags.writeable else rows.copy()
             best.offer(start + first, torch.from_numpy(rows))
     return best.rankings()
 
 
 def merge(parts: Sequence[Sequence[Ranking]], k: int) -> list[Ranking]:
-    """The k best of each class from the rankings of an archive's parts.
+    """Merge the rankings of the parts of an archive.
 
-    It equals `top_k` of the whole, bit for bit.
+    The result is bit for bit that of `top_k` on the whole archive.
 
     Args:
         parts: For each part one ranking per class; parts in ascending order of position.
-        k: How many photos.
+        k: Number of photos per class.
+
+    Returns:
+        One ranking per class.
     """
     merged = []
     for rankings in zip(*parts, strict=True):
@@ -103,7 +110,7 @@ def merge(parts: Sequence[Sequence[Ranking]], k: int) -> list[Ranking]:
 
 
 def _first(positions: Int64[Tensor, " n"], scores: Float[Tensor, " n"], k: int) -> Ranking:
-    """The k highest scores; of equal scores the earlier ones."""
+    """The k highest scores; among equal scores the earlier ones."""
     order = torch.sort(scores, descending=True, stable=True).indices[:k]
     return Ranking(positions[order], scores[order])
 
@@ -111,44 +118,44 @@ def _first(positions: Int64[Tensor, " n"], scores: Float[Tensor, " n"], k: int) 
 class _Best:
     """The k best photos of each class so far.
 
-    Candidates are gathered until there are about as many as places, since merging each tile's
-    few into each class's ranking would cost more than the products.
+    Candidates are gathered until there are about as many as requested photos, since merging the
+    few candidates of each tile into the rankings would take longer than the products.
     """
 
     def __init__(self, words: QueryWords, classes: int, k: int) -> None:
         self._words = words
         self._classes = classes
         self._k = k
-        # By class, best first, equal scores by position: class, score and position of each.
+        # Class, score and position of each photo, by class, best first, equal scores by position.
         self._query = torch.empty(0, dtype=torch.int64)
         self._score = torch.empty(0)
         self._position = torch.empty(0, dtype=torch.int64)
         self._bars = torch.full((classes,), float("-inf"))
-        self._patience = min(classes * k, _CANDIDATES)
+        self._merge_at = min(classes * k, _CANDIDATES)
         self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
         self._count = 0
 
     def offer(self, start: int, rows: Float[Tensor, "m d"]) -> None:
-        """Take the rows that may be above a class's k-th score.
+        """Add the rows that may score higher than the k-th photo of a class.
 
         Args:
             start: Position of the first row.
-            rows: A tile of them, later ones than all before.
+            rows: A tile of rows whose positions are higher than all before.
         """
         for product in self._words.products:
             row, query = self._above(self._words.scores(rows, product), product)
             if len(row) <= _SURPLUS * self._classes * self._k:
                 break
-        for some, classes in zip(
+        for row_part, query_part in zip(
             *(torch.split(part, _CANDIDATES) for part in (row, query)), strict=True
         ):
-            self._waiting.append((classes, rows[some], some + start))
-            self._count += len(some)
-            if self._count >= self._patience:
+            self._waiting.append((query_part, rows[row_part], row_part + start))
+            self._count += len(row_part)
+            if self._count >= self._merge_at:
                 self._merge()
 
     def rankings(self) -> list[Ranking]:
-        """The rankings once every row has been offered."""
+        """The rankings, after all rows have been offered."""
         self._merge()
         counts = self._query.bincount(minlength=self._classes).tolist()
         parts = zip(
@@ -159,11 +166,11 @@ class _Best:
     def _above(
         self, scores: Float[Tensor, "m c"], product: Product
     ) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " n"]]:
-        """Rows and classes, pair by pair, that may be among the best."""
+        """Pairs of a row and a class that may be among the best, as two vectors."""
         found = _at_least(scores, self._words.lowest_score(self._bars, product))
         if len(found[0]) <= self._classes * self._k:
             return found
-        # No more than k rows of one tile can enter a ranking, but for rounding.
+        # Apart from rounding, at most k rows of one tile can enter a ranking.
         scores = scores.masked_fill(~(scores.abs() < float("inf")), float("-inf"))
         kth = scores.topk(min(self._k, len(scores)), dim=0).values[-1]
         bars = self._words.lowest_exact(kth, product).maximum(self._bars)
@@ -191,9 +198,9 @@ class _Best:
 def _at_least(
     scores: Float[Tensor, "m c"], bars: Float[Tensor, " c"]
 ) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " n"]]:
-    """Row and column of every score that is its column's bar or higher, by row.
+    """Row and column of every score that is at least the bar of its column, in order of rows.
 
-    NumPy finds the few among the many several times faster than `torch.nonzero` does.
+    NumPy finds these few scores several times faster than `torch.nonzero`.
     """
     found = torch.from_numpy(np.flatnonzero(np.greater_equal(scores.numpy(), bars.numpy())))
     return found // scores.shape[1], found % scores.shape[1]
