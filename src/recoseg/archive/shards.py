@@ -113,7 +113,7 @@ def _map(path: Path, dim: int | None) -> np.ndarray:
         ) from error
     shown = f"{rows.dtype} {rows.shape}"
     if rows.ndim != 2 or rows.dtype.name not in ("float16", "float32"):
-        raise ArchiveError(f"{path} holds {shown}. Expected float16 or float32 (n, d).")
+        raise ArchiveError(f"{path} holds {shown}. Expected (n, d) of float16 or float32.")
     if dim is not None and rows.shape[1] != dim:
         raise ArchiveError(
             f"{path} holds {shown}. Expected {dim} columns as in the other shards: do not mix "
