@@ -143,8 +143,8 @@ def check_rows(path: Path, rows: int, got: int) -> None:
 def _check_norms(path: Path, rows: np.ndarray) -> None:
     if not len(rows):
         return
-    some = rows[np.linspace(0, len(rows) - 1, _PROBES).astype(int)].astype(np.float32)
-    norms = np.linalg.norm(some, axis=1)
+    sample = rows[np.linspace(0, len(rows) - 1, _PROBES).astype(int)].astype(np.float32)
+    norms = np.linalg.norm(sample, axis=1)
     if not np.all(np.abs(norms - 1) < _NORM_TOLERANCE):
         worst = float(norms[np.argmax(np.abs(norms - 1))])
         raise ArchiveError(
