@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PHOTOS ?=
 CLASSES ?=
 
-.PHONY: demo test check format docs clean
+.PHONY: demo test check check-oldest format docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/recoseg demo --out $(if $(PHOTOS),demo/own,demo) $(if $(PHOTOS),--photos "$(PHOTOS)") $(if $(CLASSES),--classes "$(CLASSES)")
@@ -14,19 +14,28 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.dev
-	$(BIN)/ruff format --check src tests benchmarks conftest.py
-	$(BIN)/ruff check src tests benchmarks conftest.py
+	$(BIN)/ruff format --check src tests benchmarks examples docs conftest.py
+	$(BIN)/ruff check src tests benchmarks examples docs conftest.py
 	$(BIN)/mypy
 
+# The tests with the lowest versions that pyproject.toml claims, in an environment of their own.
+check-oldest: pyproject.toml | $(BIN)/python
+	rm -rf .venv-oldest
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv venv --quiet --python $(BIN)/python .venv-oldest
+	$(BIN)/uv pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct \
+		-e '.[dev,demo,lite-small,datasets,plots,train,onnx,ray,s3,faiss]'
+	.venv-oldest/bin/python -m pytest
+
 format: $(VENV)/.dev
-	$(BIN)/ruff format src tests benchmarks conftest.py
-	$(BIN)/ruff check --fix src tests benchmarks conftest.py
+	$(BIN)/ruff format src tests benchmarks examples docs conftest.py
+	$(BIN)/ruff check --fix src tests benchmarks examples docs conftest.py
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m mkdocs build --strict --clean
 
 clean:
-	rm -rf $(VENV) demo build dist site
+	rm -rf $(VENV) .venv-oldest demo build dist site
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("recoseg needs Python 3.11 or newer, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'

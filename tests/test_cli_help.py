@@ -1,4 +1,4 @@
-"""Every command explains itself, at once, and says when it is used wrongly."""
+"""Every command has a help text that is printed quickly, and reports wrong usage."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The demo on a handful of photos, and its one report."""
+"""The demo on a few photos, and its report."""
 
 import importlib.metadata
 import json
@@ -35,7 +35,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(photos, tmp_path_factory):
-    """The demo's folder; with small inputs, to be quick."""
+    """The output folder of the demo, run on few photos so that it is quick."""
 
     def quick(saliency, phi):
         settings = default_settings(saliency, phi)

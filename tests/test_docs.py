@@ -92,6 +92,13 @@ def test_commands_and_options_in_the_text_exist(page):
         assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", code)) <= known, code
 
 
+@pages
+def test_python_is_valid(page):
+    for code in blocks(page, "python"):
+        if not code.startswith("--8<--"):
+            compile(code, name_of(page), "exec")
+
+
 def test_every_command_has_its_call():
     text = (ROOT / "docs/guides/index.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `recoseg ([a-z-]+)` \| \[`", text, re.MULTILINE)

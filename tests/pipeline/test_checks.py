@@ -1,4 +1,4 @@
-"""What can be checked is checked before a model is loaded, in every command."""
+"""In every command, everything that can be checked is checked before a model is loaded."""
 
 import os
 import subprocess

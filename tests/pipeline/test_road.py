@@ -1,4 +1,4 @@
-"""The road in Python: five lines from a folder of photos to masks, with encoders of one's own."""
+"""The Python interface: five lines from a folder of photos to masks, with custom encoders too."""
 
 import io
 from dataclasses import replace

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from recoseg.concepts import ConceptBank
 from recoseg.config import Fusion
 from recoseg.errors import EncoderMismatchError
 from recoseg.segmentation.bank_segmenter import bank_segmenter
@@ -19,10 +20,6 @@ from .test_bank_segmenter import noise
 PHIS = (4, 8)
 
 
-class SeveralPhi(type(make_bank())):
-    fingerprint = "f" * 16
-
-
 def bank(fusion="product"):
     """References of the second encoder are those of the first, the other way round."""
     one = make_bank(fusion=Fusion(fusion))
@@ -32,7 +29,7 @@ def bank(fusion="product"):
         replace(concept, references={infos[0].key: first, infos[1].key: second})
         for concept, first, second in zip(one.concepts, references, references[::-1], strict=True)
     )
-    return SeveralPhi(concepts, replace(one.encoders, phi=infos), one.settings)
+    return ConceptBank(concepts, replace(one.encoders, phi=infos), one.settings)
 
 
 def made(fusion="product", phis=None, **options):

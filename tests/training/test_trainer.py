@@ -220,7 +220,7 @@ def test_ground_truth_is_reported_and_chosen_by_only_when_asked(tmp_path):
     data = write_pairs(tmp_path)
     truth = open_dataset("folder", tmp_path)
     recipe = quick(iterations=4, keep="best-on-ground-truth")
-    with pytest.raises(RecosegError, match="need ground truth"):
+    with pytest.raises(RecosegError, match="needs ground truth"):
         train(data, recipe, tmp_path / "best", machines=CPU)
     with pytest.warns(UserWarning, match="chosen by their score on ground truth"):
         best = train(data, recipe, tmp_path / "best", machines=CPU, truth=truth, truth_every=2)

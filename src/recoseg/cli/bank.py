@@ -16,7 +16,7 @@ def inspect(
     bank: Annotated[Path, typer.Argument(help="Concept bank.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print the contents of a concept bank: classes, photos, encoders and settings."""
+    """Print the contents of a concept bank. These are classes, photos, encoders and settings."""
     from dataclasses import asdict
 
     from rich.console import Console

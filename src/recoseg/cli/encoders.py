@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def encoders() -> None:
-    """List presets and encoders with their weights, licences and strides."""
+    """List presets and encoders. The list shows their weights, licences and strides."""
     from rich.console import Console
     from rich.table import Table
 

@@ -154,7 +154,7 @@ Quirks = Annotated[
     bool,
     typer.Option(
         help="Repeat the errors of the published evaluation: nearest-neighbour resizing of photos, "
-        "and wrong groups for some COCO-Stuff classes."
+        "and its assignment of COCO-Stuff classes to groups."
     ),
 ]
 
