@@ -1,4 +1,4 @@
-"""Class lines, files of classes, and the one score of several words."""
+"""Lines and files of classes, and the combined score of several words."""
 
 import pytest
 import torch
@@ -70,7 +70,7 @@ def test_lists_of_classes(tmp_path):
     assert read_classes(file) == [parse_class("sofa; couch"), parse_class("été")]
 
 
-def test_what_no_list_of_classes_is(tmp_path):
+def test_invalid_lists_of_classes(tmp_path):
     with pytest.raises(ConceptError, match="occur twice: sofa, tree"):
         parse_classes(["tree", "sofa", "sofa: couch", "tree", "sky"])
     with pytest.raises(ConceptError, match="is empty"):
@@ -113,7 +113,7 @@ def test_combined_score_keeps_the_grid():
     assert torch.equal(combine_names(positive), positive.amax(-1))
 
 
-def test_spans_combine_each_class_as_alone():
+def test_spans_combine_each_class_separately():
     counts = [(2, 1), (1, 0), (3, 2)]
     spans = WordSpans.of(counts)
     cosines = torch.rand(4, 5, 9)

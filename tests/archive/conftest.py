@@ -1,4 +1,4 @@
-"""Small folders of photos, made on the spot."""
+"""Small folders of generated photos."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def make_photo(seed, width=20, height=16):
 
 
 def make_folder(folder, count, first=0):
-    """`count` PNG photos, every third in a folder below."""
+    """`count` PNG photos, every third in a subfolder."""
     for number in range(first, first + count):
         place = folder / "deep" / "er" if number % 3 == 2 else folder
         place.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Building an index: what is good gets a row, what is bad a reason, and a second run is idle."""
+"""Building an index: usable photos get rows, others a reason, and a second run has no work."""
 
 import os
 import shutil
@@ -53,7 +53,7 @@ def test_rows_are_the_encoders_embeddings(photos, tmp_path, encoder):
         assert photo.size == os.path.getsize(photo.path)  # noqa: PTH202
 
 
-def test_layout_is_clip_retrievals(photos, tmp_path, encoder):
+def test_layout_is_that_of_clip_retrieval(photos, tmp_path, encoder):
     run([photos], tmp_path / "index", encoder)
     array = np.load(tmp_path / "index/img_emb/img_emb_0.npy")
     assert array.dtype == np.float16
@@ -64,7 +64,7 @@ def test_layout_is_clip_retrievals(photos, tmp_path, encoder):
     assert not list((tmp_path / "index").rglob("*tmp*"))
 
 
-def test_photo_ids_name_the_content(tmp_path, encoder):
+def test_photo_ids_identify_the_content(tmp_path, encoder):
     make_folder(tmp_path / "photos", 2)
     shutil.copy(tmp_path / "photos/photo0.png", tmp_path / "photos/copy.png")
     run([tmp_path / "photos"], tmp_path / "index", encoder)
@@ -74,7 +74,7 @@ def test_photo_ids_name_the_content(tmp_path, encoder):
     assert len(ids["copy.png"]) == 32
 
 
-def test_second_run_is_idle_and_new_photos_are_appended(photos, tmp_path, encoder):
+def test_second_run_has_no_work_and_new_photos_are_appended(photos, tmp_path, encoder):
     run([photos], tmp_path / "index", encoder)
     before = contents(tmp_path / "index")
     again = FakeEncoder()
@@ -108,7 +108,7 @@ def test_changed_photos_are_embedded_again(photos, tmp_path, encoder):
         image = to_frame(decode_image(photos / index.path(position)), encoder.frame)
         gap = encoder.embed_images(image[None])[0] - index.embeddings([position])[0]
         assert gap.abs().max() < 1e-3
-    make_photo(6).save(photos / "photo6.png")  # mended
+    make_photo(6).save(photos / "photo6.png")  # repaired
     report = run([photos], tmp_path / "index", counting)
     assert (report.changed, report.failed, report.photos, report.unusable) == (1, 0, 23, 0)
     assert contents(tmp_path / "index")["photo6.png"] == before["photo6.png"]
@@ -175,7 +175,7 @@ def nasty_folder(folder):
     return folder
 
 
-def test_nasty_folder(tmp_path, encoder):
+def test_folder_with_damaged_and_unusual_files(tmp_path, encoder):
     folder = nasty_folder(tmp_path / "nasty")
     report = run([folder], tmp_path / "index", encoder)
     reasons = {item.path.rsplit("/", 1)[-1]: item.failure for item in report.failures}
@@ -249,7 +249,7 @@ def test_only_bad_photos_make_an_empty_index(tmp_path, encoder):
         ({"precision": "bf16"}, FakeEncoder(), "in fp32, not in bf16"),
     ],
 )
-def test_other_set_ups_are_refused(photos, tmp_path, options, encoder, message):
+def test_other_settings_are_refused(photos, tmp_path, options, encoder, message):
     run([photos], tmp_path / "index", FakeEncoder())
     with pytest.raises(EncoderMismatchError, match=message):
         run([photos], tmp_path / "index", encoder, **options)

@@ -1,4 +1,4 @@
-"""Every executor writes the same index; workers may die."""
+"""Every executor writes the same index, even if workers are killed."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from tests.executors.losing import LosingExecutor
 
 
 class MortalWorker(ShardWorker):
-    """Its process is killed once, when it has embedded a certain photo and not told so yet."""
+    """Its process is killed once, after it has embedded a certain photo and before it reports."""
 
     def __init__(self, victim, mark):
         super().__init__(FakeEncoder(delay=0.002), "fp32", 3, 2)
@@ -62,7 +62,7 @@ def test_two_nodes_and_a_killed_worker_write_the_same_index(tmp_path, cluster):
     assert written == files(tmp_path / "local")
 
 
-def test_lost_shards_are_reported_and_another_run_does_them(tmp_path):
+def test_unfinished_shards_are_reported_and_the_next_run_finishes_them(tmp_path):
     folder = make_folder(tmp_path / "photos", 20)
     place = tmp_path / "index"
     report = write_index([str(folder)], place, fake_worker, LosingExecutor(2), shard_size=4)
@@ -73,7 +73,7 @@ def test_lost_shards_are_reported_and_another_run_does_them(tmp_path):
 
 
 @pytest.mark.parametrize("lanes", [1, 2])
-def test_a_run_that_is_given_up_ends_its_tasks(tmp_path, lanes):
+def test_an_aborted_run_ends_its_tasks(tmp_path, lanes):
     photos = list_sources([make_folder(tmp_path / "photos", 60)])[0].photos
     encoder = FakeEncoder(delay=0.02)
     with LocalExecutor(lanes).team(lambda: ShardWorker(encoder, "fp32", 2, 2)) as team:

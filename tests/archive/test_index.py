@@ -1,4 +1,4 @@
-"""Opening indexes: ours, clip-retrieval's, and those that do not fit together."""
+"""Opening indexes of recoseg and clip-retrieval, and refusing files that do not match."""
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ def unit(rows, dim=7, seed=0):
 
 
 def foreign(root, sizes, name="{}", dim=7):
-    """An embeddings folder as clip-retrieval writes it."""
+    """A folder of embeddings as clip-retrieval writes it."""
     (root / "img_emb").mkdir(parents=True)
     (root / "metadata").mkdir()
     for number, size in enumerate(sizes):
@@ -60,7 +60,7 @@ def test_blocks_cover_every_row_once(tmp_path):
         assert max(map(len, blocks)) <= rows
 
 
-def test_metadata_is_read_when_asked_for(tmp_path, monkeypatch):
+def test_metadata_is_read_on_demand(tmp_path, monkeypatch):
     root = foreign(tmp_path / "emb", [3, 3])
     index = ArchiveIndex.open(root)
     read, real = [], pq.read_table
@@ -142,14 +142,14 @@ def spoil_version(root):
         (spoil_version, "Expected .'recoseg-index', 1."),
     ],
 )
-def test_what_does_not_fit_is_refused(tmp_path, spoil, message):
+def test_files_that_do_not_match_are_refused(tmp_path, spoil, message):
     root = foreign(tmp_path / "emb", [3, 3])
     spoil(root)
     with pytest.raises(ArchiveError, match=message):
         ArchiveIndex.open(root)
 
 
-def test_our_own_index_is_checked_too(tmp_path, encoder):
+def test_an_index_of_recoseg_is_checked_too(tmp_path, encoder):
     for number in range(4):
         make_photo(number).save(tmp_path / f"{number}.png")
     run([tmp_path], tmp_path / "index", encoder)
@@ -158,7 +158,7 @@ def test_our_own_index_is_checked_too(tmp_path, encoder):
         ArchiveIndex.open(tmp_path / "index")
 
 
-def test_blocks_of_some_positions(photos, tmp_path, encoder):
+def test_blocks_of_a_range_of_positions(photos, tmp_path, encoder):
     run([photos], tmp_path / "index", encoder)
     index = ArchiveIndex.open(tmp_path / "index")
     whole = np.concatenate([block for _, block in index.blocks()])

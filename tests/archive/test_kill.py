@@ -1,4 +1,4 @@
-"""A killed run loses the shards in flight and nothing else."""
+"""A killed run loses only its unfinished shards."""
 
 import os
 import random
@@ -71,8 +71,8 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("step", range(12))
-def test_a_stop_before_any_write_leaves_a_whole_index(tmp_path, monkeypatch, step):
-    """The same for each file in turn, while shards are appended and one is rewritten."""
+def test_a_stop_before_any_write_leaves_a_valid_index(tmp_path, monkeypatch, step):
+    """Stop before each file in turn, while shards are appended and one is rewritten."""
     folder = make_folder(tmp_path / "photos", 8)
     run([folder], tmp_path / "index", FakeEncoder())
     before = contents(tmp_path / "index")

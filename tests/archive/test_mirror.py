@@ -1,4 +1,4 @@
-"""An index on another file system reads like the one it is a copy of."""
+"""An index on another file system gives the same results as the local original."""
 
 import fsspec
 import numpy as np
@@ -30,7 +30,7 @@ def whole(index):
     return np.concatenate([block for _, block in index.blocks(4)])
 
 
-def test_embeddings_come_shard_by_shard_when_touched(photos, tmp_path, encoder, url):
+def test_embeddings_are_fetched_by_shard_when_used(photos, tmp_path, encoder, url):
     run([photos], tmp_path / "index", encoder)
     upload(tmp_path / "index")
     here, there = ArchiveIndex.open(tmp_path / "index"), ArchiveIndex.open(url)
@@ -49,7 +49,7 @@ def test_embeddings_come_shard_by_shard_when_touched(photos, tmp_path, encoder, 
     assert np.array_equal(whole(there), whole(here))
 
 
-def test_a_changed_index_is_another_copy(photos, tmp_path, encoder, url):
+def test_a_changed_index_gets_a_new_copy(photos, tmp_path, encoder, url):
     run([photos], tmp_path / "index", encoder)
     upload(tmp_path / "index")
     before = ArchiveIndex.open(url)
@@ -72,7 +72,7 @@ def test_folders_of_clip_retrieval(tmp_path, url):
 
 
 @pytest.mark.parametrize("name", ["../evil.txt", "img_emb/../../../evil.npy", "a/.."])
-def test_names_that_leave_the_folder_are_refused(tmp_path, url, monkeypatch, name):
+def test_names_outside_the_folder_are_refused(tmp_path, url, monkeypatch, name):
     fs = fsspec.filesystem("memory")
     listing = {f"/bucket/index/{given}": {"size": 1} for given in ("manifest.json", name)}
     monkeypatch.setattr(fs, "find", lambda path, detail: listing)

@@ -1,4 +1,4 @@
-"""Archives and indexes in a bucket of a real S3 server give what local ones give."""
+"""Archives and indexes in a bucket of a real S3 server give the same results as local ones."""
 
 import tarfile
 
@@ -25,7 +25,7 @@ def whole(index):
     return np.concatenate([block for _, block in index.blocks()])
 
 
-def test_tars_are_indexed_continued_and_renewed(photos, tmp_path, encoder, bucket):
+def test_tars_are_indexed_continued_and_updated(photos, tmp_path, encoder, bucket):
     found = sorted(photos.rglob("*.png"))
     for number, part in enumerate((found[:12], found[12:])):
         tar = make_tar(tmp_path / f"{number}.tar", part)

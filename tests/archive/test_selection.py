@@ -1,4 +1,4 @@
-"""What a selection leaves out is never found, and the index stays as it is."""
+"""Photos that a selection leaves out are never found, and the index does not change."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_a_selection_is_saved_and_read_back(tmp_path):
     assert again.left_out == {**selection.left_out, "d" * 32: "other"}
 
 
-def test_what_is_not_a_selection_is_refused(tmp_path):
+def test_other_files_are_refused(tmp_path):
     with pytest.raises(ArchiveError, match="There is no selection"):
         Selection.load(tmp_path / "none.parquet")
     (tmp_path / "text.parquet").write_text("no")
@@ -36,7 +36,7 @@ def test_what_is_not_a_selection_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("skip_duplicates", [False, 0.999])
-def test_search_equals_that_of_an_index_without_those_rows(root, skip_duplicates):
+def test_search_equals_search_without_those_rows(root, skip_duplicates):
     whole = ArchiveIndex.open(root)
     gone = [0, 5, 6, len(whole) - 1]
     selection = Selection({whole.photo_id(position): "test" for position in gone})
@@ -51,12 +51,12 @@ def test_search_equals_that_of_an_index_without_those_rows(root, skip_duplicates
     best = scores.sort(descending=True, stable=True).indices[: len(whole) - len(gone)].tolist()
     [hits] = retrieve(index, [Query(query)], 100, skip_duplicates=skip_duplicates)
     assert [hit.position for hit in hits] == best
-    # The files are as they were.
+    # The files have not changed.
     assert np.isfinite(index.embeddings(gone).numpy()).all()
     assert all(np.isfinite(block).all() for _, block in index.blocks(selected=False))
 
 
-def test_rows_that_are_kept_are_the_same_numbers(root):
+def test_rows_that_are_kept_do_not_change(root):
     whole = ArchiveIndex.open(root)
     index = ArchiveIndex.open(root, Selection({whole.photo_id(3): "test"}))
     plain = np.concatenate([block for _, block in whole.blocks()])

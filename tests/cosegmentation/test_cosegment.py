@@ -151,7 +151,7 @@ def test_planted_common_patch_is_found(data, block, dtype):
 @settings(max_examples=25)
 @given(st.integers(0, 1000), st.integers(1, 60), st.integers(1, 8))
 def test_affinity_is_symmetric(seed, limit, images):
-    """Two images of one patch each: what i says of j is what j says of i, in any tiling."""
+    """Images of one patch each: the cosine of i with j equals that of j with i, in any tiling."""
     features, _ = make(seed, 7, 5, 1, 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(affinity, "_TILE_ELEMENTS", limit)
@@ -204,7 +204,7 @@ def test_the_result_is_frozen_and_shaped():
     ],
 )
 @pytest.mark.wrong_shapes
-def test_what_does_not_fit_is_refused(features, options, message):
+def test_invalid_arguments_are_refused(features, options, message):
     with pytest.raises(CosegmentationError, match=message) as caught:
         cosegment(features, **options)
     assert isinstance(caught.value, RecosegError)

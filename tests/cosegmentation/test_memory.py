@@ -1,4 +1,4 @@
-"""Peak memory beyond the features themselves, in a process of its own."""
+"""Peak memory beyond the features themselves, measured in a separate process."""
 
 import subprocess
 import sys

@@ -35,7 +35,7 @@ def test_seeds_of_equal_support_come_in_reading_order():
     assert seeds.tolist() == [[[1, 2], [2, 0], [0, 0], [0, 1]]]
 
 
-def test_border_cells_are_no_seeds():
+def test_border_cells_are_not_seeds():
     support = torch.arange(35.0).view(1, 5, 7)
     assert select_seeds(support, 1).tolist() == [[[4, 6]]]
     assert select_seeds(support, 2, border=1).tolist() == [[[3, 5], [3, 4]]]
@@ -66,7 +66,7 @@ def test_references_by_hand():
     torch.testing.assert_close(reference_embedding(seeds, "winner"), unit(1, 1))
 
 
-def test_rank_weights_are_those_of_the_image():
+def test_rank_weights_belong_to_images():
     seeds = torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]]])
     got = reference_embedding(seeds, "rank-weighted")
     torch.testing.assert_close(got, torch.tensor([2.0, 1.0]) / math.sqrt(5))
@@ -130,7 +130,7 @@ def test_shapes_of_the_weights_are_checked():
         language_guidance(torch.ones(2, 2), (2, 2))
 
 
-def test_weighed_seeds_heed_their_own_weight():
+def test_weigh_seeds_multiplies_support_by_weights():
     torch.manual_seed(0)
     features, weights = torch.randn(3, 8, 5, 7), torch.rand(3, 5, 7)
     plain, weighed = (cosegment(features, weights, weigh_seeds=w) for w in (False, True))
@@ -141,7 +141,7 @@ def test_weighed_seeds_heed_their_own_weight():
     assert not torch.equal(weighed.seeds, plain.seeds)
 
 
-def test_guidance_can_be_moved():
+def test_guidance_offset_moves_the_sigmoid():
     scores = torch.tensor([[[0.0, 0.2, 0.5]]])
     weights = language_guidance(scores, (1, 3), scale=30, offset=0.2)
     assert weights.flatten().tolist() == pytest.approx([sigmoid(-6), 0.5, sigmoid(9)])

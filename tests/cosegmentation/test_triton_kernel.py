@@ -1,4 +1,4 @@
-"""The GPU's kernel against the CPU's block maxima, under Triton's interpreter and on a GPU."""
+"""The GPU kernel equals the block maxima of the CPU, in Triton's interpreter and on a GPU."""
 
 import importlib.util
 import os
@@ -76,7 +76,7 @@ def test_the_kernel_equals_the_cpu_on_a_gpu():
 
 @needs_triton
 def test_the_kernel_compiles_to_tensor_core_instructions_without_a_gpu():
-    # The interpreter accepts what the compiler refuses.
+    # The interpreter accepts code that the compiler refuses.
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource

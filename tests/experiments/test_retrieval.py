@@ -28,7 +28,7 @@ def archive(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def labelled(archive):
-    """By the photo's name; `both*`, `sky*` and `road*` are not known; nothing shows the sun."""
+    """Classes by file name; unknown for `both*`, `sky*` and `road*`; no photo shows the sun."""
     names = tuple(ClassNames(name, (name,)) for name in NAMES)
     stems = [archive.path(position).rsplit("/", 1)[-1] for position in range(len(archive))]
     known = [next((n for n, name in enumerate(NAMES) if s.startswith(name)), None) for s in stems]

@@ -1,4 +1,4 @@
-"""Studies: which rows they have, and that running them together changes nothing."""
+"""Studies have the expected rows, and running them together does not change the results."""
 
 import json
 from dataclasses import replace
@@ -47,7 +47,7 @@ def make_setup(archive, name="one"):
 
 
 def make_dataset(photos=5):
-    """Photos of two classes each; truth where a pixel is near the class's colour."""
+    """Photos of two classes each; the ground truth of a pixel is the class of similar colour."""
     samples = []
     for number in range(photos):
         image = make_photo(200 + number, "rose", "grass" if number % 2 else "sea")
@@ -115,8 +115,8 @@ def test_nothing_to_rename_leaves_one_row(archive):
 
 
 @pytest.mark.parametrize("name", list(STUDIES))
-def test_the_paper_s_rows_have_their_place(archive, name):
-    """Every published number stands beside a row, but for encoders that nobody has here."""
+def test_each_published_row_has_a_row_here(archive, name):
+    """Every published number has a row, except for encoders that are not available here."""
     setups = (make_setup(archive), make_setup(archive, "two"))
     learnt = replace(
         setups[0].settings.learn, context=("tree", "sky", "building", "road", "person")
@@ -147,7 +147,7 @@ def test_an_unknown_study_lists_the_valid_ones(archive):
         study("colour", Baseline((make_setup(archive),), CLASSES))
 
 
-def test_rows_together_equal_each_alone(archive, tmp_path):
+def test_rows_run_together_equal_rows_run_alone(archive, tmp_path):
     base = Baseline((make_setup(archive), make_setup(archive, "two")), CLASSES)
     names = ("components", "renaming", "context", "block", "encoders", "seeds")
     chosen = [study(name, base) for name in names]
@@ -174,7 +174,7 @@ def test_rows_together_equal_each_alone(archive, tmp_path):
 
 
 def test_work_is_shared(archive):
-    """Each archive photo and each photo to be segmented passes each encoder once."""
+    """Each encoder encodes each archive photo and each photo of the data set once."""
     setup = make_setup(archive)
     base = Baseline((setup,), CLASSES)
     dataset = make_dataset(3)
@@ -227,7 +227,7 @@ def test_classes_are_learnt_once(archive, monkeypatch):
     assert [c.name for c in banks[rows[-2].bank_key].classes] == ["rose", "grass", "lake"]
 
 
-def test_an_interrupted_run_goes_on(archive, tmp_path):
+def test_an_interrupted_run_is_continued(archive, tmp_path):
     dataset = make_dataset(5)
     base = Baseline((make_setup(archive),), CLASSES)
     chosen = [study("block", base)]

@@ -1,4 +1,4 @@
-"""The feature cache: bounded, least recently used first, and never wrong."""
+"""The feature cache is bounded, removes the least recently used files and is never wrong."""
 
 import logging
 import os
@@ -54,7 +54,7 @@ def index(tmp_path):
     return make_archive(tmp_path / "archive", Retrieval())
 
 
-def test_what_is_put_is_got_memory_mapped_by_another_process_s_cache(tmp_path):
+def test_stored_features_are_memory_mapped_by_another_cache(tmp_path):
     make_cache(tmp_path).put(INFO, 48, NAMES[3], numbers())
     got = make_cache(tmp_path).get(INFO, 48, NAMES[3])
     assert isinstance(got, np.memmap)
@@ -94,13 +94,13 @@ def test_the_folder_never_exceeds_its_limit(tmp_path):
     assert cache.get(INFO, 48, NAMES[0]) is None
 
 
-def test_the_least_recently_used_goes_first(tmp_path):
+def test_the_least_recently_used_is_removed_first(tmp_path):
     cache = make_cache(tmp_path)
     for age, name in enumerate(NAMES[:4]):
         cache.put(INFO, 48, name, numbers())
         (path,) = tmp_path.rglob(f"{name}.npy")
         os.utime(path, (1000 + age, 1000 + age))
-    assert cache.get(INFO, 48, NAMES[0]) is not None  # now the most recent
+    assert cache.get(INFO, 48, NAMES[0]) is not None  # now the most recently used
     size = total(tmp_path) // 4
     smaller = make_cache(tmp_path, int(2.5 * size))
     held = [name for name in NAMES[:4] if smaller.get(INFO, 48, name) is not None]
@@ -195,7 +195,7 @@ def test_a_second_bank_passes_no_photo_through_an_encoder(index, tmp_path):
     assert not second.saliency.seen
 
 
-def test_encoders_get_one_and_the_same_batch(index):
+def test_encoders_share_one_batch(index):
     # Encoders that share a backbone (`lite`) run it once.
     encoders, batches = make_encoders(), []
     for encoder in (encoders.phi[0], encoders.saliency):
@@ -258,7 +258,7 @@ def test_features_of_two_contents_of_a_photo_are_not_mixed(tmp_path):
     cache = make_cache(tmp_path / "cache")
     learn_bank(index, CLASSES[:1], make_encoders(), settings(guidance=False), cache=cache)
     make_photo(77, "rose").save(tmp_path / "archive" / "photos" / "rose0.png")
-    encoders = make_encoders()  # phi's features of the old content are there, saliency's are not
+    encoders = make_encoders()  # cached: phi's features of the old content, but not saliency's
     bank = learn_bank(index, CLASSES[:1], encoders, settings(), cache=cache)
     assert len(encoders.phi[0].seen) == 1
     same_banks(bank, learn_bank(index, CLASSES[:1], make_encoders(), settings()))

@@ -1,4 +1,4 @@
-"""Features computed by the workers of an executor give the bank that this process gives."""
+"""Features computed by the workers of an executor give the same bank as this process."""
 
 import os
 import signal
@@ -96,7 +96,7 @@ def test_ray_and_a_killed_worker_give_the_same_bank(tmp_path, cluster, one_threa
         assert all(index.photo_id(at) in store for at in positions)
 
 
-def test_photos_of_a_lost_task_are_failures(index, caplog):
+def test_photos_of_a_failed_task_are_failures(index, caplog):
     encoders = make_encoders()
     extraction = Extraction(partial(FeatureWorker, [Phi(), Saliency()]), LosingExecutor(0))
     with FeatureStore([encoders.phi[0], encoders.saliency], SIZE, extraction=extraction) as store:
@@ -109,7 +109,7 @@ def test_photos_of_a_lost_task_are_failures(index, caplog):
     assert caplog.text.count("it rained") == 16
 
 
-def test_workers_that_do_not_fit_are_refused(index, tmp_path):
+def test_workers_with_other_encoders_or_precision_are_refused(index, tmp_path):
     encoders = [Phi(), Saliency()]
 
     def fill(workers, precision, cache=None):
@@ -129,7 +129,7 @@ def test_workers_that_do_not_fit_are_refused(index, tmp_path):
     assert fill([Phi(), Saliency()], "bf16")
 
 
-def test_a_worker_s_answer(index):
+def test_a_worker_s_result(index):
     phi, saliency = Phi(), Saliency()
     keys = phi.info.key, saliency.info.key
     first = FeatureRequest(index.photo(0))

@@ -1,4 +1,4 @@
-"""Figures of classes: one file for each, whatever its name."""
+"""Figures of classes: one file per class, for any name."""
 
 import pytest
 from PIL import Image

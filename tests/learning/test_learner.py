@@ -1,4 +1,4 @@
-"""Learning on an archive of generated photos: planted colours are found, and each rule holds."""
+"""Learning on an archive of generated photos finds planted colours and equals the method."""
 
 from dataclasses import replace
 
@@ -126,7 +126,7 @@ def test_a_class_with_a_context_class_s_name_shares_its_reference(index):
     sky, context = bank.classes[0], bank.context[0]
     assert torch.equal(references_of(sky), references_of(context))
     assert sky.retrieved == context.retrieved
-    assert sky.text_positive.shape == (2, 3)  # the text embeddings are still its own
+    assert sky.text_positive.shape == (2, 3)  # the text embeddings are not shared
     assert context.text_positive.shape == (1, 3)
 
 
@@ -141,7 +141,7 @@ def test_a_class_with_a_context_class_s_words_shares_its_reference(index):
     assert not torch.equal(references_of(cloud), references_of(context))  # it has a negative word
 
 
-def test_more_photos_asked_for_than_there_are(index):
+def test_k_above_the_number_of_photos(index):
     bank = learn_bank(index, [parse_class("rose")], make_encoders(), settings(k=99))
     assert len(bank.classes[0].retrieved) == len(index) == len(PHOTOS)
 
@@ -171,7 +171,7 @@ def test_adding_to_a_bank_equals_learning_all_at_once(index):
             assert torch.equal(getattr(one, part), getattr(other, part))
 
 
-def test_a_class_that_is_there_is_not_learnt_again(index):
+def test_a_class_in_the_bank_is_not_learnt_again(index):
     bank = learn_bank(index, [parse_class("rose")], make_encoders(), settings())
     with pytest.raises(ConceptError, match="already holds: rose"):
         learn_bank(index, parse_classes(["grass", "rose"]), make_encoders(), bank=bank)

@@ -36,7 +36,7 @@ def test_each_photo_goes_through_each_encoder_once(index):
     bank = learn_bank(index, classes, encoders, settings(k=9))
     used = {photo.photo_id for item in bank.concepts for photo in item.retrieved}
     total = sum(len(item.retrieved) for item in bank.concepts)
-    assert total > 1.5 * len(used)  # the classes do share photos
+    assert total > 1.5 * len(used)  # the classes share photos
     for encoder in (encoders.phi[0], encoders.saliency):
         assert list(encoder.seen.values()) == [1] * len(used)
     assert not encoders.retrieval.seen
@@ -62,7 +62,7 @@ def test_banks_that_share_a_store_encode_each_photo_once(index):
         torch.testing.assert_close(references_of(mine), references_of(other))
 
 
-def test_a_store_that_does_not_fit_is_refused(index):
+def test_a_store_with_other_encoders_or_size_is_refused(index):
     encoders = make_encoders()
     classes = parse_classes(["rose"])
     with (
@@ -100,7 +100,7 @@ def test_photos_of_equal_content(tmp_path):
     assert len(bank.classes[0].retrieved) == 3
 
 
-def test_photos_that_have_gone_are_left_out(tmp_path):
+def test_missing_photos_are_left_out(tmp_path):
     index = make_archive(tmp_path, Retrieval())
     classes = [parse_class("sea")]
     before = learn_bank(index, classes, make_encoders(), settings()).classes[0].retrieved

@@ -1,4 +1,4 @@
-"""What is proposed is scored exactly; recall is what it says; indexes are made once."""
+"""Approximate search: proposals are scored exactly, recall is correct, indexes are built once."""
 
 import json
 
@@ -25,7 +25,7 @@ class Distinct(Archive):
 
 
 @pytest.mark.parametrize("kind", ["ivf", "hnsw"])
-def test_scores_are_exact_and_nothing_is_missed_with_all_effort(kind, tmp_path):
+def test_scores_are_exact_and_full_effort_misses_nothing(kind, tmp_path):
     archive = Distinct(900)
     index = ApproximateIndex.open(archive, tmp_path, kind, effort=1000)
     assert index.recall(QUERIES, 20) == 1
@@ -37,7 +37,7 @@ def test_scores_are_exact_and_nothing_is_missed_with_all_effort(kind, tmp_path):
     assert found == retrieve(archive, QUERIES, 20)
 
 
-def test_recall_is_the_share_that_was_found(tmp_path):
+def test_recall_is_the_fraction_that_was_found(tmp_path):
     archive = Distinct(900)
     index = ApproximateIndex.open(archive, tmp_path, "ivf", effort=1)
     exact = top_k(archive.blocks(), QUERIES, 20)
@@ -53,7 +53,7 @@ def test_recall_is_the_share_that_was_found(tmp_path):
     assert index.recall(QUERIES, 20) == hits / 40
 
 
-def test_it_is_made_once_and_again_when_the_archive_grows(tmp_path):
+def test_it_is_built_once_and_again_when_the_archive_grows(tmp_path):
     ApproximateIndex.open(Distinct(300), tmp_path, "ivf")
     first = (tmp_path / "ivf.faiss").stat().st_mtime_ns
     ApproximateIndex.open(Distinct(300), tmp_path, "ivf")

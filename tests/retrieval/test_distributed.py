@@ -1,4 +1,4 @@
-"""Search part by part equals search of the whole, bit for bit, wherever the parts are searched."""
+"""Search in parts equals search of the whole bit for bit, with every executor."""
 
 from functools import partial
 
@@ -56,10 +56,10 @@ def test_equals_the_whole(place, part, request):
     build = partial(part_worker, 613)
     found = search_parts(executor, build, 613, QUERIES, 50, part=part)
     assert same(found, top_k(Archive(613).blocks(), QUERIES, 50))
-    assert len(found[0].scores.unique()) < 50  # ties there are
+    assert len(found[0].scores.unique()) < 50  # there are ties
 
 
-def test_retrieve_takes_it():
+def test_retrieve_accepts_it_as_search():
     archive = Archive(300)
     search = partial(search_parts, LocalExecutor(), partial(part_worker, 300), 300, part=90)
     for skip in (False, 0.999):
@@ -67,7 +67,7 @@ def test_retrieve_takes_it():
         assert retrieve(archive, QUERIES, 9, skip_duplicates=skip, search=search) == want
 
 
-def test_more_than_a_part_has_and_empty_ones():
+def test_k_above_the_size_of_a_part_and_empty_archives():
     build = partial(part_worker, 5)
     found = search_parts(LocalExecutor(), build, 5, QUERIES, 50, part=2)
     assert same(found, top_k(Archive(5).blocks(), QUERIES, 50))

@@ -1,4 +1,4 @@
-"""Fast products stay within the errors that they promise; what rounds too much is not taken."""
+"""Fast products stay within their error bounds; products that round too much are not used."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from recoseg.retrieval.products import products
 
 
 def hard_rows(dim, words):
-    """Unit rows: random, along the words, of one number, of tiny and large numbers mixed."""
+    """Unit rows: random, parallel to words, with one non-zero number, and with mixed magnitudes."""
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randn(1500, dim, generator=generator)
     constant = torch.ones(3, dim) * torch.tensor([[1.0], [-1.0], [0.3]])
@@ -37,8 +37,8 @@ def test_errors_are_bounds(dim, count, dtype):
     assert found[-1].error < 3e-4
 
 
-def test_sums_of_half_precision_are_found_out():
-    """The check itself, on sums that are rounded after every step."""
+def test_half_precision_sums_are_detected():
+    """The check refuses sums that are rounded after every step."""
 
     def rounding(rows, words, dtype):
         total = np.zeros(len(rows), np.float16)
@@ -62,7 +62,7 @@ def test_sums_of_half_precision_are_found_out():
     assert module._adds_in_single.__wrapped__(torch.float32)
 
 
-def test_without_fast_products_there_is_the_sure_one(monkeypatch):
+def test_without_fast_products_the_exact_one_is_used(monkeypatch):
     monkeypatch.setattr(module, "_adds_in_single", lambda dtype: False)
     for count in (1, 30):
         [only] = products(F.normalize(torch.randn(count, 16), dim=1))

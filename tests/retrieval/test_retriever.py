@@ -1,4 +1,4 @@
-"""Retrieval skips near-duplicates on request; the sheet is one safe file."""
+"""Retrieval skips near-duplicates on request; the contact sheet is one escaped file."""
 
 import html
 import re

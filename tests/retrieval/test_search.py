@@ -1,4 +1,4 @@
-"""Streaming search equals brute force, whatever the blocks, and ties go by position."""
+"""Streaming search equals brute force for any blocks; equal scores are ordered by position."""
 
 import tracemalloc
 
@@ -82,7 +82,7 @@ def test_blocks_do_not_change_a_bit(classes):
 
 @pytest.mark.parametrize("dim", [3, 64, 768])
 @pytest.mark.parametrize("classes", [1, 7])
-def test_ties_go_by_position(dim, classes):
+def test_ties_are_ordered_by_position(dim, classes):
     rows = np.repeat(unit(1, dim, 0), 5_000, 0).astype(np.float16)
     queries = [Query(words(1, dim, seed)) for seed in range(classes)]
     for k in (1, 50, 5_000):
@@ -91,7 +91,7 @@ def test_ties_go_by_position(dim, classes):
             assert len(found.scores.unique()) == 1
 
 
-def test_more_than_there_are_gives_all():
+def test_k_above_the_number_of_photos_gives_all():
     rows = unit(5, 4, 0).astype(np.float16)
     [found] = top_k(blocks(rows, 2), [Query(words(1, 4, 1))], 50)
     assert sorted(found.positions.tolist()) == list(range(5))

@@ -32,7 +32,7 @@ from recoseg.photos.refs import Photo
 _COLUMNS = ("image_path", "width", "height", "bytes", "stamp", "hash", "offset")
 _CACHED_TABLES = 16
 _COPIED_ROWS = 8192
-"""Number of rows that are copied at a time where the selection leaves some of them out."""
+"""Number of rows that are copied at a time if the selection leaves out some of them."""
 _NONE = np.zeros(0, bool)
 
 

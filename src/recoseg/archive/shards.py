@@ -113,7 +113,7 @@ def _map(path: Path, dim: int | None) -> np.ndarray:
         ) from error
     shown = f"{rows.dtype} {rows.shape}"
     if rows.ndim != 2 or rows.dtype.name not in ("float16", "float32"):
-        raise ArchiveError(f"{path} holds {shown}. Expected float16 or float32 (n, d).")
+        raise ArchiveError(f"{path} holds {shown}. Expected (n, d) of float16 or float32.")
     if dim is not None and rows.shape[1] != dim:
         raise ArchiveError(
             f"{path} holds {shown}. Expected {dim} columns as in the other shards: do not mix "
@@ -143,8 +143,8 @@ def check_rows(path: Path, rows: int, got: int) -> None:
 def _check_norms(path: Path, rows: np.ndarray) -> None:
     if not len(rows):
         return
-    some = rows[np.linspace(0, len(rows) - 1, _PROBES).astype(int)].astype(np.float32)
-    norms = np.linalg.norm(some, axis=1)
+    sample = rows[np.linspace(0, len(rows) - 1, _PROBES).astype(int)].astype(np.float32)
+    norms = np.linalg.norm(sample, axis=1)
     if not np.all(np.abs(norms - 1) < _NORM_TOLERANCE):
         worst = float(norms[np.argmax(np.abs(norms - 1))])
         raise ArchiveError(

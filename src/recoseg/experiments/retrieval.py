@@ -32,8 +32,9 @@ class RetrievalScores:
         classes: Names of the classes that were searched for.
         photos: Number of photos of known class that were searched.
         ks: The values of k.
-        precision: Mean fraction of right photos among the k best, in [0, 1].
-        ceiling: Precision of perfect retrieval; some classes have fewer than k photos.
+        precision: Fraction of correct photos among the k best, in [0, 1], for each k; mean over
+            the classes.
+        ceiling: The same for perfect retrieval; it is below 1 if classes have fewer than k photos.
         by_class: Precision of each class at each k.
     """
 
@@ -49,24 +50,24 @@ class RetrievalScores:
 def precision_at(
     ranked: Sequence[Sequence[int]], labels: np.ndarray, ks: Sequence[int]
 ) -> np.ndarray:
-    """Share of photos of the class among its k best.
+    """Fraction of the k best photos of each class that show the class.
 
     Args:
-        ranked: For each class c the positions of its photos, best first, at least as many as the
-            largest k, or all there are.
+        ranked: For each class the positions of the retrieved photos, best first: at least as many
+            as the largest k, or the whole archive.
         labels: The class of each photo.
         ks: The values of k.
 
     Returns:
-        (classes, ks), in [0, 1]; a class with fewer photos in the whole archive than k is
-        still divided by k, as published.
+        (classes, ks), in [0, 1]. As in the paper, the divisor is k even if the archive has fewer
+        photos of the class.
 
     Example:
         >>> precision_at([[0, 2, 1], [1, 0, 2]], np.array([0, 1, 0]), [1, 2]).tolist()
         [[1.0, 1.0], [1.0, 0.5]]
     """
-    right = [labels[list(positions)] == label for label, positions in enumerate(ranked)]
-    return np.array([[hits[:k].sum() / k for k in ks] for hits in right])
+    correct = [labels[list(positions)] == label for label, positions in enumerate(ranked)]
+    return np.array([[hits[:k].sum() / k for k in ks] for hits in correct])
 
 
 def measure_retrieval(
@@ -76,20 +77,20 @@ def measure_retrieval(
     prompts: str,
     ks: Sequence[int] = KS,
 ) -> RetrievalScores:
-    """Search an index for every known class.
+    """Measure the precision of retrieval for every known class of an index (paper, figure 3).
 
-    Photos of unknown class are left out of the search: they might be right or wrong.
+    Photos of unknown class are left out of the search, since they could be correct or not.
 
     Args:
         index: The archive.
         encoder: Its retrieval encoder.
-        labelled: What is known of its photos, in the index's order.
+        labelled: The known classes of its photos, in the order of the index.
         prompts: Prompt set.
         ks: The values of k.
 
     Raises:
-        RecosegError: The labels are of another archive.
-        EncoderMismatchError: The encoder is not the index's own.
+        RecosegError: The number of labels differs from the number of photos.
+        EncoderMismatchError: The encoder did not make the index.
     """
     check_index(index, encoder)
     if len(labelled.labels) != len(index):
@@ -126,7 +127,7 @@ def measure_retrieval(
 
 
 def retrieval_markdown(found: Sequence[RetrievalScores]) -> str:
-    """A table of the encoders, what could be reached, and the paper's numbers."""
+    """A table in Markdown: each encoder, perfect retrieval, and the paper's numbers."""
     ks = found[0].ks
     paper = published("retrieval")
     rows: list[list[object]] = []
@@ -162,7 +163,7 @@ def write_retrieval(folder: Path, found: Sequence[RetrievalScores]) -> str | Non
     """Write `retrieval.md`, `retrieval.json` and `retrieval.png`.
 
     Returns:
-        Why there is no picture, or None.
+        The reason if the plot could not be drawn; otherwise None.
     """
     write_bytes(folder / "retrieval.md", retrieval_markdown(found).encode())
     fields = {"indexes": [vars(scores) for scores in found]}

@@ -47,11 +47,11 @@ def run_studies(
 
     Args:
         studies: The studies.
-        dataset: Photos with their truth.
-        protocol: How they are prepared.
-        record: Folder in which the counts of each photo are kept; None keeps none.
-        resume: Continue with the counts in that folder.
-        cache: Keeps features of archive photos for later runs.
+        dataset: Photos with ground-truth masks.
+        protocol: How photos are prepared and scored.
+        record: Folder in which the pixel counts of each photo are kept; None keeps no counts.
+        resume: Whether to continue an interrupted run with the counts in that folder.
+        cache: Cache that keeps features of archive photos for later runs.
         options: Further arguments of `bank_segmenter` for all rows, such as a background.
         precision: Precision of the encoders' forward passes, for the record.
         device: Device on which pixels are counted.
@@ -100,7 +100,7 @@ def learn_banks(
     The features of each photo are computed once, and so is each class that several banks learn in
     the same way.
     """
-    wanted = {row.bank_key: row for row in rows}
+    row_of = {row.bank_key: row for row in rows}
     used = {id(e): e for row in rows for e in row.setup.encoders.phi}
     used |= {
         id(row.setup.encoders.saliency): row.setup.encoders.saliency
@@ -110,11 +110,11 @@ def learn_banks(
     banks: dict[BankKey, ConceptBank] = {}
     with ExitStack() as stack:
         stores: dict[int, FeatureStore] = {}
-        for key, row in track(wanted.items(), "Learning", unit="banks", enabled=progress):
+        for key, row in track(row_of.items(), "Learning", unit="banks", enabled=progress):
             size = row.learn.image_size
             if size not in stores:
                 stores[size] = stack.enter_context(FeatureStore(list(used.values()), size, cache))
-            start = _common(row, [(wanted[other], bank) for other, bank in banks.items()])
+            start = _shared_concepts(row, [(row_of[other], bank) for other, bank in banks.items()])
             present = [concept.name for concept in start.classes]
             learnt = learn_bank(
                 row.setup.index,
@@ -127,8 +127,8 @@ def learn_banks(
     return banks
 
 
-def _common(row: StudyRow, earlier: Sequence[tuple[StudyRow, ConceptBank]]) -> ConceptBank:
-    """A bank of the concepts that earlier banks have learnt as this row would.
+def _shared_concepts(row: StudyRow, earlier: Sequence[tuple[StudyRow, ConceptBank]]) -> ConceptBank:
+    """A bank of those concepts of earlier banks that this row would learn in the same way.
 
     A context class depends on those before it, so banks share the context up to the first
     difference. A class depends on the whole context.

@@ -46,7 +46,17 @@ class Baseline:
         x: float | None = None,
         **learn: Any,
     ) -> StudyRow:
-        """The baseline with some changes; `learn` are fields of `LearnSettings`."""
+        """A row of the baseline with changes.
+
+        Args:
+            label: Label of the row.
+            setup: Archive and encoders. By default the first of the baseline.
+            classes: The classes. By default those of the baseline.
+            form: How scores are fused. By default as in the settings of the setup.
+            refine: How scores are refined.
+            x: x value in the plot; None if the study is plotted as bars.
+            **learn: Fields of `LearnSettings` to change.
+        """
         setup = setup or self.setups[0]
         settings = setup.settings
         fusion = settings.segment.fusion
@@ -62,7 +72,7 @@ class Baseline:
 
     @property
     def learn(self) -> LearnSettings:
-        """How classes are learnt unless a study changes it."""
+        """How classes are learnt if a study does not change it."""
         return self.setups[0].settings.learn
 
 
@@ -129,7 +139,7 @@ def retrieved(base: Baseline) -> Study:
 
 
 def block(base: Baseline) -> Study:
-    """The block slice of the published code compared with the one that is meant."""
+    """The block slice of the published code compared with the one that the paper describes."""
     rows = [
         base.row("image (right)", block="image"),
         base.row("paper (as published)", block="paper"),
@@ -149,10 +159,10 @@ STUDIES: dict[str, Callable[[Baseline], Study]] = {
 
 
 def study(name: str, base: Baseline) -> Study:
-    """A study by its name.
+    """Create a study by name.
 
     Raises:
-        UnknownNameError: There is no such study; the message lists all.
+        UnknownNameError: There is no such study; the error lists the valid names.
     """
     check_study(name)
     return STUDIES[name](base)
@@ -162,7 +172,7 @@ def check_study(name: str) -> None:
     """Refuse the name of a study that does not exist.
 
     Raises:
-        UnknownNameError: There is none; the message lists all.
+        UnknownNameError: There is no such study; the error lists the valid names.
     """
     if name not in (*STUDIES, "retrieval"):
         raise UnknownNameError("study", name, [*STUDIES, "retrieval", "all"])
@@ -170,7 +180,7 @@ def check_study(name: str) -> None:
 
 @cache
 def published(name: str) -> dict[str, Any]:
-    """What the paper reports on a study: `on`, `finding`, `rows`; empty if nothing."""
+    """The paper's results for a study: `on`, `finding` and `rows`; empty if there are none."""
     text = files("recoseg.experiments").joinpath("published.toml").read_text(encoding="utf-8")
     found: dict[str, Any] = tomllib.loads(text).get(name, {})
     return found

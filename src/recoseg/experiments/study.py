@@ -29,7 +29,7 @@ class Setup:
 
 
 BankKey = tuple[Setup, tuple[ClassNames, ...], LearnSettings]
-"""All that decides a bank."""
+"""Everything that a bank depends on."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,17 @@ class StudyRow:
 
     @property
     def bank_key(self) -> BankKey:
-        """All that decides its bank."""
+        """Everything that the bank of the row depends on."""
         return self.setup, self.classes, self.learn
 
     @property
     def key(self) -> tuple[object, ...]:
-        """All that decides its scores."""
+        """Everything that the scores of the row depend on."""
         return *self.bank_key, self.fusion, self.refine
 
     @property
     def settings(self) -> BankSettings:
-        """The settings of its bank."""
+        """The settings of the bank of the row."""
         segment = self.setup.settings.segment
         return BankSettings(
             self.learn, SegmentSettings(self.fusion, segment.short_side, segment.refine_temperature)
@@ -80,7 +80,7 @@ class Published:
     Attributes:
         label: Label of the same row here.
         miou: mIoU.
-        accuracy: Pixel accuracy; None where the paper does not give it.
+        accuracy: Pixel accuracy; None if the paper does not report it.
     """
 
     label: str

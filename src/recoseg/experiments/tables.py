@@ -20,7 +20,7 @@ from recoseg.files import to_json, write_bytes
 
 
 def study_markdown(study: Study, found: Mapping[tuple[object, ...], Evaluation]) -> str:
-    """The table, beside the paper's numbers where it has them.
+    """The table in Markdown, with the paper's numbers if it reports any.
 
     Args:
         study: The study.
@@ -55,7 +55,7 @@ def study_markdown(study: Study, found: Mapping[tuple[object, ...], Evaluation])
 
 
 def study_picture(study: Study, found: Mapping[tuple[object, ...], Evaluation]) -> Image.Image:
-    """MIoU as bars, or as curves over the rows' places.
+    """A plot: mIoU as bars, or mIoU and accuracy as curves if the study has an x axis.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -75,7 +75,7 @@ def write_study(
     """Write `NAME.md`, `NAME.json` and `NAME.png`.
 
     Returns:
-        Why there is no picture, or None.
+        The reason if the plot could not be drawn; otherwise None.
     """
     write_bytes(folder / f"{study.name}.md", study_markdown(study, found).encode())
     rows = [{"label": row.label, "x": row.x} | found[row.key].to_json() for row in study.rows]

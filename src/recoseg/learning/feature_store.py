@@ -67,6 +67,10 @@ class FeatureStore:
             archives that record no content hash.
         extraction: Workers that encode, with the same encoders. By default `encoders` are used in
             this process.
+
+    Attributes:
+        image_size: Side of the centre crop, pixels.
+        failures: Reason for each photo that could not be used, by path.
     """
 
     def __init__(
@@ -210,10 +214,10 @@ class FeatureStore:
                     f"The workers have the dense encoders {found or 'none'}. Expected {info.name} "
                     f"({info.fingerprint}) among them: use the same names and weights."
                 )
-        wanted = self._cache.precision if self._cache is not None else made_by.precision
-        if made_by.precision not in (None, wanted):
+        expected = self._cache.precision if self._cache is not None else made_by.precision
+        if made_by.precision not in (None, expected):
             raise RecosegError(
-                f"Expected workers that compute in {wanted}, as the cache does; got "
+                f"Expected workers that compute in {expected}, as the cache does; got "
                 f"{made_by.precision}. Set the precision by --precision."
             )
 

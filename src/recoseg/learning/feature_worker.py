@@ -116,7 +116,15 @@ class FeatureWorker:
         self.identity = FeatureIdentity(tuple(encoder.info for encoder in encoders), precision)
 
     def __call__(self, task: FeatureTask, advance: Advance) -> list[PhotoFeatures]:
-        """The features of each photo."""
+        """Compute the features of the photos of a task.
+
+        Args:
+            task: The photos and the encoders.
+            advance: Progress callback.
+
+        Returns:
+            The features of each photo, in order.
+        """
         frame = Frame(task.image_size)
         loaded = list(
             self._pool.map(lambda request: load_frame(request.photo, frame), task.requests)
@@ -139,20 +147,20 @@ class FeatureWorker:
         ]
 
     def _encode(
-        self, photos: Sequence[tuple[LoadedPhoto, frozenset[str]]], wanted: Sequence[str]
+        self, photos: Sequence[tuple[LoadedPhoto, frozenset[str]]], requested: Sequence[str]
     ) -> list[tuple[str, tuple[int, ...], Float[Tensor, "m c gh gw"]]]:
         """For each encoder, the positions of the photos to encode and their features in fp16."""
         # Encoders that lack the same photos share one batch.
         lacking: dict[tuple[int, ...], list[str]] = {}
-        for key in wanted:
-            places = tuple(at for at, (_, known) in enumerate(photos) if key not in known)
-            if places:
-                lacking.setdefault(places, []).append(key)
+        for key in requested:
+            positions = tuple(at for at, (_, known) in enumerate(photos) if key not in known)
+            if positions:
+                lacking.setdefault(positions, []).append(key)
         computed = []
-        for places, keys in lacking.items():
-            batch = torch.stack([photos[at][0].pixels for at in places])
+        for positions, keys in lacking.items():
+            batch = torch.stack([photos[at][0].pixels for at in positions])
             for key, features in extract(self._encoders, batch, keys).items():
-                computed.append((key, places, features.half()))
+                computed.append((key, positions, features.half()))
         return computed
 
 
@@ -169,7 +177,7 @@ def dense_worker(
     Args:
         phi: The dense image encoder, or several: `NAME` or `NAME=WEIGHTS`, or the `EncoderInfo`
             that a bank has recorded.
-        saliency: The dense text encoder, given as `phi` is; None if there is no guidance.
+        saliency: The dense text encoder, in the same form; None if there is no guidance.
         device: See `resolve_compute`.
         precision: See `resolve_compute`.
         threads: Threads that read and decode photos. By default one per processor, at most 16.

@@ -50,7 +50,7 @@ class LearnedClass:
 
 @dataclass(frozen=True)
 class _Task:
-    """A class to learn, and which of all text embeddings are those of its words."""
+    """A class to learn, and the rows of its words among all text embeddings."""
 
     words: ClassNames
     role: ConceptRole
@@ -115,12 +115,12 @@ def learn_bank(
         settings = settings or default_settings(encoders.saliency.info, encoders.info.phi)
         bank = ConceptBank((), encoders.info, settings)
     chosen = bank.settings.learn
-    wanted = _wanted(classes, bank)
-    words = ClassTexts.of([item for item, _ in wanted])
+    to_learn = _classes_to_learn(classes, bank)
+    words = ClassTexts.of([item for item, _ in to_learn])
     tasks = [
         _Task(item, role, positive, negative)
         for (item, role), positive, negative in zip(
-            wanted, words.spans.positive, words.spans.negative, strict=True
+            to_learn, words.spans.positive, words.spans.negative, strict=True
         )
     ]
     hits = retrieve(
@@ -170,7 +170,7 @@ def _check_store(store: FeatureStore, used: Sequence[DenseEncoder], image_size: 
         )
 
 
-def _wanted(
+def _classes_to_learn(
     classes: Sequence[ClassNames], bank: ConceptBank
 ) -> list[tuple[ClassNames, ConceptRole]]:
     """The classes to learn: context classes that the bank lacks, then `classes`."""
@@ -263,7 +263,7 @@ def _weights(
     bank: ConceptBank,
     phi: str,
 ) -> Float[Tensor, "k h w"] | None:
-    """Weights of language guidance (if text scores are given) times those of context elimination.
+    """Weights of language guidance (with text scores only) times weights of context elimination.
 
     Args:
         features: Features of one phi.

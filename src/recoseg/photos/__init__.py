@@ -1,1 +1,1 @@
-"""Photos: where they lie, their bytes, their pixels."""
+"""Photos: their paths, bytes and pixels."""

@@ -77,7 +77,7 @@ def evaluate(
         resize: Short side of the encoders' input, pixels. By default that of the protocol.
         boundary: Tolerance of the boundary F-score, in pixels, or as a fraction of the diagonal if
             below 1; None does not measure it.
-        out: Folder for JSON, report, confusion matrix and contact sheet; None writes none.
+        out: Folder for JSON, report, confusion matrix and contact sheet; None writes no files.
         resume: Whether to continue an interrupted run in `out`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
@@ -86,17 +86,17 @@ def evaluate(
 
     Raises:
         DatasetError: The data set is not found or its files are not as expected.
-        LabelError: The classes are not those of the data set.
+        LabelError: The classes differ from those of the data set.
         RecosegError: Options do not fit together, or no photo could be evaluated.
     """
     if (source is None) == (predictions is None):
         raise RecosegError(
             "Expected either a bank (or trained model) or --predictions, but not both."
         )
-    meant = [name for name in options if name != "batch_size"]
-    meant += ["resize"] if resize is not None else []
-    if predictions is not None and meant:
-        given = ", ".join(f"--{name.replace('_', '-')}" for name in meant)
+    unused = [name for name in options if name != "batch_size"]
+    unused += ["resize"] if resize is not None else []
+    if predictions is not None and unused:
+        given = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
         raise RecosegError(
             f"--predictions takes label maps as they are; {given} would have no effect. Leave it "
             "out."

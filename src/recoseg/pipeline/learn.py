@@ -56,7 +56,7 @@ def learn(
         index: The index, or its path or URL.
         classes: Lines such as `sofa; couch; -bed`, a file of such lines, or the name of a label
             space.
-        out: File of the bank to write, `.safetensors`; None writes none.
+        out: File of the bank to write, `.safetensors`; None writes no file.
         add_to: Bank, or its file, to which the classes are added. Its context, encoders and
             settings are used.
         encoders: Encoders that are loaded already; see `load_encoders`. If None, each encoder is
@@ -66,8 +66,8 @@ def learn(
         saliency: The dense text encoder that guides co-segmentation.
         phi: The dense image encoder. If there are several, the bank has references for each.
         aliases: Whether to use the aliases and background words of a label space as well.
-        figures: Folder for a co-segmentation figure of each class; None draws none.
-        cache: Folder where features of photos are kept for the next bank; None keeps none.
+        figures: Folder for a co-segmentation figure of each class; None draws no figures.
+        cache: Folder where features of photos are kept for the next bank; None keeps nothing.
         cache_gigabytes: Maximum size of that folder, GB; least recently used entries are removed
             first.
         executor: Executor that runs search and encoding. By default they run in this process.
@@ -88,7 +88,7 @@ def learn(
         EncoderMismatchError: The index or the bank was made with other encoders.
         RecosegError: An output cannot be written, or a setting is out of range.
     """
-    wanted = as_classes(classes, aliases=aliases)
+    to_learn = as_classes(classes, aliases=aliases)
     changes = {name: value for name, value in settings.items() if value is not None}
     replace(LearnSettings(), **changes)  # refuses values that are out of range
     if out is not None:
@@ -98,7 +98,7 @@ def learn(
     archive = index if isinstance(index, ArchiveIndex) else open_index(index)
     bank = add_to if add_to is None or isinstance(add_to, ConceptBank) else ConceptBank.load(add_to)
     if bank is not None:
-        _check_new(bank, [item.name for item in wanted])
+        _check_new(bank, [item.name for item in to_learn])
     if encoders is None:
         chosen = choose_encoders(archive, bank, preset, retrieval, saliency, phi)
         encoders = load_encoders(**chosen, device=device, precision=precision)
@@ -107,7 +107,7 @@ def learn(
         bank = ConceptBank(
             (), encoders.info, replace(defaults, learn=replace(defaults.learn, **changes))
         )
-    place = executor or LocalExecutor()
+    runner = executor or LocalExecutor()
     draw = None
     if figures is not None:
         draw = FigureWriter(archive, Path(figures), bank.settings.learn.image_size)
@@ -120,10 +120,10 @@ def learn(
 
     compute = encoders.compute or resolve_compute(device, precision)
     kept = None if cache is None else Path(cache)
-    with place.connection():
+    with runner.connection():
         bank = learn_bank(
             archive,
-            wanted,
+            to_learn,
             encoders,
             bank=bank,
             cache=FeatureCache.open(kept, cache_gigabytes, compute.precision),

@@ -35,9 +35,9 @@ def pseudo_label(
         source: A segmenter, or a source that `open_segmenter` accepts.
         photos: Files, folders, lists, tar shards or globs; see `list_sources`.
         out: Folder to write to; see `recoseg.training.pseudo_labels`.
-        min_confidence: Pixels with a lower confidence, 0 to 1, are ignored; None ignores none.
+        min_confidence: Pixels with a lower confidence, 0 to 1, are ignored; None ignores no pixels.
         quantile: Fraction of the pixels of each class that is ignored at most, starting with the
-            least confident; None ignores none.
+            least confident; None ignores no pixels.
         confidence: Whether to write confidence maps even if no pixel is ignored.
         overlays: Whether to write overlays of the segmenter's label maps.
         resume: Whether to continue an interrupted run in `out` with the same settings.

@@ -68,7 +68,7 @@ def retrieve(
         prompts: Prompt set. By default that of the encoder; see `prompt_set`.
         skip_duplicates: Photos whose cosine with a better one is above this threshold are left
             out; None keeps all.
-        sheet: HTML contact sheet to write; None writes none.
+        sheet: HTML contact sheet to write; None writes no sheet.
         approximate: `ivf` or `hnsw` for approximate search (needs the extra `faiss`); None for
             exact search.
         effort: Number of lists (`ivf`) or candidates (`hnsw`) that approximate search visits.
@@ -82,26 +82,26 @@ def retrieve(
         ConceptError: A class cannot be read.
         EncoderMismatchError: The encoder did not make the index.
     """
-    wanted = as_classes(classes)
+    parsed = as_classes(classes)
     if approximate is not None:
         check_kind(approximate)
     if sheet is not None:
         check_output_file(sheet)
     archive = index if isinstance(index, ArchiveIndex) else open_index(index)
     encoder = retrieval_encoder(archive, retrieval, device, precision)
-    queries = ClassTexts.of(wanted).queries(encoder, prompts or default_prompts(encoder.info))
-    place = executor or LocalExecutor()
+    queries = ClassTexts.of(parsed).queries(encoder, prompts or default_prompts(encoder.info))
+    runner = executor or LocalExecutor()
     search, share = None, None
     if executor is not None:
-        search = search_in(place, archive)
+        search = search_in(runner, archive)
     if approximate is not None:
         folder = archive.root / "approximate"
         proposals = ApproximateIndex.open(archive, folder, approximate, effort=effort)
         search = proposals.search
         share = proposals.recall(queries, k) if recall else None
-    with place.connection():
+    with runner.connection():
         found = find(archive, queries, k, skip_duplicates=skip_duplicates or False, search=search)
-    hits = {item.name: one for item, one in zip(wanted, found, strict=True)}
+    hits = {item.name: one for item, one in zip(parsed, found, strict=True)}
     if sheet is not None:
         write_contact_sheet(sheet, list(hits.items()), archive)
     return Retrieved(archive, hits, share)

@@ -69,7 +69,7 @@ def open_segmenter(
         encoders: Encoders that are loaded already; None loads the bank's own.
         phi: Dense image encoder (or several) as `NAME`, `NAME=WEIGHTS` or an object; it must be
             the one that made the bank. By default it is loaded as recorded in the bank.
-        saliency: Dense text encoder, given as `phi` is.
+        saliency: Dense text encoder, in the same form.
         fusion: How visual and text scores are combined: `product`, `sum`, `visual` or `text`. By
             default as the bank's settings say.
         resize: Short side of the encoders' input, pixels; 0 for the photo's own size, None for
@@ -168,19 +168,19 @@ def segment(
     listed = list_photos(photos)
     if not isinstance(source, Segmenter):
         source = open_segmenter(source, keep_scores=scores, **options)
-    wanted = {"labels": True, "overlays": overlays, "scores": scores}
-    writers = [name for name, is_wanted in wanted.items() if is_wanted]
+    chosen = {"labels": True, "overlays": overlays, "scores": scores}
+    writers = [name for name, is_chosen in chosen.items() if is_chosen]
     with folder_for(source, folder, writers=writers, resume=resume) as output:
         failures = segment_to_folder(source, listed, output, callback=callback, progress=progress)
     return SegmentReport(len(listed), failures)
 
 
 def _refuse_for_a_model(source: object, **given: object) -> None:
-    meant = [f"--{name}" for name, value in given.items() if value is not None]
-    if meant:
+    unused = [f"--{name}" for name, value in given.items() if value is not None]
+    if unused:
         what = "This" if isinstance(source, TrainedModel) else str(Path(str(source)))
         raise RecosegError(
-            f"{what} is a trained model; {', '.join(meant)} would have no effect. Leave it out."
+            f"{what} is a trained model; {', '.join(unused)} would have no effect. Leave it out."
         )
 
 

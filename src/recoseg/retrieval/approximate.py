@@ -56,7 +56,7 @@ class ApproximateIndex:
 
         Raises:
             MissingExtraError: faiss is not installed.
-            UnknownNameError: There is no such kind.
+            UnknownNameError: The kind is not `ivf` or `hnsw`.
         """
         check_kind(kind)
         faiss = _import_faiss()
@@ -119,7 +119,7 @@ def check_kind(kind: str) -> None:
     """Refuse an unknown kind of approximate search, or any kind if faiss is not installed.
 
     Raises:
-        UnknownNameError: There is no such kind.
+        UnknownNameError: The kind is not `ivf` or `hnsw`.
         MissingExtraError: faiss is not installed.
     """
     if kind not in KINDS:

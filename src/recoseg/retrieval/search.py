@@ -188,10 +188,10 @@ class _Best:
         position = torch.cat([self._position, position[usable]])
         order = torch.from_numpy(np.lexsort((position, -score, query)))
         counts = query.bincount(minlength=self._classes)
-        place = torch.arange(len(order)) - (counts.cumsum(0) - counts)[query[order]]
-        kept = order[place < self._k]
+        rank = torch.arange(len(order)) - (counts.cumsum(0) - counts)[query[order]]
+        kept = order[rank < self._k]
         self._query, self._score, self._position = query[kept], score[kept], position[kept]
-        last = order[place == self._k - 1]
+        last = order[rank == self._k - 1]
         self._bars[query[last]] = score[last]
 
 
