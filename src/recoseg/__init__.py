@@ -19,6 +19,7 @@ _EXPORTS = {
     "ConceptBank": "recoseg.concepts",
     "Encoders": "recoseg.encoders.bundle",
     "Photo": "recoseg.photos.refs",
+    "RecosegError": "recoseg.errors",
     "Result": "recoseg.segmentation.result",
     "Segmentation": "recoseg.labels",
     "Segmenter": "recoseg.segmentation.segmenter",

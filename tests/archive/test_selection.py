@@ -64,3 +64,15 @@ def test_rows_that_are_kept_do_not_change(root):
     assert masked.dtype == plain.dtype
     assert np.isnan(masked[3]).all()
     assert (np.delete(masked, 3, 0) == np.delete(plain, 3, 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("left_out", "message"),
+    [
+        ({"/photos/a.jpg": "blurred"}, r"'/photos/a\.jpg' is not the id of a photo"),
+        (["a" * 32], "Expected a selection as a mapping .* got a list"),
+    ],
+)
+def test_a_selection_is_checked_when_it_is_made(left_out, message):
+    with pytest.raises(ArchiveError, match=message):
+        Selection(left_out)

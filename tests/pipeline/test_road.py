@@ -73,8 +73,9 @@ def test_every_way_to_give_a_photo(archive, encoders, tmp_path):
     assert [one.labels.tolist() for one in map(segmenter, inputs)] == [
         results[0].labels.tolist()
     ] * len(inputs)
-    with pytest.raises(TypeError, match=r"A dict is not a photo"):
-        segmenter([{}])
+    for wrong in (3, None, io.BytesIO(data), [{}]):
+        with pytest.raises(RecosegError, match=r"A \w+ is not a photo\. Expected a path"):
+            segmenter(wrong)
     with pytest.raises(BadImageError, match=r"uint8 array \(h, w, 3\); got \(4, 4\)"):
         segmenter(np.zeros((4, 4), np.uint8))
 
@@ -174,3 +175,17 @@ def test_names_of_the_package():
     assert all(getattr(recoseg, name) is not None for name in recoseg.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = recoseg.nonsense
+
+
+def test_encoders_that_are_not_what_they_say(archive):
+    with pytest.raises(RecosegError, match=r"got the class Phi\. Create an object of it"):
+        recoseg.load_encoders(retrieval=Retrieval(), saliency=Saliency(), phi=Phi)
+    wrong = Phi()
+    wrong.info = replace(wrong.info, dim=99)
+    encoders = Encoders(Retrieval(), Saliency(), (wrong,))
+    with pytest.raises(RecosegError, match=r"gave features of shape \(4, 29, 6, 6\).*\(4, 99, 6"):
+        recoseg.learn(archive, ["rose"], encoders=encoders, **{**SETTINGS, "context": ()})
+    with pytest.raises(RecosegError, match="context is 'none'; expected a list"):
+        recoseg.learn(archive, ["rose"], encoders=encoders, context="none")
+    with pytest.raises(RecosegError, match="No photos are given"):
+        recoseg.build_index([], "index", retrieval=Retrieval())

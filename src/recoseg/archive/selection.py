@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from recoseg.errors import ArchiveError
 from recoseg.files import write_atomically
 
+_PHOTO_ID = re.compile("[0-9a-f]{32}")
 _SCHEMA = pa.schema({"photo_id": pa.string(), "reason": pa.string()})
 
 
@@ -33,6 +35,19 @@ class Selection:
     """
 
     left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.left_out, Mapping):
+            raise ArchiveError(
+                "Expected a selection as a mapping from photo ids to reasons, such as "
+                f'{{index.photo_id(7): "blurred"}}; got a {type(self.left_out).__name__}.'
+            )
+        for photo_id in self.left_out:
+            if not _PHOTO_ID.fullmatch(str(photo_id)):
+                raise ArchiveError(
+                    f"{photo_id!r} is not the id of a photo. Expected 32 hexadecimal digits, as "
+                    "`index.photo_id(position)` gives them."
+                )
 
     def left_out_with(self, more: Mapping[str, str]) -> Selection:
         """A selection that leaves out more photos; photos left out already keep their reason."""

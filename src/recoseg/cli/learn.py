@@ -78,8 +78,8 @@ def learn(
     block: Annotated[
         str | None,
         typer.Option(
-            help="Block of the adjacency matrix that one vote covers: image, or paper for the "
-            "slice of the published pseudo-code. By default image."
+            help="How votes are grouped: image (one vote per image, the default), or paper (as in "
+            "the published pseudo-code, which has an error)."
         ),
     ] = None,
     guidance: Annotated[

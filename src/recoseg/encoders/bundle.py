@@ -172,6 +172,11 @@ def _load(
 ) -> EncoderT:
     if isinstance(wanted, str | EncoderInfo):
         return build(wanted, compute)
+    if isinstance(wanted, type):
+        raise RecosegError(
+            f"Expected a {role} encoder; got the class {wanted.__name__}. Create an object of it: "
+            f"{wanted.__name__}(...)."
+        )
     missing = [name for name in _MEMBERS[role] if not hasattr(wanted, name)]
     if missing:
         raise RecosegError(

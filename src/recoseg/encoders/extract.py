@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
+from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, EncoderInfo
 from recoseg.errors import RecosegError
 
 DenseEncoder = DenseImageEncoder | DenseTextEncoder
@@ -69,7 +69,8 @@ def extract(
         The features by encoder key (see `EncoderInfo.key`), in the order of the encoders.
 
     Raises:
-        RecosegError: An encoder needs the features of one that is not there.
+        RecosegError: An encoder needs the features of one that is not there, or its features do
+            not have the shape that its info says.
     """
     by_key = {encoder.info.key: encoder for encoder in encoders}
     asked = list(by_key) if wanted is None else [key for key in by_key if key in wanted]
@@ -79,6 +80,7 @@ def extract(
     def compute(key: str, waiting: tuple[str, ...] = ()) -> Tensor:
         if key not in found:
             found[key] = features(by_key[key], (*waiting, key))
+            _check_shape(found[key], images, by_key[key].info)
         return found[key]
 
     def features(encoder: DenseEncoder, waiting: tuple[str, ...]) -> Tensor:
@@ -97,3 +99,16 @@ def extract(
         return encoder.features(images)
 
     return {key: compute(key) for key in asked}
+
+
+def _check_shape(features: Tensor, images: Tensor, info: EncoderInfo) -> None:
+    """Refuse features that do not have the shape that the encoder's info says."""
+    height, width = images.shape[2:]
+    grid = (-(-height // info.stride), -(-width // info.stride)) if info.stride else (0, 0)
+    expected = (len(images), info.dim, *grid)
+    if tuple(features.shape) != expected:
+        raise RecosegError(
+            f"{info.name} gave features of shape {tuple(features.shape)} for photos of "
+            f"{height} x {width}. Expected {expected}: dimension {info.dim} and one cell for every "
+            f"{info.stride} pixels, the last one padded, as the encoder's info says."
+        )

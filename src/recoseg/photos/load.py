@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from recoseg.errors import BadImageError
+from recoseg.errors import BadImageError, RecosegError
 from recoseg.photos.frame import Frame
 from recoseg.photos.images import (
     decode_for,
@@ -79,7 +80,7 @@ def load_whole(given: PhotoInput, short_side: int) -> LoadedPhoto | Photo:
         The loaded photo, or the photo with the reason why it cannot be used.
 
     Raises:
-        TypeError: The input is not one of the types of `PhotoInput`.
+        RecosegError: The input is not one of the types of `PhotoInput`.
     """
     photo = as_photo(given)
     if photo.failure:
@@ -120,7 +121,7 @@ def as_photo(given: Any) -> Photo:
     """The `Photo` of an input; if the input is bytes or pixels, its path is empty.
 
     Raises:
-        TypeError: The input is not one of the types of `PhotoInput`.
+        RecosegError: The input is not one of the types of `PhotoInput`.
     """
     if isinstance(given, Photo):
         return given
@@ -128,10 +129,20 @@ def as_photo(given: Any) -> Photo:
         return Photo("")
     if isinstance(given, str | os.PathLike):
         return Photo(os.fspath(given))
-    raise TypeError(
+    raise RecosegError(
         f"A {type(given).__name__} is not a photo. Expected a path or URL, the bytes of a file, a "
         "PIL image, a uint8 array (h, w, 3) or a uint8 tensor (3, h, w)."
     )
+
+
+def check_iterable(given: object) -> None:
+    """Refuse what is not an iterable of photos, such as a number or an open file.
+
+    Raises:
+        RecosegError: It is neither a photo nor an iterable of photos.
+    """
+    if not isinstance(given, Iterable) or hasattr(given, "read"):
+        as_photo(given)
 
 
 def content_hash(data: bytes) -> str:

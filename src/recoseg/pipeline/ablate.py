@@ -24,7 +24,7 @@ from recoseg.experiments.studies import STUDIES, Baseline, check_study, study
 from recoseg.experiments.study import Setup
 from recoseg.experiments.tables import study_markdown, write_study
 from recoseg.learning.feature_cache import FeatureCache
-from recoseg.pipeline.checks import as_list, check_encoder, check_output_folder
+from recoseg.pipeline.checks import check_encoder, check_output_folder
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import open_index
 
@@ -149,7 +149,7 @@ def ablate(
         cache=FeatureCache.open(
             None if cache is None else Path(cache), cache_gigabytes, compute.precision
         ),
-        options={"background_threshold": threshold, "background": as_list(background)},
+        options={"background_threshold": threshold, "background": list(background)},
         precision=compute.precision,
         device=compute.device,
         progress=progress,

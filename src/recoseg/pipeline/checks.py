@@ -18,10 +18,17 @@ Paths = str | Path | Sequence[str | Path]
 
 
 def as_list(paths: Paths) -> list[str]:
-    """The paths as a list of strings."""
+    """The paths as a list of strings.
+
+    Raises:
+        RecosegError: There are none.
+    """
     if isinstance(paths, str | Path):
         return [str(paths)]
-    return [str(path) for path in paths]
+    given = [str(path) for path in paths]
+    if not given:
+        raise RecosegError("No photos are given. Expected a file, folder, list, tar shard or glob.")
+    return given
 
 
 def check_output_folder(path: str | Path) -> Path:

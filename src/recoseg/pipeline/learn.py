@@ -90,7 +90,12 @@ def learn(
     """
     to_learn = as_classes(classes, aliases=aliases)
     changes = {name: value for name, value in settings.items() if value is not None}
-    replace(LearnSettings(), **changes)  # refuses values that are out of range
+    if isinstance(changes.get("context"), str):
+        raise RecosegError(
+            f"context is {changes['context']!r}; expected a list of classes, such as "
+            '["sky", "tree: tree; forest"]; an empty one eliminates nothing.'
+        )
+    replace(LearnSettings(), **changes)  # refuses values out of range
     if out is not None:
         check_output_file(out, [".safetensors"])
     if figures is not None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from recoseg.photos.filesystems import file_system
-from recoseg.photos.load import LoadedPhoto, PhotoInput
+from recoseg.photos.load import LoadedPhoto, PhotoInput, check_iterable
 from recoseg.photos.refs import is_image_name, split_member
 from recoseg.photos.sources import list_sources
 
@@ -27,7 +27,10 @@ def each_photo(
 
     Raises:
         ArchiveError: A source does not exist or cannot be listed.
+        RecosegError: It is neither a photo nor an iterable of photos.
     """
+    if not isinstance(given, str | os.PathLike):
+        check_iterable(given)
     for item in [given] if isinstance(given, str | os.PathLike) else given:
         if isinstance(item, str | os.PathLike) and _is_source(os.fspath(item)):
             for source in list_sources([item]):

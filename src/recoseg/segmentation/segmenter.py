@@ -16,7 +16,7 @@ from torch import Tensor
 
 from recoseg.errors import BadImageError, RecosegError
 from recoseg.labels import Colour, Segmentation
-from recoseg.photos.load import LoadedPhoto, PhotoInput
+from recoseg.photos.load import LoadedPhoto, PhotoInput, check_iterable
 from recoseg.photos.refs import Photo
 from recoseg.segmentation.batches import in_batches
 from recoseg.segmentation.branches import Branch
@@ -100,6 +100,7 @@ class Segmenter:
         """
         if isinstance(photos, _ONE_PHOTO):
             return self._all([photos])[0]
+        check_iterable(photos)
         return self._all(photos)
 
     def _all(self, photos: Iterable[OnePhoto]) -> list[Result]:
