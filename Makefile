@@ -18,12 +18,19 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check src tests benchmarks examples docs conftest.py
 	$(BIN)/mypy
 
-# The tests with the lowest versions that pyproject.toml claims, in an environment of their own.
+# The tests with the lowest versions that pyproject.toml claims, in an environment of their own. The
+# bounds are pinned: one that another dependency raises is an error, not a version never tried.
 check-oldest: pyproject.toml | $(BIN)/python
 	rm -rf .venv-oldest
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv venv --quiet --python $(BIN)/python .venv-oldest
+	$(BIN)/python -c 'import re, tomllib; \
+		project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		bounds = sum(project["optional-dependencies"].values(), project["dependencies"]); \
+		print(*(re.sub(r"\[.*?\]", "", bound).replace(">=", "==") for bound in bounds), sep="\n")' \
+		>.venv-oldest/lowest.txt
 	$(BIN)/uv pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct \
+		--constraint .venv-oldest/lowest.txt \
 		-e '.[dev,demo,lite-small,datasets,plots,train,onnx,ray,s3,faiss]'
 	.venv-oldest/bin/python -m pytest
 

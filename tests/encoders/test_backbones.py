@@ -144,8 +144,9 @@ def test_variants_are_checked(compute: Compute):
         build_phi("timm:deit_tiny_patch16_224/layer3=random", compute)
     with pytest.raises(RecosegError, match="Use /layer3"):
         build_phi("clip-rn50/16=random", compute)
-    with pytest.raises(RecosegError, match=r"cannot build .* with an output stride"):
-        create_timm("swin_tiny_patch4_window7_224", 16)
+    for arch in ("swin_tiny_patch4_window7_224", "hrnet_w18_small"):  # two ways of timm to refuse
+        with pytest.raises(RecosegError, match=r"cannot build .* with an output stride"):
+            create_timm(arch, 16)
     with pytest.raises(RecosegError, match="has no feature map"):
         map_backbone(nn.Linear(1, 1), IMAGENET, "linear")
 

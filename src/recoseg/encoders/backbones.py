@@ -102,12 +102,20 @@ def create_timm(arch: str, output_stride: int | None = None) -> nn.Module:
     # Inputs of any size: transformers have one of two options for it, convolutions need none.
     for free_size in ({"dynamic_img_size": True}, {"strict_img_size": False}, {}):
         try:
-            model: nn.Module = timm.create_model(
-                arch, pretrained=False, num_classes=0, **extra, **free_size
+            model = cast(
+                Any,
+                timm.create_model(arch, pretrained=False, num_classes=0, **extra, **free_size),
             )
         except TypeError:
             continue
-        return model
+        except AssertionError:  # how timm refuses a stride, often without a message
+            if output_stride is None:
+                raise
+            break
+        # timm before 1.0.31 builds some architectures and ignores the stride.
+        if output_stride is not None and model.feature_info[-1]["reduction"] > output_stride:
+            break
+        return cast(nn.Module, model)
     raise RecosegError(
         f"timm cannot build {arch} with an output stride of {output_stride}. "
         f"Ask for a stage instead, such as {arch}/layer3, or for the plain architecture."

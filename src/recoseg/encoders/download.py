@@ -13,7 +13,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -148,7 +148,7 @@ def _locate_url(source: UrlFile, name: str) -> Located:
     try:
         with urllib.request.urlopen(source.url, timeout=30) as response, _atomic(target) as part:
             digest = hashlib.new(source.checksum[0] if source.checksum else "sha256")
-            _copy(response, part, digest, f"{name}: {target.name}")
+            _copy(response, part, digest.update, f"{name}: {target.name}")
             _compare(digest.hexdigest(), source.checksum, source.url, name)
     except OSError as error:
         raise missing_weights(source, name, str(error)) from error
@@ -169,8 +169,10 @@ def _atomic(target: Path) -> Iterator[IO[bytes]]:
     Path(part.name).replace(target)
 
 
-def _copy(response: IO[bytes], part: IO[bytes], digest: hashlib._Hash, title: str) -> None:
-    """Copy with a progress bar on standard error, and update the hash."""
+def _copy(
+    response: IO[bytes], part: IO[bytes], update: Callable[[bytes], object], title: str
+) -> None:
+    """Copy with a progress bar on standard error; `update` receives every chunk, for a hash."""
     from rich.console import Console
     from rich.progress import DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -180,7 +182,7 @@ def _copy(response: IO[bytes], part: IO[bytes], digest: hashlib._Hash, title: st
         task = progress.add_task(title, total=int(length) if length else None)
         while chunk := response.read(_CHUNK):
             part.write(chunk)
-            digest.update(chunk)
+            update(chunk)
             progress.advance(task, len(chunk))
             done = part.tell()
     if length and done != int(length):
