@@ -100,7 +100,11 @@ class TestRetrieve:
         local, bank = ConceptBank.load(session / "bank.safetensors"), ConceptBank.load(out)
         for one, other in zip(local.concepts, bank.concepts, strict=True):
             assert references_of(one).equal(references_of(other))
-            assert one.retrieved == other.retrieved
+            for a, b in zip(one.retrieved, other.retrieved, strict=True):
+                assert (a.path, a.photo_id, a.seeds) == (b.path, b.photo_id, b.seeds)
+                # Equal with the newest releases; with the oldest the last bits differ.
+                assert a.score == pytest.approx(b.score, rel=1e-5)
+                assert a.support == pytest.approx(b.support, rel=1e-5)
         refused = run("index", "s3://bucket/cli/photos", "--out", "s3://bucket/new")
         assert refused.code == 1
         assert "Cannot write the index to s3://bucket/new" in refused.err
