@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from recoseg.photos.filesystems import SCHEMES
+
+SCHEMES.add("memory")  # fsspec's file system in memory stands for one on another machine
+
 # A slow machine is no failure.
 settings.register_profile("recoseg", deadline=None)
 settings.load_profile("recoseg")

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from recoseg.errors import RecosegError
-from recoseg.files import read_fields
+from recoseg.storage.fields import read_fields
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from recoseg.errors import ArchiveError
-from recoseg.files import cache_folder, write_lock
+from recoseg.errors import OutputError
+from recoseg.storage.cache import cache_folder
+from recoseg.storage.locks import lock_folder
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from recoseg.files import write_lock
-with write_lock(Path(sys.argv[1])):
+from recoseg.storage.locks import lock_folder
+with lock_folder(Path(sys.argv[1])):
     print("locked", flush=True)
     time.sleep(100)
 """
@@ -26,21 +27,21 @@ def test_a_lock_is_refused_at_once_and_ends_with_its_process(tmp_path):
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline().strip() == b"locked"
         started = time.monotonic()
-        with pytest.raises(ArchiveError, match="Another process is writing to"):
-            write_lock(tmp_path).__enter__()
+        with pytest.raises(OutputError, match="Another process is writing to"):
+            lock_folder(tmp_path).__enter__()
         assert time.monotonic() - started < 2
         process.kill()
         process.wait()
-    with write_lock(tmp_path):
+    with lock_folder(tmp_path):
         pass
-    with write_lock(tmp_path):
+    with lock_folder(tmp_path):
         pass
 
 
 def test_errors_within_the_lock_pass_and_free_it(tmp_path):
-    with pytest.raises(KeyError), write_lock(tmp_path):
+    with pytest.raises(KeyError), lock_folder(tmp_path):
         raise KeyError("x")
-    with write_lock(tmp_path):
+    with lock_folder(tmp_path):
         pass
 
 

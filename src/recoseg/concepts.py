@@ -10,16 +10,21 @@ from pathlib import Path
 from typing import Literal
 
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from recoseg.classes import ClassNames
 from recoseg.config import BankSettings
 from recoseg.encoders.bundle import EncoderInfos
 from recoseg.encoders.protocols import EncoderInfo
-from recoseg.errors import ConceptError, EncoderMismatchError, RecosegError
-from recoseg.files import read_fields, write_atomically
+from recoseg.errors import (
+    ConceptError,
+    EncoderMismatchError,
+    FileError,
+    MissingFileError,
+    RecosegError,
+)
+from recoseg.storage.fields import read_fields
+from recoseg.storage.tensors import read_metadata, read_tensors, write_tensors
 
 FORMAT = "recoseg-bank-1"
 ConceptRole = Literal["class", "context"]
@@ -187,7 +192,7 @@ class ConceptBank:
         entries = []
         for number, concept in enumerate(self.concepts):
             for key, tensor in self._tensors(concept).items():
-                tensors[f"{number}.{key}"] = tensor.detach().float().cpu().clone().contiguous()
+                tensors[f"{number}.{key}"] = tensor.float()
             entries.append(
                 {
                     "words": asdict(concept.words),
@@ -201,8 +206,7 @@ class ConceptBank:
             "encoders": json.dumps(self.encoders.to_json()),
             "settings": json.dumps(self.settings.to_json()),
         }
-        data = save(tensors, metadata)
-        write_atomically(Path(path), lambda file: file.write(data))
+        write_tensors(Path(path), tensors, metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> ConceptBank:
@@ -212,17 +216,13 @@ class ConceptBank:
             ConceptError: There is no such file, it is not a concept bank or damaged, or a later
                 version of recoseg wrote it.
         """
-        if not Path(path).is_file():
-            raise ConceptError(f"There is no concept bank {path}. {_LEARN}")
         try:
-            with safe_open(path, "pt") as file:
-                metadata: dict[str, str] = file.metadata() or {}
-                _check_format(path, metadata.get("format", "none"))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, ValueError) as error:
-            raise ConceptError(
-                f"{path} is damaged or not a concept bank ({error}). {_LEARN}"
-            ) from error
+            _check_format(path, read_metadata(Path(path)).get("format", "none"))
+            tensors, metadata = read_tensors(Path(path))
+        except MissingFileError as error:
+            raise ConceptError(f"There is no concept bank {path}. {_LEARN}") from error
+        except FileError as error:
+            raise ConceptError(f"{error} Expected a concept bank. {_LEARN}") from error
         try:
             encoders = EncoderInfos.from_json(json.loads(metadata["encoders"]))
             settings = BankSettings.from_json(json.loads(metadata["settings"]))

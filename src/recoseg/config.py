@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from recoseg.cosegmentation.reference import ReferenceForm
 from recoseg.cosegmentation.seeds import Block
 from recoseg.errors import RecosegError, UnknownNameError
-from recoseg.files import read_fields
+from recoseg.storage.fields import read_fields
 
 PAPER_CONTEXT = ("tree", "sky", "building", "road", "person")
 """The context classes of the paper, in the order in which their references are computed."""

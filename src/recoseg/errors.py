@@ -52,5 +52,17 @@ class LabelError(RecosegError):
     """Labels do not belong to the classes with which they are compared."""
 
 
+class FileError(RecosegError):
+    """A file is damaged, too large, or no regular file, or its name leaves its folder."""
+
+
+class MissingFileError(FileError):
+    """There is no such file."""
+
+
+class OutputError(RecosegError):
+    """An output cannot be written: it belongs to another run, program or process."""
+
+
 class DatasetError(RecosegError):
     """The folders, files or labels of a dataset are not as its reader expects them."""

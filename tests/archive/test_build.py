@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from recoseg.archive.index import ArchiveIndex
-from recoseg.errors import ArchiveError, EncoderMismatchError
-from recoseg.files import write_lock
+from recoseg.errors import ArchiveError, EncoderMismatchError, OutputError
 from recoseg.photos.frame import Frame
 from recoseg.photos.images import decode_image, to_frame
+from recoseg.storage.locks import lock_folder
 from tests.archive.conftest import make_folder, make_photo
 from tests.archive.fake_encoder import FakeEncoder
 from tests.building import build_index
@@ -266,8 +266,8 @@ def test_other_refusals(photos, tmp_path, encoder):
         run([photos], tmp_path / "file", encoder)
     (tmp_path / "index").mkdir()
     with (
-        write_lock(tmp_path / "index"),
-        pytest.raises(ArchiveError, match="Another process is writing"),
+        lock_folder(tmp_path / "index"),
+        pytest.raises(OutputError, match="Another process is writing"),
     ):
         run([photos], tmp_path / "index", encoder)
     assert run([photos], tmp_path / "index", encoder).photos == 23

@@ -20,10 +20,10 @@ from recoseg.archive.plan import ShardJob, make_plan
 from recoseg.archive.worker import Embedded, Identity
 from recoseg.errors import ArchiveError, EncoderMismatchError
 from recoseg.executors import Executor, TaskFailed, Worker
-from recoseg.files import write_lock
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
 from recoseg.progress import StageProgress
+from recoseg.storage.locks import lock_folder
 
 
 def write_index(
@@ -74,7 +74,7 @@ def write_index(
         )
     with executor.team(build) as team:  # first, so that a failure here leaves nothing behind
         root.mkdir(parents=True, exist_ok=True)
-        with write_lock(root):
+        with lock_folder(root):
             made_by = cast(Identity, team.identity)
             manifest = _load_or_write_manifest(
                 root,

@@ -26,8 +26,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recoseg.errors import ArchiveError, RecosegError
-from recoseg.files import TEMPORARY, read_fields, to_json, write_atomically
 from recoseg.photos.refs import Photo
+from recoseg.storage.atomic import TEMPORARY, write_atomically
+from recoseg.storage.fields import read_fields, to_json
 
 _NUMBER = re.compile(r"(\d+)\.(npy|parquet|json)$")
 _METADATA_TYPES: dict[str, Any] = {

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.errors import ArchiveError, RecosegError
-from recoseg.files import read_fields, to_json, write_atomically
 from recoseg.photos.frame import Frame
+from recoseg.storage.atomic import write_atomically
+from recoseg.storage.fields import read_fields, to_json
 
 MANIFEST = "manifest.json"
 _FORMAT = "recoseg-index"

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from recoseg.errors import ArchiveError
-from recoseg.files import cache_folder
 from recoseg.photos.filesystems import file_system
 from recoseg.photos.refs import remote_stamp
+from recoseg.storage.cache import cache_folder
 
 _EMBEDDINGS = "img_emb"
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recoseg.errors import ArchiveError
-from recoseg.files import write_atomically
+from recoseg.storage.atomic import write_atomically
 
 _PHOTO_ID = re.compile("[0-9a-f]{32}")
 _SCHEMA = pa.schema({"photo_id": pa.string(), "reason": pa.string()})

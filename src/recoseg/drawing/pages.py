@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader
 from PIL import Image
 
-from recoseg.files import write_atomically
+from recoseg.storage.atomic import write_atomically
 
 _QUALITY = 82
 

@@ -17,7 +17,7 @@ from recoseg.encoders.protocols import (
 )
 from recoseg.encoders.spec import Encoder, EncoderRole
 from recoseg.errors import RecosegError
-from recoseg.files import read_fields
+from recoseg.storage.fields import read_fields
 
 EncoderT = TypeVar("EncoderT", bound=Encoder)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from recoseg.files import cache_folder
+from recoseg.storage.cache import cache_folder
 
 Checksum = tuple[str, str]
 """The name of a hash algorithm and the first hex digits of the hash."""

@@ -11,7 +11,9 @@ from typing import IO, Any, Self
 import numpy as np
 from jaxtyping import Int64
 
-from recoseg.files import check_resumable, to_json, write_bytes
+from recoseg.storage.atomic import write_bytes
+from recoseg.storage.fields import to_json
+from recoseg.storage.settings import check_resumable
 
 
 @dataclass(frozen=True, eq=False)

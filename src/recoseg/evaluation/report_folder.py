@@ -17,9 +17,10 @@ from recoseg.evaluation.evaluation import Evaluation
 from recoseg.evaluation.markdown import report_markdown
 from recoseg.evaluation.protocols import Protocol
 from recoseg.evaluation.rows import Row
-from recoseg.files import to_json, write_bytes
 from recoseg.labels import IGNORE_INDEX
 from recoseg.photos.refs import Photo
+from recoseg.storage.atomic import write_bytes
+from recoseg.storage.fields import to_json
 
 SHOWN = 5
 """Best and worst photos on the contact sheet, each."""

@@ -16,9 +16,10 @@ from recoseg.encoders.protocols import ImageTextEncoder
 from recoseg.errors import MissingExtraError, RecosegError
 from recoseg.evaluation.markdown import markdown_table
 from recoseg.experiments.studies import published
-from recoseg.files import to_json, write_bytes
 from recoseg.retrieval.class_texts import ClassTexts, check_index
 from recoseg.retrieval.search import top_k
+from recoseg.storage.atomic import write_bytes
+from recoseg.storage.fields import to_json
 
 KS = (1, 5, 10, 20, 50)
 

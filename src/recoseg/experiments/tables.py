@@ -16,7 +16,8 @@ from recoseg.errors import MissingExtraError
 from recoseg.evaluation.evaluation import Evaluation
 from recoseg.evaluation.markdown import markdown_table, percent
 from recoseg.experiments.study import Study
-from recoseg.files import to_json, write_bytes
+from recoseg.storage.atomic import write_bytes
+from recoseg.storage.fields import to_json
 
 
 def study_markdown(study: Study, found: Mapping[tuple[object, ...], Evaluation]) -> str:

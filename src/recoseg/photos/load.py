@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from recoseg.photos.images import (
 )
 from recoseg.photos.reading import UnreadableError, read_photo
 from recoseg.photos.refs import Photo
+from recoseg.storage.checksums import checksum
 
 PhotoInput = str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Tensor | Photo
 """A photo as users can pass it: a path, URL or `shard.tar::member`; the bytes of a file; a PIL
@@ -145,14 +145,9 @@ def check_iterable(given: object) -> None:
         as_photo(given)
 
 
-def content_hash(data: bytes) -> str:
-    """BLAKE2b hash of the content of a file, 32 hex digits."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
 def _known(photo: Photo, data: bytes, size: tuple[int, int]) -> Photo:
     """The photo with the size, hash, width and height found when it was read."""
-    return replace(photo, size=len(data), hash=content_hash(data), width=size[0], height=size[1])
+    return replace(photo, size=len(data), hash=checksum(data), width=size[0], height=size[1])
 
 
 def _failed(photo: Photo, error: BadImageError) -> Photo:

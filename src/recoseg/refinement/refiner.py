@@ -14,7 +14,6 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from recoseg.errors import RecosegError, UnknownNameError
-from recoseg.files import read_fields
 from recoseg.refinement.crf import CrfPool
 from recoseg.refinement.mean_field import CrfSettings
 from recoseg.refinement.pamr import (
@@ -23,6 +22,7 @@ from recoseg.refinement.pamr import (
     neighbour_offsets,
     pamr,
 )
+from recoseg.storage.fields import read_fields
 
 RefineForm = Literal["none", "pamr", "crf"]
 """`pamr` runs on any device and needs no extra package; `crf` is published, slower, on the CPU."""

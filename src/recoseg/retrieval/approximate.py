@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from recoseg.errors import MissingExtraError, RecosegError, UnknownNameError
-from recoseg.files import to_json, write_atomically
 from recoseg.retrieval.duplicates import EmbeddedArchive
 from recoseg.retrieval.queries import Query
 from recoseg.retrieval.search import Ranking, top_k
+from recoseg.storage.atomic import write_atomically
+from recoseg.storage.fields import to_json
 
 KINDS = ("ivf", "hnsw")
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recoseg.errors import MissingExtraError, RecosegError
-from recoseg.files import write_bytes
+from recoseg.storage.atomic import write_bytes
 from recoseg.training.model import TrainedModel
 from recoseg.training.network import SCORE_STRIDE
 

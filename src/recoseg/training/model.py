@@ -8,15 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
 from torch import nn
 
 from recoseg.encoders.normalisation import Normalisation
 from recoseg.encoders.weights import fingerprint
-from recoseg.errors import RecosegError
-from recoseg.files import write_atomically
+from recoseg.errors import FileError, MissingFileError, RecosegError
 from recoseg.labels import Colour
+from recoseg.storage.tensors import read_metadata, read_tensors, write_tensors
 from recoseg.training.network import build_network
 
 FORMAT = "recoseg-model-1"
@@ -75,13 +73,8 @@ class TrainedModel:
 
     def save(self, path: str | Path) -> None:
         """Write the file atomically."""
-        tensors = {
-            key: tensor.detach().cpu().contiguous()
-            for key, tensor in self.network.state_dict().items()
-        }
         metadata = {"format": FORMAT, "info": json.dumps(asdict(self.info), ensure_ascii=False)}
-        data = save(tensors, metadata)
-        write_atomically(Path(path), lambda file: file.write(data))
+        write_tensors(Path(path), self.network.state_dict(), metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> TrainedModel:
@@ -95,18 +88,19 @@ class TrainedModel:
             MissingExtraError: segmentation_models.pytorch is not installed.
         """
         file = model_file(path)
-        if not file.is_file():
-            raise RecosegError(f"No trained model at {file}. Make one with `recoseg train`.")
         try:
-            metadata = _metadata(file)
-            if metadata.get("format") != FORMAT:
+            form = read_metadata(file).get("format", "none")
+            if form != FORMAT:
                 raise RecosegError(
-                    f"{file} is not a trained model: expected the format {FORMAT}, got "
-                    f"{metadata.get('format', 'none')}."
+                    f"{file} is not a trained model: expected the format {FORMAT}, got {form}."
                 )
+            tensors, metadata = read_tensors(file)
             info = _info(json.loads(metadata["info"]))
-            tensors = load_file(file)
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        except MissingFileError as error:
+            raise RecosegError(
+                f"No trained model at {file}. Make one with `recoseg train`."
+            ) from error
+        except (FileError, KeyError, ValueError, TypeError, RecursionError) as error:
             raise RecosegError(f"{file} is damaged or not a trained model ({error}).") from error
         network = info.build()
         try:
@@ -130,14 +124,9 @@ def is_model(path: str | Path) -> bool:
     if path.is_dir():
         return True
     try:
-        return _metadata(path).get("format") == FORMAT
-    except (SafetensorError, OSError):
+        return read_metadata(path).get("format") == FORMAT
+    except FileError:
         return False
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    with safe_open(path, "pt") as file:
-        return file.metadata() or {}
 
 
 def _info(fields: dict[str, Any]) -> ModelInfo:

@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from recoseg.drawing.palette import colour_labels
-from recoseg.files import write_bytes
 from recoseg.labels import IGNORE_INDEX, Colour
+from recoseg.storage.atomic import write_bytes
 from recoseg.training.data import Batch
 from recoseg.training.network import scores_at
 

@@ -28,12 +28,13 @@ import numpy as np
 
 from recoseg.datasets.masks import decode_values
 from recoseg.errors import RecosegError
-from recoseg.files import to_json, write_bytes
 from recoseg.labels import IGNORE_INDEX, Colour, Segmentation
 from recoseg.photos.refs import Photo
 from recoseg.progress import track
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.segmentation.to_folder import segment_to_folder
+from recoseg.storage.atomic import write_bytes
+from recoseg.storage.fields import to_json
 from recoseg.training.balance import ClassBalance, balance_table, class_balance
 from recoseg.training.confidence import (
     LEVELS,

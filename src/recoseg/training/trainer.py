@@ -31,7 +31,9 @@ from recoseg.datasets.sample import SegmentationDataset
 from recoseg.encoders.spec import parse_spec
 from recoseg.encoders.weights import seeded
 from recoseg.errors import MissingExtraError, RecosegError
-from recoseg.files import check_resumable, to_json, write_bytes
+from recoseg.storage.atomic import write_bytes
+from recoseg.storage.fields import to_json
+from recoseg.storage.settings import check_resumable
 from recoseg.training.data import TrainingStream
 from recoseg.training.model import FILE, ModelInfo, TrainedModel
 from recoseg.training.network import build_network, freeze_encoder, load_encoder, statistics_of

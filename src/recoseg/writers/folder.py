@@ -11,8 +11,9 @@ from typing import IO, Any
 
 from PIL import Image
 
-from recoseg.files import TEMPORARY, check_resumable, write_bytes
 from recoseg.labels import Colour, Segmentation
+from recoseg.storage.atomic import TEMPORARY, write_bytes
+from recoseg.storage.settings import check_resumable
 from recoseg.writers.formats import DEFAULT_FORMATS, writer_of
 from recoseg.writers.protocol import Writer
 

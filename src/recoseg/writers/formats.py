@@ -14,8 +14,8 @@ from PIL import Image
 from recoseg.drawing.overlay import draw_overlay
 from recoseg.drawing.palette import colour_table
 from recoseg.errors import UnknownNameError
-from recoseg.files import write_bytes
 from recoseg.labels import IGNORE_INDEX, Colour, Segmentation
+from recoseg.storage.atomic import write_bytes
 from recoseg.writers.names import safe_name
 from recoseg.writers.protocol import Writer
 

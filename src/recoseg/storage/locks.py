@@ -1,0 +1,53 @@
+"""Locks against other writers of the same output."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from recoseg.errors import OutputError
+from recoseg.storage.atomic import remove_leftovers
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep other writers out of a folder, which is created if it does not exist.
+
+    The lock is the file `.lock` in the folder. It ends with the process, however that ends.
+
+    Raises:
+        OutputError: Another process is writing to the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock(folder / ".lock", folder):
+        yield
+
+
+@contextlib.contextmanager
+def lock_file(path: Path) -> Iterator[None]:
+    """Keep other writers away from a file, and remove what killed writers of it have left.
+
+    The lock is the hidden file `.NAME.lock` beside it. It ends with the process.
+
+    Raises:
+        OutputError: Another process is writing the file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(path.with_name(f".{path.name}.lock"), path):
+        remove_leftovers(path.parent, path.name)
+        yield
+
+
+@contextlib.contextmanager
+def _lock(lock: Path, what: Path) -> Iterator[None]:
+    try:
+        held = FileLock(lock).acquire(timeout=0)
+    except Timeout as error:
+        raise OutputError(
+            f"Another process is writing to {what}. Wait for it, or choose another place."
+        ) from error
+    with held:
+        yield

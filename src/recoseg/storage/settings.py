@@ -1,0 +1,35 @@
+"""The settings of an earlier run, which decide whether it can be resumed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from recoseg.errors import FileError, OutputError
+from recoseg.storage.reading import read_json
+
+
+def check_resumable(path: Path, ours: dict[str, Any], what: str) -> None:
+    """Refuse to resume a run that was made with other settings.
+
+    Args:
+        path: The file that holds the earlier run's settings.
+        ours: The settings of this run, as values of JSON.
+        what: What the earlier run has written, such as "masks".
+
+    Raises:
+        OutputError: The settings differ, and the message names those that do; or the file is
+            damaged.
+    """
+    try:
+        theirs = read_json(path)
+    except FileError as error:
+        raise OutputError(f"{error} Write to another folder.") from error
+    ours = json.loads(json.dumps(ours))  # tuples become lists, so that they compare equal
+    if theirs != ours:
+        changed = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
+        raise OutputError(
+            f"The {what} in {path.parent} were made with other settings ({', '.join(changed)}). "
+            "Use those to resume, or write to another folder."
+        )

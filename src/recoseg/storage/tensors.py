@@ -1,0 +1,103 @@
+"""Tensors and their metadata in one safetensors file with a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from recoseg.errors import FileError, MissingFileError
+from recoseg.storage.atomic import write_bytes
+
+_CHECKSUM = "checksum"
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file in one step; its metadata gets a checksum of all it holds.
+
+    Args:
+        path: The file.
+        tensors: The tensors by name.
+        metadata: All else, as texts by name.
+    """
+    stored = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(stored, {**metadata, _CHECKSUM: _digest(stored, metadata)}))
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file, without its checksum; the tensors are not read.
+
+    Raises:
+        MissingFileError: There is no such file.
+        FileError: It is damaged or not a safetensors file.
+    """
+    with _opened(path) as file:
+        metadata = dict(file.metadata() or {})
+    metadata.pop(_CHECKSUM, None)
+    return metadata
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file, and check its checksum if it has one.
+
+    Returns:
+        The tensors and the metadata, each by name.
+
+    Raises:
+        MissingFileError: There is no such file.
+        FileError: It is damaged or not a safetensors file.
+    """
+    try:
+        with _opened(path) as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise FileError(f"{path} is damaged ({error}).") from error
+    expected = metadata.pop(_CHECKSUM, None)
+    if expected is not None and _digest(tensors, metadata) != expected:
+        raise FileError(f"{path} is damaged: its content does not have the checksum {expected}.")
+    return tensors, metadata
+
+
+def has_checksum(path: Path) -> bool:
+    """Whether a safetensors file records a checksum; files of early versions do not.
+
+    Raises:
+        FileError: It is missing, damaged or not a safetensors file.
+    """
+    with _opened(path) as file:
+        return _CHECKSUM in (file.metadata() or {})
+
+
+def _opened(path: Path) -> safe_open:
+    if not path.exists():
+        raise MissingFileError(f"There is no file {path}.")
+    if not path.is_file():
+        raise FileError(f"{path} is not a regular file.")
+    try:
+        return safe_open(path, "pt")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise FileError(f"{path} is damaged or not a safetensors file ({error}).") from error
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """BLAKE2b of 128 bits of names, shapes, types and bytes, 32 hex digits."""
+    digest = hashlib.blake2b(digest_size=16)
+
+    def add(*parts: bytes) -> None:
+        for part in parts:  # with lengths, so that no two contents give the same bytes
+            digest.update(len(part).to_bytes(8, "little"))
+            digest.update(part)
+
+    for name in sorted(metadata):
+        add(name.encode(), metadata[name].encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        add(name.encode(), repr((tuple(tensor.shape), tensor.dtype)).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
