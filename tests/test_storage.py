@@ -6,9 +6,10 @@ import threading
 import pytest
 import torch
 
-from recoseg.errors import FileError, MissingFileError
+from recoseg.errors import FileError, MissingFileError, OutputError
 from recoseg.storage.atomic import TEMPORARY, remove_leftovers, write_atomically, write_bytes
 from recoseg.storage.checksums import check_file, file_checksum
+from recoseg.storage.claim import claim, format_in
 from recoseg.storage.paths import inside
 from recoseg.storage.reading import parse_json, read_bytes, read_json, read_lines, read_text
 from recoseg.storage.tensors import has_checksum, read_metadata, read_tensors, write_tensors
@@ -182,3 +183,30 @@ def test_each_changed_bit_of_a_tensor_file_is_noticed(tmp_path):
         path.write_bytes(whole[:length])
         with pytest.raises(FileError):
             read_tensors(path)
+
+
+def test_a_folder_belongs_to_one_run(tmp_path):
+    def ask(**options):
+        return claim(tmp_path, "recoseg-masks-1", ["labels", "x"], what="masks", **options)
+
+    assert ask() is False
+    (tmp_path / "notes.txt").write_text("mine")
+    assert ask() is ask(resume=True) is ask(overwrite=True) is False
+    (tmp_path / "settings.json").write_text('{"format": "recoseg-masks-1"}')
+    assert format_in(tmp_path) == "recoseg-masks-1"
+    with pytest.raises(OutputError, match="masks of an earlier run.*--resume.*--overwrite"):
+        ask()
+    assert ask(resume=True) is ask(overwrite=True) is True
+    with pytest.raises(OutputError, match="got both"):
+        ask(resume=True, overwrite=True)
+
+
+@pytest.mark.parametrize("mark", ['{"format": "other"}', "[]", "null", "{}", '{"format": 3}', "{"])
+def test_files_of_others_are_not_taken(tmp_path, mark):
+    (tmp_path / "settings.json").write_text(mark)
+    assert format_in(tmp_path) is None
+    assert not claim(tmp_path, "recoseg-masks-1", ["labels"], what="masks", overwrite=True)
+    (tmp_path / "labels").mkdir()
+    for option in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(OutputError, match="holds labels, which this command did not write"):
+            claim(tmp_path, "recoseg-masks-1", ["labels"], what="masks", **option)
