@@ -194,7 +194,7 @@ def test_a_folder_belongs_to_one_run(tmp_path):
     assert ask() is ask(resume=True) is ask(overwrite=True) is False
     (tmp_path / "settings.json").write_text('{"format": "recoseg-masks-1"}')
     assert format_in(tmp_path) == "recoseg-masks-1"
-    with pytest.raises(OutputError, match="masks of an earlier run.*--resume.*--overwrite"):
+    with pytest.raises(OutputError, match=r"masks of an earlier run.*--resume.*--overwrite"):
         ask()
     assert ask(resume=True) is ask(overwrite=True) is True
     with pytest.raises(OutputError, match="got both"):
