@@ -13,7 +13,7 @@ ROOMS = (
     *("errors", "progress", "memory", "onednn", "device", "storage"),
     "labels",
     "photos",
-    *("classes", "cosegmentation", "config", "executors", "refinement"),
+    *("classes", "cosegmentation", "config", "executors", "refinement", "regions"),
     "encoders",
     "concepts",
     "archive",

@@ -4,14 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from recoseg.encoders import attention
-from recoseg.encoders.attention import (
-    resample_positions,
-    resnet_map,
-    resnet_values,
-    vit_tokens,
-    vit_values,
-)
+from recoseg.encoders.attention.forms import vit_values
+from recoseg.encoders.attention.positions import by_size
+from recoseg.encoders.attention.resnet import resnet_map, resnet_values
+from recoseg.encoders.attention.tower import before_last
 from recoseg.encoders.clip import OpenClipEncoder
 from recoseg.encoders.dense_clip import DenseClipEncoder, choose_recipe
 from recoseg.encoders.normalisation import Normalisation
@@ -80,16 +76,16 @@ def test_vit_place_is_the_last_attention_over_that_token_alone(vit: nn.Module):
 def test_vit_class_embedding_before_the_last_block_is_open_clips(vit: nn.Module):
     """Same tokens as open_clip: with the whole last block put back, its embedding comes out."""
     inputs = torch.randn(1, 3, *vit.image_size)
-    tokens, _ = vit_tokens(vit, inputs)
+    tokens, _ = before_last(vit, inputs)
     pooled = vit.ln_post(vit.transformer.resblocks[-1](tokens))[:, 0] @ vit.proj
     torch.testing.assert_close(pooled, vit(inputs), atol=1e-5, rtol=1e-5)
 
 
 def test_positions_at_the_native_grid_are_themselves_and_constants_stay():
     positions = torch.randn(1 + 3 * 5, 4)
-    assert resample_positions(positions, (3, 5), (3, 5)) is positions
+    assert by_size(positions, (3, 5), (3, 5)) is positions
     flat = torch.cat([positions[:1], torch.full((15, 4), 2.5)])
-    larger = resample_positions(flat, (3, 5), (7, 11))
+    larger = by_size(flat, (3, 5), (7, 11))
     assert larger.shape == (1 + 77, 4)
     assert torch.equal(larger[0], flat[0])
     torch.testing.assert_close(larger[1:], torch.full((77, 4), 2.5))
@@ -97,7 +93,7 @@ def test_positions_at_the_native_grid_are_themselves_and_constants_stay():
 
 def test_positions_keep_rows_and_columns_apart():
     rows = torch.arange(3.0)[:, None].expand(3, 5).reshape(-1, 1)
-    resampled = resample_positions(torch.cat([torch.zeros(1, 1), rows]), (3, 5), (6, 10))
+    resampled = by_size(torch.cat([torch.zeros(1, 1), rows]), (3, 5), (6, 10))
     plane = resampled[1:].reshape(6, 10)
     assert (plane[:, :1] == plane).all()
     assert (plane.diff(dim=0) >= 0).all()
@@ -150,7 +146,7 @@ def test_fingerprints_are_those_of_version_0_1(arch):
 def test_the_names_of_functions_do_not_count(arch, monkeypatch):
     clip = tiny_clip(arch)
     before = DenseClipEncoder(clip, FP32).info
-    for function in (attention.resnet_values, attention.vit_values):
+    for function in (resnet_values, vit_values):
         monkeypatch.setattr(function, "__name__", "renamed")
         monkeypatch.setattr(function, "__qualname__", "renamed")
     assert DenseClipEncoder(clip, FP32).info == before

@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from recoseg.device import Compute
-from recoseg.encoders.attention import resnet_map
+from recoseg.encoders.attention.resnet import resnet_map
 from recoseg.encoders.normalisation import Normalisation, to_input
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.errors import RecosegError

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recoseg.device import Compute
-from recoseg.encoders.attention import RESNET_STRIDE, RESNET_VALUES, VIT_VALUES, FeatureRecipe
+from recoseg.encoders.attention.recipes import RESNET_VALUES, VIT_VALUES, FeatureRecipe
+from recoseg.encoders.attention.resnet import RESNET_STRIDE
 from recoseg.encoders.clip_model import LoadedClip
 from recoseg.encoders.normalisation import to_input
 from recoseg.encoders.protocols import EncoderInfo

@@ -1,0 +1,51 @@
+"""The ways to compute dense text features, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor, nn
+
+from recoseg.encoders.attention import forms
+from recoseg.encoders.attention.residual import residual
+from recoseg.encoders.attention.resnet import resnet_values
+from recoseg.encoders.attention.self_adjusting import self_adjusting
+
+
+@dataclass(frozen=True)
+class FeatureRecipe:
+    """A way to compute dense features from an image tower.
+
+    Attributes:
+        id: Part of the encoder's fingerprint. A published id never changes, whatever the function
+            is called; another arithmetic gets a new one, such as `vit_values.2`.
+        compute: From the tower and its normalised input (n, 3, H, W) to features (n, d, H / s,
+            W / s), where s is the stride.
+    """
+
+    id: str
+    compute: Callable[[nn.Module, Tensor], Tensor]
+
+
+RESNET_VALUES = FeatureRecipe("resnet_values", resnet_values)
+VIT_VALUES = FeatureRecipe("vit_values", forms.vit_values)
+
+
+def _last(attention: forms.Attention, *, whole: bool = False) -> Callable[..., Tensor]:
+    return partial(forms.last_attention, attention=attention, whole=whole)
+
+
+VIT_RECIPES: dict[str, FeatureRecipe] = {
+    "values": VIT_VALUES,
+    "maskclip": FeatureRecipe("maskclip", forms.maskclip),
+    "sclip": FeatureRecipe("sclip", _last(forms.qq_kk, whole=True)),
+    "naclip": FeatureRecipe("naclip", _last(forms.neighbours)),
+    "clearclip": FeatureRecipe("clearclip", _last(forms.qq)),
+    "qq-kk": FeatureRecipe("qq_kk", _last(forms.qq_kk)),
+    "resclip": FeatureRecipe("resclip", residual),
+    "scclip": FeatureRecipe("scclip", self_adjusting),
+}
+"""The forms of the last layer that a ViT as saliency encoder can take, by the name of the variant,
+such as `ViT-B/16/naclip`."""

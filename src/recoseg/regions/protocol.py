@@ -1,0 +1,45 @@
+"""What divides a photo into regions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from jaxtyping import Float, Int32, UInt8
+from torch import Tensor
+
+from recoseg.photos.refs import Photo
+
+NONE = 0
+"""The label of what belongs to no region; regions are numbered from 1, without gaps."""
+
+
+class RegionProvider(Protocol):
+    """Divides photos into regions."""
+
+    @property
+    def key(self) -> str:
+        """All that decides its regions, such as `superpixels(scale=100,sigma=0.7,min=60)`."""
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether it divides features of phi rather than the pixels."""
+
+    def regions(
+        self,
+        photo: Photo,
+        pixels: UInt8[Tensor, "3 h w"],
+        features: Sequence[Float[Tensor, "_ gh gw"]] = (),
+    ) -> Int32[Tensor, "rh rw"]:
+        """The region of each place.
+
+        Args:
+            photo: The photo, by which stored regions are found.
+            pixels: RGB, 0 to 255.
+            features: Features of each phi for these pixels, on grids of their own; empty unless
+                the provider needs them.
+
+        Returns:
+            Labels from 1, and 0 for none; of the size of the pixels, or of the first phi's grid
+            where the provider divides features.
+        """
