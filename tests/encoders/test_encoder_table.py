@@ -144,8 +144,8 @@ def test_lookup():
         find_row("open_clip:", "saliency")
 
 
-def test_variants_belong_to_phi(compute: Compute):
-    with pytest.raises(RecosegError, match="only for the phi encoder"):
+def test_variants_have_no_meaning_for_retrieval(compute: Compute):
+    with pytest.raises(RecosegError, match="no meaning for the retrieval encoder"):
         build_retrieval("RN50/layer3=random", compute)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from recoseg.device import Compute
+from recoseg.encoders.attention.recipes import VIT_RECIPES
 from recoseg.encoders.backbones import (
     HEADS,
     Backbone,
@@ -24,7 +25,7 @@ from recoseg.encoders.clip_model import LoadedClip, ModelPool
 from recoseg.encoders.dense_clip import DenseClipEncoder
 from recoseg.encoders.normalisation import IMAGENET, Normalisation, normalisation
 from recoseg.encoders.protocols import DenseImageEncoder, EncoderInfo
-from recoseg.encoders.spec import BuildRequest, Encoder
+from recoseg.encoders.spec import BuildRequest, Encoder, EncoderSpec
 from recoseg.encoders.weight_sources import HubFile, UrlFile, WeightSource
 from recoseg.encoders.weights import (
     combine,
@@ -41,19 +42,26 @@ POOL = ModelPool()
 
 
 def build_clip(request: BuildRequest) -> Encoder:
-    """A CLIP of the table, in any role."""
-    if request.rest and request.role != "phi":
+    """A CLIP of the table, in any role; `NAME/FORM` as saliency encoder (see `VIT_RECIPES`)."""
+    row, rest = request.row, request.rest
+    if rest and request.role == "retrieval":
         raise RecosegError(
-            f"{request.spec.name} cannot be used: '/{request.rest}' has a meaning only for the phi "
-            f"encoder. Ask for {request.row.name}."
+            f"{request.spec.name} cannot be used: '/{rest}' has no meaning for the retrieval "
+            f"encoder. Ask for {row.name}."
         )
-    row = request.row
-    return _clip_encoder(request, ClipArch(row.arch, "openai"), row.source)
+    return _clip_encoder(request, row.name, ClipArch(row.arch, "openai"), row.source, rest)
 
 
 def build_open_clip_family(request: BuildRequest) -> Encoder:
-    """`open_clip:ARCH/TAG`, or `open_clip:ARCH` with a local file."""
-    return _clip_encoder(request, parse_open_clip(request.rest), None)
+    """`open_clip:ARCH/TAG`, or `open_clip:ARCH` with a local file.
+
+    As saliency encoder also `open_clip:ARCH/TAG/FORM` and `open_clip:ARCH/FORM`.
+    """
+    model, slash, form = request.rest.rpartition("/")
+    if request.role != "saliency" or not slash or form not in VIT_RECIPES:
+        model, form = request.rest, ""
+    name = f"{request.row.name}{model}"
+    return _clip_encoder(request, name, parse_open_clip(model), None, form)
 
 
 def build_timm_row(request: BuildRequest) -> DenseImageEncoder:
@@ -107,13 +115,25 @@ def parse_variant(variant: str, name: str) -> tuple[int | None, int | None]:
     return (int(stride) if stride else None), (int(stage) if stage else None)
 
 
-def _clip_encoder(request: BuildRequest, arch: ClipArch, source: WeightSource | None) -> Encoder:
-    clip = POOL.get(request.spec, arch, request.compute, source)
+def _clip_encoder(
+    request: BuildRequest, model: str, arch: ClipArch, source: WeightSource | None, form: str
+) -> Encoder:
+    """The encoder of a CLIP; all encoders of one model share it, whatever their form.
+
+    Args:
+        request: What is asked for.
+        model: The name without the form.
+        arch: The architecture.
+        source: Where the weights are published; None asks open_clip.
+        form: What stands behind the model in the name; empty for the default.
+    """
+    if request.role == "phi":
+        return _clip_phi(request, POOL.get(request.spec, arch, request.compute, source))
+    spec = EncoderSpec(model, request.spec.weights)
+    clip = POOL.get(spec, arch, request.compute, source)
     if request.role == "retrieval":
         return OpenClipEncoder(clip, request.compute)
-    if request.role == "saliency":
-        return DenseClipEncoder(clip, request.compute)
-    return _clip_phi(request, clip)
+    return DenseClipEncoder(clip, request.compute, form)
 
 
 def _clip_phi(request: BuildRequest, clip: LoadedClip) -> DenseImageEncoder:

@@ -10,35 +10,52 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recoseg.device import Compute
-from recoseg.encoders.attention.recipes import RESNET_VALUES, VIT_VALUES, FeatureRecipe
+from recoseg.encoders.attention.recipes import RESNET_VALUES, VIT_RECIPES, FeatureRecipe
 from recoseg.encoders.attention.resnet import RESNET_STRIDE
 from recoseg.encoders.clip_model import LoadedClip
 from recoseg.encoders.normalisation import to_input
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.weights import combine
-from recoseg.errors import RecosegError
+from recoseg.errors import RecosegError, UnknownNameError
+
+DEFAULT_FORM = "values"
+"""The form of ViTs whose name does not say one."""
 
 
-def choose_recipe(visual: nn.Module, name: str) -> tuple[FeatureRecipe, int]:
+def choose_recipe(
+    visual: nn.Module, name: str, form: str = DEFAULT_FORM
+) -> tuple[FeatureRecipe, int]:
     """How dense text features are computed with an image tower, and their stride in pixels.
 
     Args:
         visual: The image tower of an open_clip model.
         name: The encoder's name, for error messages.
+        form: The form of the last attention layer; see `VIT_RECIPES`.
 
     Raises:
-        RecosegError: The tower's last layer has no values that can be compared with texts.
+        UnknownNameError: A ViT has no such form.
+        RecosegError: The tower's last layer has no values that can be compared with texts, or the
+            tower is a ResNet, which has one form only.
     """
     from open_clip.modified_resnet import ModifiedResNet
     from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 
     if isinstance(visual, ModifiedResNet):
+        if form != DEFAULT_FORM:
+            raise RecosegError(
+                f"{name} has no form {form!r}: only ViTs have several forms of the last attention "
+                "layer. Leave it out."
+            )
         return RESNET_VALUES, RESNET_STRIDE
     if isinstance(visual, VisionTransformer) and visual.attn_pool is None:
         height, width = visual.patch_size
         block = visual.transformer.resblocks[-1]
         if height == width and isinstance(block, ResidualAttentionBlock):
-            return VIT_VALUES, height
+            if form not in VIT_RECIPES:
+                raise UnknownNameError(
+                    f"form of the last attention layer of {name}", form, list(VIT_RECIPES)
+                )
+            return VIT_RECIPES[form], height
     raise RecosegError(
         f"{name} ({type(visual).__name__}) cannot be a saliency encoder: its image tower does not "
         "end in a single attention layer whose values can be compared with texts. Supported are "
@@ -55,17 +72,20 @@ class DenseClipEncoder:
     Args:
         clip: The model, which other encoders may share.
         compute: Device (that of the model) and precision.
+        form: The form of the last attention layer of a ViT, which becomes a part of the encoder's
+            name; see `VIT_RECIPES`. Empty for the default.
 
     Raises:
+        UnknownNameError: There is no such form.
         RecosegError: The model has no dense text features; see `choose_recipe`.
     """
 
-    def __init__(self, clip: LoadedClip, compute: Compute) -> None:
+    def __init__(self, clip: LoadedClip, compute: Compute, form: str = "") -> None:
         self._clip = clip
         self._compute = compute
-        self._recipe, stride = choose_recipe(clip.visual, clip.name)
+        self._recipe, stride = choose_recipe(clip.visual, clip.name, form or DEFAULT_FORM)
         self.info = EncoderInfo(
-            clip.name,
+            f"{clip.name}/{form}" if form else clip.name,
             clip.origin,
             combine(clip.fingerprint, self._recipe.id),
             clip.dim,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -144,8 +144,8 @@ def agreement(
 
 def _in_sight(
     labels: Tensor, places: Tensor, distance: Tensor, steps: int | None
-) -> Float[Tensor, "p p"]:
-    """Whether all patches on the line between two have the label of the first; (p, p) bool.
+) -> Bool[Tensor, "p p"]:
+    """Whether all patches on the line between two have the label of the first.
 
     Args:
         labels: (h, w).

@@ -111,10 +111,16 @@ def similarity(
 
 def attend(
     block: Any,
-    weights: Float[Tensor, "n heads a b"] | Float[Tensor, "n 1 a b"],
+    weights: Float[Tensor, "n _ a b"],
     values: Float[Tensor, "n heads b d"],
 ) -> Float[Tensor, "n a c"]:
-    """Weighted sums of the values, and the layer's output projection."""
+    """Weighted sums of the values, and the layer's output projection.
+
+    Args:
+        block: The block.
+        weights: For each head, or one for all heads.
+        values: The values of each head.
+    """
     joined = (weights @ values).transpose(1, 2).flatten(2)
     projected: Tensor = block.attn.out_proj(joined)
     return block.ls_1(projected)
