@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,4 +51,35 @@ def _lock(lock: Path, what: Path) -> Iterator[None]:
             f"Another process is writing to {what}. Wait for it, or choose another place."
         ) from error
     with held:
-        yield
+        handles = _handles(lock)
+        _held.update(handles)
+        try:
+            yield
+        finally:
+            _held.difference_update(handles)
+
+
+_held: set[int] = set()
+"""The handles of the lock files that this process holds open."""
+
+
+def _handles(lock: Path) -> set[int]:
+    """The handles by which this process holds a file open; none on systems that cannot fork."""
+    found, listing, wanted = set(), Path("/dev/fd"), lock.stat()
+    for path in listing.iterdir() if listing.is_dir() else ():
+        with contextlib.suppress(OSError):  # the handle of the listing itself
+            if os.path.samestat(os.fstat(int(path.name)), wanted):
+                found.add(int(path.name))
+    return found
+
+
+def _let_go() -> None:
+    """Close the locks in a forked process, which would otherwise outlive their owner in it."""
+    for handle in _held:
+        with contextlib.suppress(OSError):
+            os.close(handle)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
