@@ -25,7 +25,6 @@ from recoseg.storage.locks import lock_file, lock_folder
 from recoseg.training import checkpoints
 from recoseg.training.checkpoints import CheckpointFile, damage, newest_whole
 from recoseg.training.data import TrainingStream
-from recoseg.training.model import TrainedModel
 from recoseg.training.rounds import train_rounds
 from recoseg.training.trainer import Machines, train
 from recoseg.training.training_set import readable
@@ -249,6 +248,7 @@ def test_a_photo_that_vanishes_during_the_run_is_named(tmp_path, workers):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_reader_that_dies_is_told_in_one_line(tmp_path, monkeypatch):
     def die(self, position):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -343,12 +343,12 @@ main()
 """
 
 
-def command(root, moment, *more, out="run"):
+def command(root, moment, *more):
     """The command in a session of its own, with a temporary folder of its own."""
     paths = [str(Path(recoseg.__file__).parents[1]), str(Path(__file__).parents[2])]
     (root / "temporary").mkdir(exist_ok=True)
     given = {
-        "--out": root / out,
+        "--out": root / "run",
         "--masks": root / "masks",
         "--images": root / "images",
         "--recipe": "short",
@@ -363,7 +363,12 @@ def command(root, moment, *more, out="run"):
     options = [str(part) for pair in given.items() for part in pair]
     return subprocess.run(
         [sys.executable, "-c", PROGRAM, str(moment), "train", *options, *more],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TMPDIR": str(root / "temporary")},
+        env=os.environ
+        | {
+            "PYTHONPATH": os.pathsep.join(paths),
+            "TMPDIR": str(root / "temporary"),
+            "OMP_NUM_THREADS": str(torch.get_num_threads()),  # sums of other parts differ
+        },
         capture_output=True,
         text=True,
         start_new_session=True,
@@ -390,14 +395,15 @@ def test_ctrl_c_says_what_is_kept(tmp_path, moment, workers, step):
     )
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run/model.safetensors").exists()
-    names = [path.name for path in (tmp_path / "run/checkpoints").iterdir()]
-    assert names == [f"step={step}.ckpt"] or names == ["step=2.ckpt", "step=4.ckpt"][::-1]
+    # Ctrl-C waited until the checkpoint was whole; the one before it was not removed any more.
+    names = {path.name for path in (tmp_path / "run/checkpoints").iterdir()}
+    assert names == {f"step={step}.ckpt", "step=2.ckpt"}
     assert not left_in(tmp_path)
 
 
 @pytest.mark.slow
 def test_killed_at_random_moments_and_resumed(tmp_path):
-    write_pairs(tmp_path)
+    data, _ = readable(write_pairs(tmp_path))
     chance = random.Random(0)
     killed = 0
     for _ in range(3):
@@ -405,11 +411,10 @@ def test_killed_at_random_moments_and_resumed(tmp_path):
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
         killed += done.returncode != 0
     assert killed
-    done = command(tmp_path, "never", "--workers", "0", "--resume")
-    assert done.returncode == 0, done.stderr
-    done = command(tmp_path, "never", "--workers", "0", out="whole")
-    assert done.returncode == 0, done.stderr
-    assert same(TrainedModel.load(tmp_path / "run"), TrainedModel.load(tmp_path / "whole"))
+    assert same(
+        resume(tmp_path / "run", data, iterations=40, keep="ema"),
+        train(data, quick(iterations=40, keep="ema"), tmp_path / "whole", machines=CPU),
+    )
     names = files(tmp_path / "run")
     assert not {name for name in names if ".tmp-" in name}
     assert {name for name in names if "checkpoints" in name} == {"checkpoints/step=40.ckpt"}
