@@ -79,7 +79,7 @@ def test_invalid_lists_of_classes(tmp_path):
         read_classes(tmp_path / "gone.txt")
     latin = tmp_path / "latin.txt"
     latin.write_bytes("été".encode("latin-1"))
-    with pytest.raises(ConceptError, match="is not a UTF-8 text"):
+    with pytest.raises(ConceptError, match="is not UTF-8 text"):
         read_classes(latin)
 
 

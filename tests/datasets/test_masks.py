@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from recoseg.datasets.masks import counted, decode_values, mask_code, one_channel, to_labels
-from recoseg.datasets.pairs import read_target, upright_size
+from recoseg.datasets.pairs import read_target
 from recoseg.errors import BadImageError
+from recoseg.photos.images import upright_size
 
 from .trees import HEIGHT, WIDTH, mask, photo
 
@@ -74,14 +75,16 @@ def test_channels():
 
 def test_lossy_and_damaged_files_are_refused(tmp_path):
     path = photo(tmp_path / "a.jpg")
-    for data in (path.read_bytes(), b"", b"\x89PNG nothing"):
+    for data in (path.read_bytes(), b"\x89PNG nothing"):
         with pytest.raises(BadImageError, match="not a PNG, BMP or TIFF file"):
             decode_values(data)
+    with pytest.raises(BadImageError, match="its mask: the file is empty"):
+        decode_values(b"")
 
 
 def test_files_of_a_pair(tmp_path):
     picture, labels = photo(tmp_path / "a.png"), tmp_path / "m.png"
-    with pytest.raises(BadImageError, match="its mask cannot be read: No such file"):
+    with pytest.raises(BadImageError, match="its mask: cannot be read: No such file"):
         read_target(labels, counted(2), picture)
     mask(labels, [1, 0])
     assert read_target(labels, counted(2), picture).shape == (HEIGHT, WIDTH)

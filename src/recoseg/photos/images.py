@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +16,10 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from recoseg.errors import BadImageError
+from recoseg.photos.files import MAX_BYTES
 from recoseg.photos.frame import Frame
+from recoseg.photos.png import without_texts
+from recoseg.storage.reading import open_regular, why
 
 MAX_PIXELS = 178_956_970
 """Photos with more pixels are refused before they are decoded (half a gigabyte as RGB)."""
@@ -45,6 +48,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION_TAG = 0x0112
+_SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
 _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
@@ -120,18 +124,49 @@ def _decode(
     source: Path | bytes | BinaryIO, enough: int | None
 ) -> tuple[Image.Image, tuple[int, int]]:
     """The upright RGB photo, of a JPEG at reduced size (sides >= `enough`), and its full size."""
+    with _reasons(), open_image(source) as image:
+        return _finish(image, enough)
+
+
+def upright_size(source: Path | bytes) -> tuple[int, int]:
+    """Height and width of a photo as `decode_image` gives it, without decoding its pixels.
+
+    Raises:
+        BadImageError: The file is not an image.
+    """
+    with _reasons(), open_image(source) as image:
+        width, height = image.size
+        return (width, height) if _orientation(image) in _SIDEWAYS else (height, width)
+
+
+@contextmanager
+def open_image(
+    source: Path | bytes | BinaryIO, formats: Sequence[str] = _FORMATS
+) -> Iterator[Image.Image]:
+    """Open an image of known formats; its pixels are not decoded yet, and not too many.
+
+    Args:
+        source: A local file, its bytes, or an open binary file.
+        formats: Names of the formats, as Pillow calls them.
+
+    Raises:
+        BadImageError: It cannot be read, is empty, or has too many pixels.
+        Exception: It is damaged or of another format; decoders raise errors of many types.
+    """
     data = _read(source)
     if not data:
         raise BadImageError("the file is empty")
+    _check_webp(data)
     Image.init()
-    formats = [name for name in _FORMATS if name in Image.OPEN]
-    with _reasons(), Image.open(io.BytesIO(data), formats=formats) as image:
-        return _finish(image, enough)
+    known = [name for name in formats if name in Image.OPEN]
+    with Image.open(io.BytesIO(without_texts(data)), formats=known) as image:
+        _check_size(*image.size)
+        yield image
 
 
 def _finish(image: Image.Image, enough: int | None) -> tuple[Image.Image, tuple[int, int]]:
     """See `_decode`; the image has been opened already."""
-    _check_size(*image.size)
+    _check_size(*image.size)  # of images that the user has opened
     size = image.size
     if enough is not None:
         image.draft(None, (enough, enough))  # None keeps the mode
@@ -141,7 +176,7 @@ def _finish(image: Image.Image, enough: int | None) -> tuple[Image.Image, tuple[
     rgb.info = {}  # an image that is given again must not be turned again
     if orientation not in _UPRIGHT:
         return rgb, size
-    return rgb.transpose(_UPRIGHT[orientation]), size if orientation < 5 else size[::-1]
+    return rgb.transpose(_UPRIGHT[orientation]), size[::-1] if orientation in _SIDEWAYS else size
 
 
 @contextmanager
@@ -231,10 +266,23 @@ def _read(source: Path | bytes | BinaryIO) -> bytes:
     if isinstance(source, bytes):
         return source
     try:
-        return source.read_bytes() if isinstance(source, Path) else source.read()
+        if isinstance(source, Path):
+            with open_regular(source) as file:
+                data = file.read(MAX_BYTES + 1)
+        else:
+            data = source.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise BadImageError(f"cannot be read: {reason}") from error
+        raise BadImageError(f"cannot be read: {why(error)}") from error
+    if len(data) > MAX_BYTES:
+        raise BadImageError(f"more than {MAX_BYTES:,} bytes")
+    return data
+
+
+def _check_webp(data: bytes) -> None:
+    """Check the size of an extended WebP image, whose pixels Pillow allocates on opening it."""
+    if data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X" and len(data) >= 30:
+        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+        _check_size(width, height)
 
 
 def _check_size(width: int, height: int) -> None:

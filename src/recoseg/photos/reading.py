@@ -10,7 +10,7 @@ from recoseg.photos.files import MAX_BYTES, read_up_to
 from recoseg.photos.filesystems import file_system
 from recoseg.photos.refs import Photo, is_local, look_up, split_member
 from recoseg.photos.shards import Member, ShardContent, cut_off, read_content
-from recoseg.storage.reading import NotRegularError, why
+from recoseg.storage.reading import why
 
 
 class UnreadableError(BadImageError):
@@ -40,8 +40,6 @@ def reason_of(error: Exception) -> str:
     """Why a photo's file cannot be read, in one line."""
     if isinstance(error, FileNotFoundError):
         return "no such file"
-    if isinstance(error, NotRegularError):
-        return "it is not a regular file"
     return " ".join(str(error).split()) if isinstance(error, RecosegError) else why(error)
 
 

@@ -29,7 +29,7 @@ from recoseg.photos.refs import (
 )
 from recoseg.photos.shards import cut_off, read_content
 from recoseg.storage.claim import MARKS, format_in
-from recoseg.storage.reading import why
+from recoseg.storage.reading import NotRegularError, why
 
 _LIST_SUFFIXES = (".txt", ".lst")
 
@@ -207,8 +207,7 @@ def _walk_entry(entry: os.DirEntry[str], stack: list[str]) -> Iterator[Photo]:
     elif is_image and stat.S_ISREG(status.st_mode):
         yield printable(Photo(entry.path, local_stamp(status), status.st_size))
     elif is_image:
-        reason = "cannot be read: it is not a regular file"
-        yield printable(Photo(entry.path, failure=reason))
+        yield printable(Photo(entry.path, failure=f"cannot be read: {NotRegularError()}"))
 
 
 def _unread_folder(folder: str, error: OSError) -> Photo:

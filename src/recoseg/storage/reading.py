@@ -21,6 +21,9 @@ class NotRegularError(OSError):
     def __init__(self) -> None:
         super().__init__(errno.EINVAL, "not a regular file")
 
+    def __str__(self) -> str:
+        return str(self.strerror)
+
 
 def open_regular(path: Path) -> BinaryIO:
     """Open a file for reading.
