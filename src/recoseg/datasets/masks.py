@@ -10,7 +10,7 @@ import numpy as np
 
 from recoseg.errors import BadImageError
 from recoseg.labels import IGNORE_INDEX
-from recoseg.photos.images import open_image
+from recoseg.photos.opening import open_image
 
 _FORMATS = ("PNG", "BMP", "TIFF")
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -16,28 +14,14 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from recoseg.errors import BadImageError
-from recoseg.photos.files import MAX_BYTES
 from recoseg.photos.frame import Frame
-from recoseg.photos.png import without_texts
-from recoseg.storage.reading import open_regular, why
+from recoseg.photos.opening import MAX_PIXELS, check_size, open_image
 
-MAX_PIXELS = 178_956_970
-"""Photos with more pixels are refused before they are decoded (half a gigabyte as RGB)."""
+MAX_ENLARGED_ASPECT = 100
+"""The largest ratio of the sides at which a whole photo is enlarged for the encoders.
 
-_FORMATS = (
-    "JPEG",
-    "PNG",
-    "WEBP",
-    "GIF",
-    "TIFF",
-    "BMP",
-    "DIB",
-    "PPM",
-    "AVIF",
-    "JPEG2000",
-    "MPO",
-    "HEIF",  # only where pillow-heif has registered itself
-)
+A longer one grows out of all proportion: 20,000 x 30 pixels would become 213,333 x 320."""
+
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -61,9 +45,6 @@ _MAX_ASPECT = 32
 
 _DRAFT_MARGIN = 2
 """The sides of a JPEG that is decoded at reduced size stay this many times the frame's."""
-
-# `_check_size` enforces the limit at which Pillow itself raises an error.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def decode_image(source: Path | bytes | BinaryIO) -> Image.Image:
@@ -139,34 +120,9 @@ def upright_size(source: Path | bytes) -> tuple[int, int]:
         return (width, height) if _orientation(image) in _SIDEWAYS else (height, width)
 
 
-@contextmanager
-def open_image(
-    source: Path | bytes | BinaryIO, formats: Sequence[str] = _FORMATS
-) -> Iterator[Image.Image]:
-    """Open an image of known formats; its pixels are not decoded yet, and not too many.
-
-    Args:
-        source: A local file, its bytes, or an open binary file.
-        formats: Names of the formats, as Pillow calls them.
-
-    Raises:
-        BadImageError: It cannot be read, is empty, or has too many pixels.
-        Exception: It is damaged or of another format; decoders raise errors of many types.
-    """
-    data = _read(source)
-    if not data:
-        raise BadImageError("the file is empty")
-    _check_webp(data)
-    Image.init()
-    known = [name for name in formats if name in Image.OPEN]
-    with Image.open(io.BytesIO(without_texts(data)), formats=known) as image:
-        _check_size(*image.size)
-        yield image
-
-
 def _finish(image: Image.Image, enough: int | None) -> tuple[Image.Image, tuple[int, int]]:
     """See `_decode`; the image has been opened already."""
-    _check_size(*image.size)  # of images that the user has opened
+    check_size(*image.size)  # of images that the user has opened
     size = image.size
     if enough is not None:
         image.draft(None, (enough, enough))  # None keeps the mode
@@ -208,24 +164,43 @@ def to_tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
     return torch.from_numpy(np.array(array.transpose(2, 0, 1), order="C"))
 
 
-def resize_short_side(image: Image.Image, size: int, interpolation: str = "bicubic") -> Image.Image:
-    """Scale an image so that its short side has `size` pixels, keeping the aspect ratio.
+def input_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
+    """Width and height of a photo after scaling its short side, keeping the aspect ratio.
 
-    The long side is rounded down, as torchvision's `Resize(size)` does. Down-scaling is
-    anti-aliased.
+    The long side is rounded down, as torchvision's `Resize(size)` does.
+
+    Args:
+        size: Width and height of the photo.
+        short_side: The new short side, pixels; 0 keeps the size.
 
     Raises:
-        BadImageError: The result would have more than `MAX_PIXELS` pixels.
+        BadImageError: The result would have more than `MAX_PIXELS` pixels, or the photo would be
+            enlarged although its sides differ by more than a factor of `MAX_ENLARGED_ASPECT`.
     """
-    width, height = image.size
-    short, long = min(width, height), max(width, height)
-    if short == size:
-        return image
-    scaled = int(size * long / short)
-    if size * scaled > MAX_PIXELS:
-        raise BadImageError(f"too long and thin: {width} x {height} pixels")
-    new = (size, scaled) if width <= height else (scaled, size)
-    return image.resize(new, _FILTERS[interpolation])
+    width, height = size
+    short, long = min(size), max(size)
+    if short_side in (0, short):
+        return size
+    scaled = int(short_side * long / short)
+    too_long = short_side > short and long > MAX_ENLARGED_ASPECT * short
+    if too_long or short_side * scaled > MAX_PIXELS:
+        raise BadImageError(
+            f"too long and thin: {width} x {height} pixels would become {scaled} x {short_side} "
+            "for the encoders; use a smaller --resize (0 keeps the size), or cut it into parts"
+        )
+    return (short_side, scaled) if width <= height else (scaled, short_side)
+
+
+def resize_short_side(image: Image.Image, size: int, interpolation: str = "bicubic") -> Image.Image:
+    """Scale an image so that its short side has `size` pixels; see `input_size`.
+
+    Down-scaling is anti-aliased.
+
+    Raises:
+        BadImageError: The result would be too large; see `input_size`.
+    """
+    new = input_size(image.size, size)
+    return image if new == image.size else image.resize(new, _FILTERS[interpolation])
 
 
 def center_crop(image: Image.Image, size: int) -> Image.Image:
@@ -260,36 +235,6 @@ def to_frame(image: Image.Image, frame: Frame) -> UInt8[Tensor, "3 size size"]:
     scaled = image.resize(inner, _FILTERS[frame.interpolation])
     canvas.paste(scaled, ((size - inner[0]) // 2, (size - inner[1]) // 2))
     return to_tensor(canvas)
-
-
-def _read(source: Path | bytes | BinaryIO) -> bytes:
-    if isinstance(source, bytes):
-        return source
-    try:
-        if isinstance(source, Path):
-            with open_regular(source) as file:
-                data = file.read(MAX_BYTES + 1)
-        else:
-            data = source.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise BadImageError(f"cannot be read: {why(error)}") from error
-    if len(data) > MAX_BYTES:
-        raise BadImageError(f"more than {MAX_BYTES:,} bytes")
-    return data
-
-
-def _check_webp(data: bytes) -> None:
-    """Check the size of an extended WebP image, whose pixels Pillow allocates on opening it."""
-    if data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X" and len(data) >= 30:
-        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
-        _check_size(width, height)
-
-
-def _check_size(width: int, height: int) -> None:
-    if width < 1 or height < 1:
-        raise BadImageError(f"has no pixels: {width} x {height}")
-    if width * height > MAX_PIXELS:
-        raise BadImageError(f"more than {MAX_PIXELS:,} pixels: {width} x {height}")
 
 
 def _orientation(image: Image.Image) -> int:
