@@ -4,8 +4,8 @@ Strangers' photos can be small files and yet need any amount of memory: a long a
 is enlarged until its short side fits the encoders. The estimate counts the tensors of one photo:
 
     photo     3 h w bytes of the photo, 6 H W of the input and of its batch
-    encoder   200 P bytes, P the pixels that are encoded at a time: all H W, or those of a batch of
-              windows; the networks at hand need 60 to 200 bytes per pixel of their input
+    encoder   350 P bytes, P the pixels that are encoded at a time: all H W, or those of a batch of
+              windows; the networks at hand need 85 to 350 bytes per pixel of their input
     grids     4 gh gw (d + 2 c) bytes for each branch
     matrices  4 g (h + w) bytes for each branch, g the cells along an axis, and five times the
               largest one while that is built
@@ -29,7 +29,7 @@ from recoseg.errors import BadImageError
 from recoseg.memory import LIMIT, memory_limit
 from recoseg.segmentation.label_maps import MAX_STRIP
 
-_ENCODER = 200
+_ENCODER = 350
 """Bytes that networks need per pixel of their input."""
 
 _BUILDING = 5
