@@ -238,7 +238,7 @@ def _list_tar(fs: Any, path: str, name: str) -> Iterator[Photo]:
     twice = [member for member in content.repeated if is_image_name(member.name)]
     if twice:
         problems.append(
-            f"{len(twice):,} members have the name of an earlier one, which is used, such as "
+            f"left out: {len(twice):,} with the name of an earlier member, such as "
             f"{twice[0].name!r} at byte {twice[0].offset:,}"
         )
     if problems:
