@@ -110,6 +110,13 @@ def test_a_failing_answer_of_the_network_never_ends_the_listing(tmp_path, broken
             read_photo(photo)
 
 
+def test_a_url_that_cannot_be_asked_about_is_a_photo_with_a_reason(broken):
+    urls = ["broken://key", "http://127.0.0.1:9/photo"]
+    assert list(each_photo(urls)) == urls
+    for url in urls:
+        assert load_whole(url, 0).failure.startswith("cannot be read: ")
+
+
 def test_chains_and_references_never_reach_fsspec(tmp_path, monkeypatch):
     """With some versions of fsspec a reference runs commands of a shell."""
 
@@ -242,6 +249,9 @@ def test_folders_that_recoseg_has_written_are_passed_over(tmp_path):
     assert len(listed(tmp_path / "masks")) == 1, "the folder itself was asked for"
 
 
+KINDS = ("true", "none", "endless", "book", "pages")
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """Answers by the first part of the path; see `server`."""
 
@@ -266,12 +276,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         if told is not None:
             self.send_header("Content-Length", str(told))
+        if kind in ("pages", "book"):
+            self.send_header("Content-Type", "text/html")
         self.send_header("Connection", "close")
         self.end_headers()
         if not body:
             return
         if kind in ("true", "none", "cut"):
             self.wfile.write(data)
+        elif kind == "pages":
+            self.wfile.write(b'<a href="a.png">a</a>')
         elif kind == "list":
             self.wfile.write(b"../none/a.png\n../none/b.png\n")
         else:
@@ -284,6 +298,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def server():
     """A web server: `none` tells no length, `little` and `cut` lie, `endless` never ends."""
+    pytest.importorskip("aiohttp")
     made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     made.daemon_threads = True
     thread = threading.Thread(target=made.serve_forever, daemon=True)
@@ -328,6 +343,16 @@ def test_lists_of_the_web(server, monkeypatch):
     [photo] = listed(f"{server}/none/a.png")
     assert photo.size == -1, "no length was told"
     assert read_photo(photo) == encoded()
+
+
+@pytest.mark.timeout(120)
+def test_pages_of_the_web_are_bounded(server):
+    """To find out what a URL is, no more than a page is read."""
+    found = {
+        kind: files.is_folder(*filesystems.file_system(f"{server}/{kind}/x")) for kind in KINDS
+    }
+    assert found == dict.fromkeys(KINDS, False) | {"pages": True}
+    assert list(each_photo([f"{server}/none/photo"])) == [f"{server}/none/photo"]
 
 
 def test_fewer_bytes_than_a_service_announced_are_no_lasting_failure(monkeypatch):

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from recoseg.photos.refs import is_local
+from recoseg.photos.refs import is_image_name, is_local
 from recoseg.storage.reading import open_regular
 
 MAX_BYTES = 1 << 29
@@ -15,6 +15,10 @@ MAX_BYTES = 1 << 29
 MAX_LIST = 1 << 31
 """Maximum size of a list of photos, bytes (2 GiB)."""
 
+LIST_SUFFIXES = (".txt", ".lst")
+"""Extensions of lists of photos."""
+
+_MAX_PAGE = 1 << 24  # bytes of a web page of links
 _HTTP_CHUNK = 1 << 20
 
 
@@ -56,6 +60,25 @@ def read_up_to(fs: Any, path: str, count: int, start: int = 0) -> bytes:
     if not start and fs.info(path).get("size") == 0:
         return b""
     return cast(bytes, fs.cat_file(path, start=start, end=start + count))
+
+
+def is_folder(fs: Any, path: str) -> bool:
+    """Whether a path is a folder; on web servers, a page with links.
+
+    fsspec would download any file of a web server as a page, so only pages of usual size whose
+    names are not those of photos, lists or shards are looked at.
+
+    Raises:
+        Exception: It cannot be found out; each file system raises its own types of errors.
+    """
+    if is_http(fs):
+        if is_image_name(path) or path.lower().endswith((".tar", *LIST_SUFFIXES)):
+            return False
+        if fs.info(path).get("mimetype") != "text/html":
+            return False
+        if len(read_up_to(fs, path, _MAX_PAGE + 1)) > _MAX_PAGE:
+            return False
+    return bool(fs.isdir(path))
 
 
 def is_http(fs: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from braceexpand import braceexpand
 
 from recoseg.errors import ArchiveError, RecosegError
-from recoseg.photos.files import is_http
+from recoseg.photos.files import LIST_SUFFIXES, is_folder
 from recoseg.photos.filesystems import file_system
 from recoseg.photos.lists import list_lines, located
 from recoseg.photos.reading import reason_of
@@ -30,8 +30,6 @@ from recoseg.photos.refs import (
 from recoseg.photos.shards import cut_off, read_content
 from recoseg.storage.claim import MARKS, format_in
 from recoseg.storage.reading import NotRegularError, why
-
-_LIST_SUFFIXES = (".txt", ".lst")
 
 
 @dataclass(frozen=True)
@@ -105,11 +103,11 @@ def _list_source(given: str) -> Iterator[PhotoSource]:
             ".tar shard, an image, or a glob that matches any of these."
         )
     name = full_name(fs, path)
-    if _is_folder(fs, path):
+    if is_folder(fs, path):
         yield PhotoSource(name, tuple(_list_folder(fs, path)))
     elif name.endswith(".tar"):
         yield PhotoSource(name, tuple(_list_tar(fs, path, name)))
-    elif name.lower().endswith(_LIST_SUFFIXES):
+    elif name.lower().endswith(LIST_SUFFIXES):
         yield PhotoSource(name, tuple(list_lines(fs, path)))
     elif is_image_name(name):
         yield PhotoSource(name, (located(fs, path),))
@@ -129,7 +127,7 @@ def _list_glob(given: str) -> Iterator[PhotoSource]:
         for match in sorted((match for match in found if fs.exists(match)), key=natural_key):
             matched = True
             name = full_name(fs, match)
-            if is_image_name(name) and not _is_folder(fs, match):
+            if is_image_name(name) and not is_folder(fs, match):
                 images.append(located(fs, match))
             else:
                 yield from _list_source(name)
@@ -147,12 +145,6 @@ def _expand_braces(pattern: str) -> list[str]:
         return list(braceexpand(pattern, escape=False))
     except ValueError:  # an unbalanced brace is part of a name
         return [pattern]
-
-
-def _is_folder(fs: Any, path: str) -> bool:
-    if is_http(fs) and (is_image_name(path) or path.lower().endswith((".tar", *_LIST_SUFFIXES))):
-        return False  # to find out, fsspec would download the file and look for links in it
-    return bool(fs.isdir(path))
 
 
 def _list_folder(fs: Any, root: str) -> list[Photo]:
