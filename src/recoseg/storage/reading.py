@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from recoseg.errors import FileError, MissingFileError
 
@@ -14,10 +15,38 @@ MAX_TEXT = 1 << 28
 """Maximum size of a text or JSON file, bytes (256 MiB)."""
 
 
-def read_bytes(path: Path, limit: int) -> bytes:
-    """Read a file.
+class NotRegularError(OSError):
+    """A device, a pipe, a socket or a folder, where a file is expected."""
 
-    Devices, pipes and sockets are refused before they are read, since they may never end.
+    def __init__(self) -> None:
+        super().__init__(errno.EINVAL, "not a regular file")
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading.
+
+    Devices, pipes and sockets are refused before they are read, since they may never end, and
+    before they are opened, since opening some of them has effects.
+
+    Raises:
+        NotRegularError: It is no regular file.
+        OSError: It does not exist or cannot be read.
+        ValueError: Its name holds a NUL.
+    """
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise NotRegularError
+    file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115  # the caller closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it was replaced in between
+        file.close()
+        raise NotRegularError
+    return file
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """Read a file; see `open_regular`.
 
     Args:
         path: The file.
@@ -28,18 +57,23 @@ def read_bytes(path: Path, limit: int) -> bytes:
         FileError: It is no regular file, is larger than the limit, or cannot be read.
     """
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise FileError(f"{path} is not a regular file.")
+        with open_regular(path) as file:
             data = file.read(limit + 1)
     except FileNotFoundError as error:
         raise MissingFileError(f"There is no file {path}.") from error
+    except NotRegularError as error:
+        raise FileError(f"{path} cannot be read: it is not a regular file.") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or str(error)
-        raise FileError(f"{path} cannot be read: {reason}.") from error
+        raise FileError(f"{path} cannot be read: {why(error)}.") from error
     if len(data) > limit:
         raise FileError(f"{path} has more than {limit:,} bytes.")
     return data
+
+
+def why(error: BaseException) -> str:
+    """The reason that an error names, in one line of at most 200 characters, without a path."""
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+    return str(reason) or type(error).__name__
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
