@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -15,13 +14,15 @@ from recoseg.cli.demo import demo
 from recoseg.cli.encoders import encoders
 from recoseg.cli.evaluate import evaluate
 from recoseg.cli.export import export
+from recoseg.cli.failures import give_up_streams, guarded, prepare_streams
 from recoseg.cli.index import index
 from recoseg.cli.learn import learn
+from recoseg.cli.output import say
 from recoseg.cli.pseudo_label import pseudo_label
 from recoseg.cli.retrieve import retrieve
 from recoseg.cli.segment import segment
 from recoseg.cli.train import train
-from recoseg.errors import RecosegError
+from recoseg.cli.verify import verify
 from recoseg.memory import keep_freed_memory
 
 app = typer.Typer(
@@ -34,7 +35,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"recoseg {__version__}")
+        say(f"recoseg {__version__}")
         raise typer.Exit
 
 
@@ -66,19 +67,19 @@ for command in (
     export,
     evaluate,
     ablate,
+    verify,
     datasets,
     encoders,
     demo,
 ):
-    app.command()(command)
+    app.command()(guarded(command))
 
 
 def main() -> None:
-    """Run the command line; errors of the package are printed without a traceback."""
+    """Run the command line and end the process; see `recoseg.cli.failures` for the exit codes."""
     keep_freed_memory()
+    prepare_streams()
     try:
         app()
-    except RecosegError as error:
-        sys.exit(f"Error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    finally:
+        give_up_streams()

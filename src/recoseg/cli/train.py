@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from recoseg.cli.options import Resume, Root
+from recoseg.cli.output import say
 
 
 def train(
@@ -148,6 +149,6 @@ def train(
         seed=seed,
     )
     for name, reason in report.left_out.items():
-        typer.echo(f"Left out: {name}: {reason}", err=True)
+        say(f"Left out: {name}: {reason}", err=True)
     classes = len(report.model.info.names)
-    typer.echo(f"Model of {classes} classes from {report.photos:,} photos: {out}")
+    say(f"Model of {classes} classes from {report.photos:,} photos: {out}")

@@ -14,6 +14,12 @@ from torch import Tensor
 from recoseg.errors import FileError, MissingFileError
 from recoseg.storage.atomic import write_bytes
 
+MAX_TENSORS = 4 << 30
+"""Maximum size of a file of tensors, bytes (4 GiB)."""
+
+NORM_TOLERANCE = 0.01
+"""How far the norm of a row may be from 1; it may have been computed in half precision."""
+
 _CHECKSUM = "checksum"
 
 
@@ -74,11 +80,36 @@ def has_checksum(path: Path) -> bool:
         return _CHECKSUM in (file.metadata() or {})
 
 
+def check_unit_rows(rows: Tensor, dim: int, least: int, what: str) -> None:
+    """Refuse a tensor from a file unless it holds L2-normalised rows.
+
+    Args:
+        rows: The tensor, of any shape and type.
+        dim: Expected length of a row.
+        least: Minimum number of rows.
+        what: What it is, for messages.
+
+    Raises:
+        FileError: It is not fp32 of shape (n, dim) with n >= least, or the norm of a row is not 1.
+    """
+    shape = tuple(rows.shape)
+    if rows.dtype != torch.float32 or shape[1:] != (dim,) or shape[0] < least:
+        raise FileError(
+            f"expected {what} as fp32 of shape ({least} or more, {dim}), got {rows.dtype} of "
+            f"shape {shape}"
+        )
+    norms = torch.linalg.vector_norm(rows, dim=1)
+    if not ((norms - 1).abs() <= NORM_TOLERANCE).all():  # false for NaN too
+        raise FileError(f"expected {what} with rows of norm 1, got other norms")
+
+
 def _opened(path: Path) -> safe_open:
     if not path.exists():
         raise MissingFileError(f"There is no file {path}.")
     if not path.is_file():
         raise FileError(f"{path} is not a regular file.")
+    if path.stat().st_size > MAX_TENSORS:
+        raise FileError(f"{path} has more than {MAX_TENSORS:,} bytes.")
     try:
         return safe_open(path, "pt")
     except (SafetensorError, OSError, ValueError) as error:
