@@ -259,8 +259,8 @@ class ConceptBank:
 def verify_bank(path: Path) -> Verification:
     """Read a concept bank in full and check its checksum and its values."""
     try:
-        recorded = has_checksum(path)
         ConceptBank.load(path)
+        recorded = has_checksum(path)
     except RecosegError as error:
         return Verification("concept bank", 1, 0, (str(error),))
     return Verification("concept bank", int(recorded), int(not recorded), ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -14,7 +15,7 @@ from recoseg.cli.demo import demo
 from recoseg.cli.encoders import encoders
 from recoseg.cli.evaluate import evaluate
 from recoseg.cli.export import export
-from recoseg.cli.failures import give_up_streams, guarded, prepare_streams
+from recoseg.cli.failures import end, give_up_streams, guarded, prepare_streams
 from recoseg.cli.index import index
 from recoseg.cli.learn import learn
 from recoseg.cli.output import say
@@ -28,7 +29,7 @@ from recoseg.memory import keep_freed_memory
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
@@ -52,6 +53,8 @@ def options(
 
     Usual order: `index` photos, `learn` classes from the index, `segment` photos. See also `recoseg
     demo`, and `recoseg COMMAND --help` for the options of a command.
+
+    Exit codes: 0 done; 1 refused, failed, or nothing could be used; 2 wrong usage; 130 interrupted.
     """
 
 
@@ -80,6 +83,8 @@ def main() -> None:
     keep_freed_memory()
     prepare_streams()
     try:
-        app()
-    finally:
-        give_up_streams()
+        code = app(standalone_mode=False) or 0
+    except (Exception, KeyboardInterrupt) as error:  # wrong usage, or before a command begins
+        code = end(error)
+    give_up_streams()
+    sys.exit(code)

@@ -10,9 +10,12 @@ import contextlib
 import errno
 import functools
 import importlib.metadata
+import io
+import logging
 import os
 import platform
 import re
+import select
 import sys
 import time
 import traceback
@@ -22,6 +25,7 @@ from typing import Any
 
 import typer
 
+from recoseg.cli.output import naming
 from recoseg.errors import RecosegError
 from recoseg.storage.atomic import write_bytes
 from recoseg.storage.cache import cache_folder
@@ -86,12 +90,12 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except typer.Exit:
             raise
         except (Exception, KeyboardInterrupt) as error:
-            raise typer.Exit(_end(error)) from None
+            raise typer.Exit(end(error)) from None
 
     return run
 
 
-def _end(error: BaseException) -> int:
+def end(error: BaseException) -> int:
     """Print why a command ends, on standard error.
 
     Args:
@@ -103,6 +107,11 @@ def _end(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         _print("Interrupted.")
         return INTERRUPTED
+    if hasattr(error, "show") and hasattr(error, "exit_code"):  # typer's, which has no public name
+        usage = io.StringIO()
+        error.show(usage)
+        _print(usage.getvalue().rstrip())
+        return int(error.exit_code)
     if isinstance(error, BrokenPipeError) and _reader_is_gone():
         return FAILED
     reason = describe(error)
@@ -200,6 +209,15 @@ def prepare_streams() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+    if logging.lastResort is not None:  # what prints warnings where no logging is set up
+        logging.lastResort.setFormatter(_Visible())
+
+
+class _Visible(logging.Formatter):
+    """Formats messages of the log, which may hold names, as all others are printed."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown_lines(super().format(record))
 
 
 def _flush_streams() -> None:
@@ -210,7 +228,8 @@ def _flush_streams() -> None:
     """
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
-            stream.flush()
+            with naming(stream):
+                stream.flush()
 
 
 def give_up_streams() -> None:
@@ -228,12 +247,14 @@ def give_up_streams() -> None:
 
 def _reader_is_gone() -> bool:
     """Whether nobody reads the output any more, as after `recoseg retrieve ... | head`."""
-    try:
-        _flush_streams()
-    except BrokenPipeError:
+    if not hasattr(select, "poll"):
         return True
-    except OSError:
-        return False
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            poll = select.poll()
+            poll.register(stream.fileno(), 0)
+            if any(event & select.POLLERR for _, event in poll.poll(0)):
+                return True
     return False
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO
 
 import typer
@@ -20,12 +21,12 @@ def say(line: object, *, err: bool = False) -> None:
         line: The line, which may hold names from files.
         err: Whether it goes to standard error.
     """
-    typer.echo(shown(line), err=err)
+    _echo(shown(line), err)
 
 
 def say_lines(text: object, *, err: bool = False) -> None:
     """Print a text of several lines, such as a table."""
-    typer.echo(shown_lines(text), err=err)
+    _echo(shown_lines(text), err)
 
 
 def say_json(value: object) -> None:
@@ -33,7 +34,7 @@ def say_json(value: object) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=False)
     if any(map(is_unsafe, text.replace("\n", ""))) or not _holds(sys.stdout, text):
         text = json.dumps(value, indent=2)
-    typer.echo(text)
+    _echo(text, err=False)
 
 
 def say_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -50,7 +51,8 @@ def say_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     table = Table(*titles)
     for row in rows:
         table.add_row(*(Text(shown(cell)) for cell in row))
-    Console().print(table)
+    with naming(sys.stdout):
+        Console().print(table)
 
 
 def refuse_nothing(done: int, tried: int, verb: str) -> None:
@@ -66,6 +68,21 @@ def refuse_nothing(done: int, tried: int, verb: str) -> None:
     """
     if tried and not done:
         raise RecosegError(f"None of the {tried:,} photos could be {verb}; see the reasons above.")
+
+
+@contextlib.contextmanager
+def naming(stream: TextIO) -> Iterator[None]:
+    """Let errors of a standard stream say which it is, as errors of files say their names."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = "standard error" if stream is sys.stderr else "standard output"
+        raise
+
+
+def _echo(text: str, err: bool) -> None:
+    with naming(sys.stderr if err else sys.stdout):
+        typer.echo(text, err=err)
 
 
 def _holds(stream: TextIO, text: str) -> bool:

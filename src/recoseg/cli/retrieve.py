@@ -23,6 +23,7 @@ from recoseg.cli.options import (
     SkipDuplicates,
 )
 from recoseg.cli.output import say, say_json
+from recoseg.errors import RecosegError
 
 
 def retrieve(
@@ -103,3 +104,5 @@ def retrieve(
             say(name)
             for hit in hits:
                 say(f"  {hit.score:.4f}  {paths(hit.position)}")
+    if not any(found.hits.values()):
+        raise RecosegError(f"{index} has no photo to retrieve. Index photos with `recoseg index`.")

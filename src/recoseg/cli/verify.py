@@ -36,8 +36,8 @@ def verify(
         for problem in found.problems:
             say(f"{path}: {problem}", err=True)
         damaged |= bool(found.problems)
-        without = f", {found.unchecked:,} without a recorded checksum" if found.unchecked else ""
-        verdict = f"{len(found.problems):,} problems" if found.problems else "no problem found"
-        say(f"{path}: {found.what}, {found.checked:,} files checked{without}: {verdict}")
+        without = f", without a recorded checksum: {found.unchecked:,}" if found.unchecked else ""
+        verdict = f"problems: {len(found.problems):,}" if found.problems else "no problem found"
+        say(f"{path}: {found.what}, files checked: {found.checked:,}{without}; {verdict}")
     if damaged:
         raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,7 @@ NORM_TOLERANCE = 0.01
 """How far the norm of a row may be from 1; it may have been computed in half precision."""
 
 _CHECKSUM = "checksum"
+_HEX = re.compile("[0-9a-f]{32}")  # nothing else in the metadata looks like a checksum
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -65,6 +67,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise FileError(f"{path} is damaged ({error}).") from error
     expected = metadata.pop(_CHECKSUM, None)
+    if expected is None and any(map(_HEX.fullmatch, metadata.values())):
+        raise FileError(f"{path} is damaged: its checksum has another name.")
     if expected is not None and _digest(tensors, metadata) != expected:
         raise FileError(f"{path} is damaged: its content does not have the checksum {expected}.")
     return tensors, metadata
