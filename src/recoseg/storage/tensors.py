@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
-from recoseg.errors import FileError, MissingFileError
+from recoseg.errors import FileError
 from recoseg.storage.atomic import write_bytes
+from recoseg.storage.reading import parse_json, read_bytes, read_start
 
 MAX_TENSORS = 4 << 30
 """Maximum size of a file of tensors, bytes (4 GiB)."""
@@ -21,6 +22,8 @@ MAX_TENSORS = 4 << 30
 NORM_TOLERANCE = 0.01
 """How far the norm of a row may be from 1; it may have been computed in half precision."""
 
+_LENGTH = 8  # bytes of a header's length, before the header
+_LONGEST_HEADER = 100_000_000  # bytes, as in the library
 _CHECKSUM = "checksum"
 _HEX = re.compile("[0-9a-f]{32}")  # nothing else in the metadata looks like a checksum
 
@@ -44,14 +47,15 @@ def read_metadata(path: Path) -> dict[str, str]:
         MissingFileError: There is no such file.
         FileError: It is damaged or not a safetensors file.
     """
-    with _opened(path) as file:
-        metadata = dict(file.metadata() or {})
+    metadata = _metadata(path, _read_header(path))
     metadata.pop(_CHECKSUM, None)
     return metadata
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read a safetensors file, and check its checksum if it has one.
+
+    The file is read in one go, so that it may be replaced by another one at any time.
 
     Returns:
         The tensors and the metadata, each by name.
@@ -60,12 +64,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         MissingFileError: There is no such file.
         FileError: It is damaged or not a safetensors file.
     """
+    data = read_bytes(path, MAX_TENSORS)
+    metadata = _metadata(path, data)
     try:
-        with _opened(path) as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise FileError(f"{path} is damaged ({error}).") from error
+        tensors = load(data)
+    except (SafetensorError, ValueError, TypeError, LookupError, RuntimeError) as error:
+        raise _damaged(path, error) from error
     expected = metadata.pop(_CHECKSUM, None)
     if expected is None and any(map(_HEX.fullmatch, metadata.values())):
         raise FileError(f"{path} is damaged: its checksum has another name.")
@@ -80,8 +84,7 @@ def has_checksum(path: Path) -> bool:
     Raises:
         FileError: It is missing, damaged or not a safetensors file.
     """
-    with _opened(path) as file:
-        return _CHECKSUM in (file.metadata() or {})
+    return _CHECKSUM in _metadata(path, _read_header(path))
 
 
 def check_unit_rows(rows: Tensor, dim: int, least: int, what: str) -> None:
@@ -107,17 +110,29 @@ def check_unit_rows(rows: Tensor, dim: int, least: int, what: str) -> None:
         raise FileError(f"expected {what} with rows of norm 1, got other norms")
 
 
-def _opened(path: Path) -> safe_open:
-    if not path.exists():
-        raise MissingFileError(f"There is no file {path}.")
-    if not path.is_file():
-        raise FileError(f"{path} is not a regular file.")
-    if path.stat().st_size > MAX_TENSORS:
-        raise FileError(f"{path} has more than {MAX_TENSORS:,} bytes.")
+def _read_header(path: Path) -> bytes:
+    """The beginning of a file up to the end of its header, which is read alone."""
+    start = read_start(path, _LENGTH)
+    return read_start(path, _LENGTH + min(int.from_bytes(start, "little"), _LONGEST_HEADER))
+
+
+def _metadata(path: Path, data: bytes) -> dict[str, str]:
+    """The metadata in the header: the length of a JSON object in 8 bytes, and the object."""
+    length = int.from_bytes(data[:_LENGTH], "little")
+    if len(data) < _LENGTH or not 0 < length <= min(len(data) - _LENGTH, _LONGEST_HEADER):
+        raise _damaged(path, "its header is longer than the file")
     try:
-        return safe_open(path, "pt")
-    except (SafetensorError, OSError, ValueError) as error:
-        raise FileError(f"{path} is damaged or not a safetensors file ({error}).") from error
+        header = parse_json(data[_LENGTH : _LENGTH + length].decode(), "its header")
+    except (UnicodeDecodeError, FileError) as error:
+        raise _damaged(path, error) from error
+    metadata = header.get("__metadata__") or {}
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise _damaged(path, "its metadata are no texts")
+    return metadata
+
+
+def _damaged(path: Path, reason: object) -> FileError:
+    return FileError(f"{path} is damaged or not a safetensors file ({str(reason)[:500]}).")
 
 
 def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
