@@ -300,10 +300,11 @@ def test_fuzzed_metadata(tmp_path, data):
     assert "fault of recoseg" not in result.err
 
 
-@pytest.mark.parametrize("make", [lambda p: p.mkdir(), lambda p: p.symlink_to("/dev/zero")])
-def test_what_is_no_regular_file(tmp_path, make):
-    make(tmp_path / "bank")
-    refused(tmp_path / "bank", "not a regular file")
+def test_what_is_no_regular_file(tmp_path):
+    (tmp_path / "folder").mkdir()
+    refused(tmp_path / "folder", "Expected a concept bank")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    refused(tmp_path / "endless", "not a regular file")
 
 
 def test_errors_of_values_are_for_the_user():

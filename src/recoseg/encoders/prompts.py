@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.storage.reading import read_text
 
 PLACEHOLDER = "{}"
 
@@ -90,7 +91,7 @@ def prompt_set(name: str) -> PromptSet:
 
 def _read_templates(path: Path) -> tuple[str, ...]:
     templates = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         template = line.strip()
         if not template or template.startswith("#"):
             continue

@@ -58,8 +58,6 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             yield file
     except FileNotFoundError as error:
         raise MissingFileError(f"There is no file {path}.") from error
-    except IsADirectoryError as error:
-        raise FileError(f"{path} is not a regular file.") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or str(error)
         raise FileError(f"{path} cannot be read: {reason}.") from error

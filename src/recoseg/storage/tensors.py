@@ -111,9 +111,14 @@ def check_unit_rows(rows: Tensor, dim: int, least: int, what: str) -> None:
 
 
 def _read_header(path: Path) -> bytes:
-    """The beginning of a file up to the end of its header, which is read alone."""
-    start = read_start(path, _LENGTH)
-    return read_start(path, _LENGTH + min(int.from_bytes(start, "little"), _LONGEST_HEADER))
+    """The beginning of a file with its whole header, if it has one."""
+    length = 1 << 16
+    while True:  # in each round the file may be another one
+        data = read_start(path, length)
+        needed = _LENGTH + min(int.from_bytes(data[:_LENGTH], "little"), _LONGEST_HEADER)
+        if needed <= length or len(data) < length:
+            return data
+        length = needed
 
 
 def _metadata(path: Path, data: bytes) -> dict[str, str]:
