@@ -73,3 +73,10 @@ def test_template_files(tmp_path: Path):
 def test_no_names():
     with pytest.raises(RecosegError, match="at least one name"):
         embed_names(Texts(), [], prompt_set("none"))
+
+
+def test_a_file_that_is_no_text(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_bytes(b"a \xff {}\n")
+    with pytest.raises(RecosegError, match="is not UTF-8 text"):
+        prompt_set(str(path))
