@@ -89,6 +89,10 @@ def test_torch_itself_runs_out_of_memory(monkeypatch):
 def test_errors_without_a_number():
     assert describe(ConnectionError("reset")) == "The connection failed: reset. Check the network."
     assert describe(TimeoutError()) == "The connection failed: TimeoutError. Check the network."
+    refused = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+    assert describe(refused).startswith("The connection failed: ")
+    lost = TimeoutError(errno.ETIMEDOUT, "Connection timed out", "/nfs/a.jpg")
+    assert describe(lost) == "Cannot use /nfs/a.jpg: Connection timed out."
     rust = RuntimeError("Error while serializing: I/O error: No space left (os error 28)")
     assert "the disk is full" in describe(rust)
     assert describe(RecosegError("two\nlines")) == "two\nlines"

@@ -41,33 +41,34 @@ _LONGEST = 4_000  # characters of a message
 _LONGEST_LOG = 1_000_000
 _FULL = "Free some space there, or choose another place, and run the command again."
 _ALLOWED = "Check the permissions, or choose another place."
-_REASONS = {
-    errno.ENOSPC: f"the disk is full. {_FULL}",
-    errno.EDQUOT: f"your share of the disk is used up. {_FULL}",
-    errno.EFBIG: "the file system cannot hold a file of this size. Choose another place.",
-    errno.EROFS: "the file system can only be read. Choose another place.",
-    errno.EACCES: f"permission is denied. {_ALLOWED}",
-    errno.EPERM: f"the operation is not permitted. {_ALLOWED}",
-    errno.EMFILE: "too many files are open. Raise the limit (`ulimit -n`).",
-    errno.ENFILE: "too many files are open on this machine. Close other programs.",
-    errno.ENAMETOOLONG: "the name is too long for the file system. Choose a shorter one.",
-    errno.EISDIR: "it is a folder; a file was expected.",
-    errno.ENOTDIR: "a part of the path is a file; a folder was expected.",
-    errno.ENOENT: "it does not exist.",
-    errno.EEXIST: "it exists already.",
-    errno.ENOTEMPTY: "the folder is not empty.",
-    errno.ELOOP: "its links lead in a circle.",
-    errno.EXDEV: "it is on another file system.",
-    errno.EIO: "the disk reports an error. Check the disk, or choose another place.",
-    errno.ENXIO: "the device does not answer.",
-    errno.ENODEV: "the device does not exist.",
-    errno.ESTALE: "the network file system has lost it. Mount it again.",
-    errno.EBUSY: "another program uses it.",
-    errno.ETXTBSY: "another program uses it.",
-    errno.ENOMEM: "the memory is used up. Close other programs, or use smaller batches.",
-    errno.EAGAIN: "the system has no room for another process or thread. Close other programs.",
-    errno.EINVAL: "the file system refuses the request. Choose another place.",
+_NAMED = {
+    "ENOSPC": f"the disk is full. {_FULL}",
+    "EDQUOT": f"your share of the disk is used up. {_FULL}",
+    "EFBIG": "the file system cannot hold a file of this size. Choose another place.",
+    "EROFS": "the file system can only be read. Choose another place.",
+    "EACCES": f"permission is denied. {_ALLOWED}",
+    "EPERM": f"the operation is not permitted. {_ALLOWED}",
+    "EMFILE": "too many files are open. Raise the limit (`ulimit -n`).",
+    "ENFILE": "too many files are open on this machine. Close other programs.",
+    "ENAMETOOLONG": "the name is too long for the file system. Choose a shorter one.",
+    "EISDIR": "it is a folder; a file was expected.",
+    "ENOTDIR": "a part of the path is a file; a folder was expected.",
+    "ENOENT": "it does not exist.",
+    "EEXIST": "it exists already.",
+    "ENOTEMPTY": "the folder is not empty.",
+    "ELOOP": "its links lead in a circle.",
+    "EXDEV": "it is on another file system.",
+    "EIO": "the disk reports an error. Check the disk, or choose another place.",
+    "ENXIO": "the device does not answer.",
+    "ENODEV": "the device does not exist.",
+    "ESTALE": "the network file system has lost it. Mount it again.",
+    "EBUSY": "another program uses it.",
+    "ETXTBSY": "another program uses it.",
+    "ENOMEM": "the memory is used up. Close other programs, or use smaller batches.",
+    "EAGAIN": "the system has no room for another process or thread. Close other programs.",
+    "EINVAL": "the file system refuses the request. Choose another place.",
 }
+_REASONS = {getattr(errno, name): text for name, text in _NAMED.items() if hasattr(errno, name)}
 _MEMORY = (
     "The memory of {0} is used up. Use smaller batches (--batch-size), a smaller input (--resize, "
     "--image-size, --crop) or windows (--window) where the command has them, or close other "
@@ -139,20 +140,20 @@ def describe(error: BaseException) -> str | None:
     if isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(text):
         place = "the accelerator" if re.search("CUDA|HIP|MPS", text) else "this machine"
         return _MEMORY.format(place)
+    if isinstance(error, OSError):
+        if error.filename is None and _is_of_network(error):
+            return f"The connection failed: {text or type(error).__name__}. Check the network."
+        if error.errno is not None:
+            return _of_system(error.errno, error.strerror, error.filename)
     rust = _RUST.search(text)
-    if isinstance(error, OSError) and error.errno is not None:
-        return _of_system(error.errno, error.strerror, error.filename)
-    if rust is not None:
-        return _of_system(int(rust[1]), text, None)
-    if isinstance(error, ConnectionError | TimeoutError) or _is_of_network(error):
-        return f"The connection failed: {text or type(error).__name__}. Check the network."
-    return None
+    return None if rust is None else _of_system(int(rust[1]), text, None)
 
 
-def _is_of_network(error: BaseException) -> bool:
-    """Whether an error without a number is one of a library for HTTP."""
+def _is_of_network(error: OSError) -> bool:
+    """Whether an error is one of connections, or of a library for HTTP."""
     packages = ("requests.", "urllib", "http.", "aiohttp.", "httpx.", "socket", "ssl", "botocore.")
-    return isinstance(error, OSError) and type(error).__module__.startswith(packages)
+    connection = isinstance(error, ConnectionError | TimeoutError)
+    return connection or type(error).__module__.startswith(packages)
 
 
 def _of_system(number: int, text: str | None, name: object) -> str:
@@ -174,7 +175,8 @@ def _report(error: BaseException) -> str:
     try:
         path = _write_log(text)
     except OSError as problem:
-        return f"{head}Please report it with the text below {how}\n{text}\n(No log: {problem})"
+        text = f"{text[-3_000:]}\n(No log: {problem})"
+        return f"{head}Please report it with the text below {how}\n{text}"
     return f"{head}Please report it with the log {path} {how}"
 
 
