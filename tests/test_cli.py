@@ -309,7 +309,7 @@ class TestSegment:
         (["index", "{}/empty", "--out", "{}/x"], "No photos in"),
         (["index", "{}/gone", "--out", "{}/x"], "gone"),
         (["inspect", "{}/gone"], "There is no concept bank"),
-        (["inspect", "{}/classes.txt"], "damaged or not a concept bank"),
+        (["inspect", "{}/classes.txt"], "damaged or not a safetensors file"),
         (["forget", "{}/bank.safetensors", "cow"], "no class cow. Its classes: dog, car"),
         (["segment", "{}/gone", "{}/photos", "--out", "{}/x"], "There is no concept bank"),
         (["segment", "{}/bank.safetensors", "{}/empty", "--out", "{}/x"], "No photos found"),

@@ -23,6 +23,7 @@ from recoseg.cli.options import (
     Threshold,
     names_in,
 )
+from recoseg.cli.output import say, say_lines
 
 
 def ablate(
@@ -122,7 +123,7 @@ def ablate(
         progress=None,
     )
     for table in report.tables:
-        typer.echo(table)
+        say_lines(table)
     for problem in report.not_written:
-        typer.echo(f"Not written: {problem}", err=True)
-    typer.echo(f"Tables, plots and JSON: {out}")
+        say(f"Not written: {problem}", err=True)
+    say(f"Tables, plots and JSON: {out}")

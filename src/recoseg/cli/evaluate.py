@@ -28,6 +28,7 @@ from recoseg.cli.options import (
     Threshold,
     names_in,
 )
+from recoseg.cli.output import say, say_lines
 
 
 def evaluate(
@@ -124,11 +125,11 @@ def evaluate(
         **{name: value for name, value in options.items() if value is not None},
     )
     for note in report.notes:
-        typer.echo(note, err=True)
+        say_lines(note, err=True)
     for image in report.evaluation.failures:
-        typer.echo(f"Left out: {image.name}: {image.error}", err=True)
+        say(f"Left out: {image.name}: {image.error}", err=True)
     for problem in report.not_written:
-        typer.echo(f"Not written: {problem}", err=True)
-    typer.echo(headline(report.evaluation))
+        say(f"Not written: {problem}", err=True)
+    say_lines(headline(report.evaluation))
     if out is not None:
-        typer.echo(f"Report: {out / 'report.md'}")
+        say(f"Report: {out / 'report.md'}")

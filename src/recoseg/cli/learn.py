@@ -29,6 +29,7 @@ from recoseg.cli.options import (
     SkipDuplicates,
     names_in,
 )
+from recoseg.cli.output import say
 
 
 def learn(
@@ -143,9 +144,9 @@ def learn(
         context=None if context is None else _context(context),
         skip_duplicates=skip_duplicates,
     )
-    typer.echo(f"Concept bank: {out} ({len(bank.classes)} classes)")
+    say(f"Concept bank: {out} ({len(bank.classes)} classes)")
     if figures is not None:
-        typer.echo(f"Figures: {figures}")
+        say(f"Figures: {figures}")
 
 
 def _context(text: str) -> tuple[str, ...]:

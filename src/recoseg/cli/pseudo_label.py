@@ -24,6 +24,7 @@ from recoseg.cli.options import (
     WindowStep,
     names_in,
 )
+from recoseg.cli.output import say, say_lines
 
 
 def pseudo_label(
@@ -103,6 +104,6 @@ def pseudo_label(
         precision=precision,
     )
     for path, reason in found.failures.items():
-        typer.echo(f"Left out: {path}: {reason}", err=True)
-    typer.echo(balance_table(found.balance, found.background))
-    typer.echo(f"Pseudo-labels of {len(found.photos):,} photos: {out / 'labels'}")
+        say(f"Left out: {path}: {reason}", err=True)
+    say_lines(balance_table(found.balance, found.background))
+    say(f"Pseudo-labels of {len(found.photos):,} photos: {out / 'labels'}")

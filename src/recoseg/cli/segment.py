@@ -25,6 +25,7 @@ from recoseg.cli.options import (
     WindowStep,
     names_in,
 )
+from recoseg.cli.output import say
 
 
 def segment(
@@ -81,5 +82,5 @@ def segment(
         precision=precision,
     )
     for path, reason in report.failures.items():
-        typer.echo(f"Left out: {path}: {reason}", err=True)
-    typer.echo(f"Masks of {report.photos - len(report.failures):,} photos: {out}")
+        say(f"Left out: {path}: {reason}", err=True)
+    say(f"Masks of {report.photos - len(report.failures):,} photos: {out}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from recoseg.cli.options import Overwrite, Resume, Root
+from recoseg.cli.output import say
 
 
 def train(
@@ -114,46 +115,42 @@ def train(
 
     from recoseg.pipeline.train import train as run
 
-    try:
-        report = run(
-            out,
-            masks=masks,
-            images=images,
-            dataset=dataset,
-            root=root,
-            split=split,
-            recipe=recipe,
-            rounds=rounds,
-            ground_truth=ground_truth,
-            report_every=report_every,
-            checkpoint_every=checkpoint_every,
-            preview_every=preview_every,
-            resume=resume,
-            overwrite=overwrite,
-            accelerator=device,
-            devices=devices,
-            nodes=nodes,
-            strategy=strategy,
-            precision=precision,
-            accumulate=accumulate,
-            workers=workers,
-            progress=sys.stderr.isatty(),
-            encoder=encoder,
-            output_stride=output_stride,
-            freeze_encoder=freeze_encoder,
-            iterations=iterations,
-            batch_size=batch_size,
-            crop=crop,
-            short_side=short_side,
-            lr=lr,
-            confidence=confidence,
-            keep=keep,
-            seed=seed,
-        )
-    except KeyboardInterrupt as error:
-        typer.echo(str(error) or "Interrupted.", err=True)
-        raise typer.Exit(130) from error
+    report = run(
+        out,
+        masks=masks,
+        images=images,
+        dataset=dataset,
+        root=root,
+        split=split,
+        recipe=recipe,
+        rounds=rounds,
+        ground_truth=ground_truth,
+        report_every=report_every,
+        checkpoint_every=checkpoint_every,
+        preview_every=preview_every,
+        resume=resume,
+        overwrite=overwrite,
+        accelerator=device,
+        devices=devices,
+        nodes=nodes,
+        strategy=strategy,
+        precision=precision,
+        accumulate=accumulate,
+        workers=workers,
+        progress=sys.stderr.isatty(),
+        encoder=encoder,
+        output_stride=output_stride,
+        freeze_encoder=freeze_encoder,
+        iterations=iterations,
+        batch_size=batch_size,
+        crop=crop,
+        short_side=short_side,
+        lr=lr,
+        confidence=confidence,
+        keep=keep,
+        seed=seed,
+    )
     for name, reason in report.left_out.items():
-        typer.echo(f"Left out: {name}: {reason}", err=True)
+        say(f"Left out: {name}: {reason}", err=True)
     classes = len(report.model.info.names)
-    typer.echo(f"Model of {classes} classes from {report.photos:,} photos: {out}")
+    say(f"Model of {classes} classes from {report.photos:,} photos: {out}")

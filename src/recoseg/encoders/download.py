@@ -30,6 +30,7 @@ from recoseg.encoders.weight_sources import (
     weights_folder,
 )
 from recoseg.errors import MissingWeightsError
+from recoseg.storage.shown import shown
 
 PROBE_SECONDS = 5.0
 _CHUNK = 1 << 20
@@ -177,9 +178,10 @@ def _copy(
     from rich.progress import DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     length = getattr(response, "headers", {}).get("Content-Length")
-    columns = (TextColumn("{task.description}"), DownloadColumn(), TimeRemainingColumn())
+    description = TextColumn("{task.description}", markup=False)
+    columns = (description, DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=int(length) if length else None)
+        task = progress.add_task(shown(title), total=int(length) if length else None)
         while chunk := response.read(_CHUNK):
             part.write(chunk)
             update(chunk)

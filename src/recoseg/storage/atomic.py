@@ -30,7 +30,9 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError):
+            error.filename = str(path)  # not the temporary name, and not none, as after a write
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise

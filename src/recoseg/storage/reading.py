@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -56,17 +58,42 @@ def read_bytes(path: Path, limit: int) -> bytes:
         MissingFileError: There is no such file.
         FileError: It is no regular file, is larger than the limit, or cannot be read.
     """
+    with _opened(path) as file:
+        if os.fstat(file.fileno()).st_size <= limit:
+            data = _read(file, limit + 1)
+            if len(data) <= limit:  # it may have grown
+                return data
+    raise FileError(f"{path} has more than {limit:,} bytes.")
+
+
+def read_start(path: Path, length: int) -> bytes:
+    """Read the first bytes of a file; see `read_bytes` for the errors.
+
+    Args:
+        path: The file.
+        length: Number of bytes; a shorter file is read whole.
+    """
+    with _opened(path) as file:
+        return _read(file, length)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """An open regular file; errors within become a `FileError` that names it."""
     try:
         with open_regular(path) as file:
-            data = file.read(limit + 1)
+            yield file
     except FileNotFoundError as error:
         raise MissingFileError(f"There is no file {path}.") from error
-    except NotRegularError as error:
-        raise FileError(f"{path} cannot be read: it is not a regular file.") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise FileError(f"{path} cannot be read: {why(error)}.") from error
-    if len(data) > limit:
-        raise FileError(f"{path} has more than {limit:,} bytes.")
+
+
+def _read(file: BinaryIO, length: int) -> bytes:
+    """Read up to `length` bytes, of which Python would reserve all at once, whatever is there."""
+    data = file.read(min(length, os.fstat(file.fileno()).st_size))
+    while len(data) < length and (more := file.read(min(length - len(data), 1 << 16))):
+        data += more
     return data
 
 

@@ -1,4 +1,4 @@
-"""What a check of an output has found."""
+"""What a check of stored files has found."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Verification:
-    """The result of checking the files of an output.
+    """What a check of an output has found.
 
     Attributes:
-        what: What was checked, such as "index".
-        checked: Number of files that were compared with their checksum.
-        unchecked: Number of files without a recorded checksum.
-        problems: What is damaged or missing, one sentence each; empty if all is well.
+        what: What was checked, such as `concept bank`.
+        checked: Number of files whose checksums were compared with the recorded ones.
+        unchecked: Number of files without a recorded checksum; early versions recorded none.
+        problems: What is wrong, one line each.
     """
 
     what: str
