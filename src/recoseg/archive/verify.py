@@ -101,7 +101,7 @@ def _check_own(root: Path, manifest: Manifest, found: _Findings, progress: bool 
 
 
 def _check_shard(root: Path, shard: Shard, dim: int, found: _Findings) -> None:
-    array, metadata, failures, _ = shard_files(root, shard.number)
+    array, metadata, _, _ = shard_files(root, shard.number)
     sums = shard.checksums
     if shard.photos:
         found.count(bool(sums.embeddings))
