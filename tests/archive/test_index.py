@@ -136,7 +136,7 @@ def spoil_version(root):
         (spoil_norms, "3 rows that are not of length 1; row 0 is of length 3"),
         (spoil_type, "Expected float16 or float32"),
         (spoil_array, "not a readable array"),
-        (spoil_pickle, "not a readable array"),
+        (spoil_pickle, "holds object"),
         (spoil_table, "not a readable parquet"),
         (spoil_column, "Expected `image_path`"),
         (spoil_count, "2 files of embeddings and 1 of metadata"),

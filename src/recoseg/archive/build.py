@@ -80,7 +80,8 @@ def write_index(
         EncoderMismatchError: The index was made with another encoder, frame or precision.
     """
     started = time.perf_counter()
-    root = _local_folder(out)
+    with _writing(Path(out)):
+        root = _local_folder(out)
     listed = list_sources(sources)
     if not any(source.photos for source in listed):
         raise ArchiveError(

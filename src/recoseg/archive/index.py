@@ -24,6 +24,7 @@ from recoseg.archive.selection import Selection
 from recoseg.archive.shards import OpenShard, foreign_shards, own_shards
 from recoseg.archive.tables import METADATA, photo_of, read_table
 from recoseg.encoders.protocols import EncoderInfo
+from recoseg.errors import ArchiveError
 from recoseg.photos.images import decode_image
 from recoseg.photos.reading import read_photo
 from recoseg.photos.refs import Photo
@@ -80,12 +81,16 @@ class ArchiveIndex:
             selection: Which photos are left out of search and learning; None leaves out none.
 
         Raises:
-            ArchiveError: There is no index, or its files do not match each other.
+            ArchiveError: There is no index, its files are damaged or do not match each other, or
+                an embedding of another program is not L2-normalised.
         """
         mirror = Mirror.of(str(path)) if "://" in str(path) else None
         root = mirror.root if mirror else Path(path)
-        manifest = Manifest.load(root)
-        shards = own_shards(root, manifest, mirror) if manifest else foreign_shards(root)
+        try:
+            manifest = Manifest.load(root)
+            shards = own_shards(root, manifest, mirror) if manifest else foreign_shards(root)
+        except OSError as error:
+            raise ArchiveError(f"Cannot read the index {path}: {error}.") from error
         return cls(root, manifest, shards, selection, str(path) if mirror else "")
 
     def __len__(self) -> int:

@@ -161,18 +161,16 @@ def read_marker(path: Path) -> tuple[Shard, bool]:
     Raises:
         ArchiveError: It is damaged, or its name has another number.
     """
+    advice = "Delete it and run `recoseg index` again."
     try:
         fields, has_checksum = read_sealed(path, MARKER_BYTES)
         shard = read_fields(Shard, fields)
+    except FileError as error:
+        raise ArchiveError(f"{error} {advice}") from error
     except RecosegError as error:
-        raise ArchiveError(
-            f"{path} is damaged ({str(error)[:300]}). Delete it and run `recoseg index` again."
-        ) from error
+        raise ArchiveError(f"{path} is damaged ({str(error)[:300]}). {advice}") from error
     if shard.number != shard_number(path.name):
-        raise ArchiveError(
-            f"{path} is damaged (it has the number {shard.number}). Delete it and run "
-            "`recoseg index` again."
-        )
+        raise ArchiveError(f"{path} is damaged (it has the number {shard.number}). {advice}")
     return shard, has_checksum
 
 

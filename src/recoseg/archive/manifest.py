@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from recoseg.encoders.protocols import EncoderInfo
-from recoseg.errors import ArchiveError, MissingFileError, RecosegError
+from recoseg.errors import ArchiveError, FileError, MissingFileError, RecosegError
 from recoseg.photos.frame import Frame
 from recoseg.storage.atomic import write_bytes
 from recoseg.storage.fields import read_fields
@@ -91,6 +91,8 @@ class Manifest:
             raise ArchiveError(
                 f"{path} is damaged, or not the manifest of an index: it has no field {error}."
             ) from error
+        except FileError as error:
+            raise ArchiveError(f"{error} Build the index again in another folder.") from error
         except RecosegError as error:
             raise ArchiveError(
                 f"{path} is damaged ({str(error)[:300]}). Build the index again in another folder."

@@ -187,7 +187,10 @@ class RemoteFolder:
                 raise ArchiveError(f"the page {page} has more than {_PAGE:,} bytes")
         found = _LINK.findall(data.decode("utf-8", "replace"))
         for link in dict.fromkeys(html.unescape("".join(parts)) for parts in found):
-            target = urldefrag(urljoin(page, link)).url
+            try:
+                target = urldefrag(urljoin(page, link)).url
+            except ValueError:  # no URL
+                continue
             if target.startswith(page) and "?" not in target:
                 name = target.removeprefix(page)
                 kind = "directory" if name.endswith("/") else "file"

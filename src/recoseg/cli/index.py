@@ -84,6 +84,11 @@ def index(
         typer.echo(f"Left out: {photo.path}: {photo.failure}", err=True)
     for reason in report.undone:
         typer.echo(f"Not done: {reason}. Run the command again to try once more.", err=True)
+    for source in report.empty:
+        typer.echo(
+            f"{source} lists no photo; its photos are kept in the index. Is the disk mounted?",
+            err=True,
+        )
     if report.removed:
         typer.echo(f"{report.removed:,} photos no longer exist and were removed.", err=True)
     elif report.missing:

@@ -113,7 +113,7 @@ class FeatureCache:
             file.write(zlib.crc32(features.data).to_bytes(_CHECKSUM_BYTES, "little"))
 
         try:
-            write_atomically(path, write)
+            write_atomically(path, write, flush=False)  # its checksum shows what a crash damages
             size = path.stat().st_size
         except FileNotFoundError:  # another process has just removed it, to make room
             return
