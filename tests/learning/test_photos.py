@@ -2,6 +2,7 @@
 
 import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -78,14 +79,13 @@ def test_features_lie_in_files_without_names(index, tmp_path, monkeypatch):
         assert torch.equal(store.features(encoders.phi[0], ids), found)
 
 
-def test_a_full_temporary_folder_is_one_line(index):
-    encoders = make_encoders()
+def test_a_full_temporary_folder_is_one_line(index, monkeypatch):
+    full = Path("/dev/full").open("r+b", 0)  # noqa: SIM115  # closed by the store
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **options: full)
     with (
-        FeatureStore([encoders.phi[0]], SIZE) as store,
-        pytest.MonkeyPatch.context() as patch,
+        FeatureStore([make_encoders().phi[0]], SIZE) as store,
         pytest.raises(OutputError, match=r"No space left on device\. Set TMPDIR"),
     ):
-        patch.setattr(tempfile, "TemporaryFile", lambda **options: open("/dev/full", "r+b", 0))  # noqa: PTH123, SIM115
         store.fill(index, range(3))
 
 
