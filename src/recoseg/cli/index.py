@@ -85,6 +85,11 @@ def index(
         say(f"Left out: {photo.path}: {photo.failure}", err=True)
     for reason in report.undone:
         say(f"Not done: {reason}. Run the command again to try once more.", err=True)
+    for source in report.empty:
+        say(
+            f"{source} lists no photo; its photos are kept in the index. Is the disk mounted?",
+            err=True,
+        )
     if report.removed:
         say(f"{report.removed:,} photos no longer exist and were removed.", err=True)
     elif report.missing:
