@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from recoseg.errors import OutputError
 from recoseg.storage.atomic import remove_leftovers
+from recoseg.storage.paths import inside
+
+_held: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
 
 
 @contextlib.contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
     """Keep other writers out of a folder, which is created if it does not exist.
 
-    The lock is the file `.lock` in the folder. It ends with the process, however that ends.
+    The lock is the file `.lock` in the folder. It ends with the process, however that ends. A
+    function that is called while its caller holds the lock may take it again.
 
     Raises:
-        OutputError: Another process is writing to the folder.
+        OutputError: Another process is writing to the folder, or it cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with _lock(folder / ".lock", folder):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        real = folder.resolve()
+    except OSError as error:
+        raise OutputError(f"Cannot write to {folder}: {error.strerror or error}.") from error
+    if real in _held.get():
         yield
+        return
+    with _lock(inside(folder, ".lock"), folder):
+        token = _held.set(_held.get() | {real})
+        try:
+            yield
+        finally:
+            _held.reset(token)
 
 
 @contextlib.contextmanager
@@ -49,5 +65,7 @@ def _lock(lock: Path, what: Path) -> Iterator[None]:
         raise OutputError(
             f"Another process is writing to {what}. Wait for it, or choose another place."
         ) from error
+    except OSError as error:
+        raise OutputError(f"Cannot write to {what}: {error.strerror or error}.") from error
     with held:
         yield

@@ -6,7 +6,7 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from recoseg.errors import FileError, MissingFileError
 
@@ -27,19 +27,34 @@ def read_bytes(path: Path, limit: int) -> bytes:
         MissingFileError: There is no such file.
         FileError: It is no regular file, is larger than the limit, or cannot be read.
     """
-    try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise FileError(f"{path} is not a regular file.")
+    with open_file(path) as file:
+        try:
             data = file.read(limit + 1)
+        except OSError as error:
+            raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if len(data) > limit:
+        raise FileError(f"{path} has more than {limit:,} bytes.")
+    return data
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Open a file to read it in parts, without waiting for the other end of a pipe.
+
+    Raises:
+        MissingFileError: There is no such file.
+        FileError: It is no regular file, or cannot be opened.
+    """
+    try:
+        file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115
     except FileNotFoundError as error:
         raise MissingFileError(f"There is no file {path}.") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or str(error)
         raise FileError(f"{path} cannot be read: {reason}.") from error
-    if len(data) > limit:
-        raise FileError(f"{path} has more than {limit:,} bytes.")
-    return data
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise FileError(f"{path} is not a regular file.")
+    return file
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
