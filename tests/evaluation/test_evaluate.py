@@ -271,10 +271,11 @@ def slow_dataset(delay=0.0, read=None):
     return data
 
 
-def recorded(folder, data, resume=True, boundary=2, **options):
+def recorded(folder, data, resume=True, overwrite=False, boundary=2, **options):
     made = rows(plain=segmenter(batch_size=2, **options))
     [settings] = settings_of(data, NATIVE, made, boundary)
-    with CountsFile(folder, settings, len(data.space.scored), resume=resume) as counts:
+    classes = len(data.space.scored)
+    with CountsFile(folder, settings, classes, resume=resume, overwrite=overwrite) as counts:
         [found] = evaluate(data, NATIVE, made, boundary=boundary, counts=counts)
     return found
 
@@ -310,10 +311,10 @@ class TestResume:
         assert same_scores(recorded(tmp_path, slow_dataset(read=again)), whole)
         assert not again, "a finished evaluation reads nothing"
 
-    def test_without_resume_all_is_evaluated_again(self, tmp_path):
+    def test_overwriting_evaluates_all_again(self, tmp_path):
         recorded(tmp_path, dataset(SCENES))
         read = []
-        recorded(tmp_path, dataset(SCENES, read=read), resume=False)
+        recorded(tmp_path, dataset(SCENES, read=read), resume=False, overwrite=True)
         assert len(read) == len(SCENES)
 
     @pytest.mark.parametrize(

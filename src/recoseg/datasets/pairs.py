@@ -16,6 +16,7 @@ from recoseg.datasets.masks import MaskCode, decode_values, to_labels
 from recoseg.datasets.sample import Sample, SegmentationDataset
 from recoseg.errors import BadImageError
 from recoseg.photos.images import decode_image
+from recoseg.photos.refs import local_stamp
 
 _ORIENTATION_TAG = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
@@ -42,10 +43,23 @@ def build(
                 pair.name,
                 partial(decode_image, pair.photo),
                 partial(read_target, pair.mask, code, pair.photo),
+                partial(stamp_of, pair.photo, pair.mask),
             )
             for pair in pairs
         ),
     )
+
+
+def stamp_of(*paths: Path) -> str:
+    """Sizes and modification times of files; of one that cannot be accessed, `-`."""
+
+    def stamp(path: Path) -> str:
+        try:
+            return local_stamp(path.stat())
+        except (OSError, ValueError):
+            return "-"
+
+    return " ".join(map(stamp, paths))
 
 
 def read_target(mask: Path, code: MaskCode, photo: Path) -> np.ndarray:

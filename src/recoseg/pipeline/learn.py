@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,12 +21,13 @@ from recoseg.errors import ConceptError, RecosegError
 from recoseg.executors import Executor, LocalExecutor
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_worker import Extraction, dense_worker
-from recoseg.learning.figure_folder import FigureWriter
+from recoseg.learning.figure_folder import FORMAT, LINES, FigureWriter
 from recoseg.learning.learner import LearnedClass, learn_bank
 from recoseg.pipeline.checks import check_encoder, check_output_file, check_output_folder
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import open_index
 from recoseg.pipeline.retrieve import search_in
+from recoseg.storage.claim import claim
 
 
 def learn(
@@ -41,6 +43,7 @@ def learn(
     phi: str | DenseImageEncoder | Sequence[str | DenseImageEncoder] | None = None,
     aliases: bool = False,
     figures: str | Path | None = None,
+    overwrite: bool = False,
     cache: str | Path | None = None,
     cache_gigabytes: float = 10.0,
     executor: Executor | None = None,
@@ -67,6 +70,7 @@ def learn(
         phi: The dense image encoder. If there are several, the bank has references for each.
         aliases: Whether to use the aliases and background words of a label space as well.
         figures: Folder for a co-segmentation figure of each class; None draws no figures.
+        overwrite: Whether to remove the figures that an earlier run has drawn there.
         cache: Folder where features of photos are kept for the next bank; None keeps nothing.
         cache_gigabytes: Maximum size of that folder, GB; least recently used entries are removed
             first.
@@ -99,7 +103,8 @@ def learn(
     if out is not None:
         check_output_file(out, [".safetensors"])
     if figures is not None:
-        check_output_folder(figures)
+        drawn = check_output_folder(figures)
+        claim(drawn, FORMAT, [LINES, "settings.json"], what="figures", overwrite=overwrite)
     archive = index if isinstance(index, ArchiveIndex) else open_index(index)
     bank = add_to if add_to is None or isinstance(add_to, ConceptBank) else ConceptBank.load(add_to)
     if bank is not None:
@@ -115,7 +120,8 @@ def learn(
     runner = executor or LocalExecutor()
     draw = None
     if figures is not None:
-        draw = FigureWriter(archive, Path(figures), bank.settings.learn.image_size)
+        size = bank.settings.learn.image_size
+        draw = FigureWriter(archive, Path(figures), size, overwrite=overwrite)
 
     def learned(item: LearnedClass) -> None:
         if draw is not None:
@@ -125,7 +131,7 @@ def learn(
 
     compute = encoders.compute or resolve_compute(device, precision)
     kept = None if cache is None else Path(cache)
-    with runner.connection():
+    with draw or nullcontext(), runner.connection():
         bank = learn_bank(
             archive,
             to_learn,

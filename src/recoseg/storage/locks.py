@@ -21,11 +21,13 @@ def lock_folder(folder: Path) -> Iterator[None]:
     """Keep other writers out of a folder, which is created if it does not exist.
 
     The lock is the file `.lock` in the folder. It ends with the process, however that ends. A
-    function that is called while its caller holds the lock may take it again.
+    function that is called while its caller holds the lock may take it again. If an error ends the
+    caller before it has written anything to a new folder, the folder is removed.
 
     Raises:
         OutputError: Another process is writing to the folder, or it cannot be written to.
     """
+    created = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         real = folder.resolve()
@@ -34,10 +36,17 @@ def lock_folder(folder: Path) -> Iterator[None]:
     if real in _held.get():
         yield
         return
-    with _lock(inside(folder, ".lock"), folder):
+    lock = inside(folder, ".lock")
+    with _lock(lock, folder):
         token = _held.set(_held.get() | {real})
         try:
             yield
+        except BaseException:
+            if created and list(folder.iterdir()) == [lock]:  # the error came before any file
+                with contextlib.suppress(OSError):
+                    lock.unlink()
+                    folder.rmdir()
+            raise
         finally:
             _held.reset(token)
 

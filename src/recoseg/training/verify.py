@@ -7,8 +7,10 @@ from pathlib import Path
 from recoseg.errors import FileError
 from recoseg.progress import track
 from recoseg.segmentation.verify import check_labels, read_map, verify_masks
+from recoseg.storage.claim import format_in
 from recoseg.storage.verification import Verification
 from recoseg.training.pseudo_labels import TEACHER, PseudoLabels
+from recoseg.writers.folder import FORMAT
 
 
 def verify_pseudo_labels(folder: Path, progress: bool | None = False) -> Verification:
@@ -38,10 +40,9 @@ def verify_pseudo_labels(folder: Path, progress: bool | None = False) -> Verific
                     check_labels(values, len(found.names), folder / name)
             except FileError as error:
                 problems.append(str(error))
-    try:
+    teacher = Verification("", 0, 0, ())
+    if format_in(folder / TEACHER) == FORMAT:  # training does not need it, so it may be gone
         teacher = verify_masks(folder / TEACHER, progress)
-    except FileError as error:  # not needed for training, so it may have been removed
-        teacher = Verification("", 0, 0, (str(error),) if (folder / TEACHER).exists() else ())
     return Verification(
         f"pseudo-labels in {folder}",
         checked + teacher.checked,
