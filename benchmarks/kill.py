@@ -214,7 +214,7 @@ def make_inputs(root: Path, log: Path, training: bool) -> None:
 
 def campaign(name: str, case: Case, root: Path, kills: int, moments: random.Random) -> list[str]:
     """Kill a command; returns what differs afterwards."""
-    log, places = root / "log.txt", root / name
+    log, places = root / "log.txt", root / f"killed-{name}"
     places.mkdir()
     expected, first = places / "expected", places / "first"
     for folder in (expected, first):

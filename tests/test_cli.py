@@ -234,6 +234,18 @@ class TestSegment:
         assert "other settings (background_threshold)" in refused.err
         assert lines(folder) == kept
 
+    def test_a_folder_holds_one_run(self, session):
+        folder = session / "single"
+        assert segment(session, "single").code == 0
+        refused = segment(session, "single", "--threshold", 0.1)
+        assert refused.code == 1
+        assert "holds the masks of an earlier run" in refused.err
+        assert "Traceback" not in refused.err
+        both = segment(session, "single", "--resume", "--overwrite")
+        assert "Expected either --resume or --overwrite" in both.err
+        assert segment(session, "single", "--no-overlays", "--overwrite").code == 0
+        assert not (folder / "overlays").exists()
+
     def test_a_killed_run_is_taken_up(self, session):
         folder = session / "killed"
         assert segment(session, "killed", "--no-overlays").code == 0
