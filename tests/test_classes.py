@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from recoseg.classes import (
     ClassNames,
     WordSpans,
+    class_list,
     combine_names,
     parse_class,
     parse_classes,
     read_classes,
-    write_class_list,
 )
 from recoseg.errors import ConceptError
 
@@ -81,7 +81,7 @@ odd_names = st.text(
 @given(st.lists(odd_names, min_size=1, max_size=5, unique=True))
 def test_what_is_written_is_read_back(tmp_path_factory, names):
     path = tmp_path_factory.mktemp("classes") / "classes.txt"
-    path.write_bytes(write_class_list(names).encode())
+    path.write_bytes(class_list(names).encode())
     assert [item.name for item in read_classes(path)] == names
     assert all(item.prompts == (item.name,) for item in read_classes(path))
 
@@ -98,20 +98,20 @@ def test_what_is_written_is_read_back(tmp_path_factory, names):
     ],
 )
 def test_names_that_look_like_something_else_keep_their_labels(tmp_path, names):
-    (tmp_path / "classes.txt").write_bytes(write_class_list(names).encode())
+    (tmp_path / "classes.txt").write_bytes(class_list(names).encode())
     assert [item.name for item in read_classes(tmp_path / "classes.txt")] == names
 
 
 def test_usual_names_are_written_as_ever():
-    assert write_class_list(["traffic light", "été"]) == "traffic light\nété\n"
+    assert class_list(["traffic light", "été"]) == "traffic light\nété\n"
 
 
 @pytest.mark.parametrize("name", ["", "a\nb", "a\r", "\udce9"])
 def test_names_that_no_list_can_hold_are_refused(name):
     with pytest.raises(ConceptError, match="cannot be written into a list of classes"):
-        write_class_list(["sky", name])
+        class_list(["sky", name])
     with pytest.raises(ConceptError, match="occur twice"):
-        write_class_list(["sky", "sky"])
+        class_list(["sky", "sky"])
 
 
 def test_lines_end_at_line_feeds_only(tmp_path):

@@ -180,7 +180,7 @@ def refused(path, match):
 
 def test_files_that_are_absent_or_other(tmp_path):
     refused(tmp_path / "gone", "There is no concept bank .*gone")
-    refused(tmp_path, "Is a directory. Expected a concept bank")
+    refused(tmp_path, "not a regular file. Expected a concept bank")
     weights = tmp_path / "weights.safetensors"
     save_file({"weight": torch.ones(2)}, weights)
     refused(weights, f"is not a concept bank .expected the format {FORMAT}, got none")

@@ -71,7 +71,7 @@ def parse_class(line: str) -> ClassNames:
 def parse_classes(lines: Sequence[str]) -> list[ClassNames]:
     """Read classes from lines; empty lines and lines that start with # are skipped.
 
-    If the first line is that of `write_class_list`, each further line is a name and nothing else.
+    If the first line is that of `class_list`, each further line is a name and nothing else.
 
     Raises:
         ConceptError: There is no class, or a name occurs twice.
@@ -83,7 +83,7 @@ def parse_classes(lines: Sequence[str]) -> list[ClassNames]:
     )
 
 
-def write_class_list(names: Sequence[str]) -> str:
+def class_list(names: Sequence[str]) -> str:
     r"""The text of a `classes.txt`, from which `read_classes` reads the same names in their order.
 
     It has one name per line. Where a name would not be read as it is, because it begins with # or
@@ -94,7 +94,7 @@ def write_class_list(names: Sequence[str]) -> str:
             cannot be written as UTF-8.
 
     Example:
-        >>> write_class_list(["grass", "tree"])
+        >>> class_list(["grass", "tree"])
         'grass\ntree\n'
     """
     check_classes([ClassNames(name, (name,)) for name in names])
@@ -141,7 +141,7 @@ def check_classes(classes: list[ClassNames]) -> list[ClassNames]:
 
 
 def read_classes(path: Path) -> list[ClassNames]:
-    """Read a file of classes, UTF-8, one per line; see `parse_class` and `write_class_list`.
+    """Read a file of classes, UTF-8, one per line; see `parse_class` and `class_list`.
 
     Raises:
         ConceptError: The file does not exist, cannot be read, is not UTF-8 text, or has no class.

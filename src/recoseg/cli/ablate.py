@@ -13,6 +13,7 @@ from recoseg.cli.options import (
     CacheSize,
     Device,
     Ids,
+    Overwrite,
     Precision,
     PresetName,
     ProtocolName,
@@ -89,6 +90,7 @@ def ablate(
     cache: CacheFolder = None,
     cache_size: CacheSize = 10.0,
     resume: Resume = False,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
@@ -118,6 +120,7 @@ def ablate(
         cache=cache,
         cache_gigabytes=cache_size,
         resume=resume,
+        overwrite=overwrite,
         device=device,
         precision=precision,
         progress=None,

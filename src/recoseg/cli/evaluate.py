@@ -14,6 +14,7 @@ from recoseg.cli.options import (
     Device,
     FusionForm,
     Ids,
+    Overwrite,
     Phi,
     Precision,
     ProtocolName,
@@ -28,7 +29,7 @@ from recoseg.cli.options import (
     Threshold,
     names_in,
 )
-from recoseg.cli.output import say, say_lines
+from recoseg.cli.output import refuse_nothing, say, say_lines
 
 
 def evaluate(
@@ -81,6 +82,7 @@ def evaluate(
         ),
     ] = None,
     resume: Resume = False,
+    overwrite: Overwrite = False,
     batch_size: BatchSize = 8,
     saliency: Saliency = None,
     phi: Phi = None,
@@ -118,6 +120,7 @@ def evaluate(
         boundary=boundary,
         out=out,
         resume=resume,
+        overwrite=overwrite,
         batch_size=batch_size,
         device=device,
         precision=precision,
@@ -130,6 +133,8 @@ def evaluate(
         say(f"Left out: {image.name}: {image.error}", err=True)
     for problem in report.not_written:
         say(f"Not written: {problem}", err=True)
+    tried, failed = len(report.evaluation.images), len(report.evaluation.failures)
+    refuse_nothing(tried - failed, tried, "evaluated")
     say_lines(headline(report.evaluation))
     if out is not None:
         say(f"Report: {out / 'report.md'}")

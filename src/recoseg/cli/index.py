@@ -15,7 +15,7 @@ from recoseg.cli.executor_options import (
     executor_of,
 )
 from recoseg.cli.options import Device, Precision, Retrieval
-from recoseg.cli.output import say
+from recoseg.cli.output import refuse_nothing, say
 
 
 def index(
@@ -101,5 +101,6 @@ def index(
         f"Index: {out} ({report.photos:,} photos; this run: {report.new:,} new, "
         f"{report.changed:,} changed, {report.skipped:,} known, {report.failed:,} left out)"
     )
+    refuse_nothing(report.photos, report.photos + report.unusable, "indexed")
     if report.undone:
         raise typer.Exit(1)

@@ -52,6 +52,9 @@ def learn(
     figures: Annotated[
         Path | None, typer.Option(help="Folder for a co-segmentation figure of each class.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove the figures that an earlier run has drawn.")
+    ] = False,
     aliases: Annotated[
         bool,
         typer.Option(help="Also use the aliases and background words of the data set's classes."),
@@ -128,6 +131,7 @@ def learn(
         phi=phi,
         aliases=aliases,
         figures=figures,
+        overwrite=overwrite,
         cache=cache,
         cache_gigabytes=cache_size,
         executor=executor_of(executor, ray_address, ray_workers, ray_cpus, ray_gpus),

@@ -69,6 +69,7 @@ def from_huggingface(
             f"{row:06d}",
             partial(_read_photo, photos, image_column, row),
             partial(_read_target, photos, masks, (image_column, mask_column), code, row),
+            partial(str, getattr(dataset, "_fingerprint", "")),
         )
         for row in range(len(dataset))
     )

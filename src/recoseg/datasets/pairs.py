@@ -13,6 +13,7 @@ from recoseg.datasets.label_space import LabelSpace
 from recoseg.datasets.masks import MaskCode, decode_values, to_labels
 from recoseg.datasets.sample import Sample, SegmentationDataset
 from recoseg.photos.images import decode_image, upright_size
+from recoseg.photos.refs import local_stamp
 
 
 def build(
@@ -36,10 +37,23 @@ def build(
                 pair.name,
                 partial(decode_image, pair.photo),
                 partial(read_target, pair.mask, code, pair.photo),
+                partial(stamp_of, pair.photo, pair.mask),
             )
             for pair in pairs
         ),
     )
+
+
+def stamp_of(*paths: Path) -> str:
+    """Sizes and modification times of files; of one that cannot be accessed, `-`."""
+
+    def stamp(path: Path) -> str:
+        try:
+            return local_stamp(path.stat())
+        except (OSError, ValueError):
+            return "-"
+
+    return " ".join(map(stamp, paths))
 
 
 def read_target(mask: Path, code: MaskCode, photo: Path) -> np.ndarray:

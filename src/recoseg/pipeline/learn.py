@@ -24,13 +24,14 @@ from recoseg.errors import ConceptError, OutputError, RecosegError
 from recoseg.executors import Executor, LocalExecutor
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_worker import Extraction, dense_worker
-from recoseg.learning.figure_folder import FigureWriter
+from recoseg.learning.figure_folder import FORMAT, LINES, FigureWriter
 from recoseg.learning.learner import LearnedClass, learn_bank
 from recoseg.pipeline.checks import check_encoder, check_output_file, check_output_folder
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import open_index
 from recoseg.pipeline.retrieve import search_in
 from recoseg.storage.cache import cache_folder
+from recoseg.storage.claim import claim
 from recoseg.storage.locks import lock_file
 
 _log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ def learn(
     phi: str | DenseImageEncoder | Sequence[str | DenseImageEncoder] | None = None,
     aliases: bool = False,
     figures: str | Path | None = None,
+    overwrite: bool = False,
     cache: str | Path | None = None,
     cache_gigabytes: float = 10.0,
     executor: Executor | None = None,
@@ -75,6 +77,7 @@ def learn(
         phi: The dense image encoder. If there are several, the bank has references for each.
         aliases: Whether to use the aliases and background words of a label space as well.
         figures: Folder for a co-segmentation figure of each class; None draws no figures.
+        overwrite: Whether to remove the figures that an earlier run has drawn there.
         cache: Folder where features of photos are kept for the next bank; None keeps nothing.
         cache_gigabytes: Maximum size of that folder, GB; least recently used entries are removed
             first.
@@ -106,7 +109,8 @@ def learn(
     replace(LearnSettings(), **changes)  # refuses values out of range
     file = None if out is None else check_output_file(out, [".safetensors"])
     if figures is not None:
-        check_output_folder(figures)
+        drawn = check_output_folder(figures)
+        claim(drawn, FORMAT, [LINES, "settings.json"], what="figures", overwrite=overwrite)
     archive = index if isinstance(index, ArchiveIndex) else open_index(index)
     with nullcontext() if file is None else lock_file(file):
         # Read under the lock, so that no class is lost that another process is adding.
@@ -124,7 +128,8 @@ def learn(
         runner = executor or LocalExecutor()
         draw = None
         if figures is not None:
-            draw = FigureWriter(archive, Path(figures), bank.settings.learn.image_size)
+            size = bank.settings.learn.image_size
+            draw = FigureWriter(archive, Path(figures), size, overwrite=overwrite)
 
         unwritten: list[str] = []
 
@@ -140,7 +145,7 @@ def learn(
 
         compute = encoders.compute or resolve_compute(device, precision)
         kept = None if cache is None else Path(cache)
-        with runner.connection():
+        with draw or nullcontext(), runner.connection():
             bank = learn_bank(
                 archive,
                 to_learn,

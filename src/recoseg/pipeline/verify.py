@@ -13,7 +13,7 @@ from recoseg.storage.verification import Verification
 
 _FOLDERS = {
     "recoseg-index": ("recoseg.archive.verify", "verify_index"),
-    "recoseg-masks": ("recoseg.writers.verify", "verify_masks"),
+    "recoseg-masks": ("recoseg.segmentation.verify", "verify_masks"),
     "recoseg-pseudo-labels": ("recoseg.training.verify", "verify_pseudo_labels"),
 }
 """The function that checks a folder, by the beginning of the folder's format."""
@@ -26,6 +26,7 @@ _FILES = {
 
 _LINES = "segmentations.jsonl"  # in folders of masks, whose settings had no format at first
 _MODEL = "model.safetensors"  # in folders of training runs
+_RUN = "recoseg-training-1"
 _EXPECTED = "Expected an index, a concept bank, a trained model, masks or pseudo-labels of recoseg."
 
 
@@ -51,7 +52,7 @@ def verify(path: str | Path, *, progress: bool | None = False) -> Verification:
         form = read_metadata(found).get("format", "")
         return _function(_FILES, form, found)(found)
     form = format_in(found) or ""
-    if not form and (found / _MODEL).is_file():
+    if form in ("", _RUN) and (found / _MODEL).is_file():
         return _function(_FILES, "recoseg-model", found)(found)
     if not form and (found / _LINES).is_file():
         form = "recoseg-masks"

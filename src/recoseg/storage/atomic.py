@@ -40,7 +40,7 @@ def write_atomically(
                 os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException as error:
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.errno is not None:
             error.filename = str(path)  # not the temporary name, and not none, as after a write
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

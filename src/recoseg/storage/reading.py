@@ -58,7 +58,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
         MissingFileError: There is no such file.
         FileError: It is no regular file, is larger than the limit, or cannot be read.
     """
-    with _opened(path) as file:
+    with open_file(path) as file:
         if os.fstat(file.fileno()).st_size <= limit:
             data = _read(file, limit + 1)
             if len(data) <= limit:  # it may have grown
@@ -73,13 +73,18 @@ def read_start(path: Path, length: int) -> bytes:
         path: The file.
         length: Number of bytes; a shorter file is read whole.
     """
-    with _opened(path) as file:
+    with open_file(path) as file:
         return _read(file, length)
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """An open regular file; errors within become a `FileError` that names it."""
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """An open regular file, to be read in parts; errors within become a `FileError` that names it.
+
+    Raises:
+        MissingFileError: There is no such file.
+        FileError: It is no regular file, or cannot be read.
+    """
     try:
         with open_regular(path) as file:
             yield file

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recoseg.device import resolve_compute
-from recoseg.errors import RecosegError
+from recoseg.errors import OutputError, RecosegError
 from recoseg.photos.refs import Photo
 from recoseg.storage.locks import lock_folder
 from recoseg.training.endings import endings
@@ -92,5 +92,8 @@ def _relabel(
     device = {"gpu": "cuda"}.get(machines.accelerator, machines.accelerator)
     compute = resolve_compute(device, machines.precision)
     segmenter = model_segmenter(model, compute=compute, keep_scores=True)
-    pseudo_label(segmenter, photos, folder, confidence=True, resume=True)
+    try:
+        pseudo_label(segmenter, photos, folder, confidence=True, resume=True)
+    except OutputError:  # labels by another model, which an overwritten run has left
+        pseudo_label(segmenter, photos, folder, confidence=True, overwrite=True)
     return pseudo_labelled(folder)

@@ -30,6 +30,7 @@ from typing import Any
 
 from torch import nn
 
+from recoseg.classes import class_list
 from recoseg.datasets.sample import SegmentationDataset
 from recoseg.encoders.spec import parse_spec
 from recoseg.encoders.weights import seeded
@@ -219,7 +220,7 @@ def train(
         if leading:
             remove_logs(out, step_of(checkpoint))
             write_bytes(out / "left_out.json", to_json(dict(left_out or {})))
-            write_bytes(out / "classes.txt", "".join(f"{item}\n" for item in data.names).encode())
+            write_bytes(out / "classes.txt", class_list(data.names).encode())
         trainer = _trainer(out, recipe, machines, checkpoint, callbacks)
         with _quiet():
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True)

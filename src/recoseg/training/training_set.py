@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from recoseg.datasets.sample import Sample, SegmentationDataset
 from recoseg.drawing.palette import default_palette
 from recoseg.errors import BadImageError, DatasetError, FileError
 from recoseg.labels import IGNORE_INDEX, Colour
+from recoseg.photos.files import MAX_BYTES
 from recoseg.photos.images import decode_image
 from recoseg.photos.reading import read_photo
 from recoseg.photos.refs import Photo
@@ -59,6 +60,8 @@ class FilePhoto:
         mask: File of the mask: values are labels, 255 is ignored.
         classes: Number of classes.
         confidence: File of the confidence map, 8 bits, value / 255; None for full confidence.
+        checksums: Recorded checksums of `labels` and `confidence`, which are checked; a file
+            without one is not.
     """
 
     name: str
@@ -66,15 +69,17 @@ class FilePhoto:
     mask: Path
     classes: int
     confidence: Path | None = None
+    checksums: Mapping[str, str] = field(default_factory=dict)
 
     def read(self) -> Read:
         """See `TrainingPhoto`."""
         image = decode_image(read_photo(Photo(self.photo)))
         size = (image.height, image.width)
-        labels = to_labels(decode_values(_bytes(self.mask)), counted(self.classes), size)
+        values = decode_values(_bytes(self.mask, self.checksums.get("labels")))
+        labels = to_labels(values, counted(self.classes), size)
         if self.confidence is None:
             return image, labels, np.full(size, FULL, np.uint8)
-        levels = decode_values(_bytes(self.confidence))
+        levels = decode_values(_bytes(self.confidence, self.checksums.get("confidence")))
         if levels.shape != size or levels.dtype != np.uint8:
             raise BadImageError(
                 f"its confidence map is {levels.shape} of {levels.dtype}; expected {size} of uint8"
@@ -155,6 +160,7 @@ def pseudo_labelled(folder: Path, images: Path | None = None) -> TrainingSet:
                 mask,
                 len(found.names),
                 None if item.confidence is None else inside(folder, item.confidence),
+                item.checksums,
             )
         )
     return TrainingSet(found.names, found.palette, tuple(photos), {"pseudo": found.provenance})
@@ -261,8 +267,11 @@ def readable(
     return replace(data, photos=kept, content=content), failures
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path, expected: str | None) -> bytes:
     try:
-        return read_bytes(path, _LARGEST)
+        data = read_bytes(path, MAX_BYTES)
     except FileError as error:
         raise BadImageError(str(error).rstrip(".")) from error
+    if expected is not None and checksum(data) != expected:
+        raise BadImageError(f"{path} is damaged: it does not have its recorded checksum")
+    return data
