@@ -1,18 +1,19 @@
 """`recoseg verify`: what a path holds is recognised, checked in full, and told in one line."""
 
-import json
-import sys
-import types
-from pathlib import Path
-
 import pytest
 from safetensors.torch import load_file, save_file
 
 import recoseg
 from recoseg.errors import FileError, MissingFileError
 from recoseg.storage.verification import Verification
+from recoseg.training.trainer import Machines, train
+from tests.archive.conftest import make_folder
+from tests.archive.fake_encoder import FakeEncoder
+from tests.building import build_index
 from tests.command import run
+from tests.evaluation.scenes import segmenter
 from tests.segmentation.fakes import make_bank
+from tests.training.runs import quick, write_pairs
 
 
 @pytest.fixture
@@ -74,61 +75,37 @@ def test_every_path_is_checked_whatever_the_others_are(bank, tmp_path):
     assert "no problem found" in result.out
 
 
-FOLDERS = {
-    "index": ("manifest.json", "recoseg-index", "recoseg.archive.verify", "verify_index"),
-    "masks": ("settings.json", "recoseg-masks-1", "recoseg.writers.verify", "verify_masks"),
-    "pseudo-labels": (
-        "pseudo_labels.json",
-        "recoseg-pseudo-labels-1",
-        "recoseg.training.verify",
-        "verify_pseudo_labels",
-    ),
-}
+@pytest.fixture
+def made(tmp_path):
+    """An index, masks, pseudo-labels and a trained model, each with a file of it."""
+    photos = make_folder(tmp_path / "photos", 3)
+    build_index([photos], tmp_path / "index", FakeEncoder())
+    recoseg.segment(segmenter(), photos, tmp_path / "masks")
+    recoseg.pseudo_label(segmenter(), photos, tmp_path / "pseudo")
+    train(write_pairs(tmp_path / "pairs"), quick(), tmp_path / "run", machines=Machines("cpu"))
+    return {
+        tmp_path / "index": "img_emb/img_emb_0.npy",
+        tmp_path / "masks": "labels/photo0.png",
+        tmp_path / "pseudo": "labels/photo1.png",
+        tmp_path / "run": "model.safetensors",
+    }
 
 
-@pytest.mark.parametrize("kind", FOLDERS)
-def test_each_folder_has_its_check(tmp_path, monkeypatch, kind):
-    mark, form, module, function = FOLDERS[kind]
-    calls = []
-
-    def check(folder, progress):
-        calls.append((folder, progress))
-        return Verification(kind, 5, 2, ("a\x1b is damaged", "b is missing"))
-
-    monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(**{function: check}))
-    (tmp_path / mark).write_text(json.dumps({"format": form}))
-    assert recoseg.verify(tmp_path).what == kind
-    assert calls == [(tmp_path, False)]
-    result = run("verify", tmp_path)
-    assert result.code == 1
-    assert result.err.splitlines() == [
-        f"{tmp_path}: a\\x1b is damaged",
-        f"{tmp_path}: b is missing",
-    ]
-    assert result.out == (
-        f"{tmp_path}: {kind}, files checked: 5, without a recorded checksum: 2; problems: 2\n"
-    )
+def test_each_output_is_recognised_and_each_damage_found(made):
+    for path, name in made.items():
+        found = recoseg.verify(path)
+        assert found.checked > 0
+        assert (found.unchecked, found.problems) == (0, ())
+        damage(path / name)
+        [problem] = recoseg.verify(path).problems
+        assert name.split("/")[-1] in problem
+        result = run("verify", path)
+        assert result.code == 1
+        assert result.err == f"{path}: {problem}\n"
+        assert result.out.endswith("; problems: 1\n")
 
 
-def test_masks_of_early_versions_have_no_format(tmp_path, monkeypatch):
-    checked = Verification("masks", 0, 3, ())
-    check = types.SimpleNamespace(verify_masks=lambda *_: checked)
-    monkeypatch.setitem(sys.modules, "recoseg.writers.verify", check)
-    (tmp_path / "segmentations.jsonl").write_text("")
-    (tmp_path / "settings.json").write_text("{}")
-    assert recoseg.verify(tmp_path) is checked
-
-
-def test_a_model_and_its_folder(tmp_path, monkeypatch):
-    calls: list[Path] = []
-
-    def check(path):
-        calls.append(path)
-        return Verification("trained model", 1, 0, ())
-
-    module = types.SimpleNamespace(verify_model=check)
-    monkeypatch.setitem(sys.modules, "recoseg.training.verify_model", module)
-    save_file({}, tmp_path / "model.safetensors", {"format": "recoseg-model-1"})
-    for path in (tmp_path, tmp_path / "model.safetensors"):
-        assert recoseg.verify(path).problems == ()
-    assert calls == [tmp_path, tmp_path / "model.safetensors"]
+def test_masks_of_early_versions_have_no_format(made, tmp_path):
+    settings = tmp_path / "masks" / "settings.json"
+    settings.write_text("{}")
+    assert recoseg.verify(tmp_path / "masks").what.startswith("masks")
