@@ -101,11 +101,5 @@ def test_each_output_is_recognised_and_each_damage_found(made):
         assert name.split("/")[-1] in problem
         result = run("verify", path)
         assert result.code == 1
-        assert result.err == f"{path}: {problem}\n"
+        assert result.err.endswith(f"{path}: {problem}\n")
         assert result.out.endswith("; problems: 1\n")
-
-
-def test_masks_of_early_versions_have_no_format(made, tmp_path):
-    settings = tmp_path / "masks" / "settings.json"
-    settings.write_text("{}")
-    assert recoseg.verify(tmp_path / "masks").what.startswith("masks")

@@ -24,7 +24,6 @@ _FILES = {
 }
 """The function that checks a safetensors file, by the beginning of the file's format."""
 
-_LINES = "segmentations.jsonl"  # in folders of masks, whose settings had no format at first
 _MODEL = "model.safetensors"  # in folders of training runs
 _RUN = "recoseg-training-1"
 _EXPECTED = "Expected an index, a concept bank, a trained model, masks or pseudo-labels of recoseg."
@@ -54,8 +53,6 @@ def verify(path: str | Path, *, progress: bool | None = False) -> Verification:
     form = format_in(found) or ""
     if form in ("", _RUN) and (found / _MODEL).is_file():
         return _function(_FILES, "recoseg-model", found)(found)
-    if not form and (found / _LINES).is_file():
-        form = "recoseg-masks"
     return _function(_FOLDERS, form, found)(found, progress)
 
 
