@@ -58,6 +58,7 @@ class Vectors:
                 file[first : first + count] = F.normalize(made, dim=1).half().numpy()
             file.flush()
         self._rows = np.load(path, mmap_mode="c")
+        self.content = f"{rows} {dim} {grouped}"
 
     def __len__(self) -> int:
         return len(self._rows)

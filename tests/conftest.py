@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
-def cluster():
-    """A Ray cluster of two nodes on this machine, each with room for one worker."""
+def machines():
+    """A Ray cluster of two nodes on this machine, each with room for one worker; its control."""
     ray = pytest.importorskip("ray")
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     with pytest.MonkeyPatch.context() as patch:
@@ -32,10 +32,16 @@ def cluster():
                 cluster.add_node(num_cpus=1, object_store_memory=80 << 20, include_dashboard=False)
             ray.init(address=cluster.address, log_to_driver=False)
             cluster.wait_for_nodes()
-            yield ray
+            yield cluster
         finally:
             ray.shutdown()
             cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def cluster(machines):
+    """Ray, connected to the cluster of `machines`."""
+    return pytest.importorskip("ray")
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from recoseg.classes import (
     ClassNames,
     WordSpans,
+    class_list,
     combine_names,
     parse_class,
     parse_classes,
@@ -70,6 +71,56 @@ def test_lists_of_classes(tmp_path):
     assert read_classes(file) == [parse_class("sofa; couch"), parse_class("été")]
 
 
+odd_names = st.text(
+    st.sampled_from("#ab ,:;-\u2028\x85\x0b\t\ufeff\0\"'") | st.characters(codec="utf-8"),
+    min_size=1,
+    max_size=8,
+).filter(lambda name: "\n" not in name and "\r" not in name)
+
+
+@given(st.lists(odd_names, min_size=1, max_size=5, unique=True))
+def test_what_is_written_is_read_back(tmp_path_factory, names):
+    path = tmp_path_factory.mktemp("classes") / "classes.txt"
+    path.write_bytes(class_list(names).encode())
+    assert [item.name for item in read_classes(path)] == names
+    assert all(item.prompts == (item.name,) for item in read_classes(path))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["#grass", "sky"],
+        [" #grass", "sky"],
+        ["sky", "crane: bird"],
+        ["-digger", "a; b"],
+        ["# recoseg: one name per line, as it is", "sky"],
+        ["\ufeffsky"],
+    ],
+)
+def test_names_that_look_like_something_else_keep_their_labels(tmp_path, names):
+    (tmp_path / "classes.txt").write_bytes(class_list(names).encode())
+    assert [item.name for item in read_classes(tmp_path / "classes.txt")] == names
+
+
+def test_usual_names_are_written_as_ever():
+    assert class_list(["traffic light", "été"]) == "traffic light\nété\n"
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "a\r", "\udce9"])
+def test_names_that_no_list_can_hold_are_refused(name):
+    with pytest.raises(ConceptError, match="cannot be written into a list of classes"):
+        class_list(["sky", name])
+    with pytest.raises(ConceptError, match="occur twice"):
+        class_list(["sky", "sky"])
+
+
+def test_lines_end_at_line_feeds_only(tmp_path):
+    (tmp_path / "classes.txt").write_bytes("a\u2028b\r\nc\x85d\n".encode())
+    assert [item.name for item in read_classes(tmp_path / "classes.txt")] == ["a\u2028b", "c\x85d"]
+    with pytest.raises(ConceptError, match="not a regular file"):
+        read_classes(tmp_path)
+
+
 def test_invalid_lists_of_classes(tmp_path):
     with pytest.raises(ConceptError, match="occur twice: sofa, tree"):
         parse_classes(["tree", "sofa", "sofa: couch", "tree", "sky"])
@@ -79,7 +130,7 @@ def test_invalid_lists_of_classes(tmp_path):
         read_classes(tmp_path / "gone.txt")
     latin = tmp_path / "latin.txt"
     latin.write_bytes("été".encode("latin-1"))
-    with pytest.raises(ConceptError, match="is not a UTF-8 text"):
+    with pytest.raises(ConceptError, match="is not UTF-8 text"):
         read_classes(latin)
 
 

@@ -112,7 +112,7 @@ class TestRetrieve:
 
 class TestBank:
     def test_figures(self, session):
-        names = {path.name for path in (session / "figures").iterdir()}
+        names = {path.name for path in (session / "figures").glob("*.jpg")}
         assert names == {"context-sky.jpg", "context-road.jpg", "dog.jpg", "car.jpg"}
 
     def test_inspect(self, session):
@@ -234,15 +234,29 @@ class TestSegment:
         assert "other settings (background_threshold)" in refused.err
         assert lines(folder) == kept
 
+    def test_a_folder_holds_one_run(self, session):
+        folder = session / "single"
+        assert segment(session, "single").code == 0
+        refused = segment(session, "single", "--threshold", 0.1)
+        assert refused.code == 1
+        assert "holds the masks of an earlier run" in refused.err
+        assert "Traceback" not in refused.err
+        both = segment(session, "single", "--resume", "--overwrite")
+        assert "Expected either --resume or --overwrite" in both.err
+        assert segment(session, "single", "--no-overlays", "--overwrite").code == 0
+        assert not (folder / "overlays").exists()
+
     def test_a_killed_run_is_taken_up(self, session):
         folder = session / "killed"
         assert segment(session, "killed", "--no-overlays").code == 0
         whole = {line["path"]: line for line in lines(folder) if "error" not in line}
         kept, *lost = list(whole)
-        # As a kill leaves it: lines under the temporary name, the last one cut off.
-        (folder / "segmentations.jsonl").unlink()
-        text = json.dumps(whole[kept], ensure_ascii=False) + "\n" + json.dumps(whole[lost[0]])[:40]
-        (folder / ".tmp-segmentations.jsonl").write_text(text, encoding="utf-8")
+        # As a kill leaves it: the last line cut off.
+        whole_lines = (folder / "segmentations.jsonl").read_text(encoding="utf-8").split("\n")
+        first = next(line for line in whole_lines if json.loads(line)["path"] == kept)
+        second = next(line for line in whole_lines if json.loads(line)["path"] == lost[0])
+        text = f"{first}\n{second[:40]}"
+        (folder / "segmentations.jsonl").write_text(text, encoding="utf-8")
         untouched = folder / whole[kept]["files"]["labels"]
         stamp = untouched.stat().st_mtime_ns
         for path in lost:
@@ -250,7 +264,6 @@ class TestSegment:
         assert segment(session, "killed", "--no-overlays", "--resume").code == 0
         assert untouched.stat().st_mtime_ns == stamp
         assert {line["path"]: line for line in lines(folder) if "error" not in line} == whole
-        assert not (folder / ".tmp-segmentations.jsonl").exists()
 
     def test_fusion_background_and_scores(self, session):
         result = segment(
@@ -309,7 +322,7 @@ class TestSegment:
         (["index", "{}/empty", "--out", "{}/x"], "No photos in"),
         (["index", "{}/gone", "--out", "{}/x"], "gone"),
         (["inspect", "{}/gone"], "There is no concept bank"),
-        (["inspect", "{}/classes.txt"], "damaged or not a concept bank"),
+        (["inspect", "{}/classes.txt"], "damaged or not a safetensors file"),
         (["forget", "{}/bank.safetensors", "cow"], "no class cow. Its classes: dog, car"),
         (["segment", "{}/gone", "{}/photos", "--out", "{}/x"], "There is no concept bank"),
         (["segment", "{}/bank.safetensors", "{}/empty", "--out", "{}/x"], "No photos found"),

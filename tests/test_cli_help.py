@@ -20,6 +20,7 @@ COMMANDS = [
     "export",
     "evaluate",
     "ablate",
+    "verify",
     "datasets",
     "encoders",
     "demo",

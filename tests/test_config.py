@@ -107,6 +107,14 @@ def test_json_is_checked_too():
         ("learn.colour", 1, "learn: unknown field colour"),
         ("segment.fusion", 3, "segment.fusion: expected fields"),
         ("segment.fusion.form", "other", "segment.fusion.form: other not in"),
+        ("learn.image_size", 20_000, "image_size is 20000; expected 16,384 or less"),
+        ("learn.k", 10**9, "k is 1000000000; expected 1,000,000 or less"),
+        ("learn.skip_duplicates", 1.5, "skip_duplicates is 1.5; expected 1 or less"),
+        ("learn.guidance_scale", float("nan"), "guidance_scale is nan"),
+        ("segment.short_side", -1, "short_side is -1; expected 0 or more"),
+        ("segment.refine_temperature", 0, "refine_temperature is 0; expected more than 0"),
+        ("segment.fusion.text_scale", float("inf"), "text_scale is inf"),
+        ("segment.fusion", [[0] * 999], r"expected fields"),
     ],
 )
 def test_json_of_other_types_and_fields_is_refused(path, value, match):

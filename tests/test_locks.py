@@ -1,6 +1,7 @@
 """Locks end with their process, and the cache folder is the one of the system."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -58,3 +59,32 @@ def test_cache_folder_of_linux(monkeypatch, tmp_path):
 def test_the_variable_comes_first(monkeypatch):
     monkeypatch.setenv("RECOSEG_CACHE", os.path.join("~", "own"))  # noqa: PTH118
     assert cache_folder("indexes") == Path.home() / "own" / "indexes"
+
+
+FORKING = """
+import os, sys, time
+from pathlib import Path
+from recoseg.storage.locks import lock_folder
+with lock_folder(Path(sys.argv[1])):
+    child = os.fork()
+    if child:
+        print(child, flush=True)
+    time.sleep(100)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+def test_a_lock_does_not_live_on_in_a_forked_process(tmp_path):
+    command = [sys.executable, "-c", FORKING, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        child = int(process.stdout.readline())
+        try:
+            time.sleep(0.5)  # the child closes the lock
+            with pytest.raises(OutputError):
+                lock_folder(tmp_path).__enter__()
+            process.kill()
+            process.wait()
+            with lock_folder(tmp_path):
+                os.kill(child, 0)  # it is alive
+        finally:
+            os.kill(child, signal.SIGKILL)

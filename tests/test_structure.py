@@ -10,7 +10,7 @@ ROOT = Path(recoseg.__file__).parent
 LONGEST = 350  # lines
 
 ROOMS = (
-    *("errors", "progress", "memory", "onednn", "device", "storage"),
+    *("errors", "storage", "progress", "memory", "onednn", "device"),
     "labels",
     "photos",
     *("classes", "cosegmentation", "config", "executors", "refinement", "regions"),

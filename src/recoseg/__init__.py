@@ -39,6 +39,7 @@ _EXPORTS = {
     "retrieve": "recoseg.pipeline.retrieve",
     "segment": "recoseg.pipeline.segment",
     "train": "recoseg.pipeline.train",
+    "verify": "recoseg.pipeline.verify",
 }
 
 __version__ = _version("recoseg")

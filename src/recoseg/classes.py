@@ -10,7 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recoseg.errors import ConceptError
+from recoseg.errors import ConceptError, FileError, MissingFileError
+from recoseg.storage.reading import read_lines, split_lines
+
+_VERBATIM = "# recoseg: one name per line, as it is"
+"""First line of a list whose names would be read in another way without it."""
+
+_MAX_BYTES = 1 << 26
+"""Maximum size of a file of classes, bytes (64 MiB)."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +71,58 @@ def parse_class(line: str) -> ClassNames:
 def parse_classes(lines: Sequence[str]) -> list[ClassNames]:
     """Read classes from lines; empty lines and lines that start with # are skipped.
 
+    If the first line is that of `class_list`, each further line is a name and nothing else.
+
     Raises:
         ConceptError: There is no class, or a name occurs twice.
     """
+    if lines and lines[0] == _VERBATIM:
+        return check_classes([ClassNames(name, (name,)) for name in lines[1:] if name])
     return check_classes(
         [parse_class(line) for line in lines if line.strip() and not line.startswith("#")]
     )
+
+
+def class_list(names: Sequence[str]) -> str:
+    r"""The text of a `classes.txt`, from which `read_classes` reads the same names in their order.
+
+    It has one name per line. Where a name would not be read as it is, because it begins with # or
+    holds a colon, a comment above the names says that they are to be taken as they are.
+
+    Raises:
+        ConceptError: There is no name, one occurs twice, or one is empty, holds a line break or
+            cannot be written as UTF-8.
+
+    Example:
+        >>> class_list(["grass", "tree"])
+        'grass\ntree\n'
+    """
+    check_classes([ClassNames(name, (name,)) for name in names])
+    for name in names:
+        if not name or "\n" in name or "\r" in name or not _is_text(name):
+            raise ConceptError(
+                f"The class name {name!r} cannot be written into a list of classes. Expected a "
+                "text in one line."
+            )
+    text = "".join(f"{name}\n" for name in names)
+    return text if _names_in(text) == list(names) else f"{_VERBATIM}\n{text}"
+
+
+def _names_in(text: str) -> list[str] | None:
+    """The names that are read from a list of classes; None if it cannot be read."""
+    try:
+        return [item.name for item in parse_classes(split_lines(text.removeprefix("\ufeff")))]
+    except ConceptError:
+        return None
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8; file names that are not UTF-8 cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_classes(classes: list[ClassNames]) -> list[ClassNames]:
@@ -88,19 +141,21 @@ def check_classes(classes: list[ClassNames]) -> list[ClassNames]:
 
 
 def read_classes(path: Path) -> list[ClassNames]:
-    """Read a file of classes, UTF-8, one per line; see `parse_class`.
+    """Read a file of classes, UTF-8, one per line; see `parse_class` and `class_list`.
 
     Raises:
-        ConceptError: The file does not exist, is not UTF-8 text, or has no class.
+        ConceptError: The file does not exist, cannot be read, is not UTF-8 text, or has no class.
     """
     try:
-        return parse_classes(path.read_text(encoding="utf-8-sig").splitlines())
-    except FileNotFoundError as error:
+        return parse_classes(read_lines(path, _MAX_BYTES))
+    except MissingFileError as error:
         raise ConceptError(
             f"No file of classes at {path}. Expected a text file with one class per line."
         ) from error
-    except UnicodeDecodeError as error:
-        raise ConceptError(f"{path} is not a UTF-8 text file. Save it as UTF-8.") from error
+    except FileError as error:
+        raise ConceptError(
+            f"{error} Expected a UTF-8 text file with one class per line."
+        ) from error
 
 
 @dataclass(frozen=True)

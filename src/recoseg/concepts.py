@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,7 +25,14 @@ from recoseg.errors import (
     RecosegError,
 )
 from recoseg.storage.fields import read_fields
-from recoseg.storage.tensors import read_metadata, read_tensors, write_tensors
+from recoseg.storage.tensors import (
+    check_unit_rows,
+    has_checksum,
+    read_metadata,
+    read_tensors,
+    write_tensors,
+)
+from recoseg.storage.verification import Verification
 
 FORMAT = "recoseg-bank-1"
 ConceptRole = Literal["class", "context"]
@@ -96,8 +104,8 @@ class ConceptBank:
     settings: BankSettings = field(default_factory=BankSettings)
 
     def __post_init__(self) -> None:
-        names = [(concept.role, concept.name) for concept in self.concepts]
-        twice = sorted({name for role, name in names if names.count((role, name)) > 1})
+        names = Counter((concept.role, concept.name) for concept in self.concepts)
+        twice = sorted({name for (_, name), count in names.items() if count > 1})
         if twice:
             raise ConceptError(
                 f"These classes are in the bank twice: {', '.join(twice)}. Give each its own name."
@@ -200,9 +208,11 @@ class ConceptBank:
                     "retrieved": [asdict(photo) for photo in concept.retrieved],
                 }
             )
+        # File names may hold bytes that are not UTF-8, which become escapes of JSON.
+        text = json.dumps(entries, ensure_ascii=False)
         metadata = {
             "format": FORMAT,
-            "concepts": json.dumps(entries, ensure_ascii=False),
+            "concepts": text.encode("utf-8", "backslashreplace").decode(),
             "encoders": json.dumps(self.encoders.to_json()),
             "settings": json.dumps(self.settings.to_json()),
         }
@@ -230,11 +240,11 @@ class ConceptBank:
                 _read_concept(number, read_fields(_StoredConcept, entry), encoders, tensors)
                 for number, entry in enumerate(json.loads(metadata["concepts"]))
             )
+            return cls(concepts, encoders, settings)
         except KeyError as error:
             raise ConceptError(f"{path} is damaged ({error} is missing). {_LEARN}") from error
-        except (RecosegError, ValueError, TypeError) as error:
-            raise ConceptError(f"{path} is damaged ({error}). {_LEARN}") from error
-        return cls(concepts, encoders, settings)
+        except (RecosegError, ValueError, TypeError, RecursionError) as error:
+            raise ConceptError(f"{path} is damaged ({str(error)[:500]}). {_LEARN}") from error
 
     def _tensors(self, concept: Concept) -> dict[str, Tensor]:
         """The tensors of a concept under their names in the file, the references first."""
@@ -244,6 +254,16 @@ class ConceptBank:
             "text_positive": concept.text_positive,
             "text_negative": concept.text_negative,
         }
+
+
+def verify_bank(path: Path) -> Verification:
+    """Read a concept bank in full and check its checksum and its values."""
+    try:
+        ConceptBank.load(path)
+        recorded = has_checksum(path)
+    except RecosegError as error:
+        return Verification("concept bank", 1, 0, (str(error),))
+    return Verification("concept bank", int(recorded), int(not recorded), ())
 
 
 _LEARN = "Make a concept bank with `recoseg learn`."
@@ -265,7 +285,7 @@ def _read_concept(
         info.key: tensors[f"{number}.{name}"]
         for info, name in zip(encoders.phi, _reference_names(encoders), strict=True)
     }
-    return Concept(
+    concept = Concept(
         words=stored.words,
         role=stored.role,
         references=references,
@@ -273,6 +293,28 @@ def _read_concept(
         text_negative=tensors[f"{number}.text_negative"],
         retrieved=stored.retrieved,
     )
+    _check_values(concept, encoders)
+    return concept
+
+
+def _check_values(concept: Concept, encoders: EncoderInfos) -> None:
+    """Refuse values that `learn` never writes; what a file holds may be anything."""
+    words = (concept.name, *concept.words.prompts, *concept.words.negatives)
+    if not concept.words.prompts or any(len(word.strip().splitlines()) != 1 for word in words):
+        raise ConceptError(f"expected a name and words of one line each, got {words}")
+    for info in encoders.phi:
+        check_unit_rows(
+            concept.references[info.key], info.dim, 1, f"references of {concept.name!r}"
+        )
+    for rows, least in ((concept.text_positive, 1), (concept.text_negative, 0)):
+        what = f"text embeddings of {concept.name!r}"
+        check_unit_rows(rows, encoders.saliency.dim, least, what)
+    for photo in concept.retrieved:
+        numbers = (photo.score, *photo.support)
+        if not all(-1e30 < number < 1e30 for number in numbers):  # false for NaN too
+            raise ConceptError(f"expected finite scores of {photo.path!r}, got {numbers}")
+        if any(number < 0 for seed in photo.seeds for number in seed):
+            raise ConceptError(f"expected seeds of 0 or more of {photo.path!r}, got {photo.seeds}")
 
 
 def _reference_names(encoders: EncoderInfos) -> list[str]:

@@ -14,6 +14,22 @@ PAPER_CONTEXT = ("tree", "sky", "building", "road", "person")
 """The context classes of the paper, in the order in which their references are computed."""
 
 
+LARGEST = 1_000_000
+"""Largest value of any setting: they are saved with a bank, which may come from anyone."""
+
+LARGEST_SIDE = 16_384
+"""Largest side of an encoder's input that a setting may ask for, pixels."""
+
+
+def _check_range(settings: object, name: str, least: float, most: float) -> None:
+    """Refuse a number out of range, or one that is not a number."""
+    value = getattr(settings, name)
+    if value < least:
+        raise RecosegError(f"{name} is {value}; expected {least:,} or more.")
+    if not value <= most:  # true for NaN too
+        raise RecosegError(f"{name} is {value}; expected {most:,} or less.")
+
+
 @dataclass(frozen=True)
 class LearnSettings:
     """How classes are learnt from retrieved images; the defaults are those of the paper.
@@ -53,9 +69,12 @@ class LearnSettings:
     skip_duplicates: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, least in (("k", 1), ("image_size", 16), ("seeds_per_image", 1), ("border", 0)):
-            if getattr(self, name) < least:
-                raise RecosegError(f"{name} is {getattr(self, name)}; expected {least} or more.")
+        _check_range(self, "image_size", 16, LARGEST_SIDE)
+        for name, least in (("k", 1), ("seeds_per_image", 1), ("border", 0)):
+            _check_range(self, name, least, LARGEST)
+        for name in ("guidance_scale", "guidance_offset"):
+            _check_range(self, name, -LARGEST, LARGEST)
+        _check_range(self, "skip_duplicates", 0, 1)
         for name, valid in (("block", get_args(Block)), ("reference", get_args(ReferenceForm))):
             if getattr(self, name) not in valid:
                 raise RecosegError(
@@ -91,6 +110,8 @@ class Fusion:
     def __post_init__(self) -> None:
         if self.form not in get_args(FusionForm):
             raise UnknownNameError("fusion", self.form, list(get_args(FusionForm)))
+        for name in ("visual_scale", "text_scale", "text_weight"):
+            _check_range(self, name, -LARGEST, LARGEST)
 
     @property
     def uses_visual(self) -> bool:
@@ -119,6 +140,13 @@ class SegmentSettings:
     fusion: Fusion = field(default_factory=Fusion)
     short_side: int = 320
     refine_temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_range(self, "short_side", 0, LARGEST_SIDE)
+        if not 0 < self.refine_temperature <= LARGEST:
+            raise RecosegError(
+                f"refine_temperature is {self.refine_temperature}; expected more than 0."
+            )
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,8 @@ def run_demo(
     """Index photos, learn a few classes with `lite`, segment the photos, and write a report.
 
     Args:
-        out: Folder for all outputs; an index that exists in it is continued.
+        out: Folder for all outputs; an index that exists in it is continued, and what an earlier
+            demonstration has written is replaced.
         photos: Sources of photos. By default those of `package_photos`.
         classes: Classes, as `parse_class` reads them. By default six classes of the demo's photos.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
@@ -159,22 +160,23 @@ def _learn(
     index: ArchiveIndex, wanted: Sequence[ClassNames], encoders: Encoders, out: Path
 ) -> tuple[ConceptBank, list[_Part]]:
     learned: list[LearnedClass] = []
-    figures = FigureWriter(index, out / "figures")
+    figures = FigureWriter(index, out / "figures", overwrite=True)
 
     def keep(item: LearnedClass) -> None:
         figures(item)
         learned.append(item)
 
-    bank = learn(
-        index,
-        wanted,
-        out=out / "bank.safetensors",
-        encoders=encoders,
-        k=photos_per_class(len(index)),
-        context=None if len(index) >= _LEAST_FOR_CONTEXT else (),
-        callback=keep,
-        progress=None,
-    )
+    with figures:
+        bank = learn(
+            index,
+            wanted,
+            out=out / "bank.safetensors",
+            encoders=encoders,
+            k=photos_per_class(len(index)),
+            context=None if len(index) >= _LEAST_FOR_CONTEXT else (),
+            callback=keep,
+            progress=None,
+        )
     parts = []
     for item in sorted(learned, key=lambda item: item.concept.role):
         concept = item.concept
@@ -211,5 +213,5 @@ def _segment(
         shown.sort(key=lambda one: -one.share)
         del shown[_SHOWN:]
 
-    segment(segmenter, sources, out / "masks", callback=keep, progress=None)
+    segment(segmenter, sources, out / "masks", overwrite=True, callback=keep, progress=None)
     return shown

@@ -1,10 +1,20 @@
-"""Keeping freed memory in the process, which makes tensors on the CPU faster."""
+"""The memory of the machine: how much there is, and keeping what tensors free in the process."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from recoseg.errors import RecosegError
+
+LIMIT = "RECOSEG_MAX_MEMORY"
+"""Environment variable: how much memory a single photo may need, GB (10^9 bytes)."""
+
+_UNKNOWN = 16_000_000_000  # assumed where the system does not tell how much memory there is
 
 KEEPING = {
     "MALLOC_MMAP_MAX_": "0",
@@ -33,3 +43,52 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
         libc.mallopt(_M_ARENA_MAX, 1)
+
+
+def memory_limit() -> int:
+    """How much memory a single photo may need, bytes.
+
+    It is `RECOSEG_MAX_MEMORY` if that is set, otherwise the memory of this machine, or of the
+    container if that has less.
+
+    Raises:
+        RecosegError: The variable is not a number above 0.
+    """
+    text = os.environ.get(LIMIT, "").strip()
+    if not text:
+        return min(_physical(), *_of_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")))
+    try:
+        given = float(text)
+    except ValueError:
+        given = 0.0
+    if not 0 < given < float("inf"):
+        raise RecosegError(f"{LIMIT} is {text!r}; expected a number of GB, such as 16.")
+    return int(given * 1e9)
+
+
+def _physical() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not on Windows
+        return _UNKNOWN
+
+
+def _of_groups(membership: Path, root: Path) -> Iterator[int]:
+    """The memory limits of the control groups that this process is in, bytes."""
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:  # version 2
+            base, name = root, "memory.max"
+        elif "memory" in controllers.split(","):
+            base, name = root / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        group = base / path.lstrip("/")
+        for folder in (group, *group.parents):
+            if folder.is_relative_to(base):
+                with contextlib.suppress(OSError, ValueError):  # absent, or `max`
+                    yield int((folder / name).read_text())

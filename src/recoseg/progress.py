@@ -17,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from recoseg.storage.shown import shown
+
 T = TypeVar("T")
 
 
@@ -50,22 +52,22 @@ class StageProgress:
     ) -> None:
         self.done = 0
         self.failed = 0
-        self._description = description
+        self._description = shown(description)
         self._unit = unit
         self._silent = enabled is False
         self._console = Console(stderr=True, force_terminal=True if enabled else None)
         self._started = time.perf_counter()
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self._console,
             disable=self._silent or not self._console.is_terminal,
         )
-        self._task = self._bar.add_task(description, total=total, detail="")
+        self._task = self._bar.add_task(self._description, total=total, detail="")
 
     @property
     def seconds(self) -> float:

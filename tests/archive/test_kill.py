@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from recoseg.archive import layout as layout_module
 from recoseg.archive.index import ArchiveIndex
+from recoseg.storage import atomic, checksums
 from tests.archive.conftest import make_folder, make_photo
 from tests.archive.fake_encoder import FakeEncoder
 from tests.archive.test_build import contents, run
@@ -79,7 +79,7 @@ def test_a_stop_before_any_write_leaves_a_valid_index(tmp_path, monkeypatch, ste
     make_photo(999).save(folder / "photo4.png")
     (folder / "photo3.png").write_bytes(b"broken")
     make_folder(folder, 3, first=50)
-    real, calls = layout_module.write_atomically, []
+    real, calls = atomic.write_atomically, []
 
     def stop(path, write):
         calls.append(path)
@@ -89,7 +89,8 @@ def test_a_stop_before_any_write_leaves_a_valid_index(tmp_path, monkeypatch, ste
             raise Killed
         real(path, write)
 
-    monkeypatch.setattr(layout_module, "write_atomically", stop)
+    monkeypatch.setattr(atomic, "write_atomically", stop)
+    monkeypatch.setattr(checksums, "write_atomically", stop)
     try:
         run([folder], tmp_path / "index", FakeEncoder())
         assert step >= len(calls)

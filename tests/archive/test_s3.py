@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from recoseg.archive.index import ArchiveIndex
-from recoseg.errors import BadImageError
+from recoseg.errors import ArchiveError, BadImageError
 from recoseg.photos.reading import read_photo
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
 from tests.archive.conftest import make_folder
 from tests.archive.test_build import run
+from tests.archive.test_index import foreign
+from tests.archive.test_mirror import files_below
 
 
 def make_tar(path, photos):
@@ -67,6 +69,28 @@ def test_folders_and_lists(photos, tmp_path, encoder, bucket):
     assert all(photo.size > 0 for photo in listed.photos)
     with pytest.raises(BadImageError, match="no such file"):
         read_photo(Photo("s3://bucket/photos/none.png"))
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize(
+    "key",
+    ["img_emb/../../../evil.npy", "img_emb/%2e%2e/evil.npy", "../evil", "img_emb/a\\..\\b.npy"],
+)
+def test_crafted_keys_write_nothing_outside(tmp_path, encoder, bucket, monkeypatch, own, key):
+    monkeypatch.setenv("RECOSEG_CACHE", str(tmp_path / "cache"))
+    if own:
+        run([make_folder(tmp_path / "photos", 3)], tmp_path / "index", encoder)
+    else:
+        foreign(tmp_path / "index", [3])
+    bucket.put(f"{tmp_path}/index/", "bucket/crafted/", recursive=True)
+    before = files_below(tmp_path)
+    bucket.pipe_file(f"bucket/crafted/{key}", b"evil")
+    try:
+        with pytest.raises(ArchiveError, match="is refused, and nothing was fetched"):
+            ArchiveIndex.open("s3://bucket/crafted")
+    finally:
+        bucket.rm("bucket/crafted", recursive=True)
+    assert files_below(tmp_path) == before
 
 
 def test_an_index_in_a_bucket(tmp_path, encoder, bucket, monkeypatch):

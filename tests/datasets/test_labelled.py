@@ -64,7 +64,7 @@ def test_tables(tmp_path):
 
 def test_tables_that_cannot_be_used(tmp_path):
     table = tmp_path / "labels.csv"
-    with pytest.raises(DatasetError, match=r"labels\.csv cannot be read: .*No such file"):
+    with pytest.raises(DatasetError, match=r"labels\.csv cannot be read: There is no file"):
         LabelledArchive.by_csv(["a.jpg"], table)
     table.write_text("file,class\na,cat\n")
     with pytest.raises(
@@ -84,3 +84,16 @@ def test_an_archive_without_any_known_class_is_refused():
         LabelledArchive.by_imagenet(["a.jpg", "b.jpg"])
     with pytest.raises(DatasetError, match="Expected a folder for each class"):
         LabelledArchive.by_folder(["a.jpg"])
+
+
+def test_tables_are_read_as_regular_files_in_utf8(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_bytes(b"path,label\na,\xff\n")
+    for path, reason in ((table, "not UTF-8"), (tmp_path, "not a regular file")):
+        with pytest.raises(DatasetError, match=rf"The table .* cannot be read: .*{reason}"):
+            LabelledArchive.by_csv(["a.jpg"], path)
+    table.write_text("path,label\n" + "a" * 200_000 + ",cat\n")
+    with pytest.raises(DatasetError, match="field larger than field limit"):
+        LabelledArchive.by_csv(["a.jpg"], table)
+    table.write_text("path,label\na\u2028b,cat\na\n", encoding="utf-8")
+    assert LabelledArchive.by_csv(["a\u2028b.jpg"], table).labels == (0,)

@@ -1,14 +1,17 @@
 """Values of masks to labels, and what is said of masks that cannot be used."""
 
 import io
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from recoseg.datasets.masks import counted, decode_values, mask_code, one_channel, to_labels
-from recoseg.datasets.pairs import read_target, upright_size
+from recoseg.datasets.pairs import read_target
 from recoseg.errors import BadImageError
+from recoseg.photos.images import upright_size
 
 from .trees import HEIGHT, WIDTH, mask, photo
 
@@ -74,14 +77,16 @@ def test_channels():
 
 def test_lossy_and_damaged_files_are_refused(tmp_path):
     path = photo(tmp_path / "a.jpg")
-    for data in (path.read_bytes(), b"", b"\x89PNG nothing"):
+    for data in (path.read_bytes(), b"\x89PNG nothing"):
         with pytest.raises(BadImageError, match="not a PNG, BMP or TIFF file"):
             decode_values(data)
+    with pytest.raises(BadImageError, match="its mask: the file is empty"):
+        decode_values(b"")
 
 
 def test_files_of_a_pair(tmp_path):
     picture, labels = photo(tmp_path / "a.png"), tmp_path / "m.png"
-    with pytest.raises(BadImageError, match="its mask cannot be read: No such file"):
+    with pytest.raises(BadImageError, match="its mask: cannot be read: No such file"):
         read_target(labels, counted(2), picture)
     mask(labels, [1, 0])
     assert read_target(labels, counted(2), picture).shape == (HEIGHT, WIDTH)
@@ -99,3 +104,35 @@ def test_size_is_that_of_the_upright_photo(tmp_path, orientation, size):
     Image.new("RGB", (3, 5)).save(tmp_path / "a.jpg", exif=exif)
     assert upright_size(tmp_path / "a.jpg") == size
     assert upright_size((tmp_path / "a.jpg").read_bytes()) == size
+
+
+def test_numbers_that_are_not_integers_are_refused(tmp_path):
+    Image.fromarray(np.ones((3, 4), np.float32)).save(tmp_path / "m.tiff")
+    for source in (tmp_path / "m.tiff", (tmp_path / "m.tiff").read_bytes()):
+        with pytest.raises(BadImageError, match="numbers of type float32, not integers"):
+            decode_values(source)
+    with pytest.raises(BadImageError, match="numbers of type object"):
+        one_channel(np.array([[1, None]]))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes by name here")
+@pytest.mark.timeout(60)
+def test_masks_and_photos_that_are_no_files_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    picture = photo(tmp_path / "a.png")
+    for place in (tmp_path / "pipe.png", Path("/dev/zero"), tmp_path):
+        with pytest.raises(BadImageError, match="its mask: cannot be read: not a regular file"):
+            read_target(place, counted(2), picture)
+        with pytest.raises(BadImageError, match="cannot be read: not a regular file"):
+            upright_size(place)
+
+
+def test_files_of_masks_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr("recoseg.photos.opening.MAX_BYTES", 50)
+    (tmp_path / "m.png").write_bytes(bytes(60))
+    with pytest.raises(BadImageError, match="its mask: more than 50 bytes"):
+        decode_values(tmp_path / "m.png")
+    monkeypatch.undo()
+    monkeypatch.setattr("recoseg.photos.opening.MAX_PIXELS", 9)
+    with pytest.raises(BadImageError, match="its mask: more than 9 pixels"):
+        decode_values(png(np.zeros((4, 4), np.uint8)))

@@ -1,15 +1,18 @@
 """The readers on generated folders: order, names, labels value by value, and errors."""
 
 import logging
+import os
 import pickle
 import re
+from functools import partial
 
 import pytest
 
 from recoseg.datasets.coco import value_of_label
 from recoseg.datasets.dataset_table import TABLE, dataset_row, open_dataset
+from recoseg.datasets.folders import FOLDER
 from recoseg.datasets.spaces import SPACES, label_space
-from recoseg.errors import BadImageError, DatasetError, UnknownNameError
+from recoseg.errors import BadImageError, DatasetError, RecosegError, UnknownNameError
 
 from . import trees
 from .trees import lines, mask, photo, target
@@ -268,3 +271,27 @@ def test_samples_go_to_other_processes(tmp_path):
     trees.write_ade(tmp_path, [0, 1])
     sample = pickle.loads(pickle.dumps(open_dataset("ade150", tmp_path).samples[0]))
     assert target(sample) == [255, 0]
+
+
+def test_lists_end_lines_at_line_feeds_only(tmp_path):
+    (tmp_path / "ids.txt").write_bytes("a\u2028b\r\n# no\x85x\n c \n".encode())
+    assert FOLDER.listed(tmp_path, tmp_path / "ids.txt") == ["a\u2028b", "c"]
+    (tmp_path / "ids.txt").write_bytes(b"\xff")
+    with pytest.raises(RecosegError, match="not UTF-8"):
+        FOLDER.listed(tmp_path, tmp_path / "ids.txt")
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "images" / "deep").mkdir(parents=True)
+
+    def refused(real, path):
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    for name in ("scandir", "listdir"):
+        monkeypatch.setattr(os, name, partial(refused, getattr(os, name)))
+    with pytest.raises(DatasetError, match="deep cannot be read: Permission denied"):
+        FOLDER.files(tmp_path, tmp_path / "images", [".png"])
+    with pytest.raises(DatasetError, match="cannot be read: Permission denied"):
+        raise FOLDER.error(tmp_path / "images" / "deep", "no photo.")

@@ -73,3 +73,11 @@ def test_template_files(tmp_path: Path):
 def test_no_names():
     with pytest.raises(RecosegError, match="at least one name"):
         embed_names(Texts(), [], prompt_set("none"))
+
+
+def test_lines_of_a_file_of_prompts_end_at_line_feeds_only(tmp_path):
+    (tmp_path / "p.txt").write_bytes("a\u2028{}\r\n# no\x85{}\nthe {}\n".encode())
+    assert prompt_set(str(tmp_path / "p.txt")).templates == ("a\u2028{}", "the {}")
+    (tmp_path / "p.txt").write_bytes(b"\xff{}")
+    with pytest.raises(RecosegError, match="not UTF-8"):
+        prompt_set(str(tmp_path / "p.txt"))

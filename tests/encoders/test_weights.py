@@ -4,6 +4,7 @@ import http.server
 import logging
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from recoseg.device import Compute
+from recoseg.encoders import download
 from recoseg.encoders.download import locate, reachable
 from recoseg.encoders.encoder_table import build_phi, build_retrieval
 from recoseg.encoders.spec import EncoderSpec, parse_spec
@@ -272,9 +274,50 @@ class TestFinding:
         (root / "w.pth").write_bytes(b"weights")
         with pytest.raises(MissingWeightsError, match="expected sha256 00000000"):
             locate(UrlFile(f"{address}/w.pth", "00000000"), "thing")
-        assert list(weights_folder().iterdir()) == []
+        assert [path.name for path in weights_folder().iterdir()] == [".w.pth.lock"]
         with pytest.raises(MissingWeightsError, match="404"):
             locate(UrlFile(f"{address}/other.pth"), "thing")
+
+    @pytest.mark.parametrize(("limit", "announced"), [(10, False), (1 << 30, True)])
+    def test_a_download_is_bounded(
+        self, server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, limit, announced
+    ):
+        address, root = server
+        (root / "w.pth").write_bytes(b"weights" * 100)
+        monkeypatch.setattr(download, "LARGEST_DOWNLOAD", limit)
+        if announced:  # and then more is sent
+            real = urllib.request.urlopen
+
+            def longer(*args, **options):
+                response = real(*args, **options)
+                response.headers.replace_header("Content-Length", "5")
+                return response
+
+            monkeypatch.setattr(urllib.request, "urlopen", longer)
+            limit = 5
+        with pytest.raises(MissingWeightsError, match=f"sends more than {limit} bytes"):
+            locate(UrlFile(f"{address}/w.pth"), "thing")
+        assert not (weights_folder() / "w.pth").exists()
+
+    @pytest.mark.parametrize("name", ["..", "%00"])
+    def test_names_stay_in_the_folder(self, server: tuple[str, Path], name: str):
+        with pytest.raises(RecosegError):
+            locate(UrlFile(f"{server[0]}/{name}"), "thing")
+
+    def test_an_empty_file_is_told(self, server: tuple[str, Path], compute: Compute):
+        address, root = server
+        (root / "w.pth").write_bytes(b"")
+        with pytest.raises(MissingWeightsError, match="cannot be downloaded"):
+            locate(UrlFile(f"{address}/w.pth"), "thing")
+        weights_folder().mkdir(parents=True, exist_ok=True)
+        (weights_folder() / "w.pth").write_bytes(b"")
+        with pytest.raises(MissingWeightsError, match="is empty") as caught:
+            locate(UrlFile(f"{address}/w.pth"), "thing")
+        assert "\n" not in str(caught.value)
+        with pytest.raises(MissingWeightsError, match="is empty"):
+            build_phi(f"dino-s16={root / 'w.pth'}", compute)
+        with pytest.raises(RecosegError, match="cannot be read as plain tensors"):
+            read_state_dict(root / "w.pth")
 
     def test_file_in_a_package(self):
         found = locate(PackageFile("numpy", "numpy/__init__.py"), "thing")

@@ -1,10 +1,10 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from recoseg.errors import RecosegError
-from recoseg.evaluation import counts_file as counts_module
+from recoseg.errors import OutputError, RecosegError
 from recoseg.evaluation.counts_file import CountsFile, PhotoCounts
 
 CLASSES = 3
@@ -85,7 +85,8 @@ def test_damage_costs_its_line_only(tmp_path):
 
 def test_failures_are_written_and_tried_again(tmp_path):
     lines = write(tmp_path, [PHOTOS[0], PhotoCounts("b", error="damaged: ü")])
-    assert json.loads(lines.read_text().splitlines()[1]) == {"name": "b", "error": "damaged: ü"}
+    written = json.loads(lines.read_text("utf-8").splitlines()[1])
+    assert {**written, "run": ""} == {"run": "", "name": "b", "error": "damaged: ü"}
     assert list(resumed(tmp_path)) == ["a/1"]
     assert len(lines.read_text().splitlines()) == 1
 
@@ -99,31 +100,25 @@ def test_other_settings_are_refused_and_nothing_is_lost(tmp_path):
     assert (lines.read_bytes(), (tmp_path / "settings.json").read_bytes()) == before
 
 
-def test_without_resume_it_begins_anew(tmp_path):
+def test_it_begins_anew_only_if_it_is_asked_to(tmp_path):
     write(tmp_path, PHOTOS)
-    lines = write(tmp_path, PHOTOS[:1], {"other": 1})
+    with pytest.raises(OutputError, match=r"holds the counts of an earlier run.*--overwrite"):
+        write(tmp_path, PHOTOS[:1], {"other": 1})
+    assert list(resumed(tmp_path)) == list(NAMES)
+    lines = write(tmp_path, PHOTOS[:1], {"other": 1}, overwrite=True)
     assert len(lines.read_text().splitlines()) == 1
     assert list(resumed(tmp_path, {"other": 1})) == ["a/1"]
     assert resumed(tmp_path / "new") == {}
 
 
-@pytest.mark.parametrize("step", [0, 1])
-def test_counts_never_stand_beside_settings_that_did_not_make_them(tmp_path, monkeypatch, step):
-    """A stop before either file is written, when a run with other settings begins."""
-    write(tmp_path, PHOTOS)
-    real, calls = counts_module.write_bytes, []
-
-    def stop(path, data):
-        calls.append(path)
-        if len(calls) > step:
-            raise KeyboardInterrupt
-        real(path, data)
-
-    monkeypatch.setattr(counts_module, "write_bytes", stop)
-    with pytest.raises(KeyboardInterrupt):
-        write(tmp_path, [], {"other": 1})
-    monkeypatch.undo()
-    assert list(resumed(tmp_path)) == (list(NAMES) if step == 0 else [])
+def test_counts_of_changed_photos_are_dropped(tmp_path):
+    lines = write(tmp_path, [replace(photo, stamp=f"old {photo.name}") for photo in PHOTOS[:3]])
+    with CountsFile(tmp_path, SETTINGS, CLASSES, resume=True) as record:
+        stamps = {photo.name: f"old {photo.name}" for photo in PHOTOS} | {NAMES[1]: "new"}
+        assert list(record.unchanged(stamps)) == [NAMES[0], NAMES[2]]
+        record.add(replace(PHOTOS[1], stamp="new"))
+    assert lines.read_bytes().count(b"\n") == 3
+    assert sorted(resumed(tmp_path)) == sorted(NAMES[:3])
 
 
 def test_it_is_used_in_a_with_statement(tmp_path):

@@ -17,6 +17,7 @@ from recoseg.errors import LabelError, RecosegError
 from recoseg.evaluation.boundary import boundary_counts
 from recoseg.evaluation.counts_file import CountsFile
 from recoseg.evaluation.evaluate import evaluate, settings_of
+from recoseg.evaluation.prediction_folder import PredictionFolder
 from recoseg.evaluation.protocols import Protocol, protocol_of
 from recoseg.evaluation.report_folder import write_evaluation
 from tests.segmentation.fakes import ColourEncoder
@@ -271,10 +272,11 @@ def slow_dataset(delay=0.0, read=None):
     return data
 
 
-def recorded(folder, data, resume=True, boundary=2, **options):
+def recorded(folder, data, resume=True, overwrite=False, boundary=2, **options):
     made = rows(plain=segmenter(batch_size=2, **options))
     [settings] = settings_of(data, NATIVE, made, boundary)
-    with CountsFile(folder, settings, len(data.space.scored), resume=resume) as counts:
+    classes = len(data.space.scored)
+    with CountsFile(folder, settings, classes, resume=resume, overwrite=overwrite) as counts:
         [found] = evaluate(data, NATIVE, made, boundary=boundary, counts=counts)
     return found
 
@@ -310,10 +312,10 @@ class TestResume:
         assert same_scores(recorded(tmp_path, slow_dataset(read=again)), whole)
         assert not again, "a finished evaluation reads nothing"
 
-    def test_without_resume_all_is_evaluated_again(self, tmp_path):
+    def test_overwriting_evaluates_all_again(self, tmp_path):
         recorded(tmp_path, dataset(SCENES))
         read = []
-        recorded(tmp_path, dataset(SCENES, read=read), resume=False)
+        recorded(tmp_path, dataset(SCENES, read=read), resume=False, overwrite=True)
         assert len(read) == len(SCENES)
 
     @pytest.mark.parametrize(
@@ -341,3 +343,50 @@ class TestResume:
         assert read == ["town/1", "town/3"]
         [whole] = evaluate(dataset(SCENES), NATIVE, rows(), boundary=2)
         assert same_scores(second, whole)
+
+
+def written_maps(folder, values):
+    folder.mkdir(exist_ok=True)
+    (folder / "town").mkdir(exist_ok=True)
+    for number, (_, target) in enumerate(SCENES):
+        Image.fromarray(np.full_like(target, values)).save(folder / f"town/{number}.png")
+
+
+def test_only_photos_whose_prediction_or_files_have_changed_are_counted_again(tmp_path):
+    stamps = {}
+    read = []
+    data = dataset(SCENES, read=read)
+    for one in data.samples:
+        object.__setattr__(one, "read_stamp", lambda name=one.name: stamps.get(name, "1"))
+    written_maps(tmp_path / "maps", 0)
+
+    def counted():
+        read.clear()
+        made = {"maps": PredictionFolder(tmp_path / "maps", data.space, NATIVE)}
+        [settings] = settings_of(data, NATIVE, made)
+        with CountsFile(tmp_path / "out", settings, 3, resume=True) as counts:
+            [found] = evaluate(data, NATIVE, made, counts=counts)
+        [whole] = evaluate(dataset(SCENES), NATIVE, made)
+        np.testing.assert_array_equal(found.counts, whole.counts)
+        return list(read)
+
+    assert len(counted()) == len(SCENES)
+    assert counted() == []
+    path = tmp_path / "maps/town/1.png"
+    Image.fromarray(np.full_like(SCENES[1][1], 2)).save(path)
+    os.utime(path, ns=(1, 1))
+    assert counted() == ["town/1"]
+    stamps["town/2"] = "2"
+    assert counted() == ["town/2"]
+
+
+def test_a_float_prediction_is_left_out_with_its_reason(tmp_path):
+    written_maps(tmp_path, 0)
+    values = np.full(SCENES[1][1].shape, 0.5, np.float32)
+    Image.fromarray(values).save(tmp_path / "town/1.png", "TIFF")
+    data = dataset(SCENES)
+    made = {"maps": PredictionFolder(tmp_path, data.space, NATIVE)}
+    [found] = evaluate(data, NATIVE, made)
+    [failed] = found.failures
+    assert failed.name == "town/1"
+    assert "has numbers of type float32, not integers" in failed.error

@@ -85,7 +85,7 @@ def counts_of(folder):
 def test_the_files_hold_the_numbers(session, evaluated, written):
     assert evaluated.code == 0, evaluated.err
     out = session / "out"
-    assert sorted(path.name for path in out.iterdir()) == [*RESULTS, "sheet.jpg"]
+    assert sorted(path.name for path in out.iterdir()) == [".lock", *RESULTS, "sheet.jpg"]
     expected = sum(
         count_slowly(labels, scene(number, *size)[1], 3)
         for number, (labels, size) in enumerate(zip(written, SIZES, strict=True))
@@ -99,7 +99,10 @@ def test_the_files_hold_the_numbers(session, evaluated, written):
     bank = ConceptBank.load(session / "bank.safetensors")
     assert settings["bank"]["fingerprint"] == bank.fingerprint
     assert (settings["protocol"]["name"], settings["segment"]["resize"]) == ("native", 64)
-    assert settings == json.loads((out / "settings.json").read_text(encoding="utf-8"))
+    kept = json.loads((out / "settings.json").read_text(encoding="utf-8"))
+    assert kept.pop("format") == "recoseg-evaluation-1"
+    assert len(kept.pop("run")) == 16
+    assert settings == kept
     report = (out / "report.md").read_text(encoding="utf-8")
     assert report.startswith("# bank on data, all\n")
     assert f"{100 * fields['scores']['miou']:.1f}" in evaluated.out
@@ -219,7 +222,7 @@ def test_photos_that_cannot_be_read_are_named(session):
             True,
             "Expected either a bank (or trained model) or --predictions",
         ),
-        (("--resume",), True, "--resume needs the folder of the interrupted run: --out"),
+        (("--resume",), True, "--resume needs the folder of the earlier run: --out"),
         (("--protocol", "best"), True, "Unknown protocol 'best'. Valid: paper, tcl, native."),
         (("--published-quirks",), True, "Only the protocol 'paper' has published quirks"),
         (("--predictions", "{}/gone"), False, "No folder of predictions at"),

@@ -94,3 +94,20 @@ def test_names_cannot_break_the_table():
     assert markdown_table(["x"], []) == "| x |\n|:--|"
     with pytest.raises(ValueError):
         markdown_table(["x", "y"], [["only one"]])
+
+
+def test_names_are_shown_as_they_are():
+    name = "<script>alert(1)</script> & a|b `c`\n# x \x1b[31m [l](javascript:x) *b*"
+    table = markdown_table([name], [[name]])
+    lines = table.split("\n")
+    assert len(lines) == 3
+    for line in lines[::2]:
+        assert "<" not in line
+        assert line.isprintable()
+        assert re.sub(r"\\.", "", line).count("|") == 2
+        assert "&lt;script>" in line
+        assert "&amp; a\\|b \\`c\\`" in line
+        assert "\\[l\\]" in line
+    report = report_markdown(example(name=name, names=(name, *NAMES[1:])))
+    assert "<" not in report
+    assert "\x1b" not in report

@@ -21,6 +21,24 @@ class Echo:
         return task
 
 
+class Slow:
+    """Returns the node that it runs on, after a while; one task kills its process there once."""
+
+    identity = "slow"
+
+    def __call__(self, task, advance):
+        import ray
+
+        time.sleep(0.3)
+        node = ray.get_runtime_context().get_node_id()
+        mark, deadly = task
+        if deadly == node and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        advance()
+        return node
+
+
 class Chameleon:
     """No two have the same identity."""
 

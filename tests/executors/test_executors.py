@@ -1,13 +1,14 @@
 """Order, steps and errors are the same wherever workers run; dead workers are replaced."""
 
 import builtins
+import time
 
 import pytest
 
 from recoseg.errors import MissingExtraError, RecosegError
 from recoseg.executors import LocalExecutor, TaskFailed
 from recoseg.executors.ray import RayExecutor
-from tests.executors.echo import Chameleon, Echo
+from tests.executors.echo import Chameleon, Echo, Slow
 
 
 def idle(steps=1, /, *, failed=0):
@@ -40,6 +41,38 @@ def test_a_task_that_kills_three_workers_has_failed_and_the_others_are_done(clus
     assert isinstance(found[2], TaskFailed)
     assert found[2].reason.startswith("3 workers died of it")
     assert found[:2] + found[3:] == [0, 1, 3, 4, 5]
+
+
+@pytest.mark.slow
+def test_a_machine_that_joins_late_gets_tasks_and_may_leave_again(machines, cluster, tmp_path):
+    first = {node["NodeID"] for node in cluster.nodes() if node["Alive"]}
+    added, found = None, []
+
+    def tasks():
+        while set(found) <= first:
+            yield tmp_path / "mark", ""
+
+    try:
+        with RayExecutor().team(Slow) as team:
+            for node in team.run(tasks(), idle):
+                found.append(node)
+                if len(found) == 2:
+                    added = machines.add_node(num_cpus=1, object_store_memory=80 << 20)
+            assert added.node_id in found
+            assert len(team._slots) == 3
+            # A worker that dies there is replaced, and its task is done by another one.
+            deadly = [(tmp_path / "killed", added.node_id)] * 9
+            assert len(list(team.run(deadly, idle))) == 9
+            assert (tmp_path / "killed").exists()
+            machines.remove_node(added)
+            added = None
+            assert set(team.run([(tmp_path / "mark", "")] * 6, idle)) <= first
+            assert len(team._slots) == 3  # none is started beside the one that waits
+    finally:
+        if added is not None:
+            machines.remove_node(added)
+        while cluster.cluster_resources()["CPU"] > 2:
+            time.sleep(0.1)
 
 
 def test_workers_that_differ_are_refused(cluster):

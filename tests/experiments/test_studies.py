@@ -1,6 +1,7 @@
 """Studies have the expected rows, and running them together does not change the results."""
 
 import json
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from recoseg.config import BankSettings, Fusion, LearnSettings, SegmentSettings
 from recoseg.datasets.sample import Sample, SegmentationDataset
 from recoseg.datasets.spaces import class_lines, label_space, space_of
 from recoseg.errors import UnknownNameError
+from recoseg.evaluation.counts_file import CountsFile
 from recoseg.evaluation.evaluate import evaluate
 from recoseg.evaluation.protocols import protocol_of
 from recoseg.experiments import runner
@@ -153,7 +155,7 @@ def test_rows_run_together_equal_rows_run_alone(archive, tmp_path):
     chosen = [study(name, base) for name in names]
     chosen[-1] = replace(chosen[-1], rows=chosen[-1].rows[:3])
     dataset = make_dataset()
-    found = run_studies(chosen, dataset, NATIVE, record=tmp_path)
+    found = run_studies(chosen, dataset, NATIVE)
     for one in chosen:
         for row in one.rows:
             bank = learn_bank(
@@ -231,12 +233,21 @@ def test_an_interrupted_run_is_continued(archive, tmp_path):
     dataset = make_dataset(5)
     base = Baseline((make_setup(archive),), CLASSES)
     chosen = [study("block", base)]
-    whole = run_studies(chosen, dataset, NATIVE, record=tmp_path)
+
+    def recorded(**options):
+        with ExitStack() as stack:
+
+            def counts(settings):
+                return stack.enter_context(CountsFile(tmp_path, settings, 3, **options))
+
+            return run_studies(chosen, dataset, NATIVE, counts=counts)
+
+    whole = recorded()
     lines = (tmp_path / "photos.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "photos.jsonl").write_text("".join(lines[:2]) + lines[2][:20])
     setup = base.setups[0]
     setup.encoders.phi[0].seen.clear()
-    again = run_studies(chosen, dataset, NATIVE, record=tmp_path, resume=True)
+    again = recorded(resume=True)
     for key, result in whole.items():
         np.testing.assert_array_equal(again[key].counts, result.counts)
     tested = {np.asarray(s.read_image()).transpose(2, 0, 1).tobytes() for s in dataset.samples}

@@ -1,5 +1,6 @@
 """The feature cache is bounded, removes the least recently used files and is never wrong."""
 
+import io
 import logging
 import os
 import subprocess
@@ -14,6 +15,7 @@ from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import parse_classes
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.protocols import EncoderInfo
+from recoseg.errors import RecosegError
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.learner import learn_bank
 from tests.banks import references_of
@@ -124,7 +126,19 @@ def other_shape(data):
     return data.replace(b"(7, 3, 5)", b"(5, 3, 7)")
 
 
-@pytest.mark.parametrize("damage", [cut, flip, other_shape, lambda _: b"", lambda _: b"\x80" * 99])
+def npz(_):
+    file = io.BytesIO()
+    np.savez(file, numbers())
+    return file.getvalue()
+
+
+def deep(_):
+    return b"\x93NUMPY\x01\x00" + (60_000).to_bytes(2, "little") + b"(" * 60_000
+
+
+@pytest.mark.parametrize(
+    "damage", [cut, flip, other_shape, npz, deep, lambda _: b"", lambda _: b"\x80" * 99]
+)
 def test_damaged_files_count_as_absent_and_are_replaced(tmp_path, damage):
     cache = make_cache(tmp_path)
     cache.put(INFO, 48, NAMES[0], numbers())
@@ -133,6 +147,27 @@ def test_damaged_files_count_as_absent_and_are_replaced(tmp_path, damage):
     assert cache.get(INFO, 48, NAMES[0]) is None
     cache.put(INFO, 48, NAMES[0], numbers(1))
     np.testing.assert_array_equal(cache.get(INFO, 48, NAMES[0]), numbers(1))
+
+
+@pytest.mark.parametrize("name", ["../../../evil", "..", "a\0b"])
+def test_hashes_from_a_strangers_index_stay_in_the_folder(tmp_path, name):
+    cache = make_cache(tmp_path / "cache")
+    with pytest.raises(RecosegError):
+        cache.put(INFO, 48, name, numbers())
+    with pytest.raises(RecosegError):
+        cache.get(INFO, 48, name)
+    assert not files(tmp_path)
+
+
+def test_what_killed_writers_have_left_is_removed(tmp_path):
+    cache = make_cache(tmp_path)
+    cache.put(INFO, 48, NAMES[0], numbers())
+    (path,) = files(tmp_path)
+    old, young = path.with_name(".tmp-old"), path.with_name(".tmp-young")
+    old.write_bytes(b"x"), young.write_bytes(b"x")
+    os.utime(old, (1000, 1000))
+    make_cache(tmp_path)
+    assert set(files(tmp_path)) == {path, young}
 
 
 def test_a_pickle_is_never_opened(tmp_path):
@@ -180,7 +215,7 @@ def test_two_processes_share_a_folder(tmp_path):
     errors = [writer.communicate()[1] for writer in writers]
     assert [writer.returncode for writer in writers] == [0, 0], errors
     assert total(tmp_path) <= limit * 1.1
-    assert not list(tmp_path.rglob("tmp*"))
+    assert not list(tmp_path.rglob(".tmp*"))
 
 
 def test_a_second_bank_passes_no_photo_through_an_encoder(index, tmp_path):

@@ -3,7 +3,8 @@
 import pytest
 from PIL import Image
 
-from recoseg.classes import parse_class
+from recoseg.classes import ClassNames, parse_class
+from recoseg.errors import OutputError
 from recoseg.learning.figure_folder import FigureWriter
 from recoseg.learning.learner import learn_bank
 
@@ -33,16 +34,18 @@ def test_figures_of_classes_and_context(index, tmp_path):
         figures(learnt)
         seen.append(learnt.concept)
 
-    learn_bank(
-        index,
-        [parse_class(f"{name}: rose") if ":" not in name else parse_class("a;b") for name in NAMES],
-        make_encoders(),
-        settings(),
-        callback=callback,
-    )
+    classes = [parse_class("a;b" if ":" in name else f"{name}: rose") for name in NAMES]
+    with figures:
+        learn_bank(
+            index,
+            classes,
+            make_encoders(),
+            settings(),
+            callback=callback,
+        )
     files = [figures.path(concept) for concept in seen]
     assert len(seen) == len(NAMES) + 1  # two of context, and the road is shared
-    assert len(set(files)) == len(files) == len(list(folder.iterdir()))
+    assert len(set(files)) == len(files) == len(list(folder.glob("*.jpg")))
     by_name = {(item.role, item.name): path.name for item, path in zip(seen, files, strict=True)}
     assert by_name["context", "sky"] == "context-sky.jpg"
     assert by_name["class", "été"] == "été.jpg"
@@ -53,3 +56,29 @@ def test_figures_of_classes_and_context(index, tmp_path):
         with Image.open(path) as image:
             assert image.format == "JPEG"
             assert image.width > 4 * 224  # four photos side by side
+
+
+def test_a_second_run_replaces_its_own_figures_only(index, tmp_path):
+    def draw(name, **options):
+        with FigureWriter(index, tmp_path, SIZE, **options) as figures:
+            words = [parse_class(f"{name}: rose")]
+            learn_bank(index, words, make_encoders(), settings(), callback=figures)
+
+    (tmp_path / "rose.jpg").write_bytes(b"mine")
+    draw("rose")
+    assert (tmp_path / "rose-2.jpg").is_file()
+    with pytest.raises(OutputError, match=r"figures of an earlier run.*--overwrite"):
+        draw("tulip")
+    draw("tulip", overwrite=True)
+    assert (tmp_path / "rose.jpg").read_bytes() == b"mine"
+    names = {path.name for path in tmp_path.glob("*.jpg") if "context" not in path.name}
+    assert names == {"rose.jpg", "tulip.jpg"}
+
+
+def test_names_with_control_characters_and_markup(index, tmp_path):
+    name = "a\x1b[31m<script>\n|"
+    with FigureWriter(index, tmp_path, SIZE) as figures:
+        words = [ClassNames(name, ("rose",))]
+        learn_bank(index, words, make_encoders(), settings(), callback=figures)
+    [path] = [path for path in tmp_path.glob("*.jpg") if "context" not in path.name]
+    assert path.name.isprintable()

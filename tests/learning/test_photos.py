@@ -1,6 +1,8 @@
 """Retrieved photos: each is encoded once, and those that cannot be read are left out."""
 
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from PIL import Image
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import parse_class, parse_classes
-from recoseg.errors import ConceptError, RecosegError
+from recoseg.errors import ConceptError, OutputError, RecosegError
 from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.learner import learn_bank
 from tests.banks import references_of
@@ -60,6 +62,31 @@ def test_banks_that_share_a_store_encode_each_photo_once(index):
     alone = learn_bank(index, second, make_encoders(), settings(k=9))
     for mine, other in zip(shared[1].concepts, alone.concepts, strict=True):
         torch.testing.assert_close(references_of(mine), references_of(other))
+
+
+def test_features_lie_in_files_without_names(index, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    encoders = make_encoders()
+    with FeatureStore([encoders.phi[0], encoders.saliency], SIZE) as store:
+        store.fill(index, range(7))
+        ids = [index.photo_id(position) for position in range(7)]
+        found = store.features(encoders.phi[0], ids)
+        # A killed process leaves nothing, since the system removes the files.
+        assert not list(tmp_path.iterdir())
+    with FeatureStore([encoders.phi[0]], SIZE) as store:
+        for position in reversed(range(7)):
+            store.fill(index, [position])
+        assert torch.equal(store.features(encoders.phi[0], ids), found)
+
+
+def test_a_full_temporary_folder_is_one_line(index, monkeypatch):
+    full = Path("/dev/full").open("r+b", 0)  # noqa: SIM115  # closed by the store
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **options: full)
+    with (
+        FeatureStore([make_encoders().phi[0]], SIZE) as store,
+        pytest.raises(OutputError, match=r"No space left on device\. Set TMPDIR"),
+    ):
+        store.fill(index, range(3))
 
 
 def test_a_store_with_other_encoders_or_size_is_refused(index):

@@ -17,13 +17,13 @@ from recoseg.errors import BadImageError
 from recoseg.photos import images
 from recoseg.photos.frame import Frame
 from recoseg.photos.images import (
-    MAX_PIXELS,
     center_crop,
     decode_image,
     resize_short_side,
     to_frame,
     to_tensor,
 )
+from recoseg.photos.opening import MAX_PIXELS
 
 
 def photo(width=37, height=23, seed=0):

@@ -203,9 +203,11 @@ def test_without_s3fs_there_is_a_hint(tmp_path, monkeypatch):
     (tmp_path / "list.txt").write_text("s3://bucket/a.png\n")
     for attempt in (
         lambda: list_sources(["s3://bucket/*.tar"]),
-        lambda: list_sources([tmp_path / "list.txt"]),
-        lambda: read_photo(Photo("s3://bucket/a.png")),
         lambda: ArchiveIndex.open("s3://bucket/index"),
     ):
         with pytest.raises(MissingExtraError, match=r"Reading s3://bucket/.*\n.*recoseg\[s3\]"):
             attempt()
+    [source] = list_sources([tmp_path / "list.txt"])
+    assert "recoseg[s3]" in source.photos[0].failure, "a line does not end the run"
+    with pytest.raises(UnreadableError, match=r"recoseg\[s3\]"):
+        read_photo(Photo("s3://bucket/a.png"))

@@ -130,7 +130,7 @@ def test_the_missing_library_is_an_error_with_the_command(monkeypatch):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"iterations": -1}, "iterations is -1; expected 0 or more"),
+        ({"iterations": -1}, "iterations is -1; expected 0 to 10,000"),
         ({"bilateral_srgb": 0}, "bilateral_srgb is 0; expected more than 0"),
         ({"gaussian_compat": -1.0}, "gaussian_compat is -1.0; expected 0 or more"),
         ({"clip": float("nan")}, "clip is nan; expected more than 0"),

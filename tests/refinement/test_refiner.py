@@ -103,10 +103,17 @@ def test_the_default_temperature_is_the_published_one():
 def test_wrong_settings_are_refused():
     with pytest.raises(UnknownNameError, match=r"refinement 'sam'\. Valid: none, pamr, crf"):
         RefineSettings("sam")
-    for wrong in (0, -1.0, float("nan")):
+    for wrong in (0, -1.0, float("nan"), float("inf")):
         with pytest.raises(RecosegError, match=r"temperature is .*; expected more than 0"):
             replace(RefineSettings(), temperature=wrong)
     with pytest.raises(RecosegError, match="iterations is -1"):
         PamrSettings(iterations=-1)
     with pytest.raises(RecosegError, match="dilations of 1 or more"):
         PamrSettings(dilations=())
+    fields = asdict(RefineSettings())
+    for wrong in ({"iterations": 10**9}, {"dilations": [10**9]}, {"dilations": [1] * 65}):
+        with pytest.raises(RecosegError, match=r"expected 0 to 10,000|at most 64 dilations"):
+            RefineSettings.from_json(fields | {"pamr": fields["pamr"] | wrong})
+    for wrong in ({"iterations": 10**9}, {"clip": float("inf")}, {"bilateral_compat": 1e999}):
+        with pytest.raises(RecosegError, match=f"{next(iter(wrong))} is"):
+            RefineSettings.from_json(fields | {"crf": fields["crf"] | wrong})

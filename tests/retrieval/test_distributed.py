@@ -1,5 +1,6 @@
 """Search in parts equals search of the whole bit for bit, with every executor."""
 
+import hashlib
 from functools import partial
 
 import numpy as np
@@ -22,6 +23,10 @@ class Archive:
     def __init__(self, count):
         stock = unit(40, 11, 0).astype(np.float16)
         self.rows = stock[np.random.default_rng(0).integers(0, 40, count)]
+
+    @property
+    def content(self):
+        return hashlib.sha256(self.rows.tobytes()).hexdigest()
 
     def __len__(self):
         return len(self.rows)

@@ -1,16 +1,20 @@
 """Pseudo-labels of coloured blocks, compared with what the segmenter itself gives."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from recoseg.errors import RecosegError
+from recoseg.errors import FileError, OutputError, RecosegError
 from recoseg.photos.sources import list_sources
 from recoseg.refinement.refiner import RefineSettings
+from recoseg.storage import atomic, json_lines
+from recoseg.storage.run_record import RunRecord
 from recoseg.training.confidence import Ignoring, confidence_map
 from recoseg.training.pseudo_labels import PseudoLabels, pseudo_label
+from recoseg.training.verify import verify_pseudo_labels
 from tests.evaluation.scenes import scene, segmenter
 
 NAMES = ("red", "green", "blue")
@@ -143,3 +147,134 @@ def test_too_many_classes(tmp_path):
 def test_a_folder_without_manifest(tmp_path):
     with pytest.raises(RecosegError, match=r"pseudo_labels.json is missing or damaged"):
         PseudoLabels.read(tmp_path)
+
+
+def keeping(**options):
+    return segmenter(keep_scores=True, **options)
+
+
+def contents(folder):
+    """All files but the lock; without the digests of the runs."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() or path.name == ".lock":
+            continue
+        data = path.read_bytes()
+        if path.suffix == ".jsonl":
+            data = sorted(str({**json.loads(line), "run": ""}) for line in data.splitlines())
+        if path.name == "settings.json":
+            data = {**json.loads(data), "run": ""}
+        found[path.relative_to(folder).as_posix()] = data
+    return found
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("again", ["overwrite", "resume"])
+def test_killed_before_any_file_of_a_second_run(tmp_path, photos, monkeypatch, again):
+    """Other settings on fewer photos, or other limits on all: killed, then resumed."""
+    second, listed = keeping(), photos
+    if again == "overwrite":
+        second, listed = keeping(background_threshold=0.3), photos[:2]
+    ours = {"ignoring": Ignoring(0.9)}
+    pseudo_label(keeping(), photos, tmp_path / "first", ignoring=Ignoring(0.5))
+    pseudo_label(second, listed, tmp_path / "expected", **ours)
+    step, stopped = 0, True
+    while stopped:
+        stopped, folder = False, tmp_path / str(step)
+        shutil.copytree(tmp_path / "first", folder)
+        with monkeypatch.context() as patch:
+            left = [step]
+
+            def stop(path, write, left=left, real=atomic.write_atomically):
+                left[0] -= 1
+                if left[0] < 0:
+                    raise Killed
+                real(path, write)
+
+            patch.setattr(atomic, "write_atomically", stop)
+            patch.setattr(json_lines, "write_atomically", stop)
+            patch.setattr(RunRecord, "_close", lambda one: one._close_lines())
+            try:
+                pseudo_label(second, listed, folder, **ours, **{again: True})
+            except Killed:
+                stopped = True
+        if (folder / "pseudo_labels.json").is_file():  # of the first run, or of the second
+            assert not verify_pseudo_labels(folder).problems
+        if again == "overwrite" and step < 3:  # the teacher is still the first run's
+            with pytest.raises(OutputError, match="other settings"):
+                pseudo_label(second, listed, folder, **ours, resume=True)
+            pseudo_label(second, listed, folder, **ours, overwrite=True)
+        else:
+            pseudo_label(second, listed, folder, **ours, resume=True)
+        assert contents(folder) == contents(tmp_path / "expected"), step
+        step += 1
+    assert step > 6
+
+
+def test_a_folder_belongs_to_one_run(tmp_path, photos):
+    pseudo_label(segmenter(), photos, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    with pytest.raises(OutputError, match=r"pseudo-labels of an earlier run.*--overwrite"):
+        pseudo_label(segmenter(), photos, tmp_path / "out")
+    with pytest.raises(OutputError, match="other settings"):
+        pseudo_label(segmenter(background_threshold=0.3), photos, tmp_path / "out", resume=True)
+    assert contents(tmp_path / "out") == before
+    pseudo_label(segmenter(), photos[:1], tmp_path / "out", overwrite=True)
+    assert len(masks(tmp_path / "out")) == len(masks(tmp_path / "out", "teacher/labels")) == 1
+
+
+def test_names_at_which_other_programs_split_lines(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for name in ("talk\u2028notes", "next\u0085line", "plain"):
+        scene(1, 31, 47)[0].save(tmp_path / "photos" / f"{name}.png")
+    found = pseudo_label(segmenter(), listed(tmp_path), tmp_path / "out")
+    assert len(found.photos) == 3
+    assert PseudoLabels.read(tmp_path / "out") == found
+
+
+def test_every_changed_file_is_noticed(tmp_path, photos):
+    out = tmp_path / "out"
+    pseudo_label(keeping(), photos, out, ignoring=Ignoring(0.5))
+    found = verify_pseudo_labels(out)
+    assert (found.checked, found.unchecked, found.problems) == (12, 0, ())
+    for name in ("labels/0.png", "teacher/confidence/1.png", "teacher/labels/2.png"):
+        whole = (out / name).read_bytes()
+        for at in range(0, len(whole), 37):
+            changed = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+            (out / name).write_bytes(changed)
+            assert verify_pseudo_labels(out).problems
+        if name.startswith("teacher"):
+            with pytest.raises(FileError, match="is damaged"):
+                pseudo_label(keeping(), photos, out, ignoring=Ignoring(0.5), resume=True)
+            (out / name).write_bytes(whole)
+            pseudo_label(keeping(), photos, out, ignoring=Ignoring(0.5), resume=True)
+        (out / name).write_bytes(whole)
+
+
+@pytest.mark.parametrize("name", ["/tmp/x.png", "../x.png", "labels/../../x.png", None, 3, ["x"]])
+def test_a_manifest_whose_names_leave_the_folder_is_refused(tmp_path, photos, name):
+    pseudo_label(segmenter(), photos, tmp_path / "out")
+    path = tmp_path / "out/pseudo_labels.json"
+    fields = json.loads(path.read_text())
+    fields["photos"][0]["labels"] = name
+    path.write_text(json.dumps(fields))
+    with pytest.raises(RecosegError, match="is missing or damaged"):
+        PseudoLabels.read(tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["../../mine.png", "ABSOLUTE"])
+def test_a_line_whose_names_leave_the_folder_overwrites_nothing(tmp_path, photos, name):
+    out, mine = tmp_path / "out", tmp_path / "mine.png"
+    pseudo_label(segmenter(), photos, out)
+    shutil.copy(out / "teacher/labels/0.png", mine)
+    before = mine.stat().st_mtime_ns
+    path = out / "teacher/segmentations.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[0]["files"]["labels"] = str(mine) if name == "ABSOLUTE" else name
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    pseudo_label(segmenter(), photos, out, resume=True)
+    pseudo_label(segmenter(), photos, out, overwrite=True)
+    assert mine.stat().st_mtime_ns == before

@@ -55,6 +55,7 @@ def test_what_a_run_leaves(run):
         "previews/000020.jpg",
         "previews/000040.jpg",
         "left_out.json",
+        ".lock",
         "classes.txt",
     }
     with Image.open(run.out / "previews/000001.jpg") as picture:
@@ -150,7 +151,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path, last, keep):
     out = tmp_path / "killed"
     assert not (out / "model.safetensors").exists()
     assert [path.name for path in (out / "checkpoints").iterdir()] == [f"step={last // 2 * 2}.ckpt"]
-    with pytest.raises(RecosegError, match=r"already has a run.*--resume"):
+    with pytest.raises(RecosegError, match=r"holds the checkpoints of an earlier run.*--resume"):
         train(data, quick(keep=keep), out, machines=CPU)
     with pytest.raises(RecosegError, match=r"made with other settings \(recipe\)"):
         train(data, quick(keep=keep, lr=1.0), out, machines=CPU, resume=True)
@@ -251,7 +252,7 @@ def test_two_rounds(tmp_path):
     assert manifest["provenance"]["teacher"] == first.fingerprint
     assert all(photo["confidence"] for photo in manifest["photos"])
     assert model.info.provenance["masks"]["pseudo"]["teacher"] == first.fingerprint
-    with pytest.raises(RecosegError, match="already has a run"):
+    with pytest.raises(RecosegError, match="of an earlier run"):
         train_rounds(data, quick(iterations=2), out, rounds=2, machines=CPU)
     with pytest.raises(RecosegError, match="need a single device"):
         train_rounds(data, quick(), tmp_path / "x", rounds=2, machines=Machines("cpu", devices=2))

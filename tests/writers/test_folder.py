@@ -1,5 +1,8 @@
+import errno
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +14,12 @@ from PIL import Image
 from recoseg.drawing.cosegmentation_figure import cosegmentation_figure
 from recoseg.drawing.overlay import draw_overlay
 from recoseg.drawing.palette import _to_lab, colour_table, default_palette
-from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.errors import FileError, OutputError, RecosegError, UnknownNameError
 from recoseg.labels import Segmentation
-from recoseg.writers.folder import OutputFolder
+from recoseg.photos.refs import Photo
+from recoseg.segmentation.verify import verify_masks
+from recoseg.writers import formats
+from recoseg.writers.folder import OutputFolder, read_segmentations
 from recoseg.writers.formats import encode_label_map, encode_scores
 from recoseg.writers.names import output_names
 
@@ -142,11 +148,10 @@ def test_output_folder(tmp_path):
     photo = Image.new("RGB", (5, 3))
     out = tmp_path / "out"
     with output(out, writers=["labels", "overlays", "scores"]) as folder:
-        folder.write("été", "in/été.jpg", photo, result)
-        folder.write("../../evil", "in/evil.jpg", photo, result)
+        folder.write("été", Photo("in/été.jpg"), photo, result)
+        folder.write("../../evil", Photo("in/evil.jpg"), photo, result)
         folder.write_failure("in/bad.jpg", "the file is empty")
-        assert not folder.lines_path.exists()
-    lines = [json.loads(line) for line in folder.lines_path.read_text("utf-8").splitlines()]
+    lines = list(read_segmentations(out))
     assert lines[0]["path"] == "in/été.jpg"
     assert (lines[0]["width"], lines[0]["height"]) == (5, 3)
     assert lines[0]["areas"] == {"été": 0.6, "sky": 0.2}
@@ -164,7 +169,7 @@ def test_output_folder(tmp_path):
 def test_lines_survive_an_error(tmp_path):
     def fail():
         with output(tmp_path, writers=["labels"]) as folder:
-            folder.write("a", "a.jpg", Image.new("RGB", (1, 1)), make([[0]]))
+            folder.write("a", Photo("a.jpg"), Image.new("RGB", (1, 1)), make([[0]]))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -211,6 +216,9 @@ class Names:
         self.settings = settings
         self.calls = []
 
+    def files(self, name):
+        return {"names": "names.txt"}
+
     def begin(self, folder, names, palette):
         self.calls.append(("begin", names, len(palette)))
         self.file = (folder / "names.txt").open("w", encoding="utf-8")
@@ -218,7 +226,6 @@ class Names:
     def write(self, name, image, segmentation):
         self.calls.append(("write", name))
         self.file.write(f"{name}\n")
-        return {"names": "names.txt"}
 
     def close(self):
         self.calls.append(("close",))
@@ -229,15 +236,17 @@ def test_a_writer_of_ones_own(tmp_path):
     own = Names(form="list")
     photo = Image.new("RGB", (1, 1))
     with output(tmp_path, writers=["labels", own]) as folder:
-        fields = folder.write("été", "été.jpg", photo, make([[0]]))
+        fields = folder.write("été", Photo("été.jpg"), photo, make([[0]]))
     assert own.calls == [("begin", ("sky", "été"), 2), ("write", "été"), ("close",)]
     assert fields["files"] == {"labels": "labels/été.png", "names": "names.txt"}
     assert (tmp_path / "names.txt").read_text("utf-8") == "été\n"
     assert (tmp_path / "classes.txt").read_text("utf-8") == "sky\nété\n"
     written = json.loads((tmp_path / "settings.json").read_text())
+    assert written.pop("format") == "recoseg-masks-1"
+    assert len(written.pop("run")) == 16
     assert written == {"overlays": False, "scores": False, "form": "list"}
     with output(tmp_path, writers=["labels", Names(form="list")], resume=True) as folder:
-        assert "été.jpg" in folder
+        assert folder.missing([Photo("été.jpg")]) == []
     with (
         pytest.raises(RecosegError, match=r"other settings \(form\)"),
         output(tmp_path, writers=["labels", Names(form="table")], resume=True),
@@ -260,3 +269,140 @@ def test_writers_are_closed_after_an_error(tmp_path):
 def test_unknown_formats_list_the_valid_ones(tmp_path):
     with pytest.raises(UnknownNameError, match="labels, overlays, scores"):
         output(tmp_path, writers=["masks"])
+
+
+PHOTO = Image.new("RGB", (1, 1))
+
+
+def fill(folder, photos, label=0, **options):
+    """Segment photos into a folder; the names of those that were not there are returned."""
+    with output(folder, settings={"label": label}, **options) as out:
+        todo = out.missing(photos)
+        for name, photo in todo:
+            out.write(name, photo, PHOTO, make([[label]]))
+    return [name for name, _ in todo]
+
+
+def files(folder):
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
+
+
+def test_an_earlier_run_is_refused_resumed_or_replaced(tmp_path):
+    photos = [Photo(f"{name}.jpg") for name in "abc"]
+    (tmp_path / "notes.txt").write_text("mine")
+    assert fill(tmp_path, photos) == ["a", "b", "c"]
+    with pytest.raises(OutputError, match=r"holds the masks of an earlier run.*--overwrite"):
+        fill(tmp_path, photos)
+    assert fill(tmp_path, photos, resume=True) == []
+    with pytest.raises(OutputError, match=r"other settings \(label\).*--overwrite"):
+        fill(tmp_path, photos, 1, resume=True)
+    assert fill(tmp_path, photos[:1], 1, writers=["labels"], overwrite=True) == ["a"]
+    kept = [".lock", "classes.txt", "labels/a.png", "notes.txt", "segmentations.jsonl"]
+    assert files(tmp_path) == [*kept, "settings.json"]
+    assert not (tmp_path / "overlays").exists()
+
+
+def test_a_folder_of_others_is_refused(tmp_path):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/dog.png").write_bytes(b"mine")
+    for options in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(OutputError, match="holds labels, which this command did not write"):
+            fill(tmp_path, [Photo("dog.jpg")], **options)
+    assert files(tmp_path) == [".lock", "labels/dog.png"]
+
+
+def test_photos_that_have_changed_are_segmented_again(tmp_path):
+    old = [Photo("a.jpg", "1-1"), Photo("b.jpg", "1-1")]
+    fill(tmp_path, old)
+    (tmp_path / "labels/a.png").write_bytes(b"of the old photo")
+    assert fill(tmp_path, [Photo("a.jpg", "1-2"), old[1]], resume=True) == ["a"]
+    assert (tmp_path / "labels/a.png").read_bytes() != b"of the old photo"
+    lines = list(read_segmentations(tmp_path))
+    assert [(line["path"], line["stamp"]) for line in lines] == [("b.jpg", "1-1"), ("a.jpg", "1-2")]
+
+
+def test_names_of_an_earlier_run_are_not_given_again(tmp_path):
+    one, two = Photo("cam1/IMG_1.jpg"), Photo("cam2/IMG_1.jpg")
+    assert fill(tmp_path / "out", [one]) == ["IMG_1"]
+    assert fill(tmp_path / "out", [two], resume=True) == ["IMG_1-2"]
+    assert fill(tmp_path / "out", [one, two], resume=True) == []
+    assert fill(tmp_path / "out", [Photo("cam3/img_1.jpg"), one], resume=True) == ["cam3__img_1"]
+    fill(tmp_path / "whole", [one, two])
+    with output(tmp_path / "part", settings={"label": 0}) as part:
+        [(name, first), _] = part.missing([one, two])
+        part.write(name, first, PHOTO, make([[0]]))
+    fill(tmp_path / "part", [one, two], resume=True)
+    assert files(tmp_path / "part") == files(tmp_path / "whole")
+
+
+def test_photos_that_are_given_twice_have_one_mask(tmp_path):
+    assert fill(tmp_path, [Photo("a.jpg"), Photo("a.jpg")]) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"path": None, "files": {"labels": "labels/a.png", "overlays": "overlays/a.jpg"}},
+        {"path": "a.jpg", "name": "a", "stamp": "", "files": ["labels/a.png"]},
+        {"path": "a.jpg", "name": "a", "stamp": "", "files": {"labels": "../labels/a.png"}},
+        {"path": ["a.jpg"], "name": "a", "stamp": "", "files": {"labels": "labels/a.png"}},
+    ],
+)
+def test_lines_of_strangers_count_for_nothing(tmp_path, line):
+    fill(tmp_path / "out", [Photo("a.jpg")])
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/a.png").write_bytes(b"mine")
+    path = tmp_path / "out/segmentations.jsonl"
+    run = json.loads(path.read_text())["run"]
+    path.write_text(json.dumps({"run": run, **line}) + "\n")
+    assert fill(tmp_path / "out", [Photo("a.jpg")], resume=True) == ["a"]
+    assert (tmp_path / "labels/a.png").read_bytes() == b"mine"
+
+
+def test_two_processes_do_not_write_to_one_folder(tmp_path):
+    with output(tmp_path), ThreadPoolExecutor(1) as pool:
+        other = pool.submit(fill, tmp_path, [Photo("a.jpg")])
+        with pytest.raises(OutputError, match="Another process is writing"):
+            other.result()
+
+
+def test_a_full_disk_keeps_the_finished_photos(tmp_path, monkeypatch):
+    real = formats.write_bytes
+
+    def full(path, data):
+        if path.name == "b.jpg":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(path, data)
+
+    photos = [Photo("a.jpg"), Photo("b.jpg")]
+    with monkeypatch.context() as patch:
+        patch.setattr(formats, "write_bytes", full)
+        with pytest.raises(OutputError, match="No space left on device"):
+            fill(tmp_path, photos)
+    assert "labels/a.png" in files(tmp_path)
+    assert "labels/b.png" not in files(tmp_path)  # its overlay is missing
+    assert fill(tmp_path, photos, resume=True) == ["b"]
+
+
+def test_verifying_finds_each_changed_file(tmp_path):
+    scores = np.zeros((2, 1, 1), np.float16)
+    with output(tmp_path, writers=["labels", "overlays", "scores", Names()]) as out:
+        for name in "ab":
+            out.write(name, Photo(f"{name}.jpg"), PHOTO, make([[1]], scores=scores))
+    found = verify_masks(tmp_path)
+    assert (found.checked, found.unchecked, found.problems) == (6, 2, ())
+    for name in ("labels/a.png", "overlays/b.jpg", "scores/a.npz"):
+        path = tmp_path / name
+        whole = path.read_bytes()
+        for at in range(0, len(whole), 101):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+            assert [Path(name).name in text for text in verify_masks(tmp_path).problems] == [True]
+        path.unlink()
+        assert len(verify_masks(tmp_path).problems) == 1
+        path.write_bytes(whole)
+    (tmp_path / "classes.txt").write_text("sky\n")
+    assert all("no class: 1" in text for text in verify_masks(tmp_path).problems)
+    with pytest.raises(FileError, match="holds no masks"):
+        verify_masks(tmp_path / "labels")

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from recoseg.archive.index_report import IndexReport
-from recoseg.archive.layout import Shard, clean, photo_of, read_shards, shard_files, write_shard
-from recoseg.archive.manifest import Manifest
+from recoseg.archive.layout import (
+    FOLDERS,
+    Shard,
+    begin_run,
+    clean,
+    read_marker,
+    read_shards,
+    shard_files,
+    write_shard,
+)
+from recoseg.archive.manifest import FORMAT, MANIFEST, Manifest
 from recoseg.archive.plan import ShardJob, make_plan
+from recoseg.archive.rows import map_rows
+from recoseg.archive.tables import METADATA, photo_of, read_table
 from recoseg.archive.worker import Embedded, Identity
-from recoseg.errors import ArchiveError, EncoderMismatchError
+from recoseg.errors import ArchiveError, EncoderMismatchError, FileError, OutputError
 from recoseg.executors import Executor, TaskFailed, Worker
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
 from recoseg.progress import StageProgress
+from recoseg.storage.checksums import check_file
+from recoseg.storage.claim import claim
 from recoseg.storage.locks import lock_folder
 
 
@@ -61,20 +74,25 @@ def write_index(
         What the run did.
 
     Raises:
-        ArchiveError: A source is missing, there are no photos, or `out` cannot be written to.
+        ArchiveError: A source is missing, there are no photos, or the index is damaged.
+        OutputError: `out` holds files that recoseg did not write, another process is writing to
+            it, or it cannot be written to; shards that are finished stay.
         EncoderMismatchError: The index was made with another encoder, frame or precision.
     """
     started = time.perf_counter()
-    root = _local_folder(out)
+    with _writing(Path(out)):
+        root = _local_folder(out)
     listed = list_sources(sources)
     if not any(source.photos for source in listed):
         raise ArchiveError(
             f"No photos in {', '.join(map(str, sources))}. Expected files that are not "
             "hidden and have the extension of an image, such as .jpg or .png."
         )
-    with executor.team(build) as team:  # first, so that a failure here leaves nothing behind
-        root.mkdir(parents=True, exist_ok=True)
-        with lock_folder(root):
+    # The workers first, so that a failure of theirs leaves nothing behind.
+    with executor.team(build) as team, contextlib.ExitStack() as held:
+        with _writing(root):
+            held.enter_context(lock_folder(root))
+            _claim(root)
             made_by = cast(Identity, team.identity)
             manifest = _load_or_write_manifest(
                 root,
@@ -83,26 +101,30 @@ def write_index(
             clean(root)
             shards, _ = read_shards(root)
             plan = make_plan(root, shards, listed, max(1, shard_size), prune)
-            first = max((shard.number for shard in shards), default=-1) + 1
-            failures: list[Photo] = []
-            undone: list[str] = []
-            total = sum(len(job.to_embed) for job in plan.jobs)
-            with StageProgress("Indexing", total, enabled=progress) as bar:
-                results = team.run((job.to_embed for job in plan.jobs), bar.advance)
-                for number, (job, result) in enumerate(zip(plan.jobs, results, strict=True), first):
-                    if isinstance(result, TaskFailed):
-                        undone.append(
-                            f"{len(job.to_embed):,} photos of {job.source}: {result.reason}"
-                        )
-                        continue
+            first = begin_run(root, len(plan.jobs))
+        failures: list[Photo] = []
+        undone: list[str] = []
+        total = sum(len(job.to_embed) for job in plan.jobs)
+        with StageProgress("Indexing", total, enabled=progress) as bar:
+            results = team.run((job.to_embed for job in plan.jobs), bar.advance)
+            for number, (job, result) in enumerate(zip(plan.jobs, results, strict=True), first):
+                if isinstance(result, TaskFailed):
+                    undone.append(f"{len(job.to_embed):,} photos of {job.source}: {result.reason}")
+                    continue
+                with _writing(root):
                     shard, failed = _commit(root, number, job, result)
-                    shards = [item for item in shards if item.number != job.replaces] + [shard]
-                    failures += failed
+                shards = [item for item in shards if item.number != job.replaces] + [shard]
+                failures += failed
+        photos = sum(shard.photos for shard in shards)
+        unusable = sum(shard.failures for shard in shards)
+        with _writing(root):
             clean(root)
-            photos = sum(shard.photos for shard in shards)
-            unusable = sum(shard.failures for shard in shards)
             replace(
-                manifest, recoseg=_version(), photos=photos, failures=unusable, shards=len(shards)
+                manifest,
+                recoseg=_version(),
+                photos=photos,
+                failures=unusable,
+                shards=len(shards),
             ).save(root)
     return IndexReport(
         photos=photos,
@@ -115,6 +137,7 @@ def write_index(
         missing=tuple(plan.missing),
         failures=tuple(failures),
         undone=tuple(undone),
+        empty=tuple(plan.empty),
         seconds=time.perf_counter() - started,
     )
 
@@ -133,12 +156,26 @@ def _local_folder(out: str | os.PathLike[str]) -> Path:
     root = Path(text)
     if root.exists() and not root.is_dir():
         raise ArchiveError(f"{root} is a file. Expected a folder for the index.")
-    if not Manifest.load(root) and any(root.glob("img_emb/*.npy")):
-        raise ArchiveError(
-            f"{root} holds embeddings that were written by another program. They can be searched, "
-            "but photos cannot be added: choose another folder."
-        )
+    _claim(root)
     return root
+
+
+def _claim(root: Path) -> None:
+    """Refuse a folder whose files recoseg did not write; an index is continued."""
+    Manifest.load(root)  # a damaged one is no stranger's
+    claim(root, FORMAT, (MANIFEST, *FOLDERS), what="index", resume=True)
+
+
+@contextlib.contextmanager
+def _writing(root: Path) -> Iterator[None]:
+    """Turn the errors of a full or read-only disk into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write the index {root}: {error.strerror or error}. The shards that are "
+            "finished stay; run the command again to continue."
+        ) from error
 
 
 def _load_or_write_manifest(root: Path, ours: Manifest) -> Manifest:
@@ -175,23 +212,31 @@ def _commit(
     """Write the shard of a job; return it and the photos that failed in this run."""
     new_rows = iter(embedded.rows)
     new = iter((photo, None if photo.failure else next(new_rows)) for photo in embedded.photos)
-    kept = _kept_rows(root, job)
+    kept = _kept_rows(root, job, embedded.rows.shape[1])
     entries = [kept[entry] if isinstance(entry, int) else next(new) for entry in job.entries]
     pairs = [(photo, row) for photo, row in entries if row is not None]
     failed = [photo for photo, row in entries if row is None]
     rows = np.array([row for _, row in pairs], np.float16).reshape(-1, embedded.rows.shape[1])
     failures = [*job.failures, *failed]
     shard = Shard(number, job.source, len(pairs), len(failures), job.replaces)
-    write_shard(root, shard, rows, [photo for photo, _ in pairs], failures)
-    return shard, failed
+    return write_shard(root, shard, rows, [photo for photo, _ in pairs], failures), failed
 
 
-def _kept_rows(root: Path, job: ShardJob) -> dict[int, tuple[Photo, np.ndarray]]:
+def _kept_rows(root: Path, job: ShardJob, dim: int) -> dict[int, tuple[Photo, np.ndarray]]:
     """The photos that a rewritten shard keeps and their embeddings, by row of the old shard."""
     rows = [entry for entry in job.entries if isinstance(entry, int)]
     if job.replaces is None or not rows:
         return {}
-    array, metadata, _, _ = shard_files(root, job.replaces)
-    embeddings = np.load(array, allow_pickle=False)
-    records = pq.read_table(metadata).to_pylist()
+    array, metadata, _, marker = shard_files(root, job.replaces)
+    old, _ = read_marker(marker)
+    if old.checksums.embeddings:  # or damaged rows would get a new checksum
+        try:
+            check_file(array, old.checksums.embeddings)
+        except FileError as error:
+            raise ArchiveError(
+                f"{error} Delete the marker of its shard and run `recoseg index` again."
+            ) from error
+    embeddings = map_rows(array, dim, old.photos)
+    table = read_table(metadata, METADATA, old.photos, recorded=old.checksums.metadata)
+    records = table.to_pylist()
     return {row: (photo_of(records[row]), embeddings[row]) for row in rows}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import hashlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
@@ -10,26 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
 from recoseg.archive.index_report import IndexReport
-from recoseg.archive.layout import photo_of, read_failures
+from recoseg.archive.layout import read_failures
 from recoseg.archive.manifest import Manifest
 from recoseg.archive.mirror import Mirror
 from recoseg.archive.selection import Selection
-from recoseg.archive.shards import OpenShard, check_rows, foreign_shards, own_shards
+from recoseg.archive.shards import OpenShard, foreign_shards, own_shards
+from recoseg.archive.tables import METADATA, photo_of, read_table
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.errors import ArchiveError
 from recoseg.photos.images import decode_image
 from recoseg.photos.reading import read_photo
 from recoseg.photos.refs import Photo
 
-_COLUMNS = ("image_path", "width", "height", "bytes", "stamp", "hash", "offset")
+# Other programs may give columns of the other names another meaning.
+_FOREIGN = {"image_path": METADATA["image_path"]}
 _CACHED_TABLES = 16
 _COPIED_ROWS = 8192
 """Number of rows that are copied at a time if the selection leaves out some of them."""
@@ -80,12 +81,16 @@ class ArchiveIndex:
             selection: Which photos are left out of search and learning; None leaves out none.
 
         Raises:
-            ArchiveError: There is no index, or its files do not match each other.
+            ArchiveError: There is no index, its files are damaged or do not match each other, or
+                an embedding of another program is not L2-normalised.
         """
         mirror = Mirror.of(str(path)) if "://" in str(path) else None
         root = mirror.root if mirror else Path(path)
-        manifest = Manifest.load(root)
-        shards = own_shards(root, manifest, mirror) if manifest else foreign_shards(root)
+        try:
+            manifest = Manifest.load(root)
+            shards = own_shards(root, manifest, mirror) if manifest else foreign_shards(root)
+        except OSError as error:
+            raise ArchiveError(f"Cannot read the index {path}: {error}.") from error
         return cls(root, manifest, shards, selection, str(path) if mirror else "")
 
     def __len__(self) -> int:
@@ -181,6 +186,16 @@ class ArchiveIndex:
             for failure in read_failures(self.root, shard.marker)
         ]
 
+    @property
+    def content(self) -> str:
+        """32 hex digits that differ when the embeddings or their order have changed.
+
+        They are of the checksums of the shards, or of the sizes and modification times of files
+        that have none.
+        """
+        parts = [(shard.content, tuple(shard.rows.shape)) for shard in self._shards]
+        return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+
     def _locate(self, position: int) -> tuple[int, int]:
         if not 0 <= position < len(self):
             raise IndexError(f"position {position} is outside 0 to {len(self) - 1}")
@@ -197,17 +212,10 @@ class ArchiveIndex:
         return self._left_out[shard]
 
     def _load_table(self, shard: int) -> Any:
-        path, rows = self._shards[shard].metadata, len(self._shards[shard].rows)
-        try:
-            names = pq.read_schema(path).names
-            table = pq.read_table(path, columns=[name for name in _COLUMNS if name in names])
-        except (OSError, pa.ArrowException) as error:
-            raise ArchiveError(
-                f"{path} cannot be read ({error}). If the index has just been written to, open it "
-                "again."
-            ) from error
-        check_rows(path, rows, table.num_rows)
-        if self.manifest:
-            return table
-        # Other programs may give columns of these names another meaning.
-        return table.select(["image_path"])
+        found = self._shards[shard]
+        return read_table(
+            found.metadata,
+            METADATA if self.manifest else _FOREIGN,
+            len(found.rows),
+            recorded=found.marker.checksums.metadata if found.marker else "",
+        )

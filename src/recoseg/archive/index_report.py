@@ -23,6 +23,8 @@ class IndexReport:
         failures: The photos of this run that could not be used, each with its reason.
         undone: Shards that could not be finished because their workers died repeatedly, each with
             the reason. The next run tries them again.
+        empty: Sources that list no photo although others do, such as a disk that is not mounted.
+            Their indexed photos are kept, also with `prune`.
         seconds: Duration of the run, seconds.
     """
 
@@ -36,4 +38,5 @@ class IndexReport:
     missing: tuple[str, ...]
     failures: tuple[Photo, ...]
     undone: tuple[str, ...]
+    empty: tuple[str, ...]
     seconds: float

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from recoseg.encoders.protocols import EncoderInfo
-from recoseg.errors import ArchiveError, RecosegError
+from recoseg.errors import ArchiveError, FileError, MissingFileError, RecosegError
 from recoseg.photos.frame import Frame
-from recoseg.storage.atomic import write_atomically
-from recoseg.storage.fields import read_fields, to_json
+from recoseg.storage.atomic import write_bytes
+from recoseg.storage.fields import read_fields
+from recoseg.storage.sealed import read_sealed, sealed
 
 MANIFEST = "manifest.json"
-_FORMAT = "recoseg-index"
+FORMAT = "recoseg-index"
+MANIFEST_BYTES = 1 << 20
+"""Maximum size of a manifest, bytes."""
 _VERSION = 1
+_MOST = 1 << 50
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ class Manifest:
         photos: Number of photos with an embedding after the last finished run.
         failures: Number of photos that cannot be used after the last finished run.
         shards: Number of shards after the last finished run.
+
+    Raises:
+        ArchiveError: A count is negative or absurd.
     """
 
     encoder: EncoderInfo
@@ -41,6 +47,20 @@ class Manifest:
     failures: int = 0
     shards: int = 0
 
+    def __post_init__(self) -> None:
+        counts = (
+            self.photos,
+            self.failures,
+            self.shards,
+            self.encoder.dim - 1,
+            self.frame.size - 1,
+        )
+        if min(counts) < 0 or max(counts) > _MOST:
+            raise ArchiveError(
+                f"counts, dimension and input size are not all in range: {self.photos}, "
+                f"{self.failures}, {self.shards}, {self.encoder.dim}, {self.frame.size}"
+            )
+
     @classmethod
     def load(cls, root: Path) -> Manifest | None:
         """Read the manifest of an index; None if there is none.
@@ -48,30 +68,47 @@ class Manifest:
         Raises:
             ArchiveError: The manifest is damaged or has another format version.
         """
+        read = cls.load_checked(root)
+        return read[0] if read else None
+
+    @classmethod
+    def load_checked(cls, root: Path) -> tuple[Manifest, bool] | None:
+        """Read the manifest of an index, and whether it holds a checksum; None if there is none.
+
+        Raises:
+            ArchiveError: The manifest is damaged or has another format version.
+        """
+        path = root / MANIFEST
         try:
-            fields = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+            fields, has_checksum = read_sealed(path, MANIFEST_BYTES)
             version = (fields.pop("format"), fields.pop("version"))
-            if version == (_FORMAT, _VERSION):
+            if version == (FORMAT, _VERSION):
                 fields.pop("dim"), fields.pop("dtype")
-                return read_fields(cls, fields)
-        except FileNotFoundError:
+                return read_fields(cls, fields), has_checksum
+        except MissingFileError:
             return None
-        except (ValueError, KeyError, AttributeError, RecosegError) as error:
+        except KeyError as error:
             raise ArchiveError(
-                f"{root / MANIFEST} is damaged ({error}). Build the index again in another folder."
+                f"{path} is damaged, or not the manifest of an index: it has no field {error}."
+            ) from error
+        except FileError as error:
+            raise ArchiveError(f"{error} Build the index again in another folder.") from error
+        except RecosegError as error:
+            raise ArchiveError(
+                f"{path} is damaged ({str(error)[:300]}). Build the index again in another folder."
             ) from error
         raise ArchiveError(
-            f"{root / MANIFEST} has the format {version}. Expected {(_FORMAT, _VERSION)}. "
+            f"{path} has the format {str(version)[:100]}. Expected {(FORMAT, _VERSION)}. "
             "Use the version of recoseg that wrote it, or build the index again."
         )
 
     def save(self, root: Path) -> None:
-        """Write the manifest atomically."""
+        """Write the manifest in one step."""
         fields = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "version": _VERSION,
             **asdict(self),
             "dim": self.encoder.dim,
             "dtype": "float16",
         }
-        write_atomically(root / MANIFEST, lambda file: file.write(to_json(fields)))
+        write_bytes(root / MANIFEST, sealed(fields))

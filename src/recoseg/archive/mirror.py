@@ -1,100 +1,172 @@
-"""Local copies of indexes on other file systems, fetched file by file when they are needed."""
+"""Local copies of indexes on other machines, fetched file by file when they are needed."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
+import secrets
+import shutil
 import tempfile
-from dataclasses import dataclass
-from pathlib import Path, PurePath
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from recoseg.archive.layout import (
+    MARKER_BYTES,
+    Shard,
+    is_shard_file,
+    read_shards,
+    shard_files,
+)
+from recoseg.archive.manifest import MANIFEST, MANIFEST_BYTES
+from recoseg.archive.remote import MAX_FILE, RemoteFile, RemoteFolder
+from recoseg.archive.rows import map_rows
+from recoseg.archive.tables import largest_table
 from recoseg.errors import ArchiveError
 from recoseg.photos.filesystems import file_system
-from recoseg.photos.refs import remote_stamp
 from recoseg.storage.cache import cache_folder
+from recoseg.storage.paths import inside
 
-_EMBEDDINGS = "img_emb"
+T = TypeVar("T")
+R = TypeVar("R")
+
+_KEPT_SECONDS = 24 * 3600
+"""A copy that a newer one has superseded is removed if it was not opened for this long."""
+_HEADER_BYTES = 4096
+_THREADS = 16
+_STATE = re.compile("[0-9a-f]{16}|[.]tmp-.*")
 
 
 @dataclass(frozen=True)
 class Mirror:
     """A local copy of a remote index, at first without its embeddings.
 
-    The folder's name is a hash of the names, sizes and stamps of all files, so an index that has
-    changed gets a new copy.
+    The folder is `indexes/URL/STATE` in the cache, both as hashes. The state consists of what the
+    server says about each file, such as entity tags. Where the listing says nothing, as over HTTP,
+    manifest and markers are fetched each time, and the checksums in the markers identify all other
+    files; files without a checksum are identified by the server's headers, or fetched anew each
+    time if it sends none that help. So an index that has changed gets a new copy. Copies that it
+    supersedes are removed once they have not been opened for a day.
 
     Attributes:
         root: The local folder.
     """
 
     root: Path
-    _fs: Any
-    _base: str
+    _remote: RemoteFolder
+    _files: dict[str, RemoteFile]
 
     @classmethod
     def of(cls, url: str) -> Mirror:
         """Copy the index at a URL that fsspec supports to `$RECOSEG_CACHE/indexes`.
 
         Raises:
-            ArchiveError: There is no index, it cannot be reached, or a file's name points outside
-                the folder.
+            ArchiveError: There is no index, it cannot be reached, a file is damaged or too large,
+                or a file's name points outside the folder; nothing was fetched then.
             MissingExtraError: The URL is on S3, and s3fs is not installed.
         """
         fs, base = file_system(url)
-        try:
-            fs.invalidate_cache()  # the listing may have changed since this process last read it
-            found = fs.find(base, detail=True)
-        except Exception as error:  # each file system raises its own types of errors
-            raise ArchiveError(f"Cannot reach the index at {url}: {error}") from error
-        if not found:
-            raise ArchiveError(f"There is no index at {url}: the folder is empty or missing.")
-        base = base.rstrip("/")
-        names = {path[len(base) :].lstrip("/"): remote_stamp(found[path]) for path in found}
-        digest = hashlib.sha256(repr((url, sorted(names.items()))).encode()).hexdigest()[:16]
-        mirror = cls(cache_folder("indexes") / digest, fs, base)
-        for name in names:
-            _check_name(name, mirror.root, url)
-        for name in names:
-            hidden = any(part.startswith(".") for part in name.split("/"))
-            if not hidden and not name.startswith(f"{_EMBEDDINGS}/"):
-                mirror.fetch(mirror.root / name)
-        if "manifest.json" not in names:  # of clip-retrieval: no markers with the shapes
-            for name in names:
-                if name.startswith(f"{_EMBEDDINGS}/"):
-                    mirror.fetch(mirror.root / name)
+        home = cache_folder("indexes") / _hash(url)
+        remote = RemoteFolder(fs, base, url)
+        mirror = cls(home / ("0" * 16), remote, _used(remote.files(home / ("0" * 16))))
+        mirror = mirror._of_index() if MANIFEST in mirror._files else mirror._of_foreign()
+        os.utime(mirror.root)
+        _remove_superseded(home, mirror.root)
         return mirror
 
-    def fetch(self, path: Path) -> Path:
+    def fetch(self, path: Path, limit: int, recorded: str = "") -> Path:
         """Fetch a file of the mirror if it is not on this machine yet; return its path.
 
+        Args:
+            path: The file's place in the mirror.
+            limit: Maximum size, bytes.
+            recorded: Checksum of the file; empty if none was recorded.
+
         Raises:
-            ArchiveError: The file cannot be fetched.
+            ArchiveError: The file cannot be fetched, is too large, or has another checksum.
         """
-        if path.exists():
-            return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
-        os.close(handle)
-        try:
-            remote = f"{self._base}/{path.relative_to(self.root).as_posix()}"
-            self._fs.get_file(remote, temporary)
-            Path(temporary).replace(path)
-        except Exception as error:  # each file system raises its own types of errors
-            Path(temporary).unlink(missing_ok=True)
-            raise ArchiveError(f"Cannot fetch {remote}: {error}") from error
-        return path
+        name = path.relative_to(self.root).as_posix()
+        target = inside(self.root, name)
+        if not target.exists():
+            self._remote.fetch(name, self._files.get(name), target, limit, recorded)
+        return target
 
+    def _of_index(self) -> Mirror:
+        """The mirror of an index of recoseg, with all but its embeddings."""
+        if all(file.tag for file in self._files.values()):
+            tags = {name: (file.size, file.tag) for name, file in self._files.items()}
+            mirror = self._in(_hash(tags))
+            shards = mirror._fetch_markers()
+        else:
+            # Fetched before it is known whether they are those of a copy that is there.
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            first = self._in(Path(tempfile.mkdtemp(prefix=".tmp-", dir=self.root.parent)).name)
+            try:
+                shards = first._fetch_markers()
+                mirror = first._described(shards)
+                if not mirror.root.exists():
+                    first.root.rename(mirror.root)
+            except OSError as error:  # another process has just made the same copy
+                if not mirror.root.exists():
+                    raise ArchiveError(f"Cannot copy {self._remote.url}: {error}") from error
+            finally:
+                shutil.rmtree(first.root, ignore_errors=True)
+        mirror._fetch_tables(shards)
+        return mirror
 
-def _check_name(name: str, root: Path, url: str) -> None:
-    """Refuse a listed file name that points outside the folder."""
-    if ".." in PurePath(name).parts or not (root / name).is_relative_to(root):
-        raise ArchiveError(
-            f"The index at {url} lists the file {name!r}, which is outside its folder. Expected "
-            "only files inside the folder; nothing was fetched. Check where the index comes from."
+    def _of_foreign(self) -> Mirror:
+        """The mirror of a folder of clip-retrieval, with all of its files."""
+        names = list(self._files)
+        found = _threaded(self._remote.described, self._files.values())
+        files = dict(zip(names, found, strict=True))
+        state = {name: (file.size, file.tag or secrets.token_hex()) for name, file in files.items()}
+        mirror = replace(self._in(_hash(state)), _files=files)
+        _threaded(lambda name: mirror.fetch(mirror.root / name, MAX_FILE), names)
+        mirror.root.mkdir(parents=True, exist_ok=True)
+        return mirror
+
+    def _in(self, state: str) -> Mirror:
+        return replace(self, root=self.root.parent / state)
+
+    def _fetch_markers(self) -> list[Shard]:
+        self.fetch(self.root / MANIFEST, MANIFEST_BYTES)
+        markers = [self.root / name for name in self._files if name.startswith("shards/")]
+        _threaded(lambda path: self.fetch(path, MARKER_BYTES), markers)
+        return read_shards(self.root)[0]
+
+    def _described(self, shards: Sequence[Shard]) -> Mirror:
+        """The mirror of what manifest and markers say; files without checksum by their headers."""
+        files = dict(self._files)
+        unsure = [
+            path.relative_to(self.root).as_posix()
+            for shard in shards
+            for path, recorded, _ in _data_files(self.root, shard)
+            if not recorded
+        ]
+        unsure = [name for name in unsure if name in files]
+        found = _threaded(self._remote.described, [files[name] for name in unsure])
+        files.update(zip(unsure, found, strict=True))
+        state = (
+            (self.root / MANIFEST).read_bytes(),
+            [repr(shard) for shard in shards],
+            [(name, files[name].size, files[name].tag or secrets.token_hex()) for name in unsure],
         )
+        return replace(self._in(_hash(state)), _files=files)
+
+    def _fetch_tables(self, shards: Sequence[Shard]) -> None:
+        tables = [
+            (path, recorded, rows)
+            for shard in shards
+            for path, recorded, rows in _data_files(self.root, shard)
+            if path.suffix == ".parquet"
+        ]
+        _threaded(lambda table: self.fetch(table[0], largest_table(table[2]), table[1]), tables)
 
 
 class RemoteRows:
@@ -104,11 +176,15 @@ class RemoteRows:
         mirror: The mirror of the index.
         path: The file of the embeddings in the mirror.
         shape: (n, d), from the shard's marker.
+        recorded: Checksum of the file; empty if none was recorded.
     """
 
-    def __init__(self, mirror: Mirror, path: Path, shape: tuple[int, int]) -> None:
+    def __init__(
+        self, mirror: Mirror, path: Path, shape: tuple[int, int], recorded: str = ""
+    ) -> None:
         self._mirror = mirror
         self._path = path
+        self._recorded = recorded
         self._rows: np.ndarray | None = None
         self.shape = shape
 
@@ -117,12 +193,55 @@ class RemoteRows:
 
     def __getitem__(self, key: int | slice) -> np.ndarray:
         if self._rows is None:
-            rows: np.ndarray = np.load(self._mirror.fetch(self._path), "c", allow_pickle=False)
-            if rows.shape != self.shape or rows.dtype != np.float16:
-                raise ArchiveError(
-                    f"{self._path.name} holds {rows.dtype} {rows.shape}. Expected float16 "
-                    f"{self.shape}: build the index again."
-                )
-            self._rows = rows
+            limit = 2 * self.shape[0] * self.shape[1] + _HEADER_BYTES
+            path = self._mirror.fetch(self._path, limit, self._recorded)
+            self._rows = map_rows(path, self.shape[1], self.shape[0])
         found: np.ndarray = self._rows[key]
         return found
+
+
+def _used(files: dict[str, RemoteFile]) -> dict[str, RemoteFile]:
+    """The files that are read: of an index those of its layout, else arrays and tables."""
+    if MANIFEST in files:
+        return {name: files[name] for name in files if name == MANIFEST or is_shard_file(name)}
+    kinds = {"img_emb": ".npy", "metadata": ".parquet"}
+    return {
+        name: file
+        for name, file in files.items()
+        if name.count("/") == 1 and name.endswith(kinds.get(name.split("/")[0], "/"))
+    }
+
+
+def _data_files(root: Path, shard: Shard) -> list[tuple[Path, str, int]]:
+    """Embeddings, metadata and failures that a shard has: path, checksum and number of rows."""
+    array, metadata, failures, _ = shard_files(root, shard.number)
+    sums = shard.checksums
+    found = []
+    if shard.photos:
+        found.append((array, sums.embeddings, shard.photos))
+        found.append((metadata, sums.metadata, shard.photos))
+    if shard.failures:
+        found.append((failures, sums.failures, shard.failures))
+    return found
+
+
+def _remove_superseded(home: Path, current: Path) -> None:
+    """Remove other copies of the same index, if they were not opened for a day."""
+    oldest = time.time() - _KEPT_SECONDS
+    for entry in list(os.scandir(home)):
+        if entry.name == current.name or not _STATE.fullmatch(entry.name):
+            continue
+        try:
+            if entry.is_dir(follow_symlinks=False) and entry.stat().st_mtime < oldest:
+                shutil.rmtree(entry.path, ignore_errors=True)
+        except OSError:  # another process has removed it
+            continue
+
+
+def _threaded(call: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(call, items))
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(repr(value).encode("utf-8", "backslashreplace")).hexdigest()[:16]

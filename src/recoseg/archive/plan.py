@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from recoseg.archive.layout import Shard, read_failures, shard_files
-from recoseg.photos.refs import Photo
+from recoseg.archive.tables import METADATA, read_table
+from recoseg.photos.refs import Photo, is_image_name
 from recoseg.photos.sources import PhotoSource
 
 
@@ -46,6 +45,7 @@ class IndexPlan:
         changed: Number of photos whose stamp differs from the recorded one.
         skipped: Number of photos that have not changed.
         missing: Paths of indexed photos that are no longer in the sources.
+        empty: Names of sources that list no photo, although others do and they have indexed ones.
     """
 
     jobs: list[ShardJob] = field(default_factory=list)
@@ -53,6 +53,57 @@ class IndexPlan:
     changed: int = 0
     skipped: int = 0
     missing: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+
+
+class _Listing:
+    """What the sources list, and whether a photo that they do not list is really gone."""
+
+    def __init__(self, sources: Sequence[PhotoSource]) -> None:
+        self.photos = {photo.path: photo for source in sources for photo in source.photos}
+        self._names = {source.name for source in sources if source.photos}
+        self.empty = {source.name for source in sources} - self._names
+        # A folder or shard that could not be listed to its end is itself listed, as a failure.
+        self._unlisted = {photo.path for photo in self.photos.values() if photo.failure}
+
+    def is_gone(self, path: str, source: str) -> bool:
+        """Whether a photo that is not listed is gone from its source, which lists others.
+
+        A source without any photo may be a disk that is not mounted, and a photo may lie in a
+        folder or a shard that could not be listed.
+        """
+        return source in self._names and not any(
+            place in self._unlisted for place in places_of(path)
+        )
+
+    def is_listed_now(self, place: str) -> bool:
+        """Whether photos are listed in a folder or shard that could not be listed before."""
+        return not is_image_name(place) and any(
+            path.startswith((f"{place}/", f"{place}::")) for path in self.photos
+        )
+
+
+def places_of(path: str) -> Iterator[str]:
+    """The folders and the tar shard in which a photo lies.
+
+    Example:
+        >>> list(places_of("/a/b.tar::c/d.png"))
+        ['/a/b.tar::c', '/a/b.tar', '/a', '/']
+    """
+    outer, mark, _ = path.partition(".tar::")
+    scheme, sign, _ = path.partition("://")
+    shortest = len(scheme + sign) if sign else 0
+    end = path.rfind("/")
+    while end > shortest:
+        if mark and end <= len(outer):
+            yield f"{outer}.tar"
+            mark = ""
+        yield path[:end]
+        end = path.rfind("/", 0, end)
+    if mark:
+        yield f"{outer}.tar"
+    if path.startswith("/"):
+        yield "/"
 
 
 def make_plan(
@@ -64,21 +115,27 @@ def make_plan(
 ) -> IndexPlan:
     """Compare the sources with the finished shards.
 
+    Photos are missing only if their source lists other photos, and if their folder or tar shard
+    could be listed.
+
     Args:
         root: Folder of the index.
         shards: Its finished shards.
         sources: The sources with their photos.
         shard_size: Maximum number of photos of a new shard.
         prune: Whether to remove missing photos; otherwise they are kept.
+
+    Raises:
+        ArchiveError: A table of the index is damaged.
     """
     plan = IndexPlan()
-    present = {photo.path: photo for source in sources for photo in source.photos}
-    names = {source.name for source in sources}
+    listing = _Listing(sources)
     known: set[str] = set()
     for shard in shards:
-        job = _review(root, shard, present, shard.source in names, prune, plan, known)
+        job = _review(root, shard, listing, prune, plan, known)
         if job:
             plan.jobs.append(job)
+    plan.empty = sorted(listing.empty & {shard.source for shard in shards})
     for source in sources:
         new = [photo for photo in source.photos if photo.path not in known]
         plan.new += len(new)
@@ -90,20 +147,14 @@ def make_plan(
 
 
 def _review(
-    root: Path,
-    shard: Shard,
-    present: dict[str, Photo],
-    listed: bool,
-    prune: bool,
-    plan: IndexPlan,
-    known: set[str],
+    root: Path, shard: Shard, listing: _Listing, prune: bool, plan: IndexPlan, known: set[str]
 ) -> ShardJob | None:
     """Compare a shard's photos with the sources; return a job if it must be rewritten."""
     entries: list[Photo | int] = []
     touched = False
     for row, (path, stamp) in enumerate(_paths_and_stamps(root, shard)):
         known.add(path)
-        photo = present.get(path)
+        photo = listing.photos.get(path)
         if photo and photo.stamp == stamp:
             plan.skipped += 1
             entries.append(row)
@@ -112,7 +163,7 @@ def _review(
             touched = True
             entries.append(photo)
         else:  # not listed, or listed by name but not accessible
-            gone = listed or photo is not None
+            gone = photo is not None or listing.is_gone(path, shard.source)
             if gone:
                 plan.missing.append(path)
             if gone and prune:
@@ -122,12 +173,15 @@ def _review(
     failures = []
     for failure in read_failures(root, shard):
         known.add(failure.path)
-        photo = present.get(failure.path)
+        photo = listing.photos.get(failure.path)
         if photo and photo.stamp != failure.stamp:
             plan.changed += 1
             touched = True
             entries.append(photo)
-        elif photo is None and listed and prune:
+        elif photo is None and (
+            (prune and listing.is_gone(failure.path, shard.source))
+            or listing.is_listed_now(failure.path)
+        ):
             touched = True
         else:
             plan.skipped += photo is not None
@@ -140,5 +194,7 @@ def _review(
 def _paths_and_stamps(root: Path, shard: Shard) -> list[tuple[str, str]]:
     if not shard.photos:
         return []
-    table = pq.read_table(shard_files(root, shard.number)[1], columns=["image_path", "stamp"])
-    return [(str(row["image_path"]), str(row["stamp"])) for row in table.to_pylist()]
+    columns = {name: METADATA[name] for name in ("image_path", "stamp")}
+    path = shard_files(root, shard.number)[1]
+    table = read_table(path, columns, shard.photos, recorded=shard.checksums.metadata)
+    return [(row["image_path"], row.get("stamp") or "") for row in table.to_pylist()]

@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recoseg.archive.tables import read_table
 from recoseg.errors import ArchiveError
 from recoseg.storage.atomic import write_atomically
 
 _PHOTO_ID = re.compile("[0-9a-f]{32}")
-_SCHEMA = pa.schema({"photo_id": pa.string(), "reason": pa.string()})
+_COLUMNS = {"photo_id": pa.string(), "reason": pa.string()}
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Selection:
     def save(self, path: str | Path) -> None:
         """Write the selection as a parquet file with the columns `photo_id` and `reason`."""
         columns = [list(self.left_out), list(self.left_out.values())]
-        table = pa.table(columns, schema=_SCHEMA)
+        table = pa.table(columns, schema=pa.schema(_COLUMNS))
         write_atomically(Path(path), lambda file: pq.write_table(table, file))
 
     @classmethod
@@ -73,14 +74,14 @@ class Selection:
         Raises:
             ArchiveError: The file does not exist or is not a selection.
         """
+        if not Path(path).exists():
+            raise ArchiveError(f"There is no selection file {path}.")
         try:
-            table = pq.read_table(path, columns=_SCHEMA.names)
-        except FileNotFoundError as error:
-            raise ArchiveError(f"There is no selection file {path}.") from error
-        except (OSError, pa.ArrowException) as error:
+            table = read_table(Path(path), _COLUMNS, required=tuple(_COLUMNS))
+        except ArchiveError as error:
             raise ArchiveError(
                 f"{path} is not a selection ({error}). Expected a parquet file with the columns "
-                f"{' and '.join(_SCHEMA.names)}."
+                f"{' and '.join(_COLUMNS)}."
             ) from error
         return cls(dict(zip(*(column.to_pylist() for column in table.columns), strict=True)))
 

@@ -15,26 +15,28 @@ from recoseg.cli.demo import demo
 from recoseg.cli.encoders import encoders
 from recoseg.cli.evaluate import evaluate
 from recoseg.cli.export import export
+from recoseg.cli.failures import end, give_up_streams, guarded, prepare_streams
 from recoseg.cli.index import index
 from recoseg.cli.learn import learn
+from recoseg.cli.output import say
 from recoseg.cli.pseudo_label import pseudo_label
 from recoseg.cli.retrieve import retrieve
 from recoseg.cli.segment import segment
 from recoseg.cli.train import train
-from recoseg.errors import RecosegError
+from recoseg.cli.verify import verify
 from recoseg.memory import keep_freed_memory
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"recoseg {__version__}")
+        say(f"recoseg {__version__}")
         raise typer.Exit
 
 
@@ -51,6 +53,8 @@ def options(
 
     Usual order: `index` photos, `learn` classes from the index, `segment` photos. See also `recoseg
     demo`, and `recoseg COMMAND --help` for the options of a command.
+
+    Exit codes: 0 done; 1 refused, failed, or nothing could be used; 2 wrong usage; 130 interrupted.
     """
 
 
@@ -66,19 +70,21 @@ for command in (
     export,
     evaluate,
     ablate,
+    verify,
     datasets,
     encoders,
     demo,
 ):
-    app.command()(command)
+    app.command()(guarded(command))
 
 
 def main() -> None:
-    """Run the command line; errors of the package are printed without a traceback."""
+    """Run the command line and end the process; see `recoseg.cli.failures` for the exit codes."""
     keep_freed_memory()
+    prepare_streams()
     try:
-        app()
-    except RecosegError as error:
-        sys.exit(f"Error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+        code = app(standalone_mode=False) or 0
+    except (Exception, KeyboardInterrupt) as error:  # wrong usage, or before a command begins
+        code = end(error)
+    give_up_streams()
+    sys.exit(code)

@@ -13,6 +13,7 @@ from recoseg.cli.options import (
     CacheSize,
     Device,
     Ids,
+    Overwrite,
     Precision,
     PresetName,
     ProtocolName,
@@ -23,6 +24,7 @@ from recoseg.cli.options import (
     Threshold,
     names_in,
 )
+from recoseg.cli.output import say, say_lines
 
 
 def ablate(
@@ -88,6 +90,7 @@ def ablate(
     cache: CacheFolder = None,
     cache_size: CacheSize = 10.0,
     resume: Resume = False,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
@@ -117,12 +120,13 @@ def ablate(
         cache=cache,
         cache_gigabytes=cache_size,
         resume=resume,
+        overwrite=overwrite,
         device=device,
         precision=precision,
         progress=None,
     )
     for table in report.tables:
-        typer.echo(table)
+        say_lines(table)
     for problem in report.not_written:
-        typer.echo(f"Not written: {problem}", err=True)
-    typer.echo(f"Tables, plots and JSON: {out}")
+        say(f"Not written: {problem}", err=True)
+    say(f"Tables, plots and JSON: {out}")

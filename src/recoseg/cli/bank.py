@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from recoseg.cli.output import say, say_json, say_table
 
 if TYPE_CHECKING:
     from recoseg.concepts import Concept
@@ -18,9 +19,6 @@ def inspect(
 ) -> None:
     """Print the contents of a concept bank. These are classes, photos, encoders and settings."""
     from dataclasses import asdict
-
-    from rich.console import Console
-    from rich.table import Table
 
     from recoseg.concepts import ConceptBank
 
@@ -37,33 +35,31 @@ def inspect(
             }
             for concept in loaded.concepts
         ]
-        fields = {"concepts": concepts, "encoders": encoders.to_json(), "settings": settings}
-        typer.echo(json.dumps(fields, indent=2, ensure_ascii=False))
+        say_json({"concepts": concepts, "encoders": encoders.to_json(), "settings": settings})
         return
-    table = Table("class", "role", "references", "photos", "best cosine", "best photo")
-    for concept in loaded.concepts:
-        best = concept.retrieved[0] if concept.retrieved else None
-        table.add_row(
-            str(concept.words),
-            concept.role,
-            str(_references(concept)),
-            str(len(concept.retrieved)),
-            f"{best.score:.3f}" if best else "",
-            best.path if best else "",
-        )
-    console = Console()
-    console.print(table)
+    titles = ("class", "role", "references", "photos", "best cosine", "best photo")
+    say_table(titles, map(_row, loaded.concepts))
     roles = [("retrieval", encoders.retrieval), ("saliency", encoders.saliency)]
     for role, info in [*roles, *(("phi", info) for info in encoders.phi)]:
-        console.print(
+        say(
             f"{role}: {info.name} ({info.weights}), fingerprint {info.fingerprint}, "
-            f"{info.dim} numbers, stride {info.stride}",
-            markup=False,
-            highlight=False,
+            f"{info.dim} numbers, stride {info.stride}"
         )
     for stage, values in settings.items():
         listed = ", ".join(f"{name}={value}" for name, value in values.items())
-        console.print(f"{stage}: {listed}", markup=False, highlight=False)
+        say(f"{stage}: {listed}")
+
+
+def _row(concept: Concept) -> tuple[object, ...]:
+    best = concept.retrieved[0] if concept.retrieved else None
+    return (
+        concept.words,
+        concept.role,
+        _references(concept),
+        len(concept.retrieved),
+        f"{best.score:.3f}" if best else "",
+        best.path if best else "",
+    )
 
 
 def _references(concept: Concept) -> int:
@@ -80,7 +76,12 @@ def forget(
 ) -> None:
     """Remove classes from a concept bank. The other classes do not change."""
     from recoseg.concepts import ConceptBank
+    from recoseg.pipeline.checks import check_output_file
+    from recoseg.storage.locks import lock_file
 
-    kept = ConceptBank.load(bank).remove(names)
-    kept.save(out or bank)
-    typer.echo(f"Concept bank: {out or bank} ({len(kept.classes)} classes)")
+    target = check_output_file(bank if out is None else out)
+    ConceptBank.load(bank).remove(names)  # what cannot be done is refused without a trace
+    with lock_file(target):
+        kept = ConceptBank.load(bank).remove(names)
+        kept.save(target)
+    say(f"Concept bank: {target} ({len(kept.classes)} classes)")

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from recoseg.cli.output import say, say_lines, say_table
+
 
 def datasets(
     name: Annotated[
@@ -23,15 +25,12 @@ def datasets(
 
     if name is not None:
         for line in class_lines(label_space(name), aliases=aliases):
-            typer.echo(str(line))
+            say(line)
         return
-
-    from rich.console import Console
-    from rich.table import Table
 
     from recoseg.datasets.dataset_table import TABLE
 
-    table = Table("name", "classes", "data set")
+    rows: list[tuple[str, str, str]] = []
     folders: dict[str, list[str]] = {}
     for row in TABLE:
         classes = "classes.txt"
@@ -39,10 +38,10 @@ def datasets(
             space = label_space(row.name)
             merged = f", scored as {len(space.groups)}" if space.groups else ""
             classes = f"{len(space.classes)}{merged}"
-        table.add_row(row.name, classes, row.layout.title)
+        rows.append((row.name, classes, row.layout.title))
         folders.setdefault(row.layout.title, list(row.layout.tree))
-    table.add_row("hf:OWNER/NAME", "its own", "Hugging Face Hub: photos and masks in columns")
-    Console().print(table)
+    rows.append(("hf:OWNER/NAME", "its own", "Hugging Face Hub: photos and masks in columns"))
+    say_table(("name", "classes", "data set"), rows)
     for title, tree in folders.items():
-        typer.echo("\n  ".join([f"{title}:", *tree]))
-    typer.echo("Classes as `recoseg learn` takes them: recoseg datasets NAME")
+        say_lines("\n  ".join([f"{title}:", *tree]))
+    say("Classes as `recoseg learn` takes them: recoseg datasets NAME")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from recoseg.cli.options import Device, Precision, names_in
+from recoseg.cli.output import say
 
 
 def demo(
@@ -35,4 +36,4 @@ def demo(
     report = run_demo(
         out, photos=photos or [], classes=names_in(classes), device=device, precision=precision
     )
-    typer.echo(f"Report: {report.resolve()}")
+    say(f"Report: {report.resolve()}")

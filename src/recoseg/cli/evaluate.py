@@ -14,6 +14,7 @@ from recoseg.cli.options import (
     Device,
     FusionForm,
     Ids,
+    Overwrite,
     Phi,
     Precision,
     ProtocolName,
@@ -28,6 +29,7 @@ from recoseg.cli.options import (
     Threshold,
     names_in,
 )
+from recoseg.cli.output import refuse_nothing, say, say_lines
 
 
 def evaluate(
@@ -80,6 +82,7 @@ def evaluate(
         ),
     ] = None,
     resume: Resume = False,
+    overwrite: Overwrite = False,
     batch_size: BatchSize = 8,
     saliency: Saliency = None,
     phi: Phi = None,
@@ -117,6 +120,7 @@ def evaluate(
         boundary=boundary,
         out=out,
         resume=resume,
+        overwrite=overwrite,
         batch_size=batch_size,
         device=device,
         precision=precision,
@@ -124,11 +128,13 @@ def evaluate(
         **{name: value for name, value in options.items() if value is not None},
     )
     for note in report.notes:
-        typer.echo(note, err=True)
+        say_lines(note, err=True)
     for image in report.evaluation.failures:
-        typer.echo(f"Left out: {image.name}: {image.error}", err=True)
+        say(f"Left out: {image.name}: {image.error}", err=True)
     for problem in report.not_written:
-        typer.echo(f"Not written: {problem}", err=True)
-    typer.echo(headline(report.evaluation))
+        say(f"Not written: {problem}", err=True)
+    tried, failed = len(report.evaluation.images), len(report.evaluation.failures)
+    refuse_nothing(tried - failed, tried, "evaluated")
+    say_lines(headline(report.evaluation))
     if out is not None:
-        typer.echo(f"Report: {out / 'report.md'}")
+        say(f"Report: {out / 'report.md'}")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from recoseg.cli.output import say
+
 
 def export(
     run: Annotated[Path, typer.Argument(help="Trained model, or the folder of its run.")],
@@ -30,4 +32,4 @@ def export(
     from recoseg.pipeline.train import export_onnx
 
     path, difference = export_onnx(run, out)
-    typer.echo(f"ONNX: {path}; its scores differ from the model's by {difference:.1g} at most")
+    say(f"ONNX: {path}; its scores differ from the model's by {difference:.1g} at most")

@@ -15,6 +15,7 @@ from recoseg.cli.executor_options import (
     executor_of,
 )
 from recoseg.cli.options import Device, Precision, Retrieval
+from recoseg.cli.output import refuse_nothing, say
 
 
 def index(
@@ -81,19 +82,25 @@ def index(
     ).report
     assert report is not None
     for photo in report.failures:
-        typer.echo(f"Left out: {photo.path}: {photo.failure}", err=True)
+        say(f"Left out: {photo.path}: {photo.failure}", err=True)
     for reason in report.undone:
-        typer.echo(f"Not done: {reason}. Run the command again to try once more.", err=True)
+        say(f"Not done: {reason}. Run the command again to try once more.", err=True)
+    for source in report.empty:
+        say(
+            f"{source} lists no photo; its photos are kept in the index. Is the disk mounted?",
+            err=True,
+        )
     if report.removed:
-        typer.echo(f"{report.removed:,} photos no longer exist and were removed.", err=True)
+        say(f"{report.removed:,} photos no longer exist and were removed.", err=True)
     elif report.missing:
-        typer.echo(
+        say(
             f"{len(report.missing):,} indexed photos no longer exist; --prune removes them.",
             err=True,
         )
-    typer.echo(
+    say(
         f"Index: {out} ({report.photos:,} photos; this run: {report.new:,} new, "
         f"{report.changed:,} changed, {report.skipped:,} known, {report.failed:,} left out)"
     )
+    refuse_nothing(report.photos, report.photos + report.unusable, "indexed")
     if report.undone:
         raise typer.Exit(1)

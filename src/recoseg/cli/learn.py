@@ -29,6 +29,7 @@ from recoseg.cli.options import (
     SkipDuplicates,
     names_in,
 )
+from recoseg.cli.output import say
 
 
 def learn(
@@ -51,6 +52,9 @@ def learn(
     figures: Annotated[
         Path | None, typer.Option(help="Folder for a co-segmentation figure of each class.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove the figures that an earlier run has drawn.")
+    ] = False,
     aliases: Annotated[
         bool,
         typer.Option(help="Also use the aliases and background words of the data set's classes."),
@@ -127,6 +131,7 @@ def learn(
         phi=phi,
         aliases=aliases,
         figures=figures,
+        overwrite=overwrite,
         cache=cache,
         cache_gigabytes=cache_size,
         executor=executor_of(executor, ray_address, ray_workers, ray_cpus, ray_gpus),
@@ -143,9 +148,9 @@ def learn(
         context=None if context is None else _context(context),
         skip_duplicates=skip_duplicates,
     )
-    typer.echo(f"Concept bank: {out} ({len(bank.classes)} classes)")
+    say(f"Concept bank: {out} ({len(bank.classes)} classes)")
     if figures is not None:
-        typer.echo(f"Figures: {figures}")
+        say(f"Figures: {figures}")
 
 
 def _context(text: str) -> tuple[str, ...]:

@@ -129,6 +129,9 @@ Temperature = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Photos per forward pass.")]
 Resume = Annotated[bool, typer.Option(help="Continue an interrupted run in the output folder.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
+]
 DatasetName = Annotated[
     str,
     typer.Option(

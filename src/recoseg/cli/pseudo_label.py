@@ -11,6 +11,7 @@ from recoseg.cli.options import (
     Background,
     BatchSize,
     FusionForm,
+    Overwrite,
     Phi,
     Precision,
     Refine,
@@ -24,6 +25,7 @@ from recoseg.cli.options import (
     WindowStep,
     names_in,
 )
+from recoseg.cli.output import refuse_nothing, say, say_lines
 
 
 def pseudo_label(
@@ -61,6 +63,7 @@ def pseudo_label(
     refine_steps: RefineSteps = None,
     overlays: Annotated[bool, typer.Option(help="Write overlays with a legend.")] = False,
     resume: Resume = False,
+    overwrite: Overwrite = False,
     batch_size: BatchSize = 8,
     saliency: Saliency = None,
     phi: Phi = None,
@@ -86,6 +89,7 @@ def pseudo_label(
         confidence=confidence,
         overlays=overlays,
         resume=resume,
+        overwrite=overwrite,
         devices=names_in(device),
         batch_size=batch_size,
         progress=None,
@@ -103,6 +107,7 @@ def pseudo_label(
         precision=precision,
     )
     for path, reason in found.failures.items():
-        typer.echo(f"Left out: {path}: {reason}", err=True)
-    typer.echo(balance_table(found.balance, found.background))
-    typer.echo(f"Pseudo-labels of {len(found.photos):,} photos: {out / 'labels'}")
+        say(f"Left out: {path}: {reason}", err=True)
+    refuse_nothing(len(found.photos), len(found.photos) + len(found.failures), "labelled")
+    say_lines(balance_table(found.balance, found.background))
+    say(f"Pseudo-labels of {len(found.photos):,} photos: {out / 'labels'}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +22,8 @@ from recoseg.cli.options import (
     SelectionFile,
     SkipDuplicates,
 )
+from recoseg.cli.output import say, say_json
+from recoseg.errors import RecosegError
 
 
 def retrieve(
@@ -88,18 +89,20 @@ def retrieve(
         precision=precision,
     )
     if found.recall is not None:
-        typer.echo(f"Recall of the exact top {k}: {found.recall:.3f}.", err=True)
+        say(f"Recall of the exact top {k}: {found.recall:.3f}.", err=True)
     if out is not None:
-        typer.echo(f"Contact sheet: {out}")
+        say(f"Contact sheet: {out}")
     paths = found.index.path
     if as_json:
         rows = {
             name: [{"path": paths(hit.position), "score": hit.score} for hit in hits]
             for name, hits in found.hits.items()
         }
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        say_json(rows)
     elif out is None:
         for name, hits in found.hits.items():
-            typer.echo(name)
+            say(name)
             for hit in hits:
-                typer.echo(f"  {hit.score:.4f}  {paths(hit.position)}")
+                say(f"  {hit.score:.4f}  {paths(hit.position)}")
+    if not any(found.hits.values()):
+        raise RecosegError(f"{index} has no photo to retrieve. Index photos with `recoseg index`.")

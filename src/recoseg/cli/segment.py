@@ -12,6 +12,7 @@ from recoseg.cli.options import (
     BatchSize,
     Device,
     FusionForm,
+    Overwrite,
     Phi,
     Precision,
     Refine,
@@ -25,6 +26,7 @@ from recoseg.cli.options import (
     WindowStep,
     names_in,
 )
+from recoseg.cli.output import refuse_nothing, say
 
 
 def segment(
@@ -48,6 +50,7 @@ def segment(
     overlays: Annotated[bool, typer.Option(help="Write overlays with a legend.")] = True,
     scores: Annotated[bool, typer.Option(help="Write score maps (large files).")] = False,
     resume: Resume = False,
+    overwrite: Overwrite = False,
     batch_size: BatchSize = 8,
     saliency: Saliency = None,
     phi: Phi = None,
@@ -64,6 +67,7 @@ def segment(
         overlays=overlays,
         scores=scores,
         resume=resume,
+        overwrite=overwrite,
         progress=None,
         fusion=fusion,
         resize=resize,
@@ -81,5 +85,7 @@ def segment(
         precision=precision,
     )
     for path, reason in report.failures.items():
-        typer.echo(f"Left out: {path}: {reason}", err=True)
-    typer.echo(f"Masks of {report.photos - len(report.failures):,} photos: {out}")
+        say(f"Left out: {path}: {reason}", err=True)
+    done = report.photos - len(report.failures)
+    refuse_nothing(done, report.photos, "segmented")
+    say(f"Masks of {done:,} photos: {out}")

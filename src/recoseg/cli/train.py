@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from recoseg.cli.options import Resume, Root
+from recoseg.cli.options import Overwrite, Resume, Root
+from recoseg.cli.output import say
 
 
 def train(
@@ -89,6 +90,7 @@ def train(
         int, typer.Option(min=1, help="Steps between preview pictures.")
     ] = 500,
     resume: Resume = False,
+    overwrite: Overwrite = False,
     device: Annotated[
         str, typer.Option(help="Accelerator of Lightning: auto, cpu, gpu, mps, ...")
     ] = "auto",
@@ -127,6 +129,7 @@ def train(
         checkpoint_every=checkpoint_every,
         preview_every=preview_every,
         resume=resume,
+        overwrite=overwrite,
         accelerator=device,
         devices=devices,
         nodes=nodes,
@@ -148,6 +151,6 @@ def train(
         seed=seed,
     )
     for name, reason in report.left_out.items():
-        typer.echo(f"Left out: {name}: {reason}", err=True)
+        say(f"Left out: {name}: {reason}", err=True)
     classes = len(report.model.info.names)
-    typer.echo(f"Model of {classes} classes from {report.photos:,} photos: {out}")
+    say(f"Model of {classes} classes from {report.photos:,} photos: {out}")

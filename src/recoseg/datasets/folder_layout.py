@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recoseg.errors import DatasetError
+from recoseg.storage.reading import read_lines, why
 
 PHOTO_ENDINGS = (".jpg", ".jpeg", ".png")
 """Suffixes of photos, in lower or upper case."""
@@ -42,9 +43,7 @@ class Layout:
         """An error that says what was expected, what was found and what to do."""
         lines = [f"{self.title}: {problem}", "Expected:", *(f"  {line}" for line in self.tree)]
         if root.is_dir():
-            entries = sorted(item.name + "/" * item.is_dir() for item in root.iterdir())
-            more = f" and {len(entries) - 10} more" if len(entries) > 10 else ""
-            lines.append(f"Found in {root}: {', '.join(entries[:10]) or 'nothing'}{more}.")
+            lines.append(_found_in(root))
         else:
             lines.append(f"There is no folder {root}.")
         return DatasetError("\n".join([*lines, self.advice]))
@@ -84,12 +83,16 @@ class Layout:
             The files, sorted by name; there may be none.
 
         Raises:
-            DatasetError: Two files differ in their suffix only.
+            DatasetError: Two files differ in their suffix only, or a folder cannot be read.
         """
+
+        def refuse(error: OSError) -> None:
+            raise self.error(root, f"the folder {error.filename} cannot be read: {why(error)}.")
+
         found: dict[str, Path] = {}
         paths = (
             Path(at) / leaf
-            for at, _, leaves in os.walk(folder, followlinks=True)
+            for at, _, leaves in os.walk(folder, onerror=refuse, followlinks=True)
             for leaf in leaves
         )
         for path in paths:
@@ -120,10 +123,11 @@ class Layout:
 
         Raises:
             DatasetError: The file does not exist or contains no name.
+            FileError: It cannot be read or is not UTF-8.
         """
         if not path.is_file():
             raise self.error(root, f"no list of photos {path}.")
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        lines = [line.strip(" \t") for line in read_lines(path)]
         names = [line for line in lines if line and not line.startswith("#")]
         if not names:
             raise self.error(root, f"the list {path} is empty.")
@@ -173,6 +177,16 @@ class Layout:
             problem = f"{len(unknown)} of {len(wanted)} names in {ids} are not names of photos"
             raise self.error(root, f"{problem}: {_shown(unknown)}.")
         return list(dict.fromkeys(known[name] for name in wanted))
+
+
+def _found_in(root: Path) -> str:
+    """What is in a folder, in one line."""
+    try:
+        entries = sorted(item.name + "/" * item.is_dir() for item in root.iterdir())
+    except OSError as error:
+        return f"{root} cannot be read: {why(error)}."
+    more = f" and {len(entries) - 10} more" if len(entries) > 10 else ""
+    return f"Found in {root}: {', '.join(entries[:10]) or 'nothing'}{more}."
 
 
 def _without_ending(name: str) -> str:

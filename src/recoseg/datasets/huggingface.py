@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import fsspec
 import numpy as np
 from PIL import Image
 
 from recoseg.datasets.label_space import LabelSpace
 from recoseg.datasets.masks import MaskCode, counted, decode_values, one_channel, to_labels
-from recoseg.datasets.pairs import upright_size
 from recoseg.datasets.sample import Sample, SegmentationDataset
 from recoseg.errors import BadImageError, DatasetError
-from recoseg.photos.images import decode_image
+from recoseg.photos.images import decode_image, upright_size
+from recoseg.photos.reading import read_photo
+from recoseg.photos.refs import Photo
+from recoseg.storage.reading import why
 
 
 def from_huggingface(
@@ -68,6 +69,7 @@ def from_huggingface(
             f"{row:06d}",
             partial(_read_photo, photos, image_column, row),
             partial(_read_target, photos, masks, (image_column, mask_column), code, row),
+            partial(str, getattr(dataset, "_fingerprint", "")),
         )
         for row in range(len(dataset))
     )
@@ -85,17 +87,22 @@ def _column(dataset: Any, column: str) -> Any:
 
 
 def _value(rows: Any, column: str, row: int) -> Any:
-    """An image's bytes, or any other value as it is."""
-    value = rows[row][column]
+    """An image's bytes, or any other value as it is.
+
+    Raises:
+        BadImageError: The row cannot be read, or its image has neither bytes nor a path.
+    """
+    try:
+        value = rows[row][column]
+    except Exception as error:  # damaged files, and values that are not of the column's type
+        raise BadImageError(f"its row cannot be read: {why(error)}") from error
     if not isinstance(value, dict) or "path" not in value:
         return value
     if value.get("bytes") is not None:
         return value["bytes"]
-    try:
-        with fsspec.open(value["path"], "rb") as file:
-            return file.read()
-    except (OSError, ValueError) as error:
-        raise BadImageError(f"cannot be read: {error}") from error
+    if not isinstance(value["path"], str):
+        return None
+    return read_photo(Photo(value["path"]))
 
 
 def _read_photo(rows: Any, column: str, row: int) -> Image.Image:
@@ -105,12 +112,25 @@ def _read_photo(rows: Any, column: str, row: int) -> Image.Image:
     return Image.fromarray(_pixels(value)).convert("RGB")
 
 
+def _array(value: Any) -> np.ndarray:
+    """Nested lists as an array.
+
+    Raises:
+        BadImageError: They are of different lengths.
+    """
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise BadImageError("an array with rows of different lengths") from error
+
+
 def _pixels(value: Any) -> np.ndarray:
     """A photo that is stored as an array: (h, w) or (h, w, c) uint8."""
-    pixels = np.asarray(value)
+    pixels = _array(value)
     if value is None or not np.issubdtype(pixels.dtype, np.number):
         raise BadImageError("it has no photo")
-    if pixels.ndim not in (2, 3) or pixels.min() < 0 or pixels.max() > 255:
+    fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (2, 3, 4))
+    if not fits or not pixels.size or not (pixels.min() >= 0 and pixels.max() <= 255):
         raise BadImageError(f"an array of shape {pixels.shape} is not an 8-bit photo")
     return pixels.astype(np.uint8)
 
@@ -124,6 +144,6 @@ def _read_target(
     if isinstance(mask, bytes):
         values = decode_values(mask, code.channel)
     else:
-        values = one_channel(np.asarray(mask), code.channel)
+        values = one_channel(_array(mask), code.channel)
     size = upright_size(photo) if isinstance(photo, bytes) else _pixels(photo).shape[:2]
     return to_labels(values, code, size)

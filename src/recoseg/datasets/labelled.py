@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import functools
+import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from recoseg.classes import ClassNames
-from recoseg.errors import DatasetError
+from recoseg.errors import DatasetError, FileError
+from recoseg.storage.reading import read_text
 
 _WNID = re.compile(r"(n\d{8})(?!\d)")
 _SEPARATORS = re.compile(r"::|[/\\]")
@@ -120,10 +122,9 @@ def _folder(path: str | Path) -> str | None:
 
 def _read_rows(path: Path) -> dict[tuple[str, ...], str]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns, lines = reader.fieldnames or [], list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        columns, lines = reader.fieldnames or [], list(reader)
+    except (FileError, csv.Error) as error:
         raise DatasetError(f"The table {path} cannot be read: {error}") from error
     absent = [name for name in ("path", "label") if name not in columns]
     if absent:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from recoseg.errors import BadImageError
 from recoseg.labels import IGNORE_INDEX
-from recoseg.photos.images import MAX_PIXELS
+from recoseg.photos.opening import open_image
 
 _FORMATS = ("PNG", "BMP", "TIFF")
 
@@ -71,26 +70,24 @@ def counted(classes: int, *, start: int = 0, channel: int | None = None) -> Mask
     return mask_code(labels, ignored=(*range(start), IGNORE_INDEX), channel=channel)
 
 
-def decode_values(data: bytes, channel: int | None = None) -> np.ndarray:
+def decode_values(source: Path | bytes, channel: int | None = None) -> np.ndarray:
     """The values of a mask file; of a palette file the indices, not the colours.
 
     Args:
-        data: The content of a PNG, BMP or TIFF file.
+        source: A PNG, BMP or TIFF file, or its bytes.
         channel: The channel to take; None expects one channel, or several that are equal.
 
     Returns:
-        (h, w) integers.
+        (h, w) integers or truth values.
 
     Raises:
-        BadImageError: It is not such a file, or its channels are not as expected.
+        BadImageError: It is not such a file, or its channels or numbers are not as expected.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise BadImageError(f"its mask has more than {MAX_PIXELS:,} pixels")
+        with open_image(source, _FORMATS) as image:
             values = np.asarray(image)
-    except BadImageError:
-        raise
+    except BadImageError as error:
+        raise BadImageError(f"its mask: {error}") from error
     except Exception as error:  # decoders of damaged files raise nearly anything
         raise BadImageError(
             "its mask is not a PNG, BMP or TIFF file, or is damaged; other formats do not keep "
@@ -107,8 +104,10 @@ def one_channel(values: np.ndarray, channel: int | None = None) -> np.ndarray:
         channel: The channel to take, or None.
 
     Raises:
-        BadImageError: There is no such channel, or there are several and none is chosen.
+        BadImageError: There is no such channel, there are several and none is chosen, or the
+            numbers are not integers.
     """
+    _check_integers(values)
     if values.ndim == 2 and channel is None:
         return values
     if values.ndim == 3 and channel is not None and channel < values.shape[2]:
@@ -151,8 +150,7 @@ def to_labels(values: np.ndarray, code: MaskCode, size: tuple[int, int]) -> np.n
         )
     if values.dtype == bool:
         values = values.astype(np.uint8)
-    if not np.issubdtype(values.dtype, np.integer):
-        raise BadImageError(f"its mask has numbers of type {values.dtype}, not integers")
+    _check_integers(values)
     if values.dtype == np.uint8:
         counts = np.bincount(values.ravel(), minlength=256)
         wrong = np.flatnonzero((counts > 0) & ~code.known)
@@ -166,6 +164,11 @@ def to_labels(values: np.ndarray, code: MaskCode, size: tuple[int, int]) -> np.n
             f"its mask has values that are not labels: {shown}; expected {_ranges(code)}"
         )
     return code.table[values]
+
+
+def _check_integers(values: np.ndarray) -> None:
+    if values.dtype != bool and not np.issubdtype(values.dtype, np.integer):
+        raise BadImageError(f"its mask has numbers of type {values.dtype}, not integers")
 
 
 def _ranges(code: MaskCode) -> str:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from recoseg.datasets.folder_layout import Pair
 from recoseg.datasets.label_space import LabelSpace
 from recoseg.datasets.masks import MaskCode, decode_values, to_labels
 from recoseg.datasets.sample import Sample, SegmentationDataset
-from recoseg.errors import BadImageError
-from recoseg.photos.images import decode_image
-
-_ORIENTATION_TAG = 0x0112
-_SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
+from recoseg.photos.images import decode_image, upright_size
+from recoseg.photos.refs import local_stamp
 
 
 def build(
@@ -42,10 +37,23 @@ def build(
                 pair.name,
                 partial(decode_image, pair.photo),
                 partial(read_target, pair.mask, code, pair.photo),
+                partial(stamp_of, pair.photo, pair.mask),
             )
             for pair in pairs
         ),
     )
+
+
+def stamp_of(*paths: Path) -> str:
+    """Sizes and modification times of files; of one that cannot be accessed, `-`."""
+
+    def stamp(path: Path) -> str:
+        try:
+            return local_stamp(path.stat())
+        except (OSError, ValueError):
+            return "-"
+
+    return " ".join(map(stamp, paths))
 
 
 def read_target(mask: Path, code: MaskCode, photo: Path) -> np.ndarray:
@@ -58,24 +66,4 @@ def read_target(mask: Path, code: MaskCode, photo: Path) -> np.ndarray:
         BadImageError: The mask cannot be read, is not of the photo's size, or has values that are
             not labels; the text is the reason.
     """
-    try:
-        values = decode_values(mask.read_bytes(), code.channel)
-    except OSError as error:
-        raise BadImageError(f"its mask cannot be read: {error.strerror or error}") from error
-    return to_labels(values, code, upright_size(photo))
-
-
-def upright_size(photo: Path | bytes) -> tuple[int, int]:
-    """Height and width of a photo as `decode_image` gives it, from its header alone.
-
-    Raises:
-        BadImageError: The file is not an image.
-    """
-    try:
-        with Image.open(io.BytesIO(photo) if isinstance(photo, bytes) else photo) as image:
-            width, height = image.size
-            orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception as error:  # decoders of damaged files raise nearly anything
-        reason = getattr(error, "strerror", None) or "not an image of a known format"
-        raise BadImageError(f"cannot be read: {reason}") from error
-    return (width, height) if orientation in _SIDEWAYS else (height, width)
+    return to_labels(decode_values(mask, code.channel), code, upright_size(photo))

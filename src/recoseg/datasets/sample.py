@@ -21,11 +21,14 @@ class Sample:
         read_image: Reads the photo, upright RGB; raises BadImageError.
         read_target: Reads the truth: (h, w) uint8 of the photo's size, labels of the scored
             classes, 255 for pixels that are not scored; raises BadImageError.
+        read_stamp: A text that changes when the photo or its truth changes, without reading them;
+            by default an empty one, which never changes.
     """
 
     name: str
     read_image: Callable[[], Image.Image]
     read_target: Callable[[], np.ndarray]
+    read_stamp: Callable[[], str] = str
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from jaxtyping import Int64
 from PIL import Image
 
 from recoseg.drawing.plots import FAINT, INK, draw_picture
+from recoseg.storage.shown import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +39,7 @@ def confusion_picture(
         MissingExtraError: matplotlib is not installed.
     """
     classes = len(names)
+    names = list(map(shown, names))
     columns = [*names, "(no prediction)"] if counts[:, -1].any() else list(names)
     true = counts.sum(1, keepdims=True)
     shares = np.divide(counts, true, out=np.full(counts.shape, np.nan), where=true > 0)

@@ -7,6 +7,8 @@ import unicodedata
 
 from PIL import ImageFont
 
+from recoseg.storage.shown import shown
+
 _SYSTEM_FONTS = (
     "NotoSansCJK-Regular.ttc",
     "Arial Unicode.ttf",
@@ -36,7 +38,11 @@ def load_font(size: int, text: str = "") -> Font:
 
 
 def drawable(text: str, font: Font) -> str:
-    """The text as the font can draw it: Pillow's font gets no accents, and ? for other scripts."""
+    """The text in one line as the font can draw it.
+
+    Pillow's font gets no accents, and ? for other scripts.
+    """
+    text = shown(text)
     if text.isascii() or (isinstance(font, ImageFont.FreeTypeFont) and isinstance(font.path, str)):
         return text
     plain = unicodedata.normalize("NFKD", text.replace("…", "..."))

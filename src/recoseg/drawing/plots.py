@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from recoseg.errors import MissingExtraError
+from recoseg.storage.shown import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +61,7 @@ def curve_picture(
             axes.plot(
                 xs,
                 ys,
-                label=name,
+                label=shown(name),
                 color=_COLOURS[place % len(_COLOURS)],
                 marker=_MARKERS[place % len(_MARKERS)],
                 linestyle=("-", "--", ":")[place // len(_COLOURS) % 3],
@@ -97,7 +98,7 @@ def bar_picture(
     def draw(axes: Axes) -> None:
         places = range(len(labels))
         axes.barh(places, np.nan_to_num(values), height=0.68, color=_COLOURS[0])
-        axes.set_yticks(places, labels)
+        axes.set_yticks(places, list(map(shown, labels)))
         axes.set_ylim(len(labels) - 0.5, -0.5)
         for place, value in enumerate(values):
             text = "-" if np.isnan(value) else f"{value:.1f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -26,6 +27,9 @@ _MEMBERS: dict[EncoderRole, tuple[str, ...]] = {
     "saliency": ("info", "features", "embed_texts"),
     "phi": ("info", "features"),
 }
+
+
+_MOST = 1 << 16  # numbers of a feature, and pixels of a stride, that a file may claim
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,17 @@ class EncoderInfos:
         """Read what `to_json` made.
 
         Raises:
-            RecosegError: A field is unknown, missing or of another type.
+            RecosegError: A field is unknown, missing, of another type or out of range.
         """
         stored = read_fields(_StoredInfos, fields)
-        return cls(stored.retrieval, stored.saliency, (stored.phi, *stored.more_phi))
+        phi = (stored.phi, *stored.more_phi)
+        for info, least in ((stored.retrieval, 0), *((one, 1) for one in (stored.saliency, *phi))):
+            if not (0 < info.dim <= _MOST and least <= info.stride <= _MOST):
+                raise RecosegError(
+                    f"The encoder {info.name!r} has {info.dim} numbers and a stride of "
+                    f"{info.stride}; expected 1 to {_MOST} numbers and {least} to {_MOST}."
+                )
+        return cls(stored.retrieval, stored.saliency, phi)
 
 
 @dataclass(frozen=True)
@@ -106,10 +117,10 @@ def check_phi(phi: Sequence[EncoderInfo]) -> None:
     Raises:
         RecosegError: There is no phi encoder, or the same one twice.
     """
-    keys = [info.key for info in phi]
-    if not keys:
+    if not phi:
         raise RecosegError("Expected at least one phi encoder, got none.")
-    twice = sorted({info.name for info in phi if keys.count(info.key) > 1})
+    keys = Counter(info.key for info in phi)
+    twice = sorted({info.name for info in phi if keys[info.key] > 1})
     if twice:
         raise RecosegError(
             f"Expected different phi encoders, got {', '.join(twice)} twice. Name each only once."

@@ -9,12 +9,10 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
-import tempfile
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -29,9 +27,15 @@ from recoseg.encoders.weight_sources import (
     hub_endpoint,
     weights_folder,
 )
-from recoseg.errors import MissingWeightsError
+from recoseg.errors import MissingWeightsError, OutputError
+from recoseg.storage.atomic import write_atomically
+from recoseg.storage.locks import lock_file
+from recoseg.storage.paths import inside
+from recoseg.storage.shown import shown
 
 PROBE_SECONDS = 5.0
+LARGEST_DOWNLOAD = 1 << 36
+"""Maximum size of a weights file that is downloaded from a plain address, bytes (64 GiB)."""
 _CHUNK = 1 << 20
 
 
@@ -51,6 +55,7 @@ def locate(source: WeightSource, name: str) -> Located:
     for local_name in source.local_names:
         path = weights_folder() / local_name
         if path.is_file():
+            check_not_empty(path, name)
             _check_sum(path, source.checksum if isinstance(source, UrlFile) else None, name)
             return Located(path, f"file {local_name}")
     if isinstance(source, UrlFile):
@@ -83,6 +88,22 @@ def reachable(url: str, seconds: float = PROBE_SECONDS) -> bool:
     return answered.is_set()
 
 
+def check_not_empty(path: Path, name: str) -> None:
+    """Refuse a weights file without content, which an interrupted copy leaves.
+
+    Args:
+        path: The file.
+        name: The encoder's name, for the error message.
+
+    Raises:
+        MissingWeightsError: The file is empty.
+    """
+    if not path.stat().st_size:
+        raise MissingWeightsError(
+            f"The weights file {path} of {name!r} is empty. Delete it and get it again."
+        )
+
+
 def missing_weights(source: HubFile | UrlFile, name: str, reason: str) -> MissingWeightsError:
     """The error for weights that are not available; it says where to get and to put them."""
     target = weights_folder() / source.local_names[0]
@@ -107,6 +128,7 @@ def _locate_on_hub(source: HubFile, name: str) -> Located:
     for file in source.files:
         cached = try_to_load_from_cache(source.repo, file, revision=source.revision)
         if isinstance(cached, str):
+            check_not_empty(Path(cached), name)
             return _hub_located(source, cached)
     if hub_is_offline():
         raise missing_weights(source, name, "HF_HUB_OFFLINE is set.")
@@ -128,7 +150,8 @@ def _download_from_hub(source: HubFile, name: str) -> str:
             continue
         except Exception as error:
             # The client raises errors of several libraries, and all of them mean the same here.
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            text = " ".join(str(error).splitlines()[:1])
+            reason = f"{type(error).__name__}: {text}"
             raise missing_weights(source, name, reason) from error
     raise missing_weights(
         source, name, f"{source.repo} has none of the files {', '.join(source.files)}."
@@ -144,49 +167,46 @@ def _locate_url(source: UrlFile, name: str) -> Located:
     if not reachable(source.url):
         host = urlsplit(source.url).netloc
         raise missing_weights(source, name, f"no answer from {host}.")
-    target = weights_folder() / source.local_names[0]
+    target = inside(weights_folder(), source.local_names[0])
     try:
-        with urllib.request.urlopen(source.url, timeout=30) as response, _atomic(target) as part:
-            digest = hashlib.new(source.checksum[0] if source.checksum else "sha256")
-            _copy(response, part, digest.update, f"{name}: {target.name}")
-            _compare(digest.hexdigest(), source.checksum, source.url, name)
+        with urllib.request.urlopen(source.url, timeout=30) as response, ExitStack() as held:
+            with suppress(OutputError):  # another process is downloading the file, too
+                held.enter_context(lock_file(target))
+            write_atomically(target, lambda part: _copy(response, part, source, name))
     except OSError as error:
         raise missing_weights(source, name, str(error)) from error
     return Located(target, source.url)
 
 
-@contextmanager
-def _atomic(target: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside the target, and rename it to the target on success."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as part:
-        try:
-            yield part
-        except BaseException:
-            part.close()
-            Path(part.name).unlink(missing_ok=True)
-            raise
-    Path(part.name).replace(target)
+def _copy(response: IO[bytes], part: IO[bytes], source: UrlFile, name: str) -> None:
+    """Copy with a progress bar on standard error, and check size and checksum.
 
-
-def _copy(
-    response: IO[bytes], part: IO[bytes], update: Callable[[bytes], object], title: str
-) -> None:
-    """Copy with a progress bar on standard error; `update` receives every chunk, for a hash."""
+    Raises:
+        OSError: The server sends less or more than it announced, or more than the limit.
+        MissingWeightsError: The file has another checksum than the one that was published.
+    """
     from rich.console import Console
     from rich.progress import DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    length = getattr(response, "headers", {}).get("Content-Length")
-    columns = (TextColumn("{task.description}"), DownloadColumn(), TimeRemainingColumn())
+    announced = getattr(response, "headers", {}).get("Content-Length") or ""
+    length = int(announced) if announced.isdecimal() else None
+    limit = LARGEST_DOWNLOAD if length is None else min(length, LARGEST_DOWNLOAD)
+    digest = hashlib.new(source.checksum[0] if source.checksum else "sha256")
+    done = 0
+    description = TextColumn("{task.description}", markup=False)
+    columns = (description, DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=int(length) if length else None)
+        task = progress.add_task(shown(f"{name}: {source.local_names[0]}"), total=length)
         while chunk := response.read(_CHUNK):
+            done += len(chunk)
+            if done > limit:
+                raise OSError(f"the server sends more than {limit:,} bytes.")
             part.write(chunk)
-            update(chunk)
+            digest.update(chunk)
             progress.advance(task, len(chunk))
-            done = part.tell()
-    if length and done != int(length):
-        raise OSError(f"the connection ended after {done:,} of {int(length):,} bytes.")
+    if not done or (length is not None and done != length):
+        raise OSError(f"the connection ended after {done:,} of {length or 0:,} bytes.")
+    _compare(digest.hexdigest(), source.checksum, source.url, name)
 
 
 def _locate_in_package(source: PackageFile, name: str) -> Located:

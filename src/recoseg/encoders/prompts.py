@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.storage.reading import read_lines
 
 PLACEHOLDER = "{}"
 
@@ -67,6 +68,7 @@ def prompt_set(name: str) -> PromptSet:
 
     Raises:
         UnknownNameError: There is no such prompt set and no such file.
+        FileError: The file cannot be read or is not UTF-8.
         RecosegError: The file contains no template, or one without `{}`.
     """
     if name == "reco85":
@@ -90,7 +92,7 @@ def prompt_set(name: str) -> PromptSet:
 
 def _read_templates(path: Path) -> tuple[str, ...]:
     templates = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         template = line.strip()
         if not template or template.startswith("#"):
             continue

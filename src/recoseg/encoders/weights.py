@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recoseg.encoders.download import locate
+from recoseg.encoders.download import check_not_empty, locate
 from recoseg.encoders.spec import EncoderSpec
 from recoseg.encoders.weight_sources import Located, WeightSource
 from recoseg.errors import MissingWeightsError, RecosegError
@@ -49,6 +48,7 @@ def find_weights(spec: EncoderSpec, source: WeightSource | None) -> Located | No
             f"There is no weights file {str(path)!r} (asked for by {str(spec)!r}).\n"
             f"Name an existing file, or ask for {spec.name} to use the published weights."
         )
+    check_not_empty(path, spec.name)
     return Located(path, f"file {path.name}", is_own=True)
 
 
@@ -167,7 +167,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
     try:
         return load_file(path)
-    except SafetensorError as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise RecosegError(f"{path} is not a valid safetensors file: {error}") from error
 
 
@@ -176,9 +176,10 @@ def _read_torch(path: Path) -> object:
     torch.serialization.add_safe_globals([argparse.Namespace])
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # damaged pickles raise errors of many types
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise RecosegError(
-            f"{path} cannot be read as plain tensors: {str(error).splitlines()[0]}\n"
+            f"{path} cannot be read as plain tensors: {reason}\n"
             "recoseg does not run code from weights files (pickles, TorchScript). If you "
             "trust the file, convert it once:\n"
             "  python -c \"import torch, sys; x = torch.load(sys.argv[1], 'cpu', "

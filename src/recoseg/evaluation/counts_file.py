@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Int64
 
-from recoseg.storage.atomic import write_bytes
-from recoseg.storage.fields import to_json
-from recoseg.storage.settings import check_resumable
+from recoseg.errors import LabelError
+from recoseg.storage.run_record import RunRecord
+
+FORMAT = "recoseg-evaluation-1"
+LINES = "photos.jsonl"
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +28,14 @@ class PhotoCounts:
         counts: Confusion matrix of each row of the table.
         boundary: Boundary counts of each row; empty where boundaries are not counted.
         error: Why nothing could be counted; None where it could.
+        stamp: A text that changes when the photo, its truth or a prediction changes.
     """
 
     name: str
     counts: tuple[Int64[np.ndarray, "c c+1"], ...] = ()
     boundary: tuple[Int64[np.ndarray, "c 4"], ...] = ()
     error: str | None = None
+    stamp: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON; matrices as lists of positions and counts, which are short."""
@@ -38,18 +43,29 @@ class PhotoCounts:
             return {"name": self.name, "error": self.error}
         return {
             "name": self.name,
+            "stamp": self.stamp,
             "counts": [_sparse(part) for part in self.counts],
             "boundary": [_sparse(part) for part in self.boundary],
         }
 
     @classmethod
     def from_json(cls, fields: dict[str, Any], classes: int) -> PhotoCounts:
-        """Read the result of `to_json`."""
-        if "error" in fields:
-            return cls(fields["name"], error=fields["error"])
-        counts = tuple(_dense(part, (classes, classes + 1)) for part in fields["counts"])
-        boundary = tuple(_dense(part, (classes, 4)) for part in fields["boundary"])
-        return cls(fields["name"], counts, boundary)
+        """Read the result of `to_json`.
+
+        Raises:
+            LabelError: It is not such a result, or has another number of classes.
+        """
+        try:
+            name, stamp = fields["name"], fields.get("stamp", "")
+            if not isinstance(name, str) or not isinstance(stamp, str):
+                raise TypeError("expected texts")
+            if "error" in fields:
+                return cls(name, error=str(fields["error"]))
+            counts = tuple(_dense(part, (classes, classes + 1)) for part in fields["counts"])
+            boundary = tuple(_dense(part, (classes, 4)) for part in fields["boundary"])
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+            raise LabelError(f"Expected the counts of a photo; {error}.") from error
+        return cls(name, counts, boundary, stamp=stamp)
 
 
 def _sparse(counts: np.ndarray) -> list[list[int]]:
@@ -58,51 +74,68 @@ def _sparse(counts: np.ndarray) -> list[list[int]]:
 
 
 def _dense(parts: list[list[int]], shape: tuple[int, int]) -> np.ndarray:
+    places, values = (np.array(part, np.int64) for part in parts)
+    if places.shape != values.shape or (values < 0).any() or (places < 0).any():
+        raise ValueError("places and counts do not fit together")
     counts = np.zeros(shape[0] * shape[1], np.int64)
-    counts[parts[0]] = parts[1]
+    counts[places] = values
     return counts.reshape(shape)
 
 
 class CountsFile:
-    """`photos.jsonl` in a folder, beside the `settings.json` that it belongs to.
+    """`photos.jsonl` in a folder, beside the `settings.json` that it belongs to; see `RunRecord`.
 
     Args:
         folder: Folder of both files; it is created if it does not exist.
         settings: All that decides the counts, as JSON fields.
         classes: Number of scored classes.
+        form: What the run writes, for the field `format` of the settings.
+        what: What the run writes, for messages.
+        entries: Names of the other files that the run writes.
         resume: Whether to keep what an earlier run has counted; photos that failed are tried again.
+        overwrite: Whether to remove what an earlier run has written.
 
     Raises:
-        RecosegError: On entering, with `resume`: the counts were made with other settings.
+        OutputError: On entering: see `RunRecord`.
     """
 
     def __init__(
-        self, folder: Path, settings: dict[str, Any], classes: int, *, resume: bool = False
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        classes: int,
+        *,
+        form: str = FORMAT,
+        what: str = "counts",
+        entries: Iterable[str] = (),
+        resume: bool = False,
+        overwrite: bool = False,
     ) -> None:
-        self._folder = folder
-        self._settings = settings
-        self._classes = classes
-        self._resume = resume
-        self._file: IO[str] | None = None
         self.finished: dict[str, PhotoCounts] = {}
 
+        def keep(fields: dict[str, Any]) -> bool:
+            try:
+                counted = PhotoCounts.from_json(fields, classes)
+            except LabelError:
+                return False
+            if counted.error is None:
+                self.finished[counted.name] = counted
+            return counted.error is None
+
+        self._record = RunRecord(
+            folder,
+            LINES,
+            form,
+            settings,
+            what=what,
+            entries=entries,
+            resume=resume,
+            overwrite=overwrite,
+            keep=keep,
+        )
+
     def __enter__(self) -> Self:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        lines, settings = self._folder / "photos.jsonl", self._folder / "settings.json"
-        if self._resume and settings.is_file() and lines.is_file():
-            check_resumable(settings, self._settings, "counts")
-            for line in lines.read_text(encoding="ascii", errors="replace").splitlines():
-                try:
-                    counted = PhotoCounts.from_json(json.loads(line), self._classes)
-                except (ValueError, KeyError, IndexError, TypeError):
-                    continue  # cut off when the run was killed
-                if counted.error is None:
-                    self.finished[counted.name] = counted
-        kept = "".join(_line(counted) for counted in self.finished.values()).encode("ascii")
-        # The counts are written first, so that they never belong to other settings than those.
-        write_bytes(lines, kept)
-        write_bytes(settings, to_json(self._settings))
-        self._file = lines.open("a", encoding="ascii")
+        self._record.__enter__()
         return self
 
     def __exit__(
@@ -111,18 +144,37 @@ class CountsFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._record.__exit__(kind, error, trace)
+
+    def unchanged(self, stamps: Mapping[str, str]) -> dict[str, PhotoCounts]:
+        """What an earlier run has counted, without photos whose stamp differs; those are dropped.
+
+        Args:
+            stamps: The stamp of each photo by name.
+        """
+        changed = {
+            name
+            for name, counted in self.finished.items()
+            if name in stamps and counted.stamp != stamps[name]
+        }
+        if changed:
+            with self._record.writing():
+                self._record.drop(lambda fields: fields.get("name") in changed)
+            self.finished = {name: c for name, c in self.finished.items() if name not in changed}
+        return dict(self.finished)
 
     def add(self, counted: PhotoCounts) -> None:
         """Write the counts of one photo to the disk."""
-        if self._file is None:
-            raise ValueError("Use the file in a with statement: with CountsFile(...) as counts.")
-        self._file.write(_line(counted))
-        self._file.flush()
+        with self._record.writing():
+            self._record.add(counted.to_json())
 
+    @contextlib.contextmanager
+    def writing(self, names: Iterable[str]) -> Iterator[None]:
+        """Name the files that are written next, so that a later run can remove them.
 
-def _line(counted: PhotoCounts) -> str:
-    """One line of ASCII, so that any file name fits and a line cut off anywhere can be read."""
-    return json.dumps(counted.to_json()) + "\n"
+        Raises:
+            OutputError: A file cannot be written, such as on a full disk.
+        """
+        with self._record.writing():
+            self._record.add({"files": list(names)})
+            yield

@@ -25,6 +25,7 @@ from recoseg.evaluation.rows import Rows, results_of, row_settings, scored_table
 from recoseg.photos.load import LoadedPhoto, scaled
 from recoseg.photos.refs import Photo
 from recoseg.progress import StageProgress
+from recoseg.segmentation.segmenter import Segmenter
 
 Predicted = list[np.ndarray] | str
 """The scored labels (h, w), int16, of one photo for each row; or the reason why there are none."""
@@ -49,7 +50,8 @@ def evaluate(
         rows: Where label maps come from: segmenters or folders of label maps, by name.
         boundary: Tolerance of the boundary measure, see `boundary_counts`; None leaves it out.
         counts: File in which the counts of each photo are kept; photos that it has are not counted
-            again. It has to be made with `settings_of` of the same arguments, and entered.
+            again unless they have changed. It has to be made with `settings_of` of the same
+            arguments, and entered.
         precision: Precision of the encoders' forward passes, for the record; None leaves it out.
         device: Device on which pixels are counted.
         progress: See `StageProgress`.
@@ -63,7 +65,8 @@ def evaluate(
             set's background, or a label is out of range.
     """
     started = time.perf_counter()
-    finished = dict(counts.finished) if counts is not None else {}
+    stamps = {sample.name: _stamp(sample, rows) for sample in dataset.samples}
+    finished = counts.unchanged(stamps) if counts is not None else {}
     todo = [sample for sample in dataset.samples if sample.name not in finished]
     classes = len(dataset.space.scored)
     with StageProgress("Evaluating", len(todo), enabled=progress) as bar:
@@ -73,6 +76,7 @@ def evaluate(
                 counted = PhotoCounts(sample.name, error=predicted)
             else:
                 counted = _count(sample.name, predicted, target, classes, boundary, device)
+                counted = replace(counted, stamp=stamps[sample.name])
             finished[sample.name] = counted
             if counts is not None:
                 counts.add(counted)
@@ -85,6 +89,12 @@ def evaluate(
             zip(rows, settings_of(dataset, protocol, rows, boundary, precision), strict=True)
         )
     ]
+
+
+def _stamp(sample: Sample, rows: Rows) -> str:
+    """A text that changes when a photo, its truth or a prediction of it changes."""
+    predicted = [row.stamp(sample.name) for row in rows.values() if not isinstance(row, Segmenter)]
+    return "; ".join((sample.read_stamp(), *predicted))
 
 
 def settings_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -72,7 +73,8 @@ def report_markdown(evaluation: Evaluation, *, most_confusions: int = 10) -> str
         Markdown; all measures in per cent.
     """
     parts = [
-        f"# {_line(evaluation.name)} on {_line(evaluation.dataset)}, {_line(evaluation.split)}",
+        f"# {escaped(evaluation.name)} on {escaped(evaluation.dataset)}, "
+        f"{escaped(evaluation.split)}",
         headline(evaluation),
         "All measures are in per cent, over all labelled pixels of all photos together. mIoU is "
         "the mean over the classes that occur in the truth or the prediction; IoU is -, and not "
@@ -157,7 +159,7 @@ def _classes(evaluation: Evaluation) -> str:
 
 
 def _confusions(evaluation: Evaluation, most: int) -> str:
-    names = evaluation.names
+    names = [escaped(name) for name in evaluation.names]
     lines: list[str] = []
     for found in confusions(evaluation.counts, most):
         share = f"{percent(found.share, 0 if found.share >= 0.01 else 1)} % of {names[found.truth]}"
@@ -165,12 +167,13 @@ def _confusions(evaluation: Evaluation, most: int) -> str:
             lines.append(f"- {names[found.truth]} without a prediction: {share}")
         else:
             lines.append(f"- {names[found.truth]} taken for {names[found.taken_for]}: {share}")
-    return "\n".join(_line(line) for line in lines)
+    return "\n".join(lines)
 
 
 def _failures(evaluation: Evaluation) -> str:
     failures = evaluation.failures
-    lines = [_line(f"- {image.name}: {image.error}") for image in failures[:_MOST_FAILURES]]
+    shown = failures[:_MOST_FAILURES]
+    lines = [f"- {escaped(image.name)}: {escaped(str(image.error))}" for image in shown]
     if len(failures) > _MOST_FAILURES:
         lines.append(f"- and {len(failures) - _MOST_FAILURES} more")
     return "\n".join(lines)
@@ -189,8 +192,16 @@ def _plain(value: object) -> str:
 
 def _cell(value: object) -> str:
     """Text that cannot end a table's cell or row."""
-    return _line(str(value)).replace("|", "\\|")
+    return escaped(str(value))
 
 
-def _line(text: str) -> str:
-    return " ".join(text.split())
+def escaped(text: str) -> str:
+    r"""Text as Markdown that shows it: one line, without markup, HTML or control characters.
+
+    Example:
+        >>> print(escaped("<b> a|b & `c`"))
+        &lt;b> a\|b &amp; \`c\`
+    """
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = line.replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`|\[\]]|(?<!\w)[*_]|[*_](?!\w))", r"\\\1", line)

@@ -12,14 +12,17 @@ from PIL import Image
 from recoseg.classes import read_classes
 from recoseg.datasets.label_space import LabelSpace
 from recoseg.datasets.masks import decode_values
+from recoseg.datasets.pairs import stamp_of
 from recoseg.drawing.palette import default_palette
-from recoseg.errors import BadImageError, DatasetError, LabelError
+from recoseg.errors import BadImageError, DatasetError, FileError, LabelError
 from recoseg.evaluation.protocols import Protocol
 from recoseg.evaluation.translate import translation
 from recoseg.labels import IGNORE_INDEX, Segmentation, ignore_index
+from recoseg.photos.files import MAX_BYTES
 from recoseg.photos.load import LoadedPhoto
 from recoseg.photos.refs import Photo
 from recoseg.segmentation.result import Result
+from recoseg.storage.reading import read_bytes
 
 
 class PredictionFolder:
@@ -59,6 +62,10 @@ class PredictionFolder:
         """Where the maps are, and the classes of their values, as JSON fields."""
         return {"predictions": str(self._folder), "classes": list(self.names)}
 
+    def stamp(self, name: str) -> str:
+        """Size and modification time of the map of a photo, to see whether it has changed."""
+        return stamp_of(self._folder / f"{name}.png")
+
     def stream(self, photos: Iterable[LoadedPhoto | Photo]) -> Iterator[Result]:
         """The label maps of photos, in order.
 
@@ -87,18 +94,20 @@ class PredictionFolder:
 
     def _read(self, photo: Photo, image: Image.Image) -> np.ndarray:
         path = self._folder / f"{photo.path}.png"
-        if not path.is_file():
+        if not path.exists():
             raise BadImageError(f"no prediction {path.name} in {path.parent}")
         try:
-            labels = decode_values(path.read_bytes())
-        except OSError as error:
-            raise BadImageError(
-                f"the prediction {path} cannot be read: {error.strerror or error}"
-            ) from error
+            labels = decode_values(read_bytes(path, MAX_BYTES))
+        except FileError as error:
+            raise BadImageError(f"the prediction: {error}") from error
         except BadImageError as error:
             raise BadImageError(f"the prediction {path}: {error}") from error
         if labels.dtype == bool:  # a PNG of one bit per pixel
             labels = labels.astype(np.uint8)
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise BadImageError(
+                f"the prediction {path} has numbers of type {labels.dtype}, not integers"
+            )
         prepared = (image.height, image.width)
         if labels.shape != prepared:
             # Whatever its size, the protocol would bring the map to that of the prepared photo.

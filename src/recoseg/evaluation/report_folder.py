@@ -22,6 +22,9 @@ from recoseg.photos.refs import Photo
 from recoseg.storage.atomic import write_bytes
 from recoseg.storage.fields import to_json
 
+FILES = ("evaluation.json", "report.md", "confusion.png", "sheet.jpg")
+"""What is written to the folder."""
+
 SHOWN = 5
 """Best and worst photos on the contact sheet, each."""
 
@@ -33,7 +36,7 @@ def write_evaluation(
     protocol: Protocol,
     row: Row,
 ) -> list[str]:
-    """Write `evaluation.json`, `report.md`, `confusion.png` and `sheet.jpg`.
+    """Write `evaluation.json`, `report.md`, `confusion.png` and `sheet.jpg`, see `FILES`.
 
     Files of an earlier evaluation are replaced, or removed if there is no new one.
 

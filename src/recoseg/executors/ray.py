@@ -7,6 +7,7 @@ that it had, so that a task which kills its worker takes its neighbours with it.
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,9 @@ _ATTEMPTS = 3
 _WINDOW = 4
 """Tasks per worker that may be started before the oldest unfinished task has ended."""
 
+_LOOK = 2.0
+"""Seconds from one look for machines that have joined to the next."""
+
 
 class RayExecutor:
     """Runs workers as Ray actors, on this machine or on many.
@@ -34,7 +38,8 @@ class RayExecutor:
     (a shared folder or a URL). Results are sent back to this process, which alone writes files.
 
     Args:
-        workers: Number of workers; by default as many as the cluster has room for.
+        workers: Number of workers; by default as many as the cluster has room for, also on
+            machines that join while a team works.
         cpus: CPU cores per worker, which is also its number of compute threads.
         gpus: GPUs per worker; may be a fraction.
         address: `local` for a cluster of this machine alone, which other machines cannot reach;
@@ -76,24 +81,31 @@ class RayExecutor:
     def team(self, build: Callable[[], Worker[T, R]]) -> Iterator[_RayTeam[T, R]]:
         """See `Executor`."""
         with self.connection():
-            team = _RayTeam(self._ray, build, self._workers or self._room(), self._needs)
+            wanted = self._workers
+            self._check_room()
+            room = self._room if wanted is None else lambda: wanted
+            team = _RayTeam(self._ray, build, room, self._needs)
             try:
                 yield team
             finally:
                 team.close()
 
     def _room(self) -> int:
+        """How many workers the cluster's machines have room for at present."""
         total = self._ray.cluster_resources()
         room = [total.get("CPU", 0) // self._needs["num_cpus"]]
         if self._needs["num_gpus"]:
             room.append(total.get("GPU", 0) // self._needs["num_gpus"])
-        if min(room) < 1:
+        return int(min(room))
+
+    def _check_room(self) -> None:
+        if self._workers is None and self._room() < 1:
+            total = self._ray.cluster_resources()
             raise RecosegError(
                 f"The Ray cluster has {total.get('CPU', 0):g} CPUs and {total.get('GPU', 0):g} "
                 f"GPUs. One worker needs {self._needs['num_cpus']} CPUs and "
                 f"{self._needs['num_gpus']:g} GPUs: ask for fewer, or add machines."
             )
-        return int(min(room))
 
 
 class _Host:
@@ -143,9 +155,15 @@ class _Slot:
 
 class _RayTeam(Generic[T, R]):
     def __init__(
-        self, ray: Any, build: Callable[[], Worker[T, R]], workers: int, needs: dict[str, Any]
+        self,
+        ray: Any,
+        build: Callable[[], Worker[T, R]],
+        room: Callable[[], int],
+        needs: dict[str, Any],
     ) -> None:
         self._ray = ray
+        self._room = room
+        self._looked = 0.0
         # Ray starts threads in its processes before a worker is built, which is too late for
         # `keep_freed_memory`: these variables take its place.
         self._host = ray.remote(_Host).options(
@@ -156,7 +174,7 @@ class _RayTeam(Generic[T, R]):
         self._identity: object = None
         self._slots: list[_Slot] = []
         try:
-            self._slots += [self._start_slot() for _ in range(workers)]
+            self._grow()
             while self._identity is None:
                 self._wait_for_one({})
         except BaseException:
@@ -207,6 +225,17 @@ class _RayTeam(Generic[T, R]):
             with suppress(Exception):
                 self._ray.kill(slot.actor)
 
+    def _grow(self) -> None:
+        """Start workers for machines that have joined, at most as many as there is room for.
+
+        A worker of a machine that has left waits for another, so none is started beside it.
+        """
+        if time.monotonic() < self._looked + _LOOK:
+            return
+        for _ in range(self._room() - len(self._slots)):
+            self._slots.append(self._start_slot())
+        self._looked = time.monotonic()
+
     def _start_slot(self) -> _Slot:
         actor = self._host.remote(self._build)
         return _Slot(actor, {actor.start.remote(): None})
@@ -215,9 +244,17 @@ class _RayTeam(Generic[T, R]):
         slot.tasks[slot.actor.run.remote(task.content)] = task
 
     def _wait_for_one(self, done: dict[int, Any]) -> list[_Task]:
-        """Wait until a start or task ends; returns the tasks to repeat if a worker has died."""
+        """Wait until a start or task ends, or until it is time to look for machines.
+
+        Returns:
+            The tasks to repeat if a worker has died.
+        """
+        self._grow()
         slots = {reference: slot for slot in self._slots for reference in slot.tasks}
-        [reference], _ = self._ray.wait(list(slots), num_returns=1)
+        ready, _ = self._ray.wait(list(slots), num_returns=1, timeout=_LOOK)
+        if not ready:
+            return []
+        reference = ready[0]
         slot = slots[reference]
         try:
             result = self._ray.get(reference)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import takewhile
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,8 +31,7 @@ def run_studies(
     dataset: SegmentationDataset,
     protocol: Protocol,
     *,
-    record: Path | None = None,
-    resume: bool = False,
+    counts: Callable[[dict[str, Any]], CountsFile] | None = None,
     cache: FeatureCache | None = None,
     options: Mapping[str, Any] | None = None,
     precision: str | None = None,
@@ -49,8 +47,8 @@ def run_studies(
         studies: The studies.
         dataset: Photos with ground-truth masks.
         protocol: How photos are prepared and scored.
-        record: Folder in which the pixel counts of each photo are kept; None keeps no counts.
-        resume: Whether to continue an interrupted run with the counts in that folder.
+        counts: From the settings of all rows to the file, entered, in which the pixel counts of
+            each photo are kept; None keeps no counts.
         cache: Cache that keeps features of archive photos for later runs.
         options: Further arguments of `bank_segmenter` for all rows, such as a background.
         precision: Precision of the encoders' forward passes, for the record.
@@ -76,19 +74,15 @@ def run_studies(
         for number, row in enumerate(rows.values())
     }
     settings = {"rows": settings_of(dataset, protocol, segmenters, precision=precision)}
-    kept = None
-    if record is not None:
-        kept = CountsFile(record, settings, len(dataset.space.scored), resume=resume)
-    with kept or nullcontext():
-        found = evaluate(
-            dataset,
-            protocol,
-            segmenters,
-            counts=kept,
-            precision=precision,
-            device=device,
-            progress=progress,
-        )
+    found = evaluate(
+        dataset,
+        protocol,
+        segmenters,
+        counts=None if counts is None else counts(settings),
+        precision=precision,
+        device=device,
+        progress=progress,
+    )
     return dict(zip(rows, found, strict=True))
 
 

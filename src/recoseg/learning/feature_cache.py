@@ -6,18 +6,24 @@ import contextlib
 import hashlib
 import logging
 import os
-import tempfile
+import time
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from recoseg.encoders.protocols import EncoderInfo
-from recoseg.errors import RecosegError
+from recoseg.errors import FileError, RecosegError
+from recoseg.storage.arrays import map_array
+from recoseg.storage.atomic import TEMPORARY, write_atomically
+from recoseg.storage.paths import inside
 
 _log = logging.getLogger(__name__)
 
 _CHECKSUM_BYTES = 4
+_LEFT_SECONDS = 3600
+"""Unfinished files that are older were left by killed writers."""
 _SLACK = 20  # 1/20 of the limit may be written between two scans of the folder
 
 
@@ -73,7 +79,7 @@ class FeatureCache:
         """
         path = self._path(encoder, image_size, photo_hash)
         try:
-            features: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+            features, _ = map_array(path, trailing=_CHECKSUM_BYTES)
             with path.open("rb") as file:
                 file.seek(-_CHECKSUM_BYTES, os.SEEK_END)
                 checksum = int.from_bytes(file.read(), "little")
@@ -85,7 +91,7 @@ class FeatureCache:
             )
             if is_whole:
                 os.utime(path)
-        except (OSError, ValueError, EOFError):
+        except (OSError, FileError):
             return None
         return features if is_whole else None
 
@@ -101,20 +107,19 @@ class FeatureCache:
         features = np.ascontiguousarray(features, np.float16)
         if self._is_broken or features.nbytes > self._limit:
             return
-        temporary = None
+
+        def write(file: IO[bytes]) -> None:
+            np.save(file, features, allow_pickle=False)
+            file.write(zlib.crc32(features.data).to_bytes(_CHECKSUM_BYTES, "little"))
+
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npy", delete=False) as file:
-                temporary = Path(file.name)
-                np.save(file, features, allow_pickle=False)
-                file.write(zlib.crc32(features.data).to_bytes(_CHECKSUM_BYTES, "little"))
-                size = file.tell()
-            temporary.replace(path)
+            write_atomically(path, write, flush=False)  # its checksum shows what a crash damages
+            size = path.stat().st_size
+        except FileNotFoundError:  # another process has just removed it, to make room
+            return
         except OSError as error:
             _log.warning("features are no longer cached: %s: %s", self._folder, error)
             self._is_broken = True
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
             return
         self._unseen += size
         if self._unseen > self._limit // _SLACK:
@@ -123,14 +128,19 @@ class FeatureCache:
     def _path(self, encoder: EncoderInfo, image_size: int, photo_hash: str) -> Path:
         digest = hashlib.blake2b(encoder.key.encode(), digest_size=8).hexdigest()
         group = f"{digest}-{image_size}-{self.precision}"
-        return self._folder / group / photo_hash[:2] / f"{photo_hash}.npy"
+        return inside(self._folder, f"{group}/{photo_hash[:2]}/{photo_hash}.npy")
 
     def _evict(self) -> None:
         """Delete the least recently used files until 1/20 of the limit is free."""
         files = []
-        for path in self._folder.glob("*/*/*.npy"):
+        oldest = time.time() - _LEFT_SECONDS
+        for path in self._folder.glob("*/*/*"):
             with contextlib.suppress(OSError):  # another process may have deleted it
-                status = path.stat()
+                status = path.lstat()
+                if path.name.startswith(TEMPORARY):
+                    if status.st_mtime < oldest:
+                        path.unlink()
+                    continue
                 files.append((status.st_mtime_ns, status.st_size, path))
         excess = sum(size for _, size, _ in files) - (self._limit - self._limit // _SLACK)
         for _, size, path in sorted(files):

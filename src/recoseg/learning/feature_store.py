@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
@@ -22,7 +21,7 @@ from torch.nn import functional as F
 from recoseg.archive.index import ArchiveIndex
 from recoseg.encoders.extract import DenseEncoder
 from recoseg.encoders.protocols import DenseTextEncoder
-from recoseg.errors import EncoderMismatchError, RecosegError
+from recoseg.errors import EncoderMismatchError, OutputError, RecosegError
 from recoseg.executors import LocalExecutor, TaskFailed, ahead
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_worker import (
@@ -52,7 +51,7 @@ class _Row:
 
 
 class FeatureStore:
-    """Patch features of archive photos, in fp16 files that are memory-mapped.
+    """Patch features of archive photos, in temporary fp16 files that are memory-mapped.
 
     Every photo is decoded once and passed through each encoder once, at the same size, however
     many classes and banks retrieve it. Memory is bounded by the batches in progress: two for each
@@ -87,9 +86,8 @@ class FeatureStore:
         self._extraction = extraction or Extraction(
             partial(FeatureWorker, encoders), LocalExecutor()
         )
-        self._folder = tempfile.TemporaryDirectory(prefix="recoseg-")
         self._rows: dict[str, int] = {}
-        self._files: dict[str, np.memmap] = {}
+        self._files: dict[str, _RowFile] = {}
         self._taken = 0  # rows of the files, including those of photos that could not be used
 
     def __enter__(self) -> Self:
@@ -101,8 +99,9 @@ class FeatureStore:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        for file in self._files.values():
+            file.close()
         self._files.clear()
-        self._folder.cleanup()
 
     def holds(self, encoder: DenseEncoder) -> bool:
         """Whether the store keeps features of this encoder."""
@@ -145,7 +144,7 @@ class FeatureStore:
     def features(self, encoder: DenseEncoder, photo_ids: Sequence[str]) -> Float[Tensor, "k C h w"]:
         """Features of photos in the store from one of its encoders, fp16 on the CPU."""
         rows = [self._rows[name] for name in photo_ids]
-        return torch.from_numpy(self._files[encoder.info.key][rows])
+        return torch.from_numpy(self._files[encoder.info.key].read(rows))
 
     def text_cosines(
         self,
@@ -235,14 +234,51 @@ class FeatureStore:
 
     def _write(self, row: int, features: dict[str, np.ndarray]) -> None:
         for key, array in features.items():
-            file = self._files.get(key)
-            if file is None or len(file) < self._taken:
-                file = self._files[key] = self._grown(key, array.shape)
-            file[row] = array
+            if key not in self._files:
+                self._files[key] = _RowFile(array.shape)
+            self._files[key].write(row, array)
 
-    def _grown(self, key: str, shape: Sequence[int]) -> np.memmap:
-        """The file of an encoder with room for all rows."""
-        path = Path(self._folder.name) / str(list(self._encoders).index(key))
-        path.touch()
-        os.truncate(path, 2 * self._taken * math.prod(shape))  # holes take no space on most disks
-        return np.memmap(path, np.float16, "r+", shape=(self._taken, *shape))
+
+class _RowFile:
+    """Arrays of one shape as fp16, by number, in a temporary file without a name.
+
+    The system removes the file when the process ends, however that ends. It is written by calls,
+    since a write to a mapped file on a full disk would end the process.
+
+    Args:
+        shape: Shape of each array.
+    """
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        self._file = tempfile.TemporaryFile(prefix="recoseg-")  # noqa: SIM115  # until `close`
+        self._shape = tuple(shape)
+        self._bytes = 2 * math.prod(shape)
+        self._mapped: np.ndarray = np.empty((0, *shape), np.float16)
+
+    def write(self, row: int, array: np.ndarray) -> None:
+        """Store an array under a number.
+
+        Raises:
+            OutputError: The disk is full or cannot be written to.
+        """
+        try:
+            self._file.seek(row * self._bytes)
+            self._file.write(np.ascontiguousarray(array, np.float16).data)
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(
+                f"Features cannot be stored in {tempfile.gettempdir()}: {error.strerror or error}. "
+                "Set TMPDIR to a folder with more room."
+            ) from error
+
+    def read(self, rows: Sequence[int]) -> np.ndarray:
+        """The arrays that were stored under these numbers, copied."""
+        if rows and max(rows) >= len(self._mapped):
+            count = self._file.seek(0, os.SEEK_END) // self._bytes
+            self._mapped = np.memmap(self._file, np.float16, "r", shape=(count, *self._shape))
+        return np.asarray(self._mapped[list(rows)])
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._mapped = np.empty((0, *self._shape), np.float16)
+        self._file.close()

@@ -19,7 +19,7 @@ URLs. Add a scheme to allow it: `SCHEMES.add("ssh")`.
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _EXTRAS = {"s3": ("s3fs", "s3")}
-_PACKAGES = {"gs": "gcsfs", "az": "adlfs"}
+_PACKAGES = {"gs": "gcsfs", "az": "adlfs", "http": "aiohttp", "https": "aiohttp"}
 
 
 def is_url(path: str) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,24 +15,13 @@ from torch import Tensor
 
 from recoseg.errors import BadImageError
 from recoseg.photos.frame import Frame
+from recoseg.photos.opening import MAX_PIXELS, check_size, open_image
 
-MAX_PIXELS = 178_956_970
-"""Photos with more pixels are refused before they are decoded (half a gigabyte as RGB)."""
+MAX_ENLARGED_ASPECT = 100
+"""The largest ratio of the sides at which a whole photo is enlarged for the encoders.
 
-_FORMATS = (
-    "JPEG",
-    "PNG",
-    "WEBP",
-    "GIF",
-    "TIFF",
-    "BMP",
-    "DIB",
-    "PPM",
-    "AVIF",
-    "JPEG2000",
-    "MPO",
-    "HEIF",  # only where pillow-heif has registered itself
-)
+A longer one grows out of all proportion: 20,000 x 30 pixels would become 213,333 x 320."""
+
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -45,6 +32,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION_TAG = 0x0112
+_SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
 _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
@@ -57,9 +45,6 @@ _MAX_ASPECT = 32
 
 _DRAFT_MARGIN = 2
 """The sides of a JPEG that is decoded at reduced size stay this many times the frame's."""
-
-# `_check_size` enforces the limit at which Pillow itself raises an error.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def decode_image(source: Path | bytes | BinaryIO) -> Image.Image:
@@ -120,18 +105,24 @@ def _decode(
     source: Path | bytes | BinaryIO, enough: int | None
 ) -> tuple[Image.Image, tuple[int, int]]:
     """The upright RGB photo, of a JPEG at reduced size (sides >= `enough`), and its full size."""
-    data = _read(source)
-    if not data:
-        raise BadImageError("the file is empty")
-    Image.init()
-    formats = [name for name in _FORMATS if name in Image.OPEN]
-    with _reasons(), Image.open(io.BytesIO(data), formats=formats) as image:
+    with _reasons(), open_image(source) as image:
         return _finish(image, enough)
+
+
+def upright_size(source: Path | bytes) -> tuple[int, int]:
+    """Height and width of a photo as `decode_image` gives it, without decoding its pixels.
+
+    Raises:
+        BadImageError: The file is not an image.
+    """
+    with _reasons(), open_image(source) as image:
+        width, height = image.size
+        return (width, height) if _orientation(image) in _SIDEWAYS else (height, width)
 
 
 def _finish(image: Image.Image, enough: int | None) -> tuple[Image.Image, tuple[int, int]]:
     """See `_decode`; the image has been opened already."""
-    _check_size(*image.size)
+    check_size(*image.size)  # of images that the user has opened
     size = image.size
     if enough is not None:
         image.draft(None, (enough, enough))  # None keeps the mode
@@ -141,7 +132,7 @@ def _finish(image: Image.Image, enough: int | None) -> tuple[Image.Image, tuple[
     rgb.info = {}  # an image that is given again must not be turned again
     if orientation not in _UPRIGHT:
         return rgb, size
-    return rgb.transpose(_UPRIGHT[orientation]), size if orientation < 5 else size[::-1]
+    return rgb.transpose(_UPRIGHT[orientation]), size[::-1] if orientation in _SIDEWAYS else size
 
 
 @contextmanager
@@ -173,24 +164,43 @@ def to_tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
     return torch.from_numpy(np.array(array.transpose(2, 0, 1), order="C"))
 
 
-def resize_short_side(image: Image.Image, size: int, interpolation: str = "bicubic") -> Image.Image:
-    """Scale an image so that its short side has `size` pixels, keeping the aspect ratio.
+def input_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
+    """Width and height of a photo after scaling its short side, keeping the aspect ratio.
 
-    The long side is rounded down, as torchvision's `Resize(size)` does. Down-scaling is
-    anti-aliased.
+    The long side is rounded down, as torchvision's `Resize(size)` does.
+
+    Args:
+        size: Width and height of the photo.
+        short_side: The new short side, pixels; 0 keeps the size.
 
     Raises:
-        BadImageError: The result would have more than `MAX_PIXELS` pixels.
+        BadImageError: The result would have more than `MAX_PIXELS` pixels, or the photo would be
+            enlarged although its sides differ by more than a factor of `MAX_ENLARGED_ASPECT`.
     """
-    width, height = image.size
-    short, long = min(width, height), max(width, height)
-    if short == size:
-        return image
-    scaled = int(size * long / short)
-    if size * scaled > MAX_PIXELS:
-        raise BadImageError(f"too long and thin: {width} x {height} pixels")
-    new = (size, scaled) if width <= height else (scaled, size)
-    return image.resize(new, _FILTERS[interpolation])
+    width, height = size
+    short, long = min(size), max(size)
+    if short_side in (0, short):
+        return size
+    scaled = int(short_side * long / short)
+    too_long = short_side > short and long > MAX_ENLARGED_ASPECT * short
+    if too_long or short_side * scaled > MAX_PIXELS:
+        raise BadImageError(
+            f"too long and thin: {width} x {height} pixels would become {scaled} x {short_side} "
+            "for the encoders; use a smaller --resize (0 keeps the size), or cut it into parts"
+        )
+    return (short_side, scaled) if width <= height else (scaled, short_side)
+
+
+def resize_short_side(image: Image.Image, size: int, interpolation: str = "bicubic") -> Image.Image:
+    """Scale an image so that its short side has `size` pixels; see `input_size`.
+
+    Down-scaling is anti-aliased.
+
+    Raises:
+        BadImageError: The result would be too large; see `input_size`.
+    """
+    new = input_size(image.size, size)
+    return image if new == image.size else image.resize(new, _FILTERS[interpolation])
 
 
 def center_crop(image: Image.Image, size: int) -> Image.Image:
@@ -225,23 +235,6 @@ def to_frame(image: Image.Image, frame: Frame) -> UInt8[Tensor, "3 size size"]:
     scaled = image.resize(inner, _FILTERS[frame.interpolation])
     canvas.paste(scaled, ((size - inner[0]) // 2, (size - inner[1]) // 2))
     return to_tensor(canvas)
-
-
-def _read(source: Path | bytes | BinaryIO) -> bytes:
-    if isinstance(source, bytes):
-        return source
-    try:
-        return source.read_bytes() if isinstance(source, Path) else source.read()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise BadImageError(f"cannot be read: {reason}") from error
-
-
-def _check_size(width: int, height: int) -> None:
-    if width < 1 or height < 1:
-        raise BadImageError(f"has no pixels: {width} x {height}")
-    if width * height > MAX_PIXELS:
-        raise BadImageError(f"more than {MAX_PIXELS:,} pixels: {width} x {height}")
 
 
 def _orientation(image: Image.Image) -> int:

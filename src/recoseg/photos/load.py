@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from recoseg.photos.frame import Frame
 from recoseg.photos.images import (
     decode_for,
     decode_image,
+    input_size,
     resize_short_side,
     to_tensor,
     upright_rgb,
@@ -29,6 +30,11 @@ from recoseg.storage.checksums import checksum
 PhotoInput = str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Tensor | Photo
 """A photo as users can pass it: a path, URL or `shard.tar::member`; the bytes of a file; a PIL
 image; a uint8 array (h, w, 3) or a uint8 tensor (3, h, w), both RGB; or a `Photo`."""
+
+
+CheckSize = Callable[[tuple[int, int], tuple[int, int]], None]
+"""Raises BadImageError for a photo that needs too much memory, by the width and height of the photo
+and of the encoders' input."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +67,14 @@ def load_frame(photo: Photo, frame: Frame) -> LoadedPhoto | Photo:
     try:
         data = read_photo(photo)
         pixels, size = decode_for(data, frame)
-    except BadImageError as error:
+    except (BadImageError, MemoryError) as error:
         return _failed(photo, error)
     return LoadedPhoto(_known(photo, data, size), pixels)
 
 
-def load_whole(given: PhotoInput, short_side: int) -> LoadedPhoto | Photo:
+def load_whole(
+    given: PhotoInput, short_side: int, check: CheckSize | None = None
+) -> LoadedPhoto | Photo:
     """Decode a whole photo and scale it for the encoders.
 
     The same picture has the same pixels whichever way it is passed: upright, 8 bits, with
@@ -75,6 +83,7 @@ def load_whole(given: PhotoInput, short_side: int) -> LoadedPhoto | Photo:
     Args:
         given: The photo.
         short_side: Short side of the encoders' input, pixels; 0 keeps the size of the photo.
+        check: Called before the photo is scaled.
 
     Returns:
         The loaded photo, or the photo with the reason why it cannot be used.
@@ -94,27 +103,31 @@ def load_whole(given: PhotoInput, short_side: int) -> LoadedPhoto | Photo:
             data = given if isinstance(given, bytes) else read_photo(photo)
             image = decode_image(data)
             photo = _known(photo, data, image.size)
-    except BadImageError as error:
+    except (BadImageError, MemoryError) as error:
         return _failed(photo, error)
-    return scaled(replace(photo, width=image.width, height=image.height), image, short_side)
+    return scaled(replace(photo, width=image.width, height=image.height), image, short_side, check)
 
 
-def scaled(photo: Photo, image: Image.Image, short_side: int) -> LoadedPhoto | Photo:
+def scaled(
+    photo: Photo, image: Image.Image, short_side: int, check: CheckSize | None = None
+) -> LoadedPhoto | Photo:
     """Scale a decoded photo for the encoders.
 
     Args:
         photo: The photo.
         image: Its decoded image, upright, RGB; it may have been cropped or resized.
         short_side: Short side of the encoders' input, pixels; 0 keeps the size of the image.
+        check: Called before the image is scaled.
 
     Returns:
         The loaded photo, or the photo with the reason why it cannot be used.
     """
     try:
-        resized = resize_short_side(image, short_side) if short_side else image
-    except BadImageError as error:
+        if check is not None:
+            check(image.size, input_size(image.size, short_side))
+        return LoadedPhoto(photo, to_tensor(resize_short_side(image, short_side)), image)
+    except (BadImageError, MemoryError) as error:
         return _failed(photo, error)
-    return LoadedPhoto(photo, to_tensor(resized), image)
 
 
 def as_photo(given: Any) -> Photo:
@@ -150,7 +163,9 @@ def _known(photo: Photo, data: bytes, size: tuple[int, int]) -> Photo:
     return replace(photo, size=len(data), hash=checksum(data), width=size[0], height=size[1])
 
 
-def _failed(photo: Photo, error: BadImageError) -> Photo:
+def _failed(photo: Photo, error: BadImageError | MemoryError) -> Photo:
+    if isinstance(error, MemoryError):
+        return photo.failed("too large for this machine's memory", retry=True)
     return photo.failed(str(error), retry=isinstance(error, UnreadableError))
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import tarfile
 from functools import lru_cache
+from typing import Any
 
-from recoseg.errors import BadImageError, MissingExtraError
+from recoseg.errors import BadImageError, RecosegError
+from recoseg.photos.files import MAX_BYTES, read_up_to
 from recoseg.photos.filesystems import file_system
-from recoseg.photos.refs import Photo, look_up, split_member
-
-MAX_BYTES = 1 << 29
-"""Maximum size of a file, bytes (half a gigabyte). Larger files are refused without reading."""
+from recoseg.photos.refs import Photo, is_local, look_up, split_member
+from recoseg.photos.shards import Member, ShardContent, cut_off, read_content
+from recoseg.storage.reading import why
 
 
 class UnreadableError(BadImageError):
@@ -20,46 +20,70 @@ class UnreadableError(BadImageError):
 def read_photo(photo: Photo) -> bytes:
     """Read the bytes of a photo from its file, or from its tar shard if it is a member of one.
 
-    If the offset of a member is not known, it is looked up in the shard.
+    If the offset of a member is not known, it is looked up in the shard. At most `MAX_BYTES` are
+    read, whatever size the file system tells.
 
     Raises:
         BadImageError: The photo does not exist, is too large or cannot be read.
-        MissingExtraError: The photo is on S3, and s3fs is not installed.
     """
     outer, mark, member = split_member(photo.path)
-    offset, size = photo.offset, photo.size
     try:
         fs, inner = file_system(outer)
-        if mark and (offset < 0 or size < 0):
-            members = _members(outer, look_up(fs, inner)[0])
-            if member not in members:
-                raise UnreadableError(f"cannot be read: no member {member!r} in {outer}")
-            offset, size = members[member]
-        elif size < 0:
-            size = look_up(fs, inner)[1]
-        if size > MAX_BYTES:
-            raise BadImageError(f"more than {MAX_BYTES:,} bytes: {size:,}")
-        span = {"start": offset, "end": offset + size} if mark else {}
-        data: bytes = fs.cat_file(inner, **span)
-    except (BadImageError, MissingExtraError, MemoryError):
+        return _read_member(fs, inner, outer, photo, member) if mark else _read(fs, inner, photo)
+    except (BadImageError, MemoryError):
         raise
-    except FileNotFoundError as error:
-        raise UnreadableError("cannot be read: no such file") from error
     except Exception as error:  # each file system raises its own types of errors
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
-        raise UnreadableError(f"cannot be read: {reason or type(error).__name__}") from error
-    if mark and len(data) < size:
-        raise BadImageError(f"cut off: {len(data):,} of {size:,} bytes are in {outer}")
+        raise UnreadableError(f"cannot be read: {reason_of(error)}") from error
+
+
+def reason_of(error: Exception) -> str:
+    """Why a photo's file cannot be read, in one line."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    return " ".join(str(error).split()) if isinstance(error, RecosegError) else why(error)
+
+
+def _read(fs: Any, path: str, photo: Photo) -> bytes:
+    _check_size(photo.size)
+    data = read_up_to(fs, path, MAX_BYTES + 1)
+    _check_size(len(data))
+    if len(data) < photo.size and not is_local(fs):
+        # Either the file has changed since it was listed, or the connection has lost a part.
+        fs.invalidate_cache()
+        size = look_up(fs, path)[1]
+        if len(data) < size:
+            raise _lost(len(data), size)
     return data
 
 
+def _read_member(fs: Any, path: str, shard: str, photo: Photo, name: str) -> bytes:
+    member = Member(name, photo.offset, photo.size)
+    if member.offset < 0 or member.size < 0:
+        content = _members(shard, *look_up(fs, path))
+        if name not in content.members:
+            problem = f" ({content.problem})" if content.problem else ""
+            raise UnreadableError(f"cannot be read: no member {name!r} in {shard}{problem}")
+        member = content.members[name]
+    _check_size(member.size)
+    data = read_up_to(fs, path, member.size, member.offset) if member.size else b""
+    if len(data) < member.size:
+        if is_local(fs):
+            raise BadImageError(cut_off(member, len(data), shard))
+        raise _lost(len(data), member.size)
+    return data
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_BYTES:
+        raise BadImageError(f"more than {MAX_BYTES:,} bytes")
+
+
+def _lost(found: int, size: int) -> UnreadableError:
+    return UnreadableError(f"cannot be read: only {found:,} of {size:,} bytes were received")
+
+
 @lru_cache(maxsize=8)
-def _members(shard: str, stamp: str) -> dict[str, tuple[int, int]]:
-    """Offset and size of each regular member; if `stamp` changes, the shard is read again."""
+def _members(shard: str, stamp: str, size: int) -> ShardContent:
+    """The content of a shard; if `stamp` changes, the shard is read again."""
     fs, path = file_system(shard)
-    with fs.open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-        return {
-            member.name: (member.offset_data, member.size)
-            for member in tar
-            if member.isreg() and not member.issparse()
-        }
+    return read_content(fs, path, size)

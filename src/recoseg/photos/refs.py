@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from recoseg.storage.reading import NotRegularError
 
 _SUFFIXES = """
 .jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm .avif .jp2 .mpo
@@ -51,7 +54,8 @@ class Photo:
     @property
     def id(self) -> str:
         """32 hex digits that identify the content, or the path if no hash is known."""
-        return self.hash or hashlib.blake2b(self.path.encode(), digest_size=16).hexdigest()
+        path = self.path.encode("utf-8", "surrogateescape")
+        return self.hash or hashlib.blake2b(path, digest_size=16).hexdigest()
 
     def failed(self, reason: str, *, retry: bool = False) -> Photo:
         """A copy of the photo with the reason why it cannot be used.
@@ -80,10 +84,14 @@ def look_up(fs: Any, path: str) -> tuple[str, int]:
     """The stamp of a file, which identifies its content without reading it, and its size in bytes.
 
     Raises:
+        NotRegularError: It is a folder, a device, a pipe or a socket on this machine.
         OSError: The file does not exist or cannot be accessed.
+        Exception: Other file systems raise their own types of errors.
     """
     if is_local(fs):
         status = Path(path).stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise NotRegularError
         return local_stamp(status), status.st_size
     return remote_stamp(fs.info(path))
 
@@ -99,11 +107,11 @@ def full_name(fs: Any, path: str) -> str:
 
 
 def remote_stamp(info: dict[str, Any]) -> tuple[str, int]:
-    """The stamp and the size in bytes of a file, from its fsspec description."""
+    """The stamp and the size in bytes (-1 if not known) of a file, from its fsspec description."""
     keys = ("ETag", "etag", "mtime", "LastModified", "last_modified", "created")
     tag = next((info[key] for key in keys if info.get(key)), "")
-    size = int(info.get("size") or 0)
-    return f"{size}-{tag}", size
+    size = info.get("size")
+    return f"{int(size or 0)}-{tag}", -1 if size is None else int(size)
 
 
 def local_stamp(status: os.stat_result) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import posixpath
 import stat
-import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,10 @@ from typing import Any
 from braceexpand import braceexpand
 
 from recoseg.errors import ArchiveError, RecosegError
+from recoseg.photos.files import LIST_SUFFIXES, is_folder
 from recoseg.photos.filesystems import file_system
+from recoseg.photos.lists import list_lines, located
+from recoseg.photos.reading import reason_of
 from recoseg.photos.refs import (
     Photo,
     full_name,
@@ -25,10 +26,10 @@ from recoseg.photos.refs import (
     natural_key,
     printable,
     remote_stamp,
-    split_member,
 )
-
-_LIST_SUFFIXES = (".txt", ".lst")
+from recoseg.photos.shards import cut_off, read_content
+from recoseg.storage.claim import MARKS, format_in
+from recoseg.storage.reading import NotRegularError, why
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,16 @@ def list_sources(sources: Iterable[str | os.PathLike[str]]) -> list[PhotoSource]
     A source is one of these:
 
     - a folder, which is searched recursively for files with an image's extension, in natural
-      order; hidden files and folders are skipped;
+      order; hidden files and folders, and folders below it that hold output of recoseg, are
+      skipped;
     - a `.txt` or `.lst` file with one path or URL per line, relative to the file's folder;
-    - a WebDataset `.tar` shard;
+    - a WebDataset `.tar` shard; of members of equal names the first is used;
     - a single image;
     - a glob or brace expression that matches any of the above, such as `photos/*.jpg` or
       `{00000..00012}.tar`.
 
-    Each may be a local path or a URL of a file system that fsspec supports.
+    Each may be a local path or a URL of one of the `SCHEMES`. What cannot be listed becomes a photo
+    with a failure: a folder that cannot be read, a line of a list, the rest of a damaged shard.
 
     Raises:
         ArchiveError: A source does not exist, matches nothing, cannot be reached, or is not one
@@ -85,9 +88,8 @@ def _list_given(given: str) -> Iterator[PhotoSource]:
     except RecosegError:
         raise
     except Exception as error:  # each file system raises its own types of errors
-        if is_local(fs):
-            raise
-        raise ArchiveError(f"Cannot reach {given}: {error}") from error
+        verb = "read" if is_local(fs) else "reach"
+        raise ArchiveError(f"Cannot {verb} {given}: {reason_of(error)}") from error
 
 
 def _list_source(given: str) -> Iterator[PhotoSource]:
@@ -101,14 +103,14 @@ def _list_source(given: str) -> Iterator[PhotoSource]:
             ".tar shard, an image, or a glob that matches any of these."
         )
     name = full_name(fs, path)
-    if fs.isdir(path):
+    if is_folder(fs, path):
         yield PhotoSource(name, tuple(_list_folder(fs, path)))
     elif name.endswith(".tar"):
         yield PhotoSource(name, tuple(_list_tar(fs, path, name)))
-    elif name.lower().endswith(_LIST_SUFFIXES):
-        yield PhotoSource(name, tuple(_list_lines(fs, path)))
+    elif name.lower().endswith(LIST_SUFFIXES):
+        yield PhotoSource(name, tuple(list_lines(fs, path)))
     elif is_image_name(name):
-        yield PhotoSource(name, (_stat(fs, path),))
+        yield PhotoSource(name, (located(fs, path),))
     else:
         raise ArchiveError(
             f"The type of {given} is unknown. Expected a folder, a .txt or .lst file of paths, an "
@@ -125,8 +127,8 @@ def _list_glob(given: str) -> Iterator[PhotoSource]:
         for match in sorted((match for match in found if fs.exists(match)), key=natural_key):
             matched = True
             name = full_name(fs, match)
-            if is_image_name(name) and not fs.isdir(match):
-                images.append(_stat(fs, match))
+            if is_image_name(name) and not is_folder(fs, match):
+                images.append(located(fs, match))
             else:
                 yield from _list_source(name)
     if images:
@@ -143,13 +145,6 @@ def _expand_braces(pattern: str) -> list[str]:
         return list(braceexpand(pattern, escape=False))
     except ValueError:  # an unbalanced brace is part of a name
         return [pattern]
-
-
-def _stat(fs: Any, path: str) -> Photo:
-    try:
-        return printable(Photo(full_name(fs, path), *look_up(fs, path)))
-    except (OSError, ValueError):
-        return printable(Photo(full_name(fs, path)))
 
 
 def _list_folder(fs: Any, root: str) -> list[Photo]:
@@ -175,64 +170,68 @@ def _walk_local(root: str) -> Iterator[Photo]:
         try:
             status = Path(folder).stat()
             entries = sorted(os.scandir(folder), key=lambda entry: natural_key(entry.name))
-        except OSError:
+        except OSError as error:
+            yield _unread_folder(folder, error)
             continue
         if (status.st_dev, status.st_ino) in visited:
             continue
         visited.add((status.st_dev, status.st_ino))
+        if folder != root and _is_output(folder, entries):
+            continue
         for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            try:
-                status = entry.stat()
-            except OSError:  # a broken link
-                if is_image_name(entry.name):
-                    yield printable(Photo(entry.path))
-                continue
-            if stat.S_ISDIR(status.st_mode):
-                stack.append(entry.path)
-            elif stat.S_ISREG(status.st_mode) and is_image_name(entry.name):
-                yield printable(Photo(entry.path, local_stamp(status), status.st_size))
+            if not entry.name.startswith("."):
+                yield from _walk_entry(entry, stack)
+
+
+def _walk_entry(entry: os.DirEntry[str], stack: list[str]) -> Iterator[Photo]:
+    """The photo of an entry, if it is one; a folder is put on the stack."""
+    is_image = is_image_name(entry.name)
+    try:
+        status = entry.stat()
+    except OSError as error:
+        if is_image:  # such as a broken link; its reading says why
+            yield printable(Photo(entry.path))
+        elif not entry.is_symlink() and entry.is_dir():
+            yield _unread_folder(entry.path, error)
+        return
+    if stat.S_ISDIR(status.st_mode):
+        stack.append(entry.path)
+    elif is_image and stat.S_ISREG(status.st_mode):
+        yield printable(Photo(entry.path, local_stamp(status), status.st_size))
+    elif is_image:
+        yield printable(Photo(entry.path, failure=f"cannot be read: {NotRegularError()}"))
+
+
+def _unread_folder(folder: str, error: OSError) -> Photo:
+    return printable(Photo(folder, failure=f"the folder cannot be read: {why(error)}"))
+
+
+def _is_output(folder: str, entries: list[os.DirEntry[str]]) -> bool:
+    """Whether recoseg has written into a folder; its masks are no photos."""
+    return any(entry.name in MARKS for entry in entries) and format_in(Path(folder)) is not None
 
 
 def _list_tar(fs: Any, path: str, name: str) -> Iterator[Photo]:
-    shard, _ = look_up(fs, path)
+    """The images in a shard; what cannot be listed is one more photo, the shard, with a failure."""
     try:
-        with fs.open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            for member in tar:
-                if member.isreg() and not member.issparse() and is_image_name(member.name):
-                    stamp = f"{shard}+{member.offset_data}"
-                    ref = Photo(f"{name}::{member.name}", stamp, member.size, member.offset_data)
-                    yield printable(ref)
-    except (tarfile.TarError, EOFError, OSError) as error:
-        yield Photo(name, shard, failure=f"the tar shard is damaged or compressed: {error}")
-
-
-def _list_lines(fs: Any, path: str) -> Iterator[Photo]:
-    try:
-        text = fs.cat_file(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ArchiveError(
-            f"{path} is not UTF-8 text. Expected one path or URL per line."
-        ) from error
-    folder = full_name(fs, fs._parent(path))
-    for line in dict.fromkeys(filter(None, (line.strip() for line in text.splitlines()))):
-        outer, mark, member = split_member(line)
-        absolute = "://" in outer or Path(outer).is_absolute()
-        try:
-            target, inner = file_system(outer if absolute else _below(folder, outer))
-        except ArchiveError as error:
-            yield Photo(line, failure=str(error))
-            continue
-        if is_local(target):
-            inner = os.path.normpath(inner)
-        if mark:
-            yield Photo(full_name(target, inner) + mark + member)
-        else:
-            yield _stat(target, inner)
-
-
-def _below(folder: str, line: str) -> str:
-    """Resolve a relative line of a list: `s3://b/lists` and `../a.jpg` give `s3://b/a.jpg`."""
-    scheme, mark, place = folder.rpartition("://")
-    return scheme + mark + posixpath.normpath(f"{place}/{line}")
+        stamp, size = look_up(fs, path)
+    except Exception as error:  # each file system raises its own types of errors
+        yield printable(Photo(name, failure=f"the tar shard cannot be read: {reason_of(error)}"))
+        return
+    content = read_content(fs, path, size)
+    for member in content.members.values():
+        if is_image_name(member.name):
+            end = member.offset + member.size
+            cut = cut_off(member, max(0, size - member.offset), name) if end > size >= 0 else ""
+            ref = f"{name}::{member.name}"
+            of_member = f"{stamp}+{member.offset}"
+            yield printable(Photo(ref, of_member, member.size, member.offset, failure=cut))
+    problems = [content.problem] if content.problem else []
+    twice = [member for member in content.repeated if is_image_name(member.name)]
+    if twice:
+        problems.append(
+            f"left out: {len(twice):,} with the name of an earlier member, such as "
+            f"{twice[0].name!r} at byte {twice[0].offset:,}"
+        )
+    if problems:
+        yield printable(Photo(name, stamp, failure="; ".join(problems)))

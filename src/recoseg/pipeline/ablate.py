@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.datasets.dataset_table import as_published, open_dataset
@@ -17,8 +19,14 @@ from recoseg.encoders.defaults import default_prompts, default_settings
 from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency
 from recoseg.encoders.presets import preset as preset_of
 from recoseg.errors import RecosegError
+from recoseg.evaluation.counts_file import LINES, CountsFile
 from recoseg.evaluation.protocols import protocol_of
-from recoseg.experiments.retrieval import measure_retrieval, retrieval_markdown, write_retrieval
+from recoseg.experiments.retrieval import (
+    RetrievalScores,
+    measure_retrieval,
+    retrieval_markdown,
+    write_retrieval,
+)
 from recoseg.experiments.runner import run_studies
 from recoseg.experiments.studies import STUDIES, Baseline, check_study, study
 from recoseg.experiments.study import Setup
@@ -27,6 +35,11 @@ from recoseg.learning.feature_cache import FeatureCache
 from recoseg.pipeline.checks import check_encoder, check_output_folder
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import open_index
+from recoseg.storage.claim import claim
+from recoseg.storage.locks import lock_folder
+
+FORMAT = "recoseg-ablation-1"
+_WHAT = "tables"
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,7 @@ def ablate(
     cache: str | Path | None = None,
     cache_gigabytes: float = 10.0,
     resume: bool = False,
+    overwrite: bool = False,
     device: str = "auto",
     precision: str = "auto",
     progress: bool | None = False,
@@ -96,12 +110,14 @@ def ablate(
         cache: Folder where features of photos are kept for the next run.
         cache_gigabytes: Maximum size of that folder, GB.
         resume: Whether to continue an interrupted run in `out`.
+        overwrite: Whether to remove what an earlier run has written to `out`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
         progress: See `StageProgress`.
 
     Raises:
         UnknownNameError: There is no such study, preset, encoder or data set.
+        OutputError: `out` holds an earlier run, which is neither continued nor replaced.
         RecosegError: A study needs a data set, but none is given.
     """
     names = list(dict.fromkeys(n for one in studies for n in (STUDIES if one == "all" else (one,))))
@@ -113,52 +129,80 @@ def ablate(
         raise RecosegError(
             f"{', '.join(measured)}: expected a data set to measure on. Name one by --dataset NAME."
         )
-    for spec in saliency:
-        check_encoder(spec, "saliency")
-    for spec in phi:
-        check_encoder(spec, "phi")
-    archives = [one if isinstance(one, ArchiveIndex) else open_index(one) for one in indexes]
-    compute = resolve_compute(device, precision)
-    tables: list[str] = []
-    problems: list[str] = []
-    data = None
-    if dataset is not None:
-        data = open_dataset(
-            dataset,
-            None if root is None else os.fspath(root),
-            split,
-            ids=None if ids is None else Path(ids),
+    with ExitStack() as stack:
+        stack.enter_context(lock_folder(folder))
+        entries = ["settings.json", LINES, *files_of(names)]
+        claim(folder, FORMAT, entries, what=_WHAT, resume=resume, overwrite=overwrite)
+
+        def counts(settings: dict[str, Any], classes: int) -> CountsFile:
+            made = CountsFile(
+                folder,
+                {"studies": names, **settings},
+                classes,
+                form=FORMAT,
+                what=_WHAT,
+                entries=files_of(names),
+                resume=resume,
+                overwrite=overwrite,
+            )
+            return stack.enter_context(made)
+
+        for spec in saliency:
+            check_encoder(spec, "saliency")
+        for spec in phi:
+            check_encoder(spec, "phi")
+        archives = [one if isinstance(one, ArchiveIndex) else open_index(one) for one in indexes]
+        compute = resolve_compute(device, precision)
+        tables: list[str] = []
+        problems: list[str] = []
+        data = None
+        if dataset is not None:
+            data = open_dataset(
+                dataset,
+                None if root is None else os.fspath(root),
+                split,
+                ids=None if ids is None else Path(ids),
+            )
+            data = as_published(data) if published_quirks else data
+        searched = _retrieval(archives, labels, compute) if "retrieval" in names else []
+        tables += [retrieval_markdown(searched)] if searched else []
+        if not measured or data is None:
+            with counts({}, 0).writing(files_of(names)):
+                problems += _not_drawn("retrieval", write_retrieval(folder, searched))
+            return AblateReport(tuple(tables), tuple(problems))
+        scored = len(data.space.scored)
+        opened: list[CountsFile] = []
+
+        def keep_counts(settings: dict[str, Any]) -> CountsFile:
+            opened.append(counts(settings, scored))
+            return opened[0]
+
+        words = (
+            as_classes(classes) if classes is not None else class_lines(data.space, aliases=aliases)
         )
-        data = as_published(data) if published_quirks else data
-    if "retrieval" in names:
-        table, problem = _retrieval(archives, labels, compute, folder)
-        tables.append(table)
-        problems += [f"retrieval.png: {problem}"] if problem else []
-    if not measured or data is None:
+        setups = _setups(archives, preset, saliency, phi, k, compute)
+        base = Baseline(tuple(setups), tuple(words), ("pamr", "crf") if crf else ("pamr",))
+        chosen = [study(name, base) for name in measured]
+        found = run_studies(
+            chosen,
+            data,
+            protocol_of(protocol, data.name, published_quirks=published_quirks),
+            counts=keep_counts,
+            cache=FeatureCache.open(
+                None if cache is None else Path(cache), cache_gigabytes, compute.precision
+            ),
+            options={"background_threshold": threshold, "background": list(background)},
+            precision=compute.precision,
+            device=compute.device,
+            progress=progress,
+        )
+        with opened[0].writing(files_of(names)):
+            if searched:
+                problems += _not_drawn("retrieval", write_retrieval(folder, searched))
+            for one in chosen:
+                problems += _not_drawn(one.name, write_study(folder, one, found))
+                tables.append(study_markdown(one, found))
         return AblateReport(tuple(tables), tuple(problems))
-    words = as_classes(classes) if classes is not None else class_lines(data.space, aliases=aliases)
-    setups = _setups(archives, preset, saliency, phi, k, compute)
-    base = Baseline(tuple(setups), tuple(words), ("pamr", "crf") if crf else ("pamr",))
-    chosen = [study(name, base) for name in measured]
-    found = run_studies(
-        chosen,
-        data,
-        protocol_of(protocol, data.name, published_quirks=published_quirks),
-        record=folder / "record",
-        resume=resume,
-        cache=FeatureCache.open(
-            None if cache is None else Path(cache), cache_gigabytes, compute.precision
-        ),
-        options={"background_threshold": threshold, "background": list(background)},
-        precision=compute.precision,
-        device=compute.device,
-        progress=progress,
-    )
-    for one in chosen:
-        problem = write_study(folder, one, found)
-        tables.append(study_markdown(one, found))
-        problems += [f"{one.name}.png: {problem}"] if problem else []
-    return AblateReport(tuple(tables), tuple(problems))
 
 
 def _setups(
@@ -188,17 +232,25 @@ def _setups(
     return setups
 
 
+def files_of(names: Sequence[str]) -> list[str]:
+    """The files that studies write."""
+    return [f"{name}{suffix}" for name in names for suffix in (".md", ".json", ".png")]
+
+
+def _not_drawn(name: str, problem: str | None) -> list[str]:
+    return [f"{name}.png: {problem}"] if problem else []
+
+
 def _retrieval(
-    archives: Sequence[ArchiveIndex], labels: str, compute: Compute, folder: Path
-) -> tuple[str, str | None]:
-    """Measure retrieval from each index; return the table and, if its plot failed, the reason."""
+    archives: Sequence[ArchiveIndex], labels: str, compute: Compute
+) -> list[RetrievalScores]:
+    """Measure retrieval from each index."""
     found = []
     for archive in archives:
         encoder = build_retrieval(archive.info.spec if archive.info else "lite", compute)
         labelled = _labelled(archive, labels)
         found.append(measure_retrieval(archive, encoder, labelled, default_prompts(encoder.info)))
-    problem = write_retrieval(folder, found)
-    return retrieval_markdown(found), problem
+    return found
 
 
 def _labelled(archive: ArchiveIndex, labels: str) -> LabelledArchive:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from recoseg.photos.sources import list_sources
 
 Paths = str | Path | Sequence[str | Path]
 """One path, URL or glob, or several."""
+
+_TRIAL = 1 << 16  # bytes that a place for outputs must have room for
 
 
 def as_list(paths: Paths) -> list[str]:
@@ -58,6 +61,8 @@ def check_output_file(path: str | Path, suffixes: Iterable[str] = ()) -> Path:
     allowed = tuple(suffixes)
     if file.is_dir():
         raise RecosegError(f"{file} is a folder. Expected the name of a file to write.")
+    if file.exists() and not file.is_file():  # such as /dev/null, which would be replaced
+        raise RecosegError(f"{file} is not a regular file. Expected the name of a file to write.")
     if allowed and file.suffix.lower() not in allowed:
         raise RecosegError(
             f"{file} does not end in {' or '.join(allowed)}. Add the ending to the file's name."
@@ -120,10 +125,16 @@ def _local(path: str | Path) -> Path:
     text = os.fspath(path)
     if "://" in text:
         raise RecosegError(f"Cannot write to {text}. Expected a local path.")
-    return Path(text).expanduser()
+    found = Path(text).expanduser()
+    try:
+        found.exists()
+    except (OSError, ValueError) as error:  # a name that is too long, or a folder that is closed
+        raise _refused(found, error) from error
+    return found
 
 
 def _check_writable(folder: Path, target: Path) -> None:
+    """Refuse a place where no file can be written, by writing one."""
     existing = folder
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
@@ -133,3 +144,13 @@ def _check_writable(folder: Path, target: Path) -> None:
         raise RecosegError(
             f"Cannot write {target}: no permission to write in {existing}. Choose another folder."
         )
+    try:
+        with tempfile.TemporaryFile(dir=existing) as file:  # full disks and quotas show only so
+            file.write(bytes(_TRIAL))
+    except OSError as error:
+        raise _refused(target, error) from error
+
+
+def _refused(target: Path, error: Exception) -> RecosegError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return RecosegError(f"Cannot write {target}: {reason}. Choose another place.")

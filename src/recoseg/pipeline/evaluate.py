@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,23 @@ from recoseg.datasets.sample import SegmentationDataset
 from recoseg.datasets.spaces import has_aliases
 from recoseg.device import resolve_compute
 from recoseg.errors import RecosegError
-from recoseg.evaluation.counts_file import CountsFile
+from recoseg.evaluation.counts_file import FORMAT, LINES, CountsFile
 from recoseg.evaluation.evaluate import evaluate as count
 from recoseg.evaluation.evaluate import settings_of
 from recoseg.evaluation.evaluation import Evaluation
 from recoseg.evaluation.prediction_folder import PredictionFolder
 from recoseg.evaluation.protocols import Protocol, protocol_of
-from recoseg.evaluation.report_folder import write_evaluation
+from recoseg.evaluation.report_folder import FILES, write_evaluation
 from recoseg.evaluation.rows import Row
 from recoseg.pipeline.checks import check_output_folder
 from recoseg.pipeline.segment import Segmentable, open_segmenter
 from recoseg.segmentation.segmenter import Segmenter
+from recoseg.storage.claim import claim
+from recoseg.storage.locks import lock_folder
 from recoseg.training.model import is_model
+
+WHAT = "evaluation"
+ENTRIES = ("settings.json", LINES, *FILES)
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ def evaluate(
     boundary: float | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     device: str = "auto",
     precision: str = "auto",
     progress: bool | None = False,
@@ -79,6 +85,7 @@ def evaluate(
             below 1; None does not measure it.
         out: Folder for JSON, report, confusion matrix and contact sheet; None writes no files.
         resume: Whether to continue an interrupted run in `out`.
+        overwrite: Whether to remove what an earlier run has written to `out`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
         progress: See `StageProgress`.
@@ -87,6 +94,7 @@ def evaluate(
     Raises:
         DatasetError: The data set is not found or its files are not as expected.
         LabelError: The classes differ from those of the data set.
+        OutputError: `out` holds an earlier run, which is neither continued nor replaced.
         RecosegError: Options do not fit together, or no photo could be evaluated.
     """
     if (source is None) == (predictions is None):
@@ -101,34 +109,47 @@ def evaluate(
             f"--predictions takes label maps as they are; {given} would have no effect. Leave it "
             "out."
         )
-    if resume and out is None:
-        raise RecosegError("--resume needs the folder of the interrupted run: --out.")
+    if out is None and (resume or overwrite):
+        option = "--resume" if resume else "--overwrite"
+        raise RecosegError(f"{option} needs the folder of the earlier run: --out.")
     folder = None if out is None else check_output_folder(out)
-    data = open_dataset(
-        dataset,
-        None if root is None else os.fspath(root),
-        split,
-        ids=None if ids is None else Path(ids),
-    )
-    data = as_published(data) if published_quirks else data
-    chosen = protocol_of(protocol, data.name, published_quirks=published_quirks, resize=resize)
-    compute = resolve_compute(device, precision)
-    row: Row
-    if predictions is not None:
-        row = PredictionFolder(Path(predictions), data.space, chosen)
-        name, notes = row.name, []
-    else:
-        assert source is not None
-        row = open_segmenter(
-            source, device=device, precision=precision, **options, **chosen.segmenter_options
+    with ExitStack() as stack:
+        if folder is not None:
+            stack.enter_context(lock_folder(folder))
+            claim(folder, FORMAT, ENTRIES, what=WHAT, resume=resume, overwrite=overwrite)
+        data = open_dataset(
+            dataset,
+            None if root is None else os.fspath(root),
+            split,
+            ids=None if ids is None else Path(ids),
         )
-        name, notes = _name_of(source, row), _notes(source, data, chosen, dataset)
-    rows = {name: row}
-    [settings] = settings_of(data, chosen, rows, boundary, compute.precision)
-    counts = None
-    if folder is not None:
-        counts = CountsFile(folder, settings, len(data.space.scored), resume=resume)
-    with counts or nullcontext():
+        data = as_published(data) if published_quirks else data
+        chosen = protocol_of(protocol, data.name, published_quirks=published_quirks, resize=resize)
+        compute = resolve_compute(device, precision)
+        row: Row
+        if predictions is not None:
+            row = PredictionFolder(Path(predictions), data.space, chosen)
+            name, notes = row.name, []
+        else:
+            assert source is not None
+            row = open_segmenter(
+                source, device=device, precision=precision, **options, **chosen.segmenter_options
+            )
+            name, notes = _name_of(source, row), _notes(source, data, chosen, dataset)
+        rows = {name: row}
+        [settings] = settings_of(data, chosen, rows, boundary, compute.precision)
+        counts = None
+        if folder is not None:
+            counts = CountsFile(
+                folder,
+                settings,
+                len(data.space.scored),
+                what=WHAT,
+                entries=ENTRIES,
+                resume=resume,
+                overwrite=overwrite,
+            )
+            stack.enter_context(counts)
         [found] = count(
             data,
             chosen,
@@ -139,16 +160,17 @@ def evaluate(
             device=compute.device,
             progress=progress,
         )
-    if found.failures and len(found.failures) == len(found.images):
-        first = found.failures[0]
-        raise RecosegError(
-            f"None of the {len(found.images):,} photos could be evaluated. The first, "
-            f"{first.name}: {first.error}."
-        )
-    not_written: list[str] = []
-    if folder is not None:
-        not_written = list(write_evaluation(folder, found, data, chosen, row))
-    return EvaluateReport(found, tuple(notes), tuple(not_written))
+        if found.failures and len(found.failures) == len(found.images):
+            first = found.failures[0]
+            raise RecosegError(
+                f"None of the {len(found.images):,} photos could be evaluated. The first, "
+                f"{first.name}: {first.error}."
+            )
+        not_written: list[str] = []
+        if folder is not None and counts is not None:
+            with counts.writing(FILES):
+                not_written = list(write_evaluation(folder, found, data, chosen, row))
+        return EvaluateReport(found, tuple(notes), tuple(not_written))
 
 
 def _name_of(source: Segmentable, segmenter: Segmenter) -> str:

@@ -57,7 +57,9 @@ def build_index(
         The index; its `report` describes what this run did.
 
     Raises:
-        ArchiveError: A source is missing, there are no photos, or `out` cannot be written to.
+        ArchiveError: A source is missing, there are no photos, or the index is damaged.
+        OutputError: `out` holds files that recoseg did not write, another process is writing to
+            it, or it cannot be written to; shards that are finished stay.
         EncoderMismatchError: The index was made with another encoder, input size or precision.
         UnknownNameError: There is no such preset or encoder.
     """

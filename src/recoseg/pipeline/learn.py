@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import secrets
+import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,16 +20,21 @@ from recoseg.encoders.bundle import Encoders, load_encoders
 from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.presets import preset as preset_of
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, ImageTextEncoder
-from recoseg.errors import ConceptError, RecosegError
+from recoseg.errors import ConceptError, OutputError, RecosegError
 from recoseg.executors import Executor, LocalExecutor
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_worker import Extraction, dense_worker
-from recoseg.learning.figure_folder import FigureWriter
+from recoseg.learning.figure_folder import FORMAT, LINES, FigureWriter
 from recoseg.learning.learner import LearnedClass, learn_bank
 from recoseg.pipeline.checks import check_encoder, check_output_file, check_output_folder
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import open_index
 from recoseg.pipeline.retrieve import search_in
+from recoseg.storage.cache import cache_folder
+from recoseg.storage.claim import claim
+from recoseg.storage.locks import lock_file
+
+_log = logging.getLogger(__name__)
 
 
 def learn(
@@ -41,6 +50,7 @@ def learn(
     phi: str | DenseImageEncoder | Sequence[str | DenseImageEncoder] | None = None,
     aliases: bool = False,
     figures: str | Path | None = None,
+    overwrite: bool = False,
     cache: str | Path | None = None,
     cache_gigabytes: float = 10.0,
     executor: Executor | None = None,
@@ -67,6 +77,7 @@ def learn(
         phi: The dense image encoder. If there are several, the bank has references for each.
         aliases: Whether to use the aliases and background words of a label space as well.
         figures: Folder for a co-segmentation figure of each class; None draws no figures.
+        overwrite: Whether to remove the figures that an earlier run has drawn there.
         cache: Folder where features of photos are kept for the next bank; None keeps nothing.
         cache_gigabytes: Maximum size of that folder, GB; least recently used entries are removed
             first.
@@ -96,51 +107,83 @@ def learn(
             '["sky", "tree: tree; forest"]; an empty one eliminates nothing.'
         )
     replace(LearnSettings(), **changes)  # refuses values out of range
-    if out is not None:
-        check_output_file(out, [".safetensors"])
+    file = None if out is None else check_output_file(out, [".safetensors"])
     if figures is not None:
-        check_output_folder(figures)
+        drawn = check_output_folder(figures)
+        claim(drawn, FORMAT, [LINES, "settings.json"], what="figures", overwrite=overwrite)
     archive = index if isinstance(index, ArchiveIndex) else open_index(index)
-    bank = add_to if add_to is None or isinstance(add_to, ConceptBank) else ConceptBank.load(add_to)
-    if bank is not None:
-        _check_new(bank, [item.name for item in to_learn])
-    if encoders is None:
-        chosen = choose_encoders(archive, bank, preset, retrieval, saliency, phi)
-        encoders = load_encoders(**chosen, device=device, precision=precision)
-    if bank is None:
-        defaults = default_settings(encoders.saliency.info, [one.info for one in encoders.phi])
-        bank = ConceptBank(
-            (), encoders.info, replace(defaults, learn=replace(defaults.learn, **changes))
-        )
-    runner = executor or LocalExecutor()
-    draw = None
-    if figures is not None:
-        draw = FigureWriter(archive, Path(figures), bank.settings.learn.image_size)
+    with nullcontext() if file is None else lock_file(file):
+        # Read under the lock, so that no class is lost that another process is adding.
+        bank = ConceptBank.load(add_to) if isinstance(add_to, str | Path) else add_to
+        if bank is not None:
+            _check_new(bank, [item.name for item in to_learn])
+        if encoders is None:
+            chosen = choose_encoders(archive, bank, preset, retrieval, saliency, phi)
+            encoders = load_encoders(**chosen, device=device, precision=precision)
+        if bank is None:
+            defaults = default_settings(encoders.saliency.info, [one.info for one in encoders.phi])
+            bank = ConceptBank(
+                (), encoders.info, replace(defaults, learn=replace(defaults.learn, **changes))
+            )
+        runner = executor or LocalExecutor()
+        draw = None
+        if figures is not None:
+            size = bank.settings.learn.image_size
+            draw = FigureWriter(archive, Path(figures), size, overwrite=overwrite)
 
-    def learned(item: LearnedClass) -> None:
-        if draw is not None:
-            draw(item)
-        if callback is not None:
-            callback(item)
+        unwritten: list[str] = []
 
-    compute = encoders.compute or resolve_compute(device, precision)
-    kept = None if cache is None else Path(cache)
-    with runner.connection():
-        bank = learn_bank(
-            archive,
-            to_learn,
-            encoders,
-            bank=bank,
-            cache=FeatureCache.open(kept, cache_gigabytes, compute.precision),
-            extraction=None if executor is None else _extraction(executor, bank, device, precision),
-            search=None if executor is None else search_in(executor, archive),
-            device=compute.device if compute.device.type == "cuda" else "cpu",
-            callback=learned,
-            progress=progress,
-        )
-    if out is not None:
-        bank.save(out)
+        def learned(item: LearnedClass) -> None:
+            if draw is not None and not unwritten:
+                try:
+                    draw(item)
+                except OSError as error:  # without figures the bank is worth the work all the same
+                    unwritten.append(item.concept.name)
+                    _log.warning("no more figures are written to %s: %s", figures, error)
+            if callback is not None:
+                callback(item)
+
+        compute = encoders.compute or resolve_compute(device, precision)
+        kept = None if cache is None else Path(cache)
+        with draw or nullcontext(), runner.connection():
+            bank = learn_bank(
+                archive,
+                to_learn,
+                encoders,
+                bank=bank,
+                cache=FeatureCache.open(kept, cache_gigabytes, compute.precision),
+                extraction=None
+                if executor is None
+                else _extraction(executor, bank, device, precision),
+                search=None if executor is None else search_in(executor, archive),
+                device=compute.device if compute.device.type == "cuda" else "cpu",
+                callback=learned,
+                progress=progress,
+            )
+        if file is not None:
+            _save(bank, file)
     return bank
+
+
+def _save(bank: ConceptBank, file: Path) -> None:
+    """Write the bank; if its place has become unusable, write it to one that is not lost with it.
+
+    Raises:
+        OutputError: The bank could not be written to its place.
+    """
+    try:
+        bank.save(file)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        for folder in (cache_folder("rescued"), Path(tempfile.gettempdir())):
+            rescued = folder / f"{secrets.token_hex(4)}-{file.name}"
+            with suppress(OSError):
+                bank.save(rescued)
+                raise OutputError(
+                    f"Cannot write {file}: {reason}. The bank is complete; it was written to "
+                    f"{rescued} instead. Move it from there."
+                ) from error
+        raise OutputError(f"Cannot write {file}: {reason}. The bank could not be kept.") from error
 
 
 def choose_encoders(

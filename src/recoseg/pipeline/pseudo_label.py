@@ -9,8 +9,9 @@ from typing import Any
 from recoseg.pipeline.checks import Paths, check_output_folder, list_photos
 from recoseg.pipeline.segment import Segmentable, open_segmenter
 from recoseg.segmentation.segmenter import Segmenter, in_parallel
+from recoseg.storage.locks import lock_folder
 from recoseg.training.confidence import Ignoring
-from recoseg.training.pseudo_labels import PseudoLabels
+from recoseg.training.pseudo_labels import PseudoLabels, check_free
 from recoseg.training.pseudo_labels import pseudo_label as write_pseudo_labels
 
 
@@ -24,6 +25,7 @@ def pseudo_label(
     confidence: bool = False,
     overlays: bool = False,
     resume: bool = False,
+    overwrite: bool = False,
     devices: Sequence[str] = ("auto",),
     batch_size: int = 8,
     progress: bool | None = False,
@@ -41,6 +43,7 @@ def pseudo_label(
         confidence: Whether to write confidence maps even if no pixel is ignored.
         overlays: Whether to write overlays of the segmenter's label maps.
         resume: Whether to continue an interrupted run in `out` with the same settings.
+        overwrite: Whether to remove what an earlier run has written to `out`.
         devices: Devices that are used in parallel, such as `("cuda:0", "cuda:1")`.
         batch_size: Photos of equal size that are encoded together.
         progress: See `StageProgress`.
@@ -48,28 +51,32 @@ def pseudo_label(
 
     Raises:
         ArchiveError: A source of photos does not exist.
-        RecosegError: There are no photos, `out` cannot be written to or holds masks of another
-            run, or a setting is out of range.
+        OutputError: `out` holds an earlier run, which is neither continued nor replaced, or another
+            process is writing to it.
+        RecosegError: There are no photos, `out` cannot be written to, or a setting is out of range.
     """
     ignoring = Ignoring(min_confidence, quantile)
     folder = check_output_folder(out)
-    listed = list_photos(photos)
-    if not isinstance(source, Segmenter):
-        keep = confidence or not ignoring.idle
-        segmenters = [
-            open_segmenter(
-                source, keep_scores=keep, batch_size=batch_size, device=device, **options
-            )
-            for device in devices
-        ]
-        source = in_parallel(segmenters, batch_size)
-    return write_pseudo_labels(
-        source,
-        listed,
-        folder,
-        ignoring=ignoring,
-        confidence=confidence,
-        overlays=overlays,
-        resume=resume,
-        progress=progress,
-    )
+    with lock_folder(folder):
+        check_free(folder, resume=resume, overwrite=overwrite)
+        listed = list_photos(photos)
+        if not isinstance(source, Segmenter):
+            keep = confidence or not ignoring.idle
+            segmenters = [
+                open_segmenter(
+                    source, keep_scores=keep, batch_size=batch_size, device=device, **options
+                )
+                for device in devices
+            ]
+            source = in_parallel(segmenters, batch_size)
+        return write_pseudo_labels(
+            source,
+            listed,
+            folder,
+            ignoring=ignoring,
+            confidence=confidence,
+            overlays=overlays,
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+        )

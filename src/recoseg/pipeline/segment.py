@@ -19,8 +19,11 @@ from recoseg.segmentation.bank_segmenter import bank_segmenter
 from recoseg.segmentation.result import Result
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.segmentation.to_folder import folder_for, segment_to_folder
+from recoseg.storage.claim import claim
+from recoseg.storage.locks import lock_folder
 from recoseg.training.model import TrainedModel, is_model
 from recoseg.training.model_segmenter import model_segmenter
+from recoseg.writers.folder import CLASSES, FORMAT, LINES
 
 Segmentable = ConceptBank | TrainedModel | str | Path
 """A concept bank, a trained model, or the file of either (for a model also the folder of its
@@ -142,6 +145,7 @@ def segment(
     overlays: bool = True,
     scores: bool = False,
     resume: bool = False,
+    overwrite: bool = False,
     callback: Callable[[str, Result], object] | None = None,
     progress: bool | None = False,
     **options: Any,
@@ -155,23 +159,32 @@ def segment(
         overlays: Whether to write overlays with a legend.
         scores: Whether to write score maps in fp16; these files are large.
         resume: Whether to continue an interrupted run in `out` with the same settings.
+        overwrite: Whether to remove what an earlier run has written to `out`.
         callback: Called with the output name and the result of each photo.
         progress: See `StageProgress`.
         **options: Options of `open_segmenter`, used unless `source` is a segmenter.
 
     Raises:
         ArchiveError: A source of photos does not exist.
-        RecosegError: There are no photos, or `out` cannot be written to or holds masks of another
-            run.
+        OutputError: `out` holds an earlier run, which is neither continued nor replaced, or another
+            process is writing to it.
+        RecosegError: There are no photos, or `out` cannot be written to.
     """
     folder = check_output_folder(out)
-    listed = list_photos(photos)
-    if not isinstance(source, Segmenter):
-        source = open_segmenter(source, keep_scores=scores, **options)
-    chosen = {"labels": True, "overlays": overlays, "scores": scores}
-    writers = [name for name, is_chosen in chosen.items() if is_chosen]
-    with folder_for(source, folder, writers=writers, resume=resume) as output:
-        failures = segment_to_folder(source, listed, output, callback=callback, progress=progress)
+    with lock_folder(folder):
+        entries = [LINES, CLASSES, "settings.json", "labels"]
+        claim(folder, FORMAT, entries, what="masks", resume=resume, overwrite=overwrite)
+        listed = list_photos(photos)
+        if not isinstance(source, Segmenter):
+            source = open_segmenter(source, keep_scores=scores, **options)
+        chosen = {"labels": True, "overlays": overlays, "scores": scores}
+        writers = [name for name, is_chosen in chosen.items() if is_chosen]
+        with folder_for(
+            source, folder, writers=writers, resume=resume, overwrite=overwrite
+        ) as output:
+            failures = segment_to_folder(
+                source, listed, output, callback=callback, progress=progress
+            )
     return SegmentReport(len(listed), failures)
 
 

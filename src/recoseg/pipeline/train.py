@@ -10,6 +10,7 @@ from typing import Any
 from recoseg.datasets.dataset_table import open_dataset
 from recoseg.errors import RecosegError
 from recoseg.pipeline.checks import check_output_file, check_output_folder
+from recoseg.storage.locks import lock_file
 from recoseg.training.model import TrainedModel, model_file
 from recoseg.training.recipe import recipe as recipe_of
 from recoseg.training.training_set import TrainingSet, of_dataset, open_masks, readable
@@ -45,6 +46,7 @@ def train(
     checkpoint_every: int = 500,
     preview_every: int = 500,
     resume: bool = False,
+    overwrite: bool = False,
     accelerator: str = "auto",
     devices: int = 1,
     nodes: int = 1,
@@ -72,7 +74,8 @@ def train(
         report_every: Steps between reports of these scores.
         checkpoint_every: Steps between checkpoints.
         preview_every: Steps between preview pictures.
-        resume: Whether to continue from the newest checkpoint in the folder, if there is one.
+        resume: Whether to continue from the newest whole checkpoint in the folder, if there is one.
+        overwrite: Whether to replace an earlier run in the folder.
         accelerator: Accelerator of Lightning: `auto`, `cpu`, `gpu` or `mps`.
         devices: Number of devices per machine.
         nodes: Number of machines.
@@ -86,13 +89,15 @@ def train(
             setting of the recipe.
 
     Raises:
-        RecosegError: Neither or both of masks and data set are given, settings do not fit, or the
-            folder holds another run.
+        RecosegError: Neither or both of masks and data set are given, or settings do not fit.
+        OutputError: The folder holds another run, another process is writing to it, or it cannot
+            be written to.
         DatasetError: There are no photos with masks.
         MissingExtraError: The extra `train` is not installed.
+        KeyboardInterrupt: The run was interrupted; the message says what is kept.
     """
     from recoseg.training.rounds import train_rounds
-    from recoseg.training.trainer import Machines
+    from recoseg.training.trainer import Machines, check_folder
 
     if (masks is None) == (dataset is None):
         raise RecosegError("Expected either masks or a data set: --masks FOLDER or --dataset NAME.")
@@ -100,6 +105,7 @@ def train(
     machines = Machines(accelerator, devices, nodes, strategy, precision, workers, accumulate)
     machines.check(chosen.batch_size)
     folder = check_output_folder(out)
+    check_folder(folder, resume=resume, overwrite=overwrite)  # before all photos are read
     data = _training_set(masks, images, dataset, root, split)
     truth = None if ground_truth is None else open_dataset("folder", os.fspath(ground_truth))
     data, left_out = readable(data, progress=None if progress else False)
@@ -110,6 +116,7 @@ def train(
         rounds=rounds,
         machines=machines,
         resume=resume,
+        overwrite=overwrite,
         checkpoint_every=checkpoint_every,
         preview_every=preview_every,
         truth=truth,
@@ -132,13 +139,16 @@ def export_onnx(model: str | Path, out: str | Path | None = None) -> tuple[Path,
 
     Raises:
         RecosegError: There is no such model, or the file cannot be written.
+        OutputError: Another process is writing the file.
         MissingExtraError: The extra `onnx` is not installed.
     """
     from recoseg.training.export import export_onnx as write_onnx
 
     path = Path(out) if out is not None else model_file(os.fspath(model)).with_suffix(".onnx")
     check_output_file(path, [".onnx"])
-    return path, write_onnx(TrainedModel.load(os.fspath(model)), path)
+    loaded = TrainedModel.load(os.fspath(model))
+    with lock_file(path):
+        return path, write_onnx(loaded, path)
 
 
 def _training_set(

@@ -5,11 +5,15 @@ This module does not import torch, so that the processes of `CrfPool` start quic
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from recoseg.errors import MissingExtraError, RecosegError
+
+MAX_ITERATIONS = 10_000
+"""Largest number of steps, for settings that come from a file of someone else."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,15 @@ class CrfSettings:
     clip: float = 1e-5
 
     def __post_init__(self) -> None:
-        if self.iterations < 0:
-            raise RecosegError(f"iterations is {self.iterations}; expected 0 or more.")
+        if not 0 <= self.iterations <= MAX_ITERATIONS:
+            raise RecosegError(
+                f"iterations is {self.iterations}; expected 0 to {MAX_ITERATIONS:,}."
+            )
         for name in ("gaussian_sxy", "bilateral_sxy", "bilateral_srgb", "clip"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise RecosegError(f"{name} is {getattr(self, name)}; expected more than 0.")
         for name in ("gaussian_compat", "bilateral_compat"):
-            if not getattr(self, name) >= 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise RecosegError(f"{name} is {getattr(self, name)}; expected 0 or more.")
 
 

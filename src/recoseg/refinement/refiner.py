@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from recoseg.errors import RecosegError, UnknownNameError
 from recoseg.refinement.crf import CrfPool
-from recoseg.refinement.mean_field import CrfSettings
+from recoseg.refinement.mean_field import MAX_ITERATIONS, CrfSettings
 from recoseg.refinement.pamr import (
     PUBLISHED_DILATIONS,
     PUBLISHED_ITERATIONS,
@@ -26,6 +27,9 @@ from recoseg.storage.fields import read_fields
 
 RefineForm = Literal["none", "pamr", "crf"]
 """`pamr` runs on any device and needs no extra package; `crf` is published, slower, on the CPU."""
+
+_MOST_DILATIONS = 64
+_LARGEST_DILATION = 1024  # pixels
 
 PUBLISHED_TEMPERATURE = 1.0
 """In the published evaluation of ReCo the CRF starts from the softmax over classes of the fused
@@ -45,9 +49,16 @@ class PamrSettings:
     dilations: tuple[int, ...] = PUBLISHED_DILATIONS
 
     def __post_init__(self) -> None:
-        if self.iterations < 0:
-            raise RecosegError(f"iterations is {self.iterations}; expected 0 or more.")
+        if not 0 <= self.iterations <= MAX_ITERATIONS:
+            raise RecosegError(
+                f"iterations is {self.iterations}; expected 0 to {MAX_ITERATIONS:,}."
+            )
         neighbour_offsets(self.dilations)
+        if len(self.dilations) > _MOST_DILATIONS or max(self.dilations) > _LARGEST_DILATION:
+            raise RecosegError(
+                f"Expected at most {_MOST_DILATIONS} dilations of at most {_LARGEST_DILATION}; got "
+                f"{str(self.dilations)[:200]}."
+            )
 
 
 @dataclass(frozen=True)
@@ -71,8 +82,10 @@ class RefineSettings:
     def __post_init__(self) -> None:
         if self.form not in get_args(RefineForm):
             raise UnknownNameError("refinement", self.form, list(get_args(RefineForm)))
-        if not self.temperature > 0:
-            raise RecosegError(f"temperature is {self.temperature}; expected more than 0.")
+        if not 0 < self.temperature < math.inf:
+            raise RecosegError(
+                f"temperature is {self.temperature}; expected more than 0 and finite."
+            )
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> RefineSettings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from recoseg.errors import MissingExtraError, RecosegError, UnknownNameError
+from recoseg.errors import (
+    FileError,
+    MissingExtraError,
+    OutputError,
+    RecosegError,
+    UnknownNameError,
+)
 from recoseg.retrieval.duplicates import EmbeddedArchive
 from recoseg.retrieval.queries import Query
 from recoseg.retrieval.search import Ranking, top_k
-from recoseg.storage.atomic import write_atomically
-from recoseg.storage.fields import to_json
+from recoseg.storage.atomic import write_bytes
+from recoseg.storage.checksums import check_file, write_with_checksum
+from recoseg.storage.locks import lock_file
+from recoseg.storage.sealed import read_sealed, sealed
 
 KINDS = ("ivf", "hnsw")
 
@@ -23,6 +30,9 @@ _TRAINING = 50
 """Number of photos per IVF list that the centres of the lists are trained on."""
 _LINKS = 32
 """Number of neighbours that HNSW keeps for each photo."""
+_CHECKED_BYTES = 1 << 30
+"""Maximum size of a faiss index whose checksum is compared when it is opened, bytes."""
+_RECORD_BYTES = 1 << 16
 
 
 class ApproximateIndex:
@@ -47,7 +57,10 @@ class ApproximateIndex:
     def open(
         cls, index: EmbeddedArchive, path: Path, kind: str, *, effort: int = 64
     ) -> ApproximateIndex:
-        """Open the faiss index in a folder; it is built if it is absent or of another archive.
+        """Open the faiss index in a folder; it is built if it is absent, damaged or stale.
+
+        It is stale if the embeddings of the archive have changed since. Its checksum is compared
+        if it has at most a gigabyte; that of a larger one is left to `recoseg verify`.
 
         Args:
             index: The archive.
@@ -58,19 +71,30 @@ class ApproximateIndex:
         Raises:
             MissingExtraError: faiss is not installed.
             UnknownNameError: The kind is not `ivf` or `hnsw`.
+            OutputError: It cannot be written, or another process is writing it.
         """
         check_kind(kind)
         faiss = _import_faiss()
-        state = {"kind": kind, "photos": len(index), "last": _last_id(index)}
         file, record = path / f"{kind}.faiss", path / f"{kind}.json"
-        if not record.exists() or json.loads(record.read_text(encoding="utf-8")) != state:
-            record.unlink(missing_ok=True)
+        state = {"kind": kind, "photos": len(index), "content": index.content}
+        found = _read(faiss, file, record, state, index)
+        if found is None:
             built = _build(faiss, index, kind)
-            write_atomically(
-                file, lambda out: faiss.write_index(built, faiss.PyCallbackIOWriter(out.write))
-            )
-            write_atomically(record, lambda out: out.write(to_json(state)))
-        return cls(index, faiss.read_index(str(file), faiss.IO_FLAG_MMAP), effort=effort)
+            try:
+                with lock_file(file):
+                    record.unlink(missing_ok=True)
+                    sums = write_with_checksum(
+                        file,
+                        lambda out: faiss.write_index(built, faiss.PyCallbackIOWriter(out.write)),
+                    )
+                    write_bytes(record, sealed({**state, "file": sums}))
+            except OSError as error:
+                raise OutputError(
+                    f"Cannot write the index for approximate search, {file}: "
+                    f"{error.strerror or error}."
+                ) from error
+            found = faiss.read_index(str(file), faiss.IO_FLAG_MMAP)
+        return cls(index, found, effort=effort)
 
     def search(self, queries: Sequence[Query], k: int) -> list[Ranking]:
         """Find up to k photos of each class. Scores are exact, but some photos may be missed.
@@ -151,8 +175,21 @@ def _build(faiss: Any, index: EmbeddedArchive, kind: str) -> Any:
     return built
 
 
-def _last_id(index: EmbeddedArchive) -> str:
-    return index.photo_id(len(index) - 1) if len(index) else ""
+def _read(
+    faiss: Any, file: Path, record: Path, state: dict[str, Any], index: EmbeddedArchive
+) -> Any | None:
+    """The faiss index of a file; None if it is absent, damaged or not of this archive."""
+    try:
+        fields, _ = read_sealed(record, _RECORD_BYTES)
+        recorded = fields.pop("file", "")
+        if fields != state or not file.is_file():
+            return None
+        if file.stat().st_size <= _CHECKED_BYTES:
+            check_file(file, recorded)
+        found = faiss.read_index(str(file), faiss.IO_FLAG_MMAP)
+    except (FileError, OSError, RuntimeError, MemoryError):  # faiss raises the last two
+        return None
+    return found if found.ntotal == len(index) else None
 
 
 def _import_faiss() -> Any:

@@ -22,6 +22,10 @@ threshold."""
 class EmbeddedArchive(Protocol):
     """The part of an index that retrieval uses, implemented by `ArchiveIndex`."""
 
+    @property
+    def content(self) -> str:
+        """A text that differs when the embeddings or their order have changed."""
+
     def __len__(self) -> int:
         """Number of photos."""
 

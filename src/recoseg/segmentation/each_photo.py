@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
+from recoseg.photos.files import LIST_SUFFIXES, is_folder
 from recoseg.photos.filesystems import file_system
 from recoseg.photos.load import LoadedPhoto, PhotoInput, check_iterable
 from recoseg.photos.refs import is_image_name, split_member
 from recoseg.photos.sources import list_sources
 
-_LISTED = (".tar", ".txt", ".lst")
+_LISTED = (".tar", *LIST_SUFFIXES)
 
 
 def each_photo(
@@ -47,4 +48,7 @@ def _is_source(path: str) -> bool:
     if is_image_name(path):
         return False
     fs, inner = file_system(path)
-    return bool(fs.isdir(inner)) or not fs.exists(inner)
+    try:
+        return is_folder(fs, inner) or not fs.exists(inner)
+    except Exception:  # each file system raises its own types of errors; reading it says why
+        return False

@@ -13,6 +13,9 @@ from torch import Tensor
 from recoseg.errors import RecosegError
 from recoseg.labels import IGNORE_INDEX, ignore_index
 
+MAX_STRIP = 4_000_000
+"""Bound on the scores of a strip (classes x rows x width) per branch."""
+
 
 @dataclass(frozen=True)
 class BackgroundRule:
@@ -65,7 +68,7 @@ def label_strips(
     *,
     ignored: int | None = None,
     keep_scores: bool = False,
-    max_elements: int = 4_000_000,
+    max_elements: int = MAX_STRIP,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Compute a label map strip by strip, without holding all score maps in memory.
 

@@ -20,6 +20,7 @@ from recoseg.photos.load import LoadedPhoto, PhotoInput, check_iterable
 from recoseg.photos.refs import Photo
 from recoseg.segmentation.batches import in_batches
 from recoseg.segmentation.branches import Branch
+from recoseg.segmentation.cost import Cost, MemoryGuard
 from recoseg.segmentation.each_photo import each_photo
 from recoseg.segmentation.input_plan import InputPlan
 from recoseg.segmentation.labeller import Labeller
@@ -82,6 +83,18 @@ class Segmenter:
     def palette(self) -> tuple[Colour, ...]:
         """RGB of each class."""
         return self.labeller.palette
+
+    @property
+    def cost(self) -> Cost:
+        """How much memory its photos need."""
+        return Cost(
+            tuple((one.stride, one.encoder.info.dim) for one in self.branches),
+            len(self.labeller.scored),
+            self.plan.window,
+            self.plan.batch_size,
+            self.labeller.refiner is not None,
+            self.labeller.keep_scores,
+        )
 
     @overload  # some forms of one photo are iterable, too
     def __call__(self, photos: OnePhoto) -> Result: ...  # type: ignore[overload-overlap]
@@ -183,7 +196,8 @@ def _stream(segmenters: Sequence[Segmenter], photos: Iterable[OnePhoto]) -> Iter
         return [one.labeller.label(items, own) for one, own in zip(segmenters, grids, strict=True)]
 
     plan = segmenters[0].plan
-    return in_batches(photos, plan, label, len(segmenters))
+    guard = MemoryGuard([one.cost for one in segmenters])
+    return in_batches(photos, plan, label, guard, len(segmenters))
 
 
 def _deal(

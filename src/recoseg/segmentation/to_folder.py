@@ -11,7 +11,6 @@ from recoseg.segmentation.result import Result
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.writers.folder import OutputFolder
 from recoseg.writers.formats import DEFAULT_FORMATS
-from recoseg.writers.names import output_names
 from recoseg.writers.protocol import Writer
 
 
@@ -21,6 +20,7 @@ def folder_for(
     *,
     writers: Sequence[str | Writer] = DEFAULT_FORMATS,
     resume: bool = False,
+    overwrite: bool = False,
 ) -> OutputFolder:
     """The output folder of a segmenter, which records its settings and fingerprint.
 
@@ -29,6 +29,7 @@ def folder_for(
         out: Where to write; it is created if it does not exist.
         writers: What to write; see `OutputFolder`.
         resume: Keep the photos that an earlier run with equal settings has finished.
+        overwrite: Remove what an earlier run has written.
     """
     return OutputFolder(
         out,
@@ -37,6 +38,7 @@ def folder_for(
         writers=writers,
         settings={**segmenter.settings, segmenter.kind: segmenter.fingerprint},
         resume=resume,
+        overwrite=overwrite,
     )
 
 
@@ -48,7 +50,7 @@ def segment_to_folder(
     callback: Callable[[str, Result], object] | None = None,
     progress: bool | None = False,
 ) -> dict[str, str]:
-    """Segment photos and write their files; photos that the folder has already are skipped.
+    """Segment photos and write their files; photos that the folder has unchanged are skipped.
 
     Args:
         segmenter: The segmenter.
@@ -60,10 +62,7 @@ def segment_to_folder(
     Returns:
         The reason for each photo that could not be segmented, by its path.
     """
-    names = output_names([photo.path for photo in photos])
-    todo = [
-        (name, photo) for name, photo in zip(names, photos, strict=True) if photo.path not in folder
-    ]
+    todo = folder.missing(photos)
     results = segmenter.stream(photo for _, photo in todo)
     failures = {}
     with StageProgress("Segmenting", len(todo), enabled=progress) as bar:
@@ -72,7 +71,7 @@ def segment_to_folder(
                 failures[photo.path] = result.failure
                 folder.write_failure(photo.path, result.failure)
             else:
-                folder.write(name, photo.path, result.image, result.segmentation)
+                folder.write(name, photo, result.image, result.segmentation)
             if callback is not None:
                 callback(name, result)
             bar.advance(failed=bool(result.failure))

@@ -19,6 +19,9 @@ from torch import Tensor
 
 from recoseg.errors import RecosegError
 
+_MOST_KEPT = 1 << 22
+"""Size up to which matrices are kept for the next photos, elements (16 MiB)."""
+
 
 def bilinear_matrix(cells: int, pixels: int) -> Float[Tensor, "pixels cells"]:
     """The matrix of `interpolate(mode="bilinear", align_corners=False)` along one axis.
@@ -33,7 +36,6 @@ def bilinear_matrix(cells: int, pixels: int) -> Float[Tensor, "pixels cells"]:
     return _resample(torch.eye(cells), pixels)
 
 
-@functools.lru_cache(maxsize=64)  # a folder of photos has few sizes, and many classes and banks
 def axis_matrix(
     cells: int, stride: int, input_pixels: int, output_pixels: int
 ) -> Float[Tensor, "output_pixels cells"]:
@@ -49,6 +51,14 @@ def axis_matrix(
     Raises:
         RecosegError: The grid does not cover the input with whole cells.
     """
+    kept = cells * output_pixels <= _MOST_KEPT
+    build = _kept_axis_matrix if kept else _axis_matrix
+    return build(cells, stride, input_pixels, output_pixels)
+
+
+def _axis_matrix(
+    cells: int, stride: int, input_pixels: int, output_pixels: int
+) -> Float[Tensor, "output_pixels cells"]:
     if not (cells - 1) * stride < input_pixels <= cells * stride:
         raise RecosegError(
             f"Expected ceil({input_pixels} / {stride}) = {-(-input_pixels // stride)} cells of "
@@ -56,6 +66,10 @@ def axis_matrix(
         )
     matrix = bilinear_matrix(cells, cells * stride)[:input_pixels]
     return matrix if output_pixels == input_pixels else _resample(matrix, output_pixels)
+
+
+# A folder of photos has few sizes, and many classes and banks.
+_kept_axis_matrix = functools.lru_cache(maxsize=64)(_axis_matrix)
 
 
 def _resample(matrix: Float[Tensor, "p m"], pixels: int) -> Float[Tensor, "q m"]:

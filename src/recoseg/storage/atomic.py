@@ -15,26 +15,38 @@ TEMPORARY = ".tmp-"
 """Prefix of the names of unfinished files."""
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+def write_atomically(
+    path: Path, write: Callable[[IO[bytes]], object], *, flush: bool = True
+) -> None:
     """Let `write` fill a temporary file, flush it to the disk, and rename it to `path`.
 
     The temporary name is unique, so that two writers of one file never mix their bytes. If `write`
     raises an error, the temporary file is removed; if the process is killed, it stays until
     `remove_leftovers`.
+
+    Args:
+        path: The file.
+        write: Writes the content to an open file.
+        flush: Whether to wait for the disk. Without it a file may be damaged if the machine, and
+            not just the process, stops; for caches whose files are checked when they are read.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{_prefix(path.name)}{secrets.token_hex(6)}")
     try:
         with temporary.open("xb") as file:
             write(file)
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            error.filename = str(path)  # not the temporary name, and not none, as after a write
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    flush_folder(path.parent)
+    if flush:
+        flush_folder(path.parent)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

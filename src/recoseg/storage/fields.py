@@ -49,15 +49,15 @@ def _converter() -> Converter:
     def check(value: object, kind: type) -> object:
         if type(value) is kind or (kind is float and type(value) is int):
             return value
-        raise ValueError(f"expected {kind.__name__}, got {value!r}")
+        raise ValueError(f"expected {kind.__name__}, got {_short(value)}")
 
     def check_tuple(value: object, kind: Any) -> tuple[object, ...]:
         if not isinstance(value, list | tuple):
-            raise ValueError(f"expected a list, got {value!r}")
+            raise ValueError(f"expected a list, got {_short(value)}")
         kinds = get_args(kind)
         kinds = kinds[:1] * len(value) if kinds[-1] is Ellipsis else kinds
         if len(value) != len(kinds):
-            raise ValueError(f"expected {len(kinds)} values, got {value!r}")
+            raise ValueError(f"expected {len(kinds)} values, got {_short(value)}")
         return tuple(map(converter.structure, value, kinds))
 
     def is_tuple(kind: Any) -> bool:
@@ -69,6 +69,11 @@ def _converter() -> Converter:
         converter.register_structure_hook(plain, check)
     converter.register_structure_hook_func(is_tuple, check_tuple)
     return converter
+
+
+def _short(value: object) -> str:
+    """The beginning of a value, which may be very long."""
+    return repr(value)[:200]
 
 
 def _reason(error: BaseException, kind: type | None) -> str:

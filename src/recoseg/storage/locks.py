@@ -3,27 +3,54 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from recoseg.errors import OutputError
 from recoseg.storage.atomic import remove_leftovers
+from recoseg.storage.paths import inside
+
+_taken: ContextVar[frozenset[Path]] = ContextVar("taken", default=frozenset())
+"""The folders whose lock the caller holds."""
 
 
 @contextlib.contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
     """Keep other writers out of a folder, which is created if it does not exist.
 
-    The lock is the file `.lock` in the folder. It ends with the process, however that ends.
+    The lock is the file `.lock` in the folder. It ends with the process, however that ends. A
+    function that is called while its caller holds the lock may take it again. If an error ends the
+    caller before it has written anything to a new folder, the folder is removed.
 
     Raises:
-        OutputError: Another process is writing to the folder.
+        OutputError: Another process is writing to the folder, or it cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with _lock(folder / ".lock", folder):
+    created = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        real = folder.resolve()
+    except OSError as error:
+        raise OutputError(f"Cannot write to {folder}: {error.strerror or error}.") from error
+    if real in _taken.get():
         yield
+        return
+    lock = inside(folder, ".lock")
+    with _lock(lock, folder):
+        token = _taken.set(_taken.get() | {real})
+        try:
+            yield
+        except BaseException:
+            if created and list(folder.iterdir()) == [lock]:  # the error came before any file
+                with contextlib.suppress(OSError):
+                    lock.unlink()
+                    folder.rmdir()
+            raise
+        finally:
+            _taken.reset(token)
 
 
 @contextlib.contextmanager
@@ -49,5 +76,38 @@ def _lock(lock: Path, what: Path) -> Iterator[None]:
         raise OutputError(
             f"Another process is writing to {what}. Wait for it, or choose another place."
         ) from error
+    except OSError as error:
+        raise OutputError(f"Cannot write to {what}: {error.strerror or error}.") from error
     with held:
-        yield
+        handles = _handles(lock)
+        _held.update(handles)
+        try:
+            yield
+        finally:
+            _held.difference_update(handles)
+
+
+_held: set[int] = set()
+"""The handles of the lock files that this process holds open."""
+
+
+def _handles(lock: Path) -> set[int]:
+    """The handles by which this process holds a file open; none on systems that cannot fork."""
+    found, listing, wanted = set(), Path("/dev/fd"), lock.stat()
+    for path in listing.iterdir() if listing.is_dir() else ():
+        with contextlib.suppress(OSError):  # the handle of the listing itself
+            if os.path.samestat(os.fstat(int(path.name)), wanted):
+                found.add(int(path.name))
+    return found
+
+
+def _let_go() -> None:
+    """Close the locks in a forked process, which would otherwise outlive their owner in it."""
+    for handle in _held:
+        with contextlib.suppress(OSError):
+            os.close(handle)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from recoseg.errors import FileError, MissingFileError
 
@@ -14,10 +17,38 @@ MAX_TEXT = 1 << 28
 """Maximum size of a text or JSON file, bytes (256 MiB)."""
 
 
-def read_bytes(path: Path, limit: int) -> bytes:
-    """Read a file.
+class NotRegularError(OSError):
+    """A device, a pipe, a socket or a folder, where a file is expected."""
 
-    Devices, pipes and sockets are refused before they are read, since they may never end.
+    def __init__(self) -> None:
+        super().__init__(errno.EINVAL, "not a regular file")
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading.
+
+    Devices, pipes and sockets are refused before they are read, since they may never end, and
+    before they are opened, since opening some of them has effects.
+
+    Raises:
+        NotRegularError: It is no regular file.
+        OSError: It does not exist or cannot be read.
+        ValueError: Its name holds a NUL.
+    """
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise NotRegularError
+    file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115  # the caller closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it was replaced in between
+        file.close()
+        raise NotRegularError
+    return file
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """Read a file; see `open_regular`.
 
     Args:
         path: The file.
@@ -27,19 +58,54 @@ def read_bytes(path: Path, limit: int) -> bytes:
         MissingFileError: There is no such file.
         FileError: It is no regular file, is larger than the limit, or cannot be read.
     """
+    with open_file(path) as file:
+        if os.fstat(file.fileno()).st_size <= limit:
+            data = _read(file, limit + 1)
+            if len(data) <= limit:  # it may have grown
+                return data
+    raise FileError(f"{path} has more than {limit:,} bytes.")
+
+
+def read_start(path: Path, length: int) -> bytes:
+    """Read the first bytes of a file; see `read_bytes` for the errors.
+
+    Args:
+        path: The file.
+        length: Number of bytes; a shorter file is read whole.
+    """
+    with open_file(path) as file:
+        return _read(file, length)
+
+
+@contextlib.contextmanager
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """An open regular file, to be read in parts; errors within become a `FileError` that names it.
+
+    Raises:
+        MissingFileError: There is no such file.
+        FileError: It is no regular file, or cannot be read.
+    """
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise FileError(f"{path} is not a regular file.")
-            data = file.read(limit + 1)
+        with open_regular(path) as file:
+            yield file
     except FileNotFoundError as error:
         raise MissingFileError(f"There is no file {path}.") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or str(error)
-        raise FileError(f"{path} cannot be read: {reason}.") from error
-    if len(data) > limit:
-        raise FileError(f"{path} has more than {limit:,} bytes.")
+        raise FileError(f"{path} cannot be read: {why(error)}.") from error
+
+
+def _read(file: BinaryIO, length: int) -> bytes:
+    """Read up to `length` bytes, of which Python would reserve all at once, whatever is there."""
+    data = file.read(min(length, os.fstat(file.fileno()).st_size))
+    while len(data) < length and (more := file.read(min(length - len(data), 1 << 16))):
+        data += more
     return data
+
+
+def why(error: BaseException) -> str:
+    """The reason that an error names, in one line of at most 200 characters, without a path."""
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+    return str(reason) or type(error).__name__
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

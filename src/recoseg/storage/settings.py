@@ -31,5 +31,5 @@ def check_resumable(path: Path, ours: dict[str, Any], what: str) -> None:
         changed = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
         raise OutputError(
             f"The {what} in {path.parent} were made with other settings ({', '.join(changed)}). "
-            "Use those to resume, or write to another folder."
+            "Use those to resume, replace them with --overwrite, or write to another folder."
         )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from recoseg.errors import BadImageError, DatasetError
 from recoseg.photos.images import to_tensor
 from recoseg.training.augment import augment, build_transform, mixed_seed
 from recoseg.training.recipe import Augmentation
@@ -54,9 +55,16 @@ class TrainingStream(Dataset[Batch]):
         self._seed = seed
 
     def __getitem__(self, position: int) -> Batch:
-        """The photo at a position; it does not depend on what was read before."""
+        """The photo at a position; it does not depend on what was read before.
+
+        Raises:
+            DatasetError: The photo or its mask has changed since it was checked.
+        """
         photo = self._photos[photo_at(position, len(self._photos), self._seed)]
-        image, labels, levels = photo.read()
+        try:
+            image, labels, levels = photo.read()
+        except BadImageError as error:
+            raise DatasetError(f"{photo.name} can no longer be trained on: {error}.") from error
         masks = torch.from_numpy(np.stack([labels, levels]))
         pixels, found = augment(
             self._transform, to_tensor(image), masks, mixed_seed(self._seed, position)

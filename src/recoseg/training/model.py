@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from recoseg.encoders.normalisation import Normalisation
 from recoseg.encoders.weights import fingerprint
 from recoseg.errors import FileError, MissingFileError, RecosegError
-from recoseg.labels import Colour
+from recoseg.labels import IGNORE_INDEX, Colour
+from recoseg.storage.fields import read_fields
+from recoseg.storage.reading import parse_json
 from recoseg.storage.tensors import read_metadata, read_tensors, write_tensors
-from recoseg.training.network import build_network
+from recoseg.training.network import RATES, build_network
 
 FORMAT = "recoseg-model-1"
 FILE = "model.safetensors"
@@ -35,6 +38,9 @@ class ModelInfo:
         statistics: Normalisation of the input.
         short_side: Short side of photos that the model expects, pixels.
         provenance: What it was trained on and how, as JSON fields.
+
+    Raises:
+        RecosegError: A value is out of range; the message names it.
     """
 
     encoder: str
@@ -45,6 +51,21 @@ class ModelInfo:
     statistics: Normalisation
     short_side: int
     provenance: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        colours = [value for colour in self.palette for value in colour]
+        mean, std = self.statistics.mean, self.statistics.std
+        for what, right in (
+            (f"1 to {IGNORE_INDEX} classes", 1 <= len(self.names) <= IGNORE_INDEX),
+            ("a colour for each class", len(self.palette) == len(self.names)),
+            ("colours of 3 values from 0 to 255", all(0 <= value <= 255 for value in colours)),
+            ("a finite mean", all(map(math.isfinite, mean))),
+            ("a finite deviation above 0", all(math.isfinite(x) and x > 0 for x in std)),
+            (f"an output stride of {' or '.join(map(str, RATES))}", self.output_stride in RATES),
+            ("a short side of 1 or more", self.short_side >= 1),
+        ):
+            if not right:
+                raise RecosegError(f"expected {what}")
 
     def build(self) -> nn.Module:
         """Build the network with random weights."""
@@ -95,20 +116,22 @@ class TrainedModel:
                     f"{file} is not a trained model: expected the format {FORMAT}, got {form}."
                 )
             tensors, metadata = read_tensors(file)
-            info = _info(json.loads(metadata["info"]))
+            unknown = metadata.keys() - {"format", "info"}
+            if unknown:
+                raise FileError(f"unknown field {', '.join(sorted(unknown))}")
+            info = read_fields(ModelInfo, parse_json(metadata["info"], "its description"))
         except MissingFileError as error:
             raise RecosegError(
                 f"No trained model at {file}. Make one with `recoseg train`."
             ) from error
-        except (FileError, KeyError, ValueError, TypeError, RecursionError) as error:
-            raise RecosegError(f"{file} is damaged or not a trained model ({error}).") from error
+        except KeyError as error:
+            raise RecosegError(f"{file} is damaged: it has no field {error}.") from error
+        except RecosegError as error:
+            reason = str(error).removesuffix(".")
+            raise RecosegError(f"{file} is damaged or not a trained model ({reason}).") from error
         network = info.build()
-        try:
-            network.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise RecosegError(
-                f"The tensors in {file} are not those of its architecture: {error}"
-            ) from error
+        _check_tensors(tensors, network.state_dict(), file)
+        network.load_state_dict(tensors)
         return cls(network.eval(), info)
 
 
@@ -129,13 +152,28 @@ def is_model(path: str | Path) -> bool:
         return False
 
 
-def _info(fields: dict[str, Any]) -> ModelInfo:
-    statistics = {key: tuple(value) for key, value in fields["statistics"].items()}
-    return ModelInfo(
-        **{
-            **fields,
-            "names": tuple(fields["names"]),
-            "palette": tuple((r, g, b) for r, g, b in fields["palette"]),
-            "statistics": Normalisation(**statistics),
-        }
-    )
+def _check_tensors(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], file: Path
+) -> None:
+    """Refuse tensors that are not those of the architecture, or values that no training gives.
+
+    Raises:
+        RecosegError: The message names the first such tensor.
+    """
+    for name in sorted(tensors.keys() ^ expected.keys()):
+        what = "has a surplus" if name in tensors else "lacks the"
+        raise RecosegError(
+            f"The tensors in {file} are not those of its architecture: it {what} tensor {name}."
+        )
+    for name, tensor in tensors.items():
+        other = expected[name]
+        if (tensor.shape, tensor.dtype) != (other.shape, other.dtype):
+            raise RecosegError(
+                f"The tensors in {file} are not those of its architecture: {name} is "
+                f"{tuple(tensor.shape)} of {tensor.dtype}, expected {tuple(other.shape)} of "
+                f"{other.dtype}."
+            )
+        if not tensor.isfinite().all():
+            raise RecosegError(f"{file} is damaged: {name} has values that are not finite.")
+        if name.endswith("running_var") and bool((tensor < 0).any()):
+            raise RecosegError(f"{file} is damaged: {name} has variances below 0.")

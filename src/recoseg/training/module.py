@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import torch
@@ -118,4 +119,10 @@ class TrainingModule(LightningModule):
             num_workers=self._workers,
             pin_memory=self.device.type == "cuda",
             persistent_workers=False,
+            worker_init_fn=_leave_interrupts,
         )
+
+
+def _leave_interrupts(_: int) -> None:
+    """Leave Ctrl-C, which reaches all processes, to the one that trains; it ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

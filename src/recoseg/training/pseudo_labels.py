@@ -10,9 +10,12 @@ The folder of a run:
 | `teacher/segmentations.jsonl`, `teacher/settings.json` | as written by `recoseg segment` |
 | `pseudo_labels.json` | classes, palette, settings, balance, photos and their masks, failures |
 | `balance.txt`, `classes.txt` | the balance as a table; the classes, one per line |
+| `settings.json`, `files.jsonl` | what marks the folder, and the files that a later run replaces |
 
 The expensive step writes the folder `teacher`, and can be resumed. Which pixels are ignored is
-decided afterwards from its files, so other limits on the same folder take seconds.
+decided afterwards from its files, so other limits on the same folder take seconds. The masks to
+train on and `pseudo_labels.json` are removed before the teacher's files change, and written last:
+where `pseudo_labels.json` is, all belongs together.
 """
 
 from __future__ import annotations
@@ -20,21 +23,29 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from recoseg.datasets.masks import decode_values
-from recoseg.errors import RecosegError
+from recoseg.classes import class_list
+from recoseg.errors import FileError, RecosegError
 from recoseg.labels import IGNORE_INDEX, Colour, Segmentation
 from recoseg.photos.refs import Photo
 from recoseg.progress import track
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.segmentation.to_folder import segment_to_folder
+from recoseg.segmentation.verify import check_labels, read_map
 from recoseg.storage.atomic import write_bytes
-from recoseg.storage.fields import to_json
+from recoseg.storage.checksums import checksum
+from recoseg.storage.claim import claim
+from recoseg.storage.fields import read_fields, to_json
+from recoseg.storage.locks import lock_folder
+from recoseg.storage.paths import inside
+from recoseg.storage.reading import read_json
+from recoseg.storage.run_record import RunRecord
 from recoseg.training.balance import ClassBalance, balance_table, class_balance
 from recoseg.training.confidence import (
     LEVELS,
@@ -43,12 +54,16 @@ from recoseg.training.confidence import (
     ignore_below,
     level_histogram,
 )
-from recoseg.writers.folder import OutputFolder
+from recoseg.writers.folder import FORMAT as MASKS
+from recoseg.writers.folder import LINES, OutputFolder, read_segmentations
 from recoseg.writers.formats import encode_label_map
 from recoseg.writers.protocol import Writer
 
 FORMAT = "recoseg-pseudo-labels-1"
 MANIFEST = "pseudo_labels.json"
+FILES = "files.jsonl"
+TEACHER = "teacher"
+WHAT = "pseudo-labels"
 
 
 @dataclass(frozen=True)
@@ -59,11 +74,13 @@ class PseudoLabelled:
         path: Path of the photo.
         labels: Path of the mask to train on, relative to the folder.
         confidence: Path of the confidence map, relative to the folder; None if there is none.
+        checksums: The checksum of each of these files, by kind; empty where none was recorded.
     """
 
     path: str
     labels: str
     confidence: str | None = None
+    checksums: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,30 +115,26 @@ class PseudoLabels:
         """
         path = Path(folder) / MANIFEST
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
-            if fields["format"] != FORMAT:
-                raise ValueError(f"expected the format {FORMAT}, got {fields['format']}")
-            return cls(
-                tuple(fields["names"]),
-                tuple((r, g, b) for r, g, b in fields["palette"]),
-                tuple(PseudoLabelled(**photo) for photo in fields["photos"]),
-                tuple(ClassBalance(**item) for item in fields["balance"]),
-                fields["background"],
-                fields["failures"],
-                fields["provenance"],
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            fields = read_json(path)
+            if fields.get("format") != FORMAT:
+                raise RecosegError(f"expected the format {FORMAT}, got {fields.get('format')!r}")
+            found = read_fields(cls, {key: fields[key] for key in fields if key != "format"})
+            for photo in found.photos:
+                inside(Path(folder), photo.labels)
+                if photo.confidence is not None:
+                    inside(Path(folder), photo.confidence)
+        except RecosegError as error:
             raise RecosegError(
                 f"{path} is missing or damaged ({error}). Make pseudo-labels with "
                 "`recoseg pseudo-label`."
             ) from error
+        return found
 
     def write(self, folder: Path) -> None:
         """Write the manifest, the table and the list of classes."""
         table = balance_table(self.balance, self.background) + "\n"
-        lines = "".join(f"{name}\n" for name in self.names)
         write_bytes(folder / "balance.txt", table.encode())
-        write_bytes(folder / "classes.txt", lines.encode())
+        write_bytes(folder / "classes.txt", class_list(self.names).encode())
         write_bytes(folder / MANIFEST, to_json({"format": FORMAT} | asdict(self)))
 
 
@@ -134,6 +147,7 @@ def pseudo_label(
     confidence: bool = False,
     overlays: bool = False,
     resume: bool = False,
+    overwrite: bool = False,
     progress: bool | None = False,
 ) -> PseudoLabels:
     """Make pseudo-labels of photos.
@@ -147,11 +161,13 @@ def pseudo_label(
         confidence: Whether to keep confidence maps although no pixel is ignored.
         overlays: Whether to write overlays of the segmenter's label maps.
         resume: Keep what an earlier run with equal settings has finished.
+        overwrite: Remove what an earlier run has written.
         progress: See `StageProgress`.
 
     Raises:
-        RecosegError: There are more than 255 classes, or, with `resume`, the folder's label maps
-            were made with other settings.
+        RecosegError: There are more than 255 classes.
+        OutputError: The folder holds pseudo-labels that are neither continued nor replaced, or,
+            with `resume`, label maps that were made with other settings.
     """
     ignoring, folder = ignoring or Ignoring(), Path(folder)
     if len(segmenter.names) > IGNORE_INDEX:
@@ -165,26 +181,60 @@ def pseudo_label(
     if confidence or not ignoring.idle:
         writers.append(confidence_maps(segmenter.temperature))
         settings["confidence_temperature"] = segmenter.temperature
-    output = OutputFolder(
-        folder / "teacher",
-        segmenter.names,
-        segmenter.palette,
-        writers=writers,
-        settings=settings,
-        resume=resume,
-    )
-    with output:
+    with ExitStack() as stack:
+        stack.enter_context(lock_folder(folder))
+        existing = check_free(folder, resume=resume, overwrite=overwrite)
+        output = OutputFolder(
+            folder / TEACHER,
+            segmenter.names,
+            segmenter.palette,
+            writers=writers,
+            settings=settings,
+            resume=existing and resume,
+            overwrite=existing and overwrite,
+        )
+        # The masks to train on are always written anew.
+        masks = RunRecord(folder, FILES, FORMAT, {}, what=WHAT, overwrite=existing)
+        # A run that is continued is checked first, which needs the teacher's settings.
+        order = (output, masks) if existing and resume else (masks, output)
+        teaching = stack.enter_context(ExitStack())
+        for part in order:
+            (teaching if part is output else stack).enter_context(part)
         segment_to_folder(segmenter, photos, output, progress=progress)
-    lines = [json.loads(line) for line in output.lines_path.read_text("utf-8").splitlines()]
-    wanted = {photo.path for photo in photos}
-    lines = [line for line in lines if line["path"] in wanted]
-    found = _finish(folder, segmenter, lines, ignoring, settings, progress)
-    found.write(folder)
+        teaching.close()
+        place = {photo.path: number for number, photo in enumerate(photos)}
+        lines = [line for line in read_segmentations(folder / TEACHER) if line is not None]
+        lines = [line for line in lines if line["path"] in place]
+        lines.sort(key=lambda line: place[line["path"]])  # whatever was finished earlier
+        with masks.writing():
+            found = _finish(folder, masks, segmenter, lines, ignoring, settings, progress)
+            found.write(folder)
     return found
+
+
+def check_free(folder: Path, *, resume: bool = False, overwrite: bool = False) -> bool:
+    """Whether a folder holds earlier pseudo-labels, which may be continued or replaced.
+
+    Raises:
+        OutputError: It holds pseudo-labels and neither is asked for, or files of others.
+    """
+    names = ["labels", FILES, "balance.txt", "classes.txt", "settings.json", MANIFEST, TEACHER]
+    existing = claim(folder, FORMAT, names, what=WHAT, resume=resume, overwrite=overwrite)
+    if existing:
+        claim(
+            folder / TEACHER,
+            MASKS,
+            ["labels", "settings.json", LINES],
+            what=WHAT,
+            resume=resume,
+            overwrite=overwrite,
+        )
+    return existing
 
 
 def _finish(
     folder: Path,
+    masks: RunRecord,
     segmenter: Segmenter,
     lines: Sequence[Mapping[str, Any]],
     ignoring: Ignoring,
@@ -193,12 +243,15 @@ def _finish(
 ) -> PseudoLabels:
     """Count the pixels of the teacher's label maps, then write the masks to train on."""
     names, palette = segmenter.names, segmenter.palette
-    done = [line["files"] for line in lines if "files" in line]
+    done = [line for line in lines if "files" in line]
+    masks.add({"files": [MANIFEST, "balance.txt", "classes.txt"]})
+    for line in done:
+        masks.add({"files": [line["files"]["labels"]]})
     histogram = np.zeros((len(names), LEVELS), np.int64)
     seen, background = np.zeros(len(names), np.int64), 0
 
-    def count(files: Mapping[str, str]) -> tuple[np.ndarray, int]:
-        labels, levels = _read(folder / "teacher", files)
+    def count(line: Mapping[str, Any]) -> tuple[np.ndarray, int]:
+        labels, levels = _read(folder / TEACHER, line, len(names))
         counts = level_histogram(labels, levels, len(names))
         return counts, labels.size - int(counts.sum())
 
@@ -211,26 +264,25 @@ def _finish(
     least = ignoring.levels(histogram)
     kept = np.where(np.arange(LEVELS) >= least[:, None], histogram, 0).sum(1)
 
-    def write(files: Mapping[str, str]) -> None:
-        labels, levels = _read(folder / "teacher", files)
+    def write(line: Mapping[str, Any]) -> PseudoLabelled:
+        labels, levels = _read(folder / TEACHER, line, len(names))
         mask = ignore_below(labels, levels, least)
-        write_bytes(folder / files["labels"], encode_label_map(Segmentation(mask, names, palette)))
+        data = encode_label_map(Segmentation(mask, names, palette))
+        write_bytes(inside(folder, line["files"]["labels"]), data)
+        sums = {"labels": checksum(data)}
+        confidence = None
+        if "confidence" in line["files"]:
+            confidence = f"{TEACHER}/{line['files']['confidence']}"
+            sums["confidence"] = line["checksums"]["confidence"]
+        return PseudoLabelled(line["path"], line["files"]["labels"], confidence, sums)
 
     with ThreadPoolExecutor() as pool:
-        for _ in track(pool.map(write, done), "Ignoring", total=len(done), enabled=progress):
-            pass
+        written = track(pool.map(write, done), "Ignoring", total=len(done), enabled=progress)
+        photos = tuple(written)
     return PseudoLabels(
         names,
         palette,
-        tuple(
-            PseudoLabelled(
-                line["path"],
-                line["files"]["labels"],
-                f"teacher/{line['files']['confidence']}" if "confidence" in line["files"] else None,
-            )
-            for line in lines
-            if "files" in line
-        ),
+        photos,
         class_balance(names, seen, histogram.sum(1), kept, least),
         background,
         {line["path"]: line["error"] for line in lines if "error" in line},
@@ -238,9 +290,20 @@ def _finish(
     )
 
 
-def _read(folder: Path, files: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and confidence levels of a photo; full confidence if there is no map."""
-    labels = decode_values((folder / files["labels"]).read_bytes()).astype(np.uint8)
-    if "confidence" not in files:
+def _read(folder: Path, line: Mapping[str, Any], classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and confidence levels of a photo; full confidence if there is no map.
+
+    Raises:
+        FileError: A file is damaged.
+    """
+    labels = read_map(folder, line["files"]["labels"], line["checksums"]["labels"])
+    check_labels(labels, classes, folder / line["files"]["labels"])
+    if "confidence" not in line["files"]:
         return labels, np.full(labels.shape, LEVELS - 1, np.uint8)
-    return labels, decode_values((folder / files["confidence"]).read_bytes()).astype(np.uint8)
+    levels = read_map(folder, line["files"]["confidence"], line["checksums"]["confidence"])
+    if levels.shape != labels.shape:
+        raise FileError(
+            f"{folder / line['files']['confidence']} is damaged: it has the shape {levels.shape}, "
+            f"its label map {labels.shape}."
+        )
+    return labels, levels

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from recoseg.device import resolve_compute
-from recoseg.errors import RecosegError
+from recoseg.errors import OutputError, RecosegError
 from recoseg.photos.refs import Photo
+from recoseg.storage.locks import lock_folder
+from recoseg.training.endings import endings
 from recoseg.training.model import FILE, TrainedModel
 from recoseg.training.model_segmenter import model_segmenter
 from recoseg.training.pseudo_labels import pseudo_label
 from recoseg.training.recipe import Recipe
+from recoseg.training.run_folder import open_run
 from recoseg.training.trainer import Machines, train
 from recoseg.training.training_set import FilePhoto, TrainingSet, pseudo_labelled
 
@@ -25,13 +29,14 @@ def train_rounds(
     rounds: int = 1,
     machines: Machines | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     **options: Any,
 ) -> TrainedModel:
     """Train a model, label its photos with it, and train a new model on those labels.
 
     With one round the folder is that of the run. With more rounds each has a folder `round-N`,
     with the pseudo-labels that it trains on in `round-N/pseudo`; the model of the last round is
-    written into the folder itself.
+    written into the folder itself, and `settings.json` marks it.
 
     Args:
         data: Training set of the first round.
@@ -40,6 +45,7 @@ def train_rounds(
         rounds: Number of rounds, 1 or more.
         machines: See `train`; more than one round needs a single device.
         resume: Continue an interrupted run.
+        overwrite: Remove the files of an earlier run in the folder, and start again.
         **options: See `train`.
 
     Raises:
@@ -47,7 +53,9 @@ def train_rounds(
             see `train`.
     """
     if rounds == 1:
-        return train(data, recipe, out, machines=machines, resume=resume, **options)
+        return train(
+            data, recipe, out, machines=machines, resume=resume, overwrite=overwrite, **options
+        )
     machines = machines or Machines()
     if machines.devices * machines.nodes > 1:
         raise RecosegError(
@@ -57,18 +65,23 @@ def train_rounds(
     files = [photo for photo in data.photos if isinstance(photo, FilePhoto)]
     if len(files) != len(data.photos):
         raise RecosegError("Several rounds need photos in files: give --masks and --images.")
-    if (out / FILE).is_file() and not resume:
-        raise RecosegError(f"{out} already has a run. Resume it (--resume), or use another folder.")
-    model = None
-    for number in range(1, rounds + 1):
-        folder = out / f"round-{number}"
-        if model is not None:
-            photos = [Photo(item.photo) for item in files]
-            data = _relabel(model, photos, folder / "pseudo", machines)
-            options["left_out"] = {}
-        model = train(data, recipe, folder, machines=machines, resume=resume, **options)
-    assert model is not None
-    model.save(out / FILE)
+    settings = {
+        "recipe": asdict(recipe),
+        "training_set": data.fingerprint,
+        "several_rounds": True,  # their number may change
+    }
+    with endings(out), lock_folder(out):
+        open_run(out, settings, resume=resume, overwrite=overwrite)
+        model = None
+        for number in range(1, rounds + 1):
+            folder = out / f"round-{number}"
+            if model is not None:
+                photos = [Photo(item.photo) for item in files]
+                data = _relabel(model, photos, folder / "pseudo", machines)
+                options["left_out"] = {}
+            model = train(data, recipe, folder, machines=machines, resume=True, **options)
+        assert model is not None
+        model.save(out / FILE)
     return model
 
 
@@ -79,5 +92,8 @@ def _relabel(
     device = {"gpu": "cuda"}.get(machines.accelerator, machines.accelerator)
     compute = resolve_compute(device, machines.precision)
     segmenter = model_segmenter(model, compute=compute, keep_scores=True)
-    pseudo_label(segmenter, photos, folder, confidence=True, resume=True)
+    try:
+        pseudo_label(segmenter, photos, folder, confidence=True, resume=True)
+    except OutputError:  # labels by another model, which an overwritten run has left
+        pseudo_label(segmenter, photos, folder, confidence=True, overwrite=True)
     return pseudo_labelled(folder)

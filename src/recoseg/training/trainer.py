@@ -5,48 +5,61 @@ The folder of a run:
 | file | what |
 |---|---|
 | `model.safetensors` | the model: weights, classes, palette, preprocessing, provenance |
-| `settings.json` | recipe and training set |
+| `settings.json` | recipe and training set; its `format` marks the folder as that of a run |
 | `checkpoints/step=N.ckpt` | the latest state, to resume from |
+| `checkpoints/best-on-ground-truth.safetensors` | the best weights so far, if they are asked for |
 | `logs/from_N/` | `metrics.csv` and TensorBoard events since step N |
 | `previews/N.jpg` | photos, masks and the network's labels at step N |
 | `left_out.json` | photos that could not be trained on, with the reason |
 | `classes.txt` | the classes, one per line |
+| `.lock` | empty; locked while a process writes to the folder |
+
+These files are removed, and nothing else, if the run is overwritten; see `run_folder`.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
+from recoseg.classes import class_list
 from recoseg.datasets.sample import SegmentationDataset
 from recoseg.encoders.spec import parse_spec
 from recoseg.encoders.weights import seeded
 from recoseg.errors import MissingExtraError, RecosegError
 from recoseg.storage.atomic import write_bytes
 from recoseg.storage.fields import to_json
-from recoseg.storage.settings import check_resumable
+from recoseg.storage.locks import lock_folder
 from recoseg.training.data import TrainingStream
 from recoseg.training.model import FILE, ModelInfo, TrainedModel
 from recoseg.training.network import build_network, freeze_encoder, load_encoder, statistics_of
 from recoseg.training.recipe import Recipe
+from recoseg.training.run_folder import check_free, open_run, remove_logs
 from recoseg.training.training_set import TrainingSet
 
 try:
     from lightning.pytorch import Callback, Trainer
-    from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+    from lightning.pytorch.callbacks import TQDMProgressBar
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
     from lightning.pytorch.utilities import rank_zero_only
 
+    from recoseg.training.checkpoints import (
+        CheckpointFile,
+        Checkpoints,
+        newest_whole,
+        remove_others,
+        step_of,
+    )
     from recoseg.training.ema import MovingAverage
+    from recoseg.training.endings import endings
     from recoseg.training.module import TrainingModule
     from recoseg.training.previews import Previews
     from recoseg.training.truth import BEST, GroundTruth
@@ -100,6 +113,17 @@ class Machines:
             )
 
 
+def is_leading() -> bool:
+    """Whether this is the only process of a run, or the one that writes its folder."""
+    return bool(getattr(rank_zero_only, "rank", 0) == 0)
+
+
+def check_folder(out: Path, *, resume: bool = False, overwrite: bool = False) -> None:
+    """Refuse a folder that a run may not write to; see `check_free`. It is not changed."""
+    if is_leading():  # the others start when the folder has been written to
+        check_free(out, resume=resume, overwrite=overwrite)
+
+
 def train(
     data: TrainingSet,
     recipe: Recipe,
@@ -107,6 +131,7 @@ def train(
     *,
     machines: Machines | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     checkpoint_every: int = 500,
     preview_every: int = 500,
     truth: SegmentationDataset | None = None,
@@ -121,7 +146,8 @@ def train(
         recipe: The recipe.
         out: Folder of the run.
         machines: The machines; None for one device.
-        resume: Continue from the latest checkpoint in the folder, if there is one.
+        resume: Continue from the latest whole checkpoint in the folder, if there is one.
+        overwrite: Remove the files of an earlier run in the folder, and start again.
         checkpoint_every: Steps from one checkpoint to the next.
         preview_every: Steps from one preview picture to the next.
         truth: Ground truth to report scores on; it chooses weights only if the recipe says so.
@@ -133,11 +159,21 @@ def train(
         The model, on the CPU; it is written into the folder, too.
 
     Raises:
-        RecosegError: The folder has another run, or settings do not fit together.
+        OutputError: The folder has another run, or another process is writing to it; or it cannot
+            be written to.
+        RecosegError: Settings do not fit together, or a photo can no longer be read.
         MissingWeightsError: The weights of the encoder are not available.
+        KeyboardInterrupt: The run was interrupted; the message says what is kept.
     """
     machines = machines or Machines()
     machines.check(recipe.batch_size)
+    for what, steps in (
+        ("checkpoints", checkpoint_every),
+        ("previews", preview_every),
+        ("scores", truth_every),
+    ):
+        if steps < 1:
+            raise RecosegError(f"The steps between {what} are {steps}; expected 1 or more.")
     if recipe.keep == "best-on-ground-truth":
         if truth is None:
             raise RecosegError(
@@ -149,10 +185,8 @@ def train(
             stacklevel=2,
         )
     settings = {"recipe": asdict(recipe), "training_set": data.fingerprint}
-    leading = getattr(rank_zero_only, "rank", 0) == 0  # only this process writes the folder
-    if leading:
-        _check_free(out, settings, resume)
-    checkpoint = _newest(out)
+    leading = is_leading()
+    check_folder(out, resume=resume, overwrite=overwrite)  # before weights are downloaded
     with seeded(recipe.seed):
         name = parse_spec(recipe.encoder).name
         network = build_network(
@@ -162,10 +196,6 @@ def train(
     if recipe.freeze_encoder:
         freeze_encoder(network)
     info = _info(data, recipe, name, origin)
-    if leading:
-        write_bytes(out / "settings.json", to_json(settings))
-        write_bytes(out / "left_out.json", to_json(dict(left_out or {})))
-        write_bytes(out / "classes.txt", "".join(f"{item}\n" for item in data.names).encode())
     module = TrainingModule(
         network,
         info.statistics,
@@ -180,33 +210,28 @@ def train(
         *([average] if average is not None else []),
         Previews(out / "previews", data.palette, preview_every),
         *([GroundTruth(truth, info, truth_every, average, best)] if truth is not None else []),
-        ModelCheckpoint(
-            out / "checkpoints",
-            "{step}",
-            every_n_train_steps=min(checkpoint_every, recipe.iterations),
-            enable_version_counter=False,
-        ),
+        Checkpoints(out / "checkpoints", checkpoint_every),
         *([TQDMProgressBar()] if progress else []),
     ]
-    trainer = _trainer(out, recipe, machines, checkpoint, callbacks)
-    with warnings.catch_warnings():
-        # Batches depend on their position only, so nothing is lost when a run is resumed.
-        warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists.*")
-        warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
-        warnings.filterwarnings("ignore", ".*in eval mode at the start.*")  # a frozen encoder
-        warnings.filterwarnings("ignore", ".*treespec.*")  # Lightning's own use of torch
-        trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    if best is not None:
-        model = TrainedModel.load(best)
-    else:
-        kept: nn.Module = network if average is None else average.network
-        model = TrainedModel(kept.cpu().eval(), info)
-    if leading:
-        model.save(out / FILE)
+    with endings(out), lock_folder(out) if leading else nullcontext():
+        if leading:
+            open_run(out, settings, resume=resume, overwrite=overwrite)
+        checkpoint = newest_whole(out / "checkpoints") if resume else None
+        if leading:
+            remove_logs(out, step_of(checkpoint))
+            write_bytes(out / "left_out.json", to_json(dict(left_out or {})))
+            write_bytes(out / "classes.txt", class_list(data.names).encode())
+        trainer = _trainer(out, recipe, machines, checkpoint, callbacks)
+        with _quiet():
+            trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
+        if best is not None:
+            model = TrainedModel.load(best)
+        else:
+            kept: nn.Module = network if average is None else average.network
+            model = TrainedModel(kept.cpu().eval(), info)
+        if leading:
+            model.save(out / FILE)
+            remove_others(out / "checkpoints", trainer.global_step)
     return model
 
 
@@ -230,33 +255,16 @@ def _info(data: TrainingSet, recipe: Recipe, encoder: str, origin: str) -> Model
     )
 
 
-def _check_free(out: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Refuse a folder with a run, unless it is this run and is to be resumed."""
-    path = out / "settings.json"
-    if path.is_file():
-        if not resume:
-            raise RecosegError(
-                f"{out} already has a run. Resume it (--resume), or write to another folder."
-            )
-        check_resumable(path, settings, "checkpoints")
-
-
-def _newest(out: Path) -> Path | None:
-    """The checkpoint of the latest step, if there is one."""
-    found = {
-        int(path.stem.partition("=")[2]): path for path in (out / "checkpoints").glob("step=*.ckpt")
-    }
-    if not found:
-        return None
-    newest = found[max(found)]
-    try:
-        torch.load(newest, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise RecosegError(
-            f"The checkpoint {newest} is damaged, or contains code, which is not run: "
-            f"{str(error).splitlines()[0]} Remove it and start again."
-        ) from error
-    return newest
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # Batches depend on their position only, so nothing is lost when a run is resumed.
+        warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
+        warnings.filterwarnings("ignore", ".*in eval mode at the start.*")  # a frozen encoder
+        warnings.filterwarnings("ignore", ".*treespec.*")  # Lightning's own use of torch
+        yield
 
 
 def _trainer(
@@ -266,8 +274,11 @@ def _trainer(
     checkpoint: Path | None,
     callbacks: list[Callback],
 ) -> Trainer:
-    start = 0 if checkpoint is None else int(checkpoint.stem.partition("=")[2])
-    logs: dict[str, Any] = {"save_dir": out, "name": "logs", "version": f"from_{start}"}
+    logs: dict[str, Any] = {
+        "save_dir": out,
+        "name": "logs",
+        "version": f"from_{step_of(checkpoint)}",
+    }
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they report devices that are missing
     return Trainer(
@@ -284,6 +295,7 @@ def _trainer(
         logger=[CSVLogger(**logs), TensorBoardLogger(**logs)],
         log_every_n_steps=min(10, recipe.iterations),
         callbacks=callbacks,
+        plugins=[CheckpointFile()],
         enable_progress_bar=any(isinstance(item, TQDMProgressBar) for item in callbacks),
         enable_model_summary=False,
         num_sanity_val_steps=0,

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,13 +18,19 @@ from recoseg.datasets.folders import FOLDER
 from recoseg.datasets.masks import counted, decode_values, to_labels
 from recoseg.datasets.sample import Sample, SegmentationDataset
 from recoseg.drawing.palette import default_palette
-from recoseg.errors import BadImageError, DatasetError
+from recoseg.errors import BadImageError, DatasetError, FileError
 from recoseg.labels import IGNORE_INDEX, Colour
+from recoseg.photos.files import MAX_BYTES
 from recoseg.photos.images import decode_image
 from recoseg.photos.reading import read_photo
 from recoseg.photos.refs import Photo
 from recoseg.progress import track
+from recoseg.storage.checksums import checksum
+from recoseg.storage.paths import inside
+from recoseg.storage.reading import read_bytes
 from recoseg.training.pseudo_labels import MANIFEST, PseudoLabels
+
+_LARGEST = 1 << 30  # bytes of a mask file
 
 FULL = 255
 """Level of full confidence."""
@@ -54,6 +60,8 @@ class FilePhoto:
         mask: File of the mask: values are labels, 255 is ignored.
         classes: Number of classes.
         confidence: File of the confidence map, 8 bits, value / 255; None for full confidence.
+        checksums: Recorded checksums of `labels` and `confidence`, which are checked; a file
+            without one is not.
     """
 
     name: str
@@ -61,15 +69,17 @@ class FilePhoto:
     mask: Path
     classes: int
     confidence: Path | None = None
+    checksums: Mapping[str, str] = field(default_factory=dict)
 
     def read(self) -> Read:
         """See `TrainingPhoto`."""
         image = decode_image(read_photo(Photo(self.photo)))
         size = (image.height, image.width)
-        labels = to_labels(decode_values(_bytes(self.mask)), counted(self.classes), size)
+        values = decode_values(_bytes(self.mask, self.checksums.get("labels")))
+        labels = to_labels(values, counted(self.classes), size)
         if self.confidence is None:
             return image, labels, np.full(size, FULL, np.uint8)
-        levels = decode_values(_bytes(self.confidence))
+        levels = decode_values(_bytes(self.confidence, self.checksums.get("confidence")))
         if levels.shape != size or levels.dtype != np.uint8:
             raise BadImageError(
                 f"its confidence map is {levels.shape} of {levels.dtype}; expected {size} of uint8"
@@ -107,17 +117,21 @@ class TrainingSet:
         palette: RGB of each class.
         photos: The photos.
         provenance: Where the masks come from, as JSON fields.
+        content: Checksum of labels and confidence of all photos, from `readable`; empty if they
+            have not been read.
     """
 
     names: tuple[str, ...]
     palette: tuple[Colour, ...]
     photos: tuple[TrainingPhoto, ...]
     provenance: Mapping[str, Any]
+    content: str = ""
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits computed from classes, names of photos and provenance."""
-        named = [self.names, [photo.name for photo in self.photos], dict(self.provenance)]
+        """16 hex digits computed from classes, names of photos, masks and provenance."""
+        named: list[object] = [self.names, [photo.name for photo in self.photos]]
+        named += [dict(self.provenance), *([self.content] if self.content else [])]
         return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -129,23 +143,24 @@ def pseudo_labelled(folder: Path, images: Path | None = None) -> TrainingSet:
         images: Folder of the photos if they have been moved; None if not.
 
     Raises:
-        RecosegError: The folder's manifest is missing or damaged.
+        RecosegError: The folder's manifest is missing or damaged, or names a file outside of it.
         DatasetError: A photo is not among the images.
     """
     found = PseudoLabels.read(folder)
     moved = None if images is None else FOLDER.photos(images, images)
     photos = []
     for item in found.photos:
-        name = Path(item.labels).stem
+        name, mask = Path(item.labels).stem, inside(folder, item.labels)
         if moved is not None and name not in moved:
-            raise DatasetError(f"No photo {name} in {images} for the mask {folder / item.labels}.")
+            raise DatasetError(f"No photo {name} in {images} for the mask {mask}.")
         photos.append(
             FilePhoto(
                 name,
                 item.path if moved is None else str(moved[name]),
-                folder / item.labels,
+                mask,
                 len(found.names),
-                None if item.confidence is None else folder / item.confidence,
+                None if item.confidence is None else inside(folder, item.confidence),
+                item.checksums,
             )
         )
     return TrainingSet(found.names, found.palette, tuple(photos), {"pseudo": found.provenance})
@@ -216,41 +231,47 @@ def readable(
     """Read all photos once, and leave out those that cannot be trained on.
 
     Returns:
-        The training set without them, and the reason for each.
+        The training set without them, with the checksum of its masks, and the reason for each.
 
     Raises:
         DatasetError: No photo is left.
     """
 
-    def reason(photo: TrainingPhoto) -> str | None:
+    def check(photo: TrainingPhoto) -> tuple[str | None, str]:
         try:
-            _, labels, _ = photo.read()
+            _, labels, levels = photo.read()
         except BadImageError as error:
-            return str(error)
-        return "no pixel of its mask has a label" if (labels == IGNORE_INDEX).all() else None
+            return str(error), ""
+        if (labels == IGNORE_INDEX).all():
+            return "no pixel of its mask has a label", ""
+        return None, checksum(repr(labels.shape).encode() + labels.tobytes() + levels.tobytes())
 
     with ThreadPoolExecutor() as pool:
-        reasons = list(
+        found = list(
             track(
-                pool.map(reason, data.photos),
+                pool.map(check, data.photos),
                 "Checking",
                 total=len(data.photos),
                 enabled=progress,
             )
         )
-    paired = list(zip(data.photos, reasons, strict=True))
-    failures = {photo.name: why for photo, why in paired if why is not None}
-    kept = tuple(photo for photo, why in paired if why is None)
+    paired = list(zip(data.photos, found, strict=True))
+    failures = {photo.name: why for photo, (why, _) in paired if why is not None}
+    kept = tuple(photo for photo, (why, _) in paired if why is None)
+    content = checksum("".join(digest for _, (_, digest) in paired).encode())
     if not kept:
         name, why = next(iter(failures.items()), ("", "the set is empty"))
         raise DatasetError(
             f"None of the {len(data.photos)} photos can be trained on. The first, {name}: {why}."
         )
-    return replace(data, photos=kept), failures
+    return replace(data, photos=kept, content=content), failures
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path, expected: str | None) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadImageError(f"{path} cannot be read: {error.strerror or error}") from error
+        data = read_bytes(path, MAX_BYTES)
+    except FileError as error:
+        raise BadImageError(str(error).rstrip(".")) from error
+    if expected is not None and checksum(data) != expected:
+        raise BadImageError(f"{path} is damaged: it does not have its recorded checksum")
+    return data

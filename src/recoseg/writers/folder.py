@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from PIL import Image
 
+from recoseg.classes import class_list
 from recoseg.labels import Colour, Segmentation
-from recoseg.storage.atomic import TEMPORARY, write_bytes
-from recoseg.storage.settings import check_resumable
+from recoseg.photos.refs import Photo
+from recoseg.storage.atomic import write_bytes
+from recoseg.storage.checksums import file_checksum
+from recoseg.storage.paths import inside
+from recoseg.storage.run_record import RunRecord, read_run_lines
 from recoseg.writers.formats import DEFAULT_FORMATS, writer_of
+from recoseg.writers.names import folded, output_names
 from recoseg.writers.protocol import Writer
 
+FORMAT = "recoseg-masks-1"
 LINES = "segmentations.jsonl"
+CLASSES = "classes.txt"
 
 
 class OutputFolder:
-    """Writes a run's files; a context manager.
+    """Writes a run's files; a context manager that keeps other processes out of the folder.
 
     The folder gets the files of each writer (such as `labels/NAME.png` and `overlays/NAME.jpg`),
     one line per photo in `segmentations.jsonl`, `settings.json` and `classes.txt`. Each file is
-    whole or absent; the file of lines gets its final name when the run ends, even by an error.
+    whole or absent, and a photo has its line when all its files are there.
 
     Args:
         folder: Where to write; it is created if it does not exist.
@@ -34,11 +40,11 @@ class OutputFolder:
         writers: What to write: names in `FORMATS`, or writers.
         settings: All that decides the masks, as JSON fields.
         resume: Keep the photos that an earlier run with equal settings has finished.
+        overwrite: Remove what an earlier run has written.
 
     Raises:
         UnknownNameError: There is no such format.
-        RecosegError: On entering, with `resume`: the masks in the folder were made with other
-            settings.
+        OutputError: On entering: see `RunRecord`.
     """
 
     def __init__(
@@ -50,38 +56,61 @@ class OutputFolder:
         writers: Sequence[str | Writer] = DEFAULT_FORMATS,
         settings: Mapping[str, Any] | None = None,
         resume: bool = False,
+        overwrite: bool = False,
     ) -> None:
         self._folder = Path(folder)
         self._names = tuple(names)
         self._palette = tuple(palette)
         self._writers = [writer_of(given) for given in writers]
-        self._settings: dict[str, Any] = {**(settings or {}), "overlays": False, "scores": False}
+        chosen: dict[str, Any] = {**(settings or {}), "overlays": False, "scores": False}
         for writer in self._writers:
-            self._settings |= writer.settings
-        self._resume = resume
-        self._lines: IO[str] | None = None
-        self._finished: set[str] = set()
+            chosen |= writer.settings
+        kinds = self._files("a").keys()
+        # A file that all photos share has no checksum, and is not removed with a photo's files.
+        self._own = [kind for kind in kinds if self._files("a")[kind] != self._files("b")[kind]]
 
-    @property
-    def lines_path(self) -> Path:
-        """The file of JSON lines."""
-        return self._folder / LINES
+        def is_finished(fields: Mapping[str, Any]) -> bool:
+            files = fields.get("files")
+            texts = (fields.get("path"), fields.get("name"), fields.get("stamp"))
+            return (
+                all(isinstance(text, str) for text in texts)
+                and isinstance(files, dict)
+                and files.keys() == kinds
+                and all(isinstance(file, str) for file in files.values())
+            )
 
-    def __contains__(self, path: object) -> bool:
-        """Whether an earlier run has finished the photo of this path."""
-        return path in self._finished
+        self._record = RunRecord(
+            self._folder,
+            LINES,
+            FORMAT,
+            chosen,
+            what="masks",
+            entries=[
+                CLASSES,
+                *dict.fromkeys(file.split("/")[0] for file in self._files("a").values()),
+            ],
+            resume=resume,
+            overwrite=overwrite,
+            keep=is_finished,
+        )
+        self._finished: dict[str, tuple[str, str]] = {}
+        self._stack = ExitStack()
+
+    def _files(self, name: str) -> dict[str, str]:
+        return {kind: file for w in self._writers for kind, file in w.files(name).items()}
 
     def __enter__(self) -> OutputFolder:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        kept = self._earlier_lines() if self._resume else []
-        settings = json.dumps(self._settings, indent=2, ensure_ascii=False).encode()
-        write_bytes(self._folder / "settings.json", settings)
-        lines = "".join(f"{name}\n" for name in self._names)
-        write_bytes(self._folder / "classes.txt", lines.encode())
-        write_bytes(self._temporary, "".join(kept).encode())
-        for writer in self._writers:
-            writer.begin(self._folder, self._names, self._palette)
-        self._lines = self._temporary.open("a", encoding="utf-8")
+        with ExitStack() as stack:
+            stack.enter_context(self._record)
+            for fields in self._record.lines:
+                self._finished[fields["path"]] = fields["name"], fields["stamp"]
+            with self._record.writing():
+                lines = class_list(self._names)
+                write_bytes(self._folder / CLASSES, lines.encode())
+                for writer in self._writers:
+                    stack.callback(writer.close)  # all are closed, whatever goes wrong with one
+                    writer.begin(self._folder, self._names, self._palette)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
@@ -90,84 +119,80 @@ class OutputFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with ExitStack() as stack:  # all are closed, whatever goes wrong with one
-            stack.callback(self._close_lines)
-            for writer in self._writers:
-                stack.callback(writer.close)
+        self._stack.__exit__(kind, error, trace)
 
-    def _close_lines(self) -> None:
-        if self._lines is not None:
-            self._lines.close()
-            self._lines = None
-            self._temporary.replace(self.lines_path)
+    def missing(self, photos: Iterable[Photo]) -> list[tuple[str, Photo]]:
+        """The photos that are not finished, each once, with the names of their files.
 
-    def _earlier_lines(self) -> list[str]:
-        """The lines of finished photos; a killed run has left them under the temporary name."""
-        settings = self._folder / "settings.json"
-        if not settings.is_file():
-            return []
-        check_resumable(settings, self._settings, "masks")
-        kept = []
-        for source in (self.lines_path, self._temporary):
-            if not source.is_file():
-                continue
-            for line in source.read_text(encoding="utf-8", errors="replace").split("\n"):
-                path = self._finished_path(line)
-                if path is not None and path not in self._finished:
-                    self._finished.add(path)
-                    kept.append(line + "\n")
-        return kept
-
-    def _finished_path(self, line: str) -> str | None:
-        """The photo of a line if all its files are there."""
-        try:
-            fields = json.loads(line)
-            files = [self._folder / file for file in fields["files"].values()]
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return None  # a line cut off when the run was killed, or a failure
-        return fields["path"] if all(file.is_file() for file in files) else None
+        A photo that has changed since an earlier run finished it (its stamp differs) is not
+        finished; its files and its line are removed. Names of finished photos are not given again.
+        """
+        listed = {photo.path: photo for photo in photos}
+        changed = {
+            path
+            for path, (_, stamp) in self._finished.items()
+            if path in listed and stamp != listed[path].stamp
+        }
+        if changed:
+            with self._record.writing():
+                self._record.drop(lambda fields: fields.get("path") in changed)
+            self._finished = {p: has for p, has in self._finished.items() if p not in changed}
+        # Names are those of an undisturbed run, unless photos that are not listed have them.
+        named = zip(listed, output_names(list(listed)), strict=True)
+        todo = {path: name for path, name in named if path not in self._finished}
+        taken = [name for name, _ in self._finished.values()]
+        if {folded(name) for name in todo.values()} & {folded(name) for name in taken}:
+            todo = dict(zip(todo, output_names(list(todo), taken), strict=True))
+        return [(name, listed[path]) for path, name in todo.items()]
 
     def write(
-        self, name: str, path: str, image: Image.Image, segmentation: Segmentation
+        self, name: str, photo: Photo, image: Image.Image, segmentation: Segmentation
     ) -> dict[str, Any]:
         """Write the files of one photo, and its line.
 
         Args:
-            name: From `output_names`.
-            path: Path of the photo, as it is written into the line.
-            image: The photo.
+            name: From `missing`.
+            photo: The photo; its path and its stamp are written into the line.
+            image: The pixels of the photo.
             segmentation: The segmentation of the photo.
 
         Returns:
-            The fields of the line: path, width, height, areas (fractions by class), background
-            (fraction), files (relative to the folder, by kind).
+            The fields of the line: path, name, stamp, width, height, areas (fractions by class),
+            background (fraction), files (relative to the folder, by kind), checksums (of the files,
+            by kind).
+
+        Raises:
+            OutputError: A file cannot be written, such as on a full disk.
         """
-        files: dict[str, str] = {}
-        for writer in self._writers:
-            files |= writer.write(name, image, segmentation)
-        height, width = segmentation.labels.shape
-        fields = {
-            "path": path,
-            "width": width,
-            "height": height,
-            "areas": {key: round(area, 6) for key, area in segmentation.areas().items()},
-            "background": round(segmentation.background, 6),
-            "files": files,
-        }
-        self._write_line(fields)
+        files = self._files(name)
+        with self._record.writing():
+            self._record.expect(files[kind] for kind in self._own)
+            for writer in self._writers:
+                writer.write(name, image, segmentation)
+            height, width = segmentation.labels.shape
+            fields = {
+                "path": photo.path,
+                "name": name,
+                "stamp": photo.stamp,
+                "width": width,
+                "height": height,
+                "areas": {key: round(area, 6) for key, area in segmentation.areas().items()},
+                "background": round(segmentation.background, 6),
+                "files": files,
+                "checksums": {
+                    kind: file_checksum(inside(self._folder, files[kind])) for kind in self._own
+                },
+            }
+            self._record.add(fields)
+        self._finished[photo.path] = name, photo.stamp
         return fields
 
     def write_failure(self, path: str, reason: str) -> None:
         """Write the line of a photo that could not be segmented: path and error."""
-        self._write_line({"path": path, "error": reason})
+        with self._record.writing():
+            self._record.add({"path": path, "error": reason})
 
-    @property
-    def _temporary(self) -> Path:
-        return self._folder / f"{TEMPORARY}{LINES}"
 
-    def _write_line(self, fields: dict[str, Any]) -> None:
-        if self._lines is None:
-            raise ValueError("Use the folder in a with statement: with OutputFolder(...) as out.")
-        text = json.dumps(fields, ensure_ascii=False)
-        self._lines.write(text.encode("utf-8", "replace").decode() + "\n")
-        self._lines.flush()
+def read_segmentations(folder: Path) -> Iterator[dict[str, Any] | None]:
+    """The lines in an output folder; see `read_run_lines`."""
+    return read_run_lines(folder, LINES)

@@ -16,6 +16,7 @@ from recoseg.drawing.palette import colour_table
 from recoseg.errors import UnknownNameError
 from recoseg.labels import IGNORE_INDEX, Colour, Segmentation
 from recoseg.storage.atomic import write_bytes
+from recoseg.storage.paths import inside
 from recoseg.writers.names import safe_name
 from recoseg.writers.protocol import Writer
 
@@ -43,11 +44,14 @@ class FilePerPhoto:
         """See `Writer`."""
         self._folder = folder
 
-    def write(self, name: str, image: Image.Image, segmentation: Segmentation) -> dict[str, str]:
+    def files(self, name: str) -> dict[str, str]:
+        """See `Writer`."""
+        return {self.kind: f"{self.kind}/{safe_name(name)}{self.suffix}"}
+
+    def write(self, name: str, image: Image.Image, segmentation: Segmentation) -> None:
         """See `Writer`; a file is whole or absent."""
-        relative = Path(self.kind) / f"{safe_name(name)}{self.suffix}"
-        write_bytes(self._folder / relative, self.encode(image, segmentation))
-        return {self.kind: relative.as_posix()}
+        path = inside(self._folder, self.files(name)[self.kind])
+        write_bytes(path, self.encode(image, segmentation))
 
     def close(self) -> None:
         """See `Writer`."""

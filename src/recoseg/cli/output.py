@@ -1,0 +1,94 @@
+"""What commands print. Nothing else prints, so that names cannot act on the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TextIO
+
+import typer
+
+from recoseg.errors import RecosegError
+from recoseg.storage.shown import is_unsafe, shown, shown_lines
+
+
+def say(line: object, *, err: bool = False) -> None:
+    """Print one line; line breaks within it are shown as escapes.
+
+    Args:
+        line: The line, which may hold names from files.
+        err: Whether it goes to standard error.
+    """
+    _echo(shown(line), err)
+
+
+def say_lines(text: object, *, err: bool = False) -> None:
+    """Print a text of several lines, such as a table."""
+    _echo(shown_lines(text), err)
+
+
+def say_json(value: object) -> None:
+    """Print JSON; if a terminal would obey a character, or the stream cannot hold it, in ASCII."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    if any(map(is_unsafe, text.replace("\n", ""))) or not _holds(sys.stdout, text):
+        text = json.dumps(value, indent=2)
+    _echo(text, err=False)
+
+
+def say_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table; nothing in its cells is read as markup.
+
+    Args:
+        titles: The titles of the columns.
+        rows: The cells of each row.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*titles)
+    for row in rows:
+        table.add_row(*(Text(shown(cell)) for cell in row))
+    with naming(sys.stdout):
+        Console().print(table)
+
+
+def refuse_nothing(done: int, tried: int, verb: str) -> None:
+    """End a command with exit code 1 if not one of the photos could be used.
+
+    Args:
+        done: Number of photos that could be used, in this run or an earlier one.
+        tried: Number of photos that were given.
+        verb: What was to be done with them, such as "segmented".
+
+    Raises:
+        RecosegError: No photo could be used.
+    """
+    if tried and not done:
+        raise RecosegError(f"None of the {tried:,} photos could be {verb}; see the reasons above.")
+
+
+@contextlib.contextmanager
+def naming(stream: TextIO) -> Iterator[None]:
+    """Let errors of a standard stream say which it is, as errors of files say their names."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = "standard error" if stream is sys.stderr else "standard output"
+        raise
+
+
+def _echo(text: str, err: bool) -> None:
+    with naming(sys.stderr if err else sys.stdout):
+        typer.echo(text, err=err)
+
+
+def _holds(stream: TextIO, text: str) -> bool:
+    """Whether a stream's encoding has all characters of a text."""
+    try:
+        text.encode(stream.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,99 @@
+"""Opening images within bounds: which formats, and how many bytes and pixels."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+from recoseg.errors import BadImageError
+from recoseg.photos.files import MAX_BYTES
+from recoseg.photos.png import without_texts
+from recoseg.storage.reading import open_regular, why
+
+MAX_PIXELS = 178_956_970
+"""Photos with more pixels are refused before they are decoded (half a gigabyte as RGB)."""
+
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+    "TIFF",
+    "BMP",
+    "DIB",
+    "PPM",
+    "AVIF",
+    "JPEG2000",
+    "MPO",
+    "HEIF",  # only where pillow-heif has registered itself
+)
+"""The formats of photos, as Pillow calls them."""
+
+# `check_size` enforces the limit at which Pillow itself raises an error.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+@contextmanager
+def open_image(
+    source: Path | bytes | BinaryIO, formats: Sequence[str] = FORMATS
+) -> Iterator[Image.Image]:
+    """Open an image of known formats; its pixels are not decoded yet, and not too many.
+
+    Args:
+        source: A local file, its bytes, or an open binary file.
+        formats: Names of the formats, as Pillow calls them.
+
+    Raises:
+        BadImageError: It cannot be read, is empty, or has too many pixels.
+        Exception: It is damaged or of another format; decoders raise errors of many types.
+    """
+    data = _read(source)
+    if not data:
+        raise BadImageError("the file is empty")
+    _check_webp(data)
+    Image.init()
+    known = [name for name in formats if name in Image.OPEN]
+    with Image.open(io.BytesIO(without_texts(data)), formats=known) as image:
+        check_size(*image.size)
+        yield image
+
+
+def _read(source: Path | bytes | BinaryIO) -> bytes:
+    if isinstance(source, bytes):
+        return source
+    try:
+        if isinstance(source, Path):
+            with open_regular(source) as file:
+                data = file.read(MAX_BYTES + 1)
+        else:
+            data = source.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise BadImageError(f"cannot be read: {why(error)}") from error
+    if len(data) > MAX_BYTES:
+        raise BadImageError(f"more than {MAX_BYTES:,} bytes")
+    return data
+
+
+def _check_webp(data: bytes) -> None:
+    """Check the size of an extended WebP image, whose pixels Pillow allocates on opening it."""
+    if data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X" and len(data) >= 30:
+        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+        check_size(width, height)
+
+
+def check_size(width: int, height: int) -> None:
+    """Check the size of an image before its pixels are decoded.
+
+    Raises:
+        BadImageError: It has no pixels, or more than `MAX_PIXELS`.
+    """
+    if width < 1 or height < 1:
+        raise BadImageError(f"has no pixels: {width} x {height}")
+    if width * height > MAX_PIXELS:
+        raise BadImageError(f"more than {MAX_PIXELS:,} pixels: {width} x {height}")

@@ -1,0 +1,138 @@
+"""How much memory a photo needs, estimated before it is scaled and encoded.
+
+Strangers' photos can be small files and yet need any amount of memory: a long and thin one of 2 KB
+is enlarged until its short side fits the encoders. The estimate counts the tensors of one photo:
+
+    photo     3 h w bytes of the photo, 6 H W of the input and of its batch
+    encoder   350 P bytes, P the pixels that are encoded at a time: all H W, or those of a batch of
+              windows; the networks at hand need 85 to 350 bytes per pixel of their input
+    grids     4 gh gw (d + 2 c) bytes for each branch
+    matrices  4 g (h + w) bytes for each branch, g the cells along an axis, and five times the
+              largest one while that is built
+    scores    4 c s w bytes for each branch and three more, s the rows of a strip; or, where scores
+              are refined, 16 (c + 1) h w + 256 h w bytes
+    kept      2 c h w bytes where scores are kept
+    labels    4 h w bytes
+
+with h x w the photo's size, H x W that of the input, gh x gw that of a grid, d the length of the
+features and c the number of classes. Encoding comes before the matrices and the scores, so only the
+larger of the two counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from recoseg.errors import BadImageError
+from recoseg.memory import LIMIT, memory_limit
+from recoseg.segmentation.label_maps import MAX_STRIP
+
+_ENCODER = 350
+"""Bytes that networks need per pixel of their input."""
+
+_BUILDING = 5
+"""Matrices of its size that exist while a matrix is built."""
+
+_REFINEMENT = 256
+"""Bytes that a refinement needs per pixel, in addition to its score maps."""
+
+OUT_OF_MEMORY = "needs more memory than there is; use a smaller --resize, or --window"
+"""The reason why a photo for which memory ran out has no masks."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What decides how much memory a photo needs.
+
+    Attributes:
+        grids: Stride and length of the features of each branch.
+        classes: Number of classes with scores.
+        window: Side of the windows, pixels; None where whole photos are encoded.
+        batch_size: Windows that are encoded together.
+        refined: Whether scores are refined.
+        keep_scores: Whether scores are kept.
+    """
+
+    grids: tuple[tuple[int, int], ...]
+    classes: int
+    window: int | None = None
+    batch_size: int = 1
+    refined: bool = False
+    keep_scores: bool = False
+
+    def bytes_of(self, photo: tuple[int, int], given: tuple[int, int]) -> int:
+        """The estimate for one photo, bytes.
+
+        Args:
+            photo: Width and height of the photo.
+            given: Width and height of the encoders' input.
+        """
+        pixels, inputs = photo[0] * photo[1], given[0] * given[1]
+        at_once = inputs
+        if self.window is not None and max(given) > self.window:
+            at_once = min(inputs, self.window**2) * self.batch_size
+        grids = building = matrices = 0
+        for stride, dim in self.grids:
+            cells = [-(-side // stride) for side in given]
+            grids += 4 * cells[0] * cells[1] * (dim + 2 * self.classes)
+            for count, side in zip(cells, photo, strict=True):
+                matrices += 4 * count * side
+                building = max(building, 4 * count * max(count * stride, side))
+        scores = matrices + max(_BUILDING * building, self._scores(photo))
+        kept = 2 * self.classes * pixels if self.keep_scores else 0
+        return 7 * pixels + 6 * inputs + grids + kept + max(_ENCODER * at_once, scores)
+
+    def _scores(self, photo: tuple[int, int]) -> int:
+        width, height = photo
+        if self.refined:
+            return (16 * (self.classes + 1) + _REFINEMENT) * width * height
+        rows = min(height, max(1, MAX_STRIP // (self.classes * width)))
+        return 4 * self.classes * rows * width * (len(self.grids) + 3)
+
+
+class MemoryGuard:
+    """Refuses photos that need more memory than the limit; see `memory_limit`.
+
+    Args:
+        costs: Those of each segmenter; the largest counts.
+    """
+
+    def __init__(self, costs: list[Cost]) -> None:
+        self._costs = costs
+        self._limit = memory_limit()
+        if torch.cuda.is_available():
+            devices = range(torch.cuda.device_count())
+            sizes = [torch.cuda.get_device_properties(index).total_memory for index in devices]
+            self._limit = max(self._limit, *sizes)
+
+    def check(self, photo: tuple[int, int], given: tuple[int, int]) -> None:
+        """Check a photo by its own size and that of the encoders' input, each (width, height).
+
+        Raises:
+            BadImageError: It needs more memory than the limit.
+        """
+        needed = self._bytes_of(photo, given)
+        if needed > self._limit:
+            raise BadImageError(
+                f"needs about {needed / 1e9:.1f} GB of memory, more than the limit of "
+                f"{self._limit / 1e9:.1f} GB; use a smaller --resize, or --window, or set {LIMIT} "
+                "(GB)"
+            )
+
+    def count(self, photo: tuple[int, int], given: tuple[int, int]) -> int:
+        """How many photos of this size fit within the limit together; at least one."""
+        return max(1, self._limit // max(1, self._bytes_of(photo, given)))
+
+    def _bytes_of(self, photo: tuple[int, int], given: tuple[int, int]) -> int:
+        return max(cost.bytes_of(photo, given) for cost in self._costs)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error means that memory ran out, on the CPU or on another device."""
+    text = str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError)
+        and ("can't allocate memory" in text or "not enough memory" in text)
+    )

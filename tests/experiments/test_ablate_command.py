@@ -1,0 +1,54 @@
+"""`recoseg ablate` with `lite`: tables of one run to a folder."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.command import run
+
+FAST = ("--device", "cpu", "--precision", "fp32")
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir() if path.name != ".lock")
+
+
+@pytest.mark.slow
+def test_a_folder_holds_the_tables_of_one_run(tmp_path):
+    pytest.importorskip("matplotlib")
+    random = np.random.default_rng(0)
+    for number in range(6):
+        group = tmp_path / "photos" / ("cat", "car")[number % 2]
+        data = tmp_path / "data"
+        for folder in (group, data / "images", data / "masks"):
+            folder.mkdir(parents=True, exist_ok=True)
+        photo = Image.fromarray(random.integers(0, 256, (64, 96, 3), np.uint8))
+        photo.save(group / f"{number}.png")
+        photo.save(data / f"images/{number}.png")
+        Image.fromarray(random.integers(0, 2, (64, 96), np.uint8)).save(
+            data / f"masks/{number}.png"
+        )
+    (data / "classes.txt").write_text("cat\ncar\n")
+    indexed = run("index", tmp_path / "photos", "--out", tmp_path / "index", *FAST)
+    assert indexed.code == 0, indexed.err
+    out = tmp_path / "out"
+    shared = ("--index", tmp_path / "index", "--labels", "folders", "--out", out, *FAST)
+    shared += ("--dataset", "folder", "--root", data, "-k", 2)
+    first = run("ablate", "retrieval", "block", *shared)
+    assert first.code == 0, first.err
+    tables = [f"{name}.{suffix}" for name in ("block", "retrieval") for suffix in ("json", "md")]
+    assert {*tables, "block.png", "photos.jsonl", "settings.json"} <= set(names(out))
+    before = (out / "block.md").read_bytes()
+    refused = run("ablate", "retrieval", *shared)
+    assert refused.code == 1
+    assert "holds the tables of an earlier run" in refused.err
+    resumed = run("ablate", "retrieval", "block", *shared, "--resume")
+    assert resumed.code == 0, resumed.err
+    assert (out / "block.md").read_bytes() == before
+    other = run("ablate", "block", *shared, "--resume")
+    assert "made with other settings (studies)" in other.err
+    (out / "notes.txt").write_text("mine")
+    replaced = run("ablate", "retrieval", *shared, "--overwrite")
+    assert replaced.code == 0, replaced.err
+    assert [name for name in names(out) if name.startswith("block")] == []
+    assert {"retrieval.md", "notes.txt"} <= set(names(out))
