@@ -81,9 +81,7 @@ class RegionCache:
         )
         png = buffer.getvalue()
         data = png + zlib.crc32(png).to_bytes(_CHECKSUM_BYTES, "little")
-        self._files.write(
-            self._path(key, photo, size), len(data), lambda file: file.write(data)
-        )
+        self._files.write(self._path(key, photo, size), len(data), lambda file: file.write(data))
 
     def _path(self, key: str, photo: Photo, size: tuple[int, int]) -> Path:
         digest = hashlib.blake2b(key.encode(), digest_size=8).hexdigest()

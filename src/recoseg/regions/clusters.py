@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64, Int32, UInt8
+from jaxtyping import Float, Int32, Int64, UInt8
 from torch import Tensor
 
 from recoseg.errors import RecosegError
@@ -33,9 +33,7 @@ def unit_together(
     return F.normalize(torch.cat(parts, 1), dim=1) if len(parts) > 1 else parts[0]
 
 
-def cluster(
-    points: Float[Tensor, "n p C"], clusters: int, steps: int
-) -> Int64[Tensor, "n p"]:
+def cluster(points: Float[Tensor, "n p C"], clusters: int, steps: int) -> Int64[Tensor, "n p"]:
     """Clusters of the points of each photo by k-means, with the same result every time.
 
     The first centre is the point nearest to the mean, and each further one the point farthest from
@@ -124,7 +122,9 @@ class ClusterRegions:
             RecosegError: There are no features.
         """
         if not features:
-            raise RecosegError("Expected features of phi, whose clusters are the regions; got none.")
+            raise RecosegError(
+                "Expected features of phi, whose clusters are the regions; got none."
+            )
         joined = unit_together(features)
         assigned = cluster(joined.flatten(2).mT, self._clusters, self._steps)
         labels = assigned.view(len(joined), *joined.shape[2:]).int() + 1

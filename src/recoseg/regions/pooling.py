@@ -125,9 +125,7 @@ def vote_mean(
     return spread(totals[:, 1:] / sizes, regions, scores)
 
 
-def vote_mode(
-    labels: Int[Tensor, "h w"], regions: Int32[Tensor, "h w"]
-) -> Int[Tensor, "h w"]:
+def vote_mode(labels: Int[Tensor, "h w"], regions: Int32[Tensor, "h w"]) -> Int[Tensor, "h w"]:
     """Give all pixels of a region their most frequent label; pixels of none keep theirs.
 
     Of labels that are equally frequent the smallest counts.
@@ -145,6 +143,8 @@ def vote_mode(
     pairs = regions.long() * len(found) + places
     counts = torch.bincount(pairs.flatten(), minlength=(int(regions.max()) + 1) * len(found))
     # Unique, so that the largest is the smallest of the most frequent labels on every device.
-    ranks = counts.view(-1, len(found)) * len(found) - torch.arange(len(found), device=labels.device)
+    ranks = counts.view(-1, len(found)) * len(found) - torch.arange(
+        len(found), device=labels.device
+    )
     voted = found[ranks.argmax(1)][regions.long()]
     return torch.where(regions == 0, labels, voted)
