@@ -15,8 +15,8 @@ from recoseg.regions.masks import drop_small
 
 
 def unit_together(
-    features: Sequence[Float[Tensor, "n _ gh gw"] | Float[Tensor, "n _ _ _"]],
-) -> Float[Tensor, "n C gh gw"]:
+    features: Sequence[Float[Tensor, "n _ _ _"]],
+) -> Float[Tensor, "n C _ _"]:
     """The features of several encoders as one vector per cell of the first encoder's grid.
 
     Each encoder's features are normalised and brought to the first grid bilinearly; together they

@@ -212,7 +212,7 @@ def _read_npz(path: Path) -> Int32[Tensor, "h w"]:
         raise FileError(f"Expected `masks` (n, h, w) of bool, got {array.dtype} {array.shape}.")
     if len(array) > MAX_MASKS:
         raise FileError(f"Expected at most {MAX_MASKS} masks, got {len(array)}.")
-    return paint(torch.from_numpy(np.ascontiguousarray(array)))
+    return paint(torch.from_numpy(array))
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
@@ -232,5 +232,5 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
         data = file.read(count * dtype.itemsize)
     if len(data) != count * dtype.itemsize:
         raise FileError("It is damaged: the array is shorter than its header tells.")
-    flat = np.frombuffer(data, dtype)
+    flat = np.frombuffer(bytearray(data), dtype)  # a copy that may be written to, as torch wants it
     return flat.reshape(shape, order="F" if fortran else "C")
