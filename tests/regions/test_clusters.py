@@ -5,6 +5,7 @@ import torch.nn.functional as F
 
 from recoseg.errors import RecosegError
 from recoseg.photos.refs import Photo
+from recoseg.regions import clusters as module
 from recoseg.regions.clusters import ClusterRegions, cluster, unit_together
 
 PIXELS = torch.zeros(3, 64, 64, dtype=torch.uint8)
@@ -38,7 +39,9 @@ def literal_clusters(points, clusters, steps):
 
 
 @pytest.mark.parametrize(("count", "clusters"), [(40, 8), (5, 8), (30, 1)])
-def test_clusters_equal_the_definition(count, clusters):
+@pytest.mark.parametrize("few", [0, 900])
+def test_clusters_equal_the_definition(count, clusters, few, monkeypatch):
+    monkeypatch.setattr(module, "_FEW_POINTS", few)
     torch.manual_seed(0)
     points = torch.randn(3, count, 6)
     assigned = cluster(points, clusters, 8)

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from recoseg.photos.refs import Photo
 from recoseg.regions.masks import paint
 from recoseg.regions.sam2 import Sam2Regions, _grid
 
-sam2 = pytest.importorskip("transformers.models.sam2")
+library = pytest.importorskip("transformers.models.sam2.image_processing_sam2")
 SIDE = 64
 CPU = resolve_compute("cpu", "fp32")
 
@@ -18,7 +20,6 @@ def folder(tmp_path_factory):
     """A tiny model of the same classes with random weights, as the library stores it."""
     from transformers import Sam2Config, Sam2Model, Sam2Processor
     from transformers.models.sam2 import Sam2HieraDetConfig, Sam2VisionConfig
-    from transformers.models.sam2.image_processing_sam2 import Sam2ImageProcessor
 
     torch.manual_seed(0)
     widths = [8, 16, 32, 64]
@@ -48,7 +49,7 @@ def folder(tmp_path_factory):
         vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder
     )
     processor = Sam2Processor(
-        Sam2ImageProcessor(
+        library.Sam2ImageProcessor(
             size={"height": SIDE, "width": SIDE}, mask_size={"height": 16, "width": 16}
         )
     )
@@ -158,6 +159,15 @@ def test_the_model_is_loaded_when_it_is_needed(folder, tmp_path):
     assert "model=" in one.key
     with pytest.raises(MissingWeightsError, match="superpixels"):
         one.regions(Photo(""), torch.zeros(3, 8, 8, dtype=torch.uint8))
+
+
+def test_damaged_weights_are_told(folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(MissingWeightsError, match="cannot be loaded from"):
+        provider(copy).masks(torch.zeros(3, 8, 8, dtype=torch.uint8))
 
 
 def test_a_model_of_the_hub_that_is_not_on_this_machine(monkeypatch, tmp_path):

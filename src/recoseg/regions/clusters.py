@@ -13,6 +13,8 @@ from recoseg.errors import RecosegError
 from recoseg.photos.refs import Photo
 from recoseg.regions.masks import drop_small
 
+_FEW_POINTS = 900  # up to which the products of all pairs of points take less time
+
 
 def unit_together(
     features: Sequence[Float[Tensor, "n _ _ _"]],
@@ -48,34 +50,42 @@ def cluster(points: Float[Tensor, "n p C"], clusters: int, steps: int) -> Int64[
     Returns:
         The cluster of each point after the last step, from 0.
     """
-    photos, count, width = points.shape
+    photos, count, _ = points.shape
     clusters = min(clusters, count)
+    # Centres are means of points, so all distances follow from the products of points with each
+    # other. Of few points these are computed once, which replaces many narrow products.
+    pairs = points @ points.mT if count <= _FEW_POINTS else None
+
+    def products(shares: Tensor) -> Tensor:
+        """Products (n, k, p) of the means, given as shares (n, k, p) of points, with points."""
+        return (shares @ points) @ points.mT if pairs is None else shares @ pairs
+
     squares = points.square().sum(2)
-    # |x - c|^2 without |x|^2, which is the same for all centres c.
-    mean = points.mean(1, keepdim=True)
-    chosen = (squares - 2 * (points @ mean.mT).squeeze(2)).argmin(1)
     row = torch.arange(photos, device=points.device)
-    centres = points.new_empty(photos, clusters, width)
+    whole = points.new_full((photos, 1, count), 1 / count)
+    chosen = (squares - 2 * products(whole)[:, 0]).argmin(1)
+    shares = points.new_zeros(photos, clusters, count)
     nearest = torch.full_like(squares, torch.inf)
     for number in range(clusters):
-        centres[:, number] = points[row, chosen]
-        away = squares - 2 * (points @ centres[:, number, :, None]).squeeze(2)
+        shares[row, number, chosen] = 1
+        away = squares - 2 * products(shares[:, number : number + 1])[:, 0]
         nearest = torch.minimum(nearest, away + squares[row, chosen][:, None])
         chosen = nearest.argmax(1)
-    assigned = _nearest(points, centres)
+    assigned = _nearest(shares, products(shares))
     for _ in range(steps):
-        chosen_by = F.one_hot(assigned, clusters).to(points.dtype)
-        sizes = chosen_by.sum(1)[:, :, None]
-        means = (chosen_by.mT @ points) / sizes.clamp(min=1)
-        centres = torch.where(sizes > 0, means, centres)
-        assigned = _nearest(points, centres)
+        members = F.one_hot(assigned, clusters).mT.to(points.dtype)
+        sizes = members.sum(2, keepdim=True)
+        shares = torch.where(sizes > 0, members / sizes.clamp(min=1), shares)
+        assigned = _nearest(shares, products(shares))
     return assigned
 
 
 def _nearest(
-    points: Float[Tensor, "n p C"], centres: Float[Tensor, "n k C"]
+    shares: Float[Tensor, "n k p"], products: Float[Tensor, "n k p"]
 ) -> Int64[Tensor, "n p"]:
-    return (centres.square().sum(2)[:, None] - 2 * points @ centres.mT).argmin(2)
+    """The nearest centre of each point: |x - c|^2 without |x|^2, the same for all centres c."""
+    norms = (products * shares).sum(2, keepdim=True)
+    return (norms - 2 * products).argmin(1)
 
 
 class ClusterRegions:

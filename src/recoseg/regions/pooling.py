@@ -14,6 +14,7 @@ from torch import Tensor
 
 from recoseg.errors import RecosegError
 from recoseg.regions.axes import axis_matrix
+from recoseg.regions.protocol import NONE
 
 
 def region_weights(
@@ -104,10 +105,13 @@ def spread(
         regions: Regions from 1 to r, and 0 for none.
         fill: Scores of the pixels of none.
     """
+    flat = regions.flatten()
     constant = fill if isinstance(fill, int | float) else 0.0
-    table = F.pad(region_scores, (1, 0), value=constant)
-    scores = table.index_select(1, regions.flatten()).view(len(table), *regions.shape)
-    return scores if isinstance(fill, int | float) else torch.where(regions == 0, fill, scores)
+    scores = F.pad(region_scores, (1, 0), value=constant).index_select(1, flat)
+    if isinstance(fill, Tensor):
+        none = (flat == NONE).nonzero()[:, 0]  # few, or no pixel at all
+        scores[:, none] = fill.flatten(1)[:, none]
+    return scores.view(len(scores), *regions.shape)
 
 
 def vote_mean(
@@ -147,4 +151,4 @@ def vote_mode(labels: Int[Tensor, "h w"], regions: Int32[Tensor, "h w"]) -> Int[
         len(found), device=labels.device
     )
     voted = found[ranks.argmax(1)][regions.long()]
-    return torch.where(regions == 0, labels, voted)
+    return torch.where(regions == NONE, labels, voted)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float, Int32, UInt8
+from safetensors import SafetensorError
 from torch import Tensor
 
 from recoseg.device import Compute, resolve_compute
@@ -161,7 +162,8 @@ class Sam2Regions:
         try:
             model = Sam2Model.from_pretrained(self._model, use_safetensors=True)
             processor = Sam2Processor.from_pretrained(self._model)
-        except (OSError, ValueError) as error:  # the library's errors for all that is not found
+        # What the library raises for files that are missing, damaged or of another model.
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:200]
             raise MissingWeightsError(
                 f"SAM 2.1 cannot be loaded from {self._model!r}: {reason}\nExpected a model on the "
