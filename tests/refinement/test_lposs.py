@@ -8,7 +8,14 @@ import torch
 from recoseg.errors import RecosegError
 from recoseg.refinement import lposs as module
 from recoseg.refinement import neighbours
-from recoseg.refinement.lposs import LpossSettings, lposs, lposs_pixels, patch_weights, solve
+from recoseg.refinement.lposs import (
+    LpossSettings,
+    lposs,
+    lposs_pixels,
+    patch_centres,
+    patch_weights,
+    solve,
+)
 from tests import fixtures
 
 EXACT = LpossSettings(steps=400, tolerance=1e-9)
@@ -144,16 +151,16 @@ def test_a_patch_without_neighbours_keeps_its_scores():
     assert torch.equal(lposs(scores, features, positions), scores)
 
 
+def test_centres_by_hand():
+    centres = patch_centres((2, 3), 16, (0, 24))
+    assert centres.tolist() == [[8, 32], [8, 48], [8, 64], [24, 32], [24, 48], [24, 64]]
+
+
 @fixtures.needed
 def test_equal_to_the_published_code():
     tensors, _ = fixtures.load("lposs")
-    cell = torch.arange(6) * 8 + 4
-    centres = torch.cat(
-        [
-            torch.stack(torch.meshgrid(cell + y, cell + x, indexing="ij"), -1).view(-1, 2)
-            for y, _, x, _ in tensors["boxes"].tolist()
-        ]
-    )
+    boxes = tensors["boxes"].tolist()
+    centres = torch.cat([patch_centres((6, 6), 8, (y, x)) for y, _, x, _ in boxes])
     settings = LpossSettings(neighbours=20)
     refined = lposs(tensors["cosines"], tensors["features"], centres, settings)
     torch.testing.assert_close(refined, tensors["expected"], rtol=0, atol=1e-5)

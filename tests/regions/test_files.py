@@ -54,6 +54,49 @@ def test_run_lengths(folder, wrap, compressed):
 
 
 @pytest.mark.parametrize("mode", ["8", "16", "palette"])
+def coco(**changes):
+    """One file for several photos, in COCO's form."""
+    annotations = [
+        {"image_id": 7, "segmentation": runs(mask, compressed=True), "category_id": 1}
+        for mask in masks()
+    ]
+    annotations.insert(1, {"image_id": 8, "segmentation": runs(torch.ones(HW))})
+    images = [{"id": 7, "file_name": "train/dog.jpg"}, {"id": 8, "file_name": "cat.jpg"}]
+    return json.dumps({"images": images, "annotations": annotations} | changes)
+
+
+def test_one_file_for_many_photos(folder):
+    (folder / "all.json").write_text(coco())
+    assert torch.equal(regions_of(folder / "all.json"), paint(masks()))
+    assert torch.equal(regions_of(folder / "all.json", "cat.jpg"), torch.ones(HW).int())
+    with pytest.raises(MissingFileError, match=r"no masks of cow\.jpg in .*`file_name`"):
+        regions_of(folder / "all.json", "cow.jpg")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"images": None},
+        {"annotations": 3},
+        {"images": [{"id": 7}]},
+        {"images": []},
+        {"images": [{"id": [], "file_name": "dog.jpg"}]},
+        {"annotations": [{"segmentation": {}}]},
+    ],
+)
+def test_a_wrong_file_for_many_photos_is_told(folder, changes):
+    (folder / "all.json").write_text(coco(**changes))
+    with pytest.raises(FileError, match=r"all\.json is not in COCO's form"):
+        regions_of(folder / "all.json")
+
+
+def test_wrong_masks_of_a_file_for_many_photos_are_told(folder):
+    text = coco(annotations=[{"image_id": 7, "segmentation": [[1, 2, 3, 4]]}])
+    (folder / "all.json").write_text(text)
+    with pytest.raises(FileError, match=r"all\.json: .*Convert polygons"):
+        regions_of(folder / "all.json")
+
+
 def test_label_pngs(folder, mode):
     torch.manual_seed(0)
     labels = torch.randint(0, 5, HW) * (700 if mode == "16" else 40)
@@ -88,7 +131,7 @@ def test_names_with_the_photo_s_suffix_come_first(folder):
 def test_missing_masks_are_told(folder, name):
     with pytest.raises(FileError, match=r"no masks of|leaves the folder"):
         regions_of(folder, name)
-    with pytest.raises(MissingFileError, match="no folder of masks"):
+    with pytest.raises(MissingFileError, match="no folder or file of masks"):
         FileRegions(folder / "none")
 
 
@@ -102,7 +145,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path):
 
 def test_another_size_is_told(folder):
     np.savez(folder / "dog.npz", masks=masks().numpy())
-    with pytest.raises(FileError, match=r"6 x 8 pixels; expected those of the photo, 6 x 9"):
+    with pytest.raises(FileError, match=r"6 x 8 pixels; .*the photo, 6 x 9"):
         regions_of(folder, pixels=torch.zeros(3, 6, 9, dtype=torch.uint8))
 
 
@@ -133,14 +176,18 @@ def test_wrong_json_is_told(folder, text, message):
 
 def test_masks_that_would_fill_the_memory_are_refused(folder, monkeypatch):
     monkeypatch.setattr(module, "MAX_ARRAY", 100)
-    (folder / "dog.json").write_text(json.dumps([runs(mask) for mask in masks()]))
-    with pytest.raises(FileError, match="more than 100 pixels"):
-        regions_of(folder)
     np.savez(folder / "cat.npz", masks=masks().numpy())
     with pytest.raises(FileError, match="at most 100 bytes"):
         regions_of(folder, "cat.jpg")
+    monkeypatch.setattr(module, "MAX_ARRAY", 1000)
     monkeypatch.setattr(module, "MAX_MASKS", 2)
-    with pytest.raises(FileError, match="at most 2 masks"):
+    (folder / "dog.json").write_text(json.dumps([runs(mask) for mask in masks()]))
+    for name in ("dog.jpg", "cat.jpg"):
+        with pytest.raises(FileError, match="at most 2 masks"):
+            regions_of(folder, name)
+    monkeypatch.setattr(module, "MAX_PIXELS", 40)
+    (folder / "dog.json").write_text(json.dumps([runs(masks()[0])]))
+    with pytest.raises(FileError, match="more than 40 pixels"):
         regions_of(folder)
 
 

@@ -60,8 +60,8 @@ def test_unknown_names_are_told(spec, message):
         ("clusters:0", "expected 1 or more"),
         ("superpixels:scale=1,scale=2", "given twice"),
         ("superpixels:min=2.5", "expected a number of type int"),
-        ("files", "Expected the folder"),
-        ("files:absent", "no folder of masks"),
+        ("files", "Expected the folder or file"),
+        ("files:absent", "no folder or file of masks"),
     ],
 )
 def test_wrong_values_are_told(spec, message):

@@ -83,7 +83,7 @@ def lposs(
     Args:
         scores: Scores of each class, such as cosines.
         features: Features of a visual encoder; they need not be normalised.
-        positions: Centres of the patches in pixels of the encoder's input.
+        positions: Centres of the patches in pixels of the encoder's input; see `patch_centres`.
         settings: The parameters; None for the published ones.
 
     Returns:
@@ -97,6 +97,23 @@ def lposs(
         return scale * torch.sparse.mm(weights, scale * x)
 
     return solve(spread, scores.float(), settings)
+
+
+def patch_centres(
+    grid_hw: tuple[int, int], stride: int, first: tuple[int, int] = (0, 0)
+) -> Float[Tensor, "n 2"]:
+    """The centres (y, x) of an encoder's patches in pixels of its input, row by row.
+
+    Args:
+        grid_hw: Size of the grid, cells.
+        stride: Pixels per cell.
+        first: The first pixel of the window that the grid covers.
+    """
+    y, x = (
+        (torch.arange(cells) + 0.5) * stride + start
+        for cells, start in zip(grid_hw, first, strict=True)
+    )
+    return torch.stack(torch.meshgrid(y, x, indexing="ij"), -1).view(-1, 2)
 
 
 def patch_weights(

@@ -6,9 +6,11 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,25 +22,25 @@ from torch import Tensor
 from recoseg.errors import FileError, MissingFileError, RecosegError
 from recoseg.photos.images import MAX_PIXELS
 from recoseg.photos.refs import Photo, split_member
-from recoseg.regions.masks import paint, relabel
-from recoseg.regions.rle import decode_rle
+from recoseg.regions.masks import paint, paint_each, relabel
+from recoseg.regions.rle import mask_of, run_lengths
 from recoseg.storage.paths import inside
-from recoseg.storage.reading import MAX_TEXT, parse_json, read_bytes, read_text
+from recoseg.storage.reading import MAX_TEXT, parse_json, read_bytes, read_json, read_text
 
 MAX_MASKS = 4096
 """Maximum number of masks of one photo."""
 
 MAX_ARRAY = 1 << 31
-"""Maximum size of all masks of one photo, one byte per pixel (2 GiB)."""
+"""Maximum size of an array of an npz, bytes (2 GiB)."""
 
 SUFFIXES = (".json", ".png", ".npz")
 """The suffixes of files of masks, in the order in which they are looked for."""
 
 
 class FileRegions:
-    """Finds the regions of a photo in a folder, by the photo's name (a `RegionProvider`).
+    """Finds the regions of a photo by its name, in a folder or a file (a `RegionProvider`).
 
-    The masks of `photos/dog.jpg` are in `FOLDER/dog.json`, `FOLDER/dog.png` or `FOLDER/dog.npz`;
+    In a folder, the masks of `photos/dog.jpg` are in `dog.json`, `dog.png` or `dog.npz`;
     `dog.jpg.json` and so on are found too, and come first.
 
     - JSON: a list of COCO's run lengths `{"size": [h, w], "counts": ...}`, compressed or not, or of
@@ -47,27 +49,30 @@ class FileRegions:
     - PNG: the region of each pixel in 8 or 16 bits of grey, or the index in a palette; 0 is none.
     - npz: `masks` (n, h, w), bool, or `labels` (h, w), whole numbers, 0 is none.
 
+    A file is a JSON in COCO's form for many photos: `images` with `id` and `file_name`, and
+    `annotations` with `image_id` and run lengths as `segmentation`.
+
     Masks that overlap are painted with the smallest on top.
 
     Args:
-        folder: The folder.
+        source: The folder or the file.
 
     Raises:
-        MissingFileError: There is no such folder.
+        MissingFileError: There is no such folder or file.
     """
 
     needs_features = False
     is_cacheable = False  # the files may change, and they are read in little time
 
-    def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
-            raise MissingFileError(f"There is no folder of masks {folder}.")
-        self._folder = folder
+    def __init__(self, source: Path) -> None:
+        if not source.exists():
+            raise MissingFileError(f"There is no folder or file of masks {source}.")
+        self._source = source
 
     @property
     def key(self) -> str:
         """See `RegionProvider`."""
-        return f"files({self._folder.resolve().name})"
+        return f"files({self._source.resolve().name})"
 
     def regions(
         self,
@@ -81,28 +86,54 @@ class FileRegions:
             MissingFileError: There are no masks of the photo.
             FileError: They are damaged, or of another size than the photo.
         """
-        path = self._find(photo)
-        labels = read_regions(path)
+        outer, _, member = split_member(photo.path)
+        name = (member or outer).replace("\\", "/").rsplit("/", 1)[-1]
+        if self._source.is_dir():
+            path = self._find(name)
+            labels = read_regions(path)
+        else:
+            path = self._source
+            if name not in self._of_many:
+                raise self._missing(name, "Expected it as `file_name` of one of the `images`.")
+            with _named(path):
+                labels = _painted(self._of_many[name])
         expected = (pixels.shape[1], pixels.shape[2])
         if tuple(labels.shape) != expected:
             raise FileError(
-                f"{path} holds masks of {labels.shape[0]} x {labels.shape[1]} pixels; expected "
-                f"those of the photo, {expected[0]} x {expected[1]}. Masks belong to the upright "
-                "photo at its full size."
+                f"{path} holds masks of {name} of {labels.shape[0]} x {labels.shape[1]} pixels; "
+                f"expected those of the photo, {expected[0]} x {expected[1]}. Masks belong to the "
+                "upright photo at its full size."
             )
         return labels
 
-    def _find(self, photo: Photo) -> Path:
-        outer, _, member = split_member(photo.path)
-        name = (member or outer).replace("\\", "/").rsplit("/", 1)[-1]
+    def _find(self, name: str) -> Path:
         for stem in dict.fromkeys((name, name.rsplit(".", 1)[0])):
             for suffix in SUFFIXES:
-                if stem and (path := inside(self._folder, stem + suffix)).exists():
+                if stem and (path := inside(self._source, stem + suffix)).exists():
                     return path
-        raise MissingFileError(
-            f"There are no masks of {name or 'a photo without a name'} in {self._folder}. Expected "
-            f"its name with one of {', '.join(SUFFIXES)}."
-        )
+        raise self._missing(name, f"Expected its name with one of {', '.join(SUFFIXES)}.")
+
+    def _missing(self, name: str, expected: str) -> MissingFileError:
+        shown = name or "a photo without a name"
+        return MissingFileError(f"There are no masks of {shown} in {self._source}. {expected}")
+
+    @cached_property
+    def _of_many(self) -> dict[str, list[Any]]:
+        """The masks of each photo, by its name, of a file for many photos."""
+        fields = read_json(self._source)
+        images, annotations = (fields.get(key) for key in ("images", "annotations"))
+        try:
+            names = {one["id"]: str(one["file_name"]) for one in cast(Any, images)}
+            found: dict[str, list[Any]] = {}
+            for one in cast(Any, annotations):
+                name = names[one["image_id"]].replace("\\", "/").rsplit("/", 1)[-1]
+                found.setdefault(name, []).append(one)
+        except (TypeError, KeyError) as error:
+            raise FileError(
+                f"{self._source} is not in COCO's form: expected `images` with `id` and "
+                f"`file_name`, and `annotations` with `image_id` ({type(error).__name__}: {error})."
+            ) from error
+        return found
 
 
 def read_regions(path: Path) -> Int32[Tensor, "h w"]:
@@ -116,8 +147,15 @@ def read_regions(path: Path) -> Int32[Tensor, "h w"]:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise FileError(f"{path} is none of {', '.join(SUFFIXES)}.")
-    try:
+    with _named(path):
         return reader(path)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Put the path before the reasons of errors."""
+    try:
+        yield
     except MissingFileError:
         raise
     except FileError as error:
@@ -130,22 +168,23 @@ def _read_json(path: Path) -> Int32[Tensor, "h w"]:
     if text.lstrip().startswith("["):
         text = f'{{"masks": {text}}}'
     fields = parse_json(text, str(path))
-    entries = fields.get("masks", fields.get("annotations"))
+    return _painted(fields.get("masks", fields.get("annotations")))
+
+
+def _painted(entries: Any) -> Int32[Tensor, "h w"]:
+    """The regions of masks in COCO's run lengths."""
     if not isinstance(entries, list) or not entries:
         raise FileError("Expected a list of masks in COCO's run lengths.")
     if len(entries) > MAX_MASKS:
         raise FileError(f"Expected at most {MAX_MASKS} masks, got {len(entries)}.")
-    sizes = set()
-    found = []
-    for entry in entries:
-        size, counts = _run_lengths(entry)
-        sizes.add(size)
-        if len(sizes) > 1:
-            raise FileError(f"Expected masks of one size, got {sorted(sizes)}.")
-        if len(entries) * size[0] * size[1] > MAX_ARRAY:
-            raise FileError(f"{len(entries)} masks of {size} have more than {MAX_ARRAY:,} pixels.")
-        found.append(decode_rle(counts, size))
-    return paint(torch.from_numpy(np.stack(found)))
+    found = [_run_lengths(entry) for entry in entries]
+    sizes = {size for size, _ in found}
+    if len(sizes) > 1:
+        raise FileError(f"Expected masks of one size, got {sorted(sizes)}.")
+    (size,) = sizes
+    runs = [run_lengths(counts, size) for _, counts in found]
+    areas = [int(one[1::2].sum()) for one in runs]
+    return paint_each(areas, lambda number: torch.from_numpy(mask_of(runs[number], size)), size)
 
 
 def _run_lengths(entry: Any) -> tuple[tuple[int, int], Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from jaxtyping import Bool, Int, Int32
 from torch import Tensor
@@ -20,10 +22,24 @@ def paint(masks: Bool[Tensor, "n h w"]) -> Int32[Tensor, "h w"]:
         >>> paint(masks).tolist()
         [[1, 2, 1]]
     """
-    areas = masks.flatten(1).sum(1)
-    labels = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
-    for number in areas.argsort(descending=True, stable=True).tolist():
-        labels.masked_fill_(masks[number], number + 1)
+    areas = masks.flatten(1).sum(1).tolist()
+    return paint_each(areas, lambda number: masks[number], (masks.shape[1], masks.shape[2]))
+
+
+def paint_each(
+    areas: Sequence[int], mask: Callable[[int], Bool[Tensor, "h w"]], size: tuple[int, int]
+) -> Int32[Tensor, "h w"]:
+    """`paint` of masks that are made one by one, so that they need not be in memory together.
+
+    Args:
+        areas: The pixels of each mask.
+        mask: Gives the mask of a number from 0.
+        size: Size of the masks (rows, columns).
+    """
+    labels = torch.zeros(size, dtype=torch.int32)
+    for number in sorted(range(len(areas)), key=lambda number: -areas[number]):
+        own = mask(number)
+        labels = labels.to(own.device).masked_fill_(own, number + 1)
     return relabel(labels)
 
 

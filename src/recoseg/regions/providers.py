@@ -49,9 +49,9 @@ def _sam2(given: dict[str, object], compute: Compute | None) -> RegionProvider:
 
 
 def _files(given: dict[str, object], compute: Compute | None) -> RegionProvider:
-    if "folder" not in given:
-        raise RecosegError("Expected the folder of the masks, such as files:masks.")
-    return FileRegions(Path(str(given["folder"])))
+    if "source" not in given:
+        raise RecosegError("Expected the folder or file of the masks, such as files:masks.")
+    return FileRegions(Path(str(given["source"])))
 
 
 def _renamed(given: dict[str, object], names: Mapping[str, str]) -> dict[str, object]:
@@ -83,7 +83,7 @@ PROVIDERS = (
         {"model": str, "points": int, "iou": float, "stability": float},
         _sam2,
     ),
-    Provider("files", "masks of your own, by the photo's name", {"folder": str}, _files),
+    Provider("files", "masks of your own, by the photo's name", {"source": str}, _files),
 )
 """All providers."""
 
@@ -94,8 +94,8 @@ def provider_of(spec: str, compute: Compute | None = None) -> RegionProvider:
     Args:
         spec: `NAME`, `NAME:VALUE` (the value of its first option) or `NAME:OPTION=VALUE,...`, such
             as `superpixels`, `superpixels:scale=200,min=100`, `clusters:8`,
-            `sam2:facebook/sam2.1-hiera-small,points=16` or `files:FOLDER`. A folder may hold `,`
-            and `=`.
+            `sam2:facebook/sam2.1-hiera-small,points=16` or `files:FOLDER`, whose name may hold
+            `,` and `=`.
         compute: Device and precision of providers that are networks.
 
     Raises:

@@ -15,23 +15,15 @@ _SIGN = 1 << (_BITS - 1)
 _LONGEST = 7  # characters of one number, which has up to 32 bits
 
 
-def decode_rle(counts: Sequence[int] | str, size: tuple[int, int]) -> np.ndarray:
-    """Decode a mask of COCO's run lengths.
+def run_lengths(counts: Sequence[int] | str, size: tuple[int, int]) -> np.ndarray:
+    """The lengths of a mask's runs, of 0s first, along the columns.
 
     Args:
-        counts: The lengths of runs, of 0s first, along the columns; or COCO's compressed text of
-            them.
+        counts: The lengths, or COCO's compressed text of them.
         size: Height and width of the mask, pixels.
-
-    Returns:
-        The mask (h, w), bool.
 
     Raises:
         FileError: The text is no run lengths, or they do not add up to the mask's pixels.
-
-    Example:
-        >>> decode_rle([1, 2, 1], (2, 2)).astype(int).tolist()
-        [[0, 1], [1, 0]]
     """
     runs = _uncompress(counts) if isinstance(counts, str) else _lengths(counts)
     height, width = size
@@ -40,9 +32,19 @@ def decode_rle(counts: Sequence[int] | str, size: tuple[int, int]) -> np.ndarray
             f"Expected run lengths that add up to {height} x {width} = {height * width} pixels; "
             f"got {int(runs.sum())}."
         )
+    return runs
+
+
+def mask_of(runs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The mask (h, w), bool, of the lengths of its runs.
+
+    Example:
+        >>> mask_of(run_lengths([1, 2, 1], (2, 2)), (2, 2)).astype(int).tolist()
+        [[0, 1], [1, 0]]
+    """
     values = np.zeros(len(runs), bool)
     values[1::2] = True
-    return np.repeat(values, runs).reshape(width, height).T
+    return np.repeat(values, runs).reshape(size[1], size[0]).T
 
 
 def _lengths(counts: Sequence[int]) -> np.ndarray:

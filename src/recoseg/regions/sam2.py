@@ -16,11 +16,15 @@ from recoseg.device import Compute, resolve_compute
 from recoseg.errors import MissingWeightsError, RecosegError
 from recoseg.photos.refs import Photo
 from recoseg.regions.masks import paint
-from recoseg.regions.rle import decode_rle
+from recoseg.regions.rle import mask_of, run_lengths
+from recoseg.regions.scaling import divide_small
 from recoseg.storage.checksums import file_checksum
 
 DEFAULT_MODEL = "facebook/sam2.1-hiera-large"
 """The model on the Hugging Face Hub; `-base-plus`, `-small` and `-tiny` are faster."""
+
+MAX_SIDE = 1024
+"""The longest side at which masks are computed, pixels: the model sees no more."""
 
 _OVERLAP = 0.7  # of boxes (IoU) at which the mask of lower quality is left out, as published
 _BATCH = 32  # points at once: the maps of their masks at full size are in memory together
@@ -95,7 +99,7 @@ class Sam2Regions:
         Raises:
             MissingWeightsError: The model is not on this machine and cannot be downloaded.
         """
-        return paint(self.masks(pixels))
+        return divide_small(pixels, MAX_SIDE, lambda small: paint(self.masks(small)))
 
     def masks(self, pixels: UInt8[Tensor, "3 h w"]) -> Bool[Tensor, "n h w"]:
         """The masks of a photo, the best first; they may overlap."""
@@ -147,7 +151,9 @@ class Sam2Regions:
         kept = nms(boxes.float(), scores, _OVERLAP).tolist()
         masks = torch.zeros(len(kept), *size, dtype=torch.bool)
         for place, number in enumerate(kept):
-            masks[place] = torch.from_numpy(decode_rle(runs[number]["counts"], size))
+            masks[place] = torch.from_numpy(
+                mask_of(run_lengths(runs[number]["counts"], size), size)
+            )
         return masks
 
     @cached_property

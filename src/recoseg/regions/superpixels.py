@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from jaxtyping import Float, Int32, UInt8
-from PIL import Image
 from torch import Tensor
 
 from recoseg.errors import RecosegError
 from recoseg.photos.refs import Photo
-from recoseg.regions.masks import relabel, resize_labels
+from recoseg.regions.masks import relabel
+from recoseg.regions.scaling import as_array, divide_small
 
 MAX_SIDE = 640
 """The longest side at which superpixels are computed by default, pixels. A larger photo is scaled
@@ -39,14 +39,10 @@ class _Superpixels:
         features: Sequence[Float[Tensor, "_ _ _"]] = (),
     ) -> Int32[Tensor, "h w"]:
         """See `RegionProvider`."""
-        array = np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy())
-        height, width = array.shape[:2]
-        scale = self._side / max(height, width)
-        if scale < 1:
-            size = (max(1, round(width * scale)), max(1, round(height * scale)))
-            array = np.asarray(Image.fromarray(array).resize(size, Image.Resampling.BILINEAR))
-        labels = torch.from_numpy(self._divide(array).astype(np.int32)) + 1
-        return relabel(resize_labels(labels, (height, width)) if scale < 1 else labels)
+        return divide_small(pixels, self._side, self._labels)
+
+    def _labels(self, pixels: UInt8[Tensor, "3 h w"]) -> Int32[Tensor, "h w"]:
+        return relabel(torch.from_numpy(self._divide(as_array(pixels)).astype(np.int32)) + 1)
 
     @abstractmethod
     def _divide(self, pixels: np.ndarray) -> np.ndarray:
