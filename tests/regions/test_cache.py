@@ -114,3 +114,15 @@ def test_a_folder_that_cannot_be_written_stops_the_cache_only(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         CachedRegions(Counting(), cache).regions(PHOTO, PIXELS)
     assert "regions are no longer cached" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/outside", "a\\b", "x" * 300, "\udcff", "AB"])
+def test_no_hash_leads_out_of_the_folder(tmp_path, name):
+    folder = tmp_path / "cache"
+    photo = Photo("a.jpg", hash=name)
+    provider = Counting()
+    for _ in range(2):
+        CachedRegions(provider, RegionCache(folder, 10**6)).regions(photo, PIXELS)
+    assert provider.calls == 1
+    assert files(tmp_path) == files(folder)
+    assert len(files(folder)) == 1

@@ -7,6 +7,7 @@ import torch
 from recoseg.device import resolve_compute
 from recoseg.errors import MissingWeightsError, RecosegError
 from recoseg.photos.refs import Photo
+from recoseg.regions import sam2 as module
 from recoseg.regions.masks import paint
 from recoseg.regions.sam2 import Sam2Regions, _grid
 
@@ -83,6 +84,15 @@ def test_masks_are_painted_with_the_smallest_on_top(folder, pixels):
     assert regions.dtype == torch.int32
     assert torch.equal(regions, paint(masks))
     assert torch.equal(regions, provider(folder).regions(Photo(""), pixels))
+
+
+def test_large_photos_are_divided_at_the_longest_side(folder, pixels, monkeypatch):
+    monkeypatch.setattr(module, "MAX_SIDE", 25)
+    one, seen = provider(folder), []
+    masks = one.masks
+    monkeypatch.setattr(one, "masks", lambda small: seen.append(small.shape) or masks(small))
+    assert one.regions(Photo(""), pixels).shape == (30, 50)
+    assert seen == [(3, 15, 25)]
 
 
 def test_thresholds_leave_masks_out(folder, pixels):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from recoseg.errors import RecosegError
 
 _log = logging.getLogger(__name__)
 
+_HEXADECIMAL = re.compile("[0-9a-f]+")
 _SLACK = 20  # 1/20 of the limit may be written between two scans of the folder
 
 
@@ -51,7 +54,13 @@ class BoundedFolder:
         self._evict()
 
     def path(self, group: str, name: str) -> Path:
-        """The file of a name of hexadecimal digits in a group; it may not exist."""
+        """The file of a name in a group; it may not exist.
+
+        Names are hexadecimal digits, such as the hash of a photo. Others, which a damaged or
+        hostile index may hold, are replaced by their own hash, so that none leaves the folder.
+        """
+        if not _HEXADECIMAL.fullmatch(name):
+            name = hashlib.blake2b(name.encode("utf-8", "backslashreplace")).hexdigest()
         return self._folder / group / name[:2] / f"{name}{self._suffix}"
 
     def used(self, path: Path) -> None:
