@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recoseg.errors import RecosegError
+from recoseg.refinement import neighbours
 from recoseg.refinement import pamr as module
 from recoseg.refinement.pamr import affinities, neighbour_offsets, pamr
 
@@ -18,7 +19,7 @@ STRIPS = [{}, {"_STRIP_PIXELS": {"cpu": 30}, "_AFFINITY_PIXELS": 20, "_CHUNK_ELE
 @pytest.fixture(params=STRIPS, ids=["whole", "in parts"])
 def strips(request, monkeypatch):
     for name, value in request.param.items():
-        monkeypatch.setattr(module, name, value)
+        monkeypatch.setattr(neighbours if name == "_STRIP_PIXELS" else module, name, value)
 
 
 @pytest.mark.parametrize("dilations", [(1,), (1, 2, 4), (3, 12)])

@@ -7,11 +7,13 @@ import torch
 
 from recoseg.errors import MissingExtraError, RecosegError, UnknownNameError
 from recoseg.refinement.crf import crf
+from recoseg.refinement.lposs import LpossSettings, lposs_pixels
 from recoseg.refinement.mean_field import CrfSettings
 from recoseg.refinement.pamr import pamr
 from recoseg.refinement.refiner import (
     PUBLISHED_TEMPERATURE,
     CrfRefiner,
+    LpossRefiner,
     PamrRefiner,
     PamrSettings,
     RefineSettings,
@@ -72,6 +74,24 @@ def test_a_refiner_gives_probabilities_of_the_same_shape(form, scores_and_images
         assert torch.allclose(shifted, refiner(images, scores), atol=1e-3)
 
 
+def test_lposs_plus_spreads_scores_before_they_become_probabilities(scores_and_images):
+    scores, images = scores_and_images
+    chosen = RefineSettings("lposs+", 0.3, lposs=LpossSettings(square=5, alpha=0.8))
+    assert chosen.spreads_patches
+    with build_refiner(chosen) as refiner:
+        assert isinstance(refiner, LpossRefiner)
+        expected = lposs_pixels(scores[0], images[0], chosen.lposs)
+        refined = refiner(images, scores)
+    torch.testing.assert_close(refined[0], (0.2 * expected / 0.3).softmax(0))
+    assert (refined[0].argmax(0) == expected.argmax(0)).float().mean() > 0.99
+
+
+def test_lposs_refines_nothing_at_pixels():
+    assert build_refiner(RefineSettings("lposs")) is None
+    assert RefineSettings("lposs").spreads_patches
+    assert not RefineSettings("pamr").spreads_patches
+
+
 def test_closing_ends_the_processes_of_the_crf(scores_and_images):
     pytest.importorskip("pydensecrf.densecrf")
     scores, images = scores_and_images
@@ -101,7 +121,9 @@ def test_the_default_temperature_is_the_published_one():
 
 
 def test_wrong_settings_are_refused():
-    with pytest.raises(UnknownNameError, match=r"refinement 'sam'\. Valid: none, pamr, crf"):
+    with pytest.raises(
+        UnknownNameError, match=r"refinement 'sam'\. Valid: none, pamr, crf, lposs, lposs\+"
+    ):
         RefineSettings("sam")
     for wrong in (0, -1.0, float("nan"), float("inf")):
         with pytest.raises(RecosegError, match=r"temperature is .*; expected more than 0"):

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recoseg.errors import RecosegError
-from recoseg.segmentation.upsample import Upsampler, axis_matrix, bilinear_matrix
+from recoseg.regions.axes import axis_matrix, bilinear_matrix
+from recoseg.segmentation.upsample import Upsampler
 
 
 def interpolate(scores, size):

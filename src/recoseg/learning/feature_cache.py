@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import logging
 import os
-import time
 import zlib
 from pathlib import Path
 from typing import IO
@@ -14,17 +11,11 @@ from typing import IO
 import numpy as np
 
 from recoseg.encoders.protocols import EncoderInfo
-from recoseg.errors import FileError, RecosegError
+from recoseg.errors import FileError
 from recoseg.storage.arrays import map_array
-from recoseg.storage.atomic import TEMPORARY, write_atomically
-from recoseg.storage.paths import inside
-
-_log = logging.getLogger(__name__)
+from recoseg.storage.bounded_folder import BoundedFolder
 
 _CHECKSUM_BYTES = 4
-_LEFT_SECONDS = 3600
-"""Unfinished files that are older were left by killed writers."""
-_SLACK = 20  # 1/20 of the limit may be written between two scans of the folder
 
 
 class FeatureCache:
@@ -51,18 +42,8 @@ class FeatureCache:
     """
 
     def __init__(self, folder: Path, limit: int, precision: str) -> None:
-        self._folder = folder
-        self._limit = limit
+        self._files = BoundedFolder(folder, limit, ".npy", "features")
         self.precision = precision
-        self._unseen = 0
-        self._is_broken = False
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RecosegError(
-                f"{folder} cannot hold cached features ({error.strerror}). Name another folder."
-            ) from error
-        self._evict()
 
     @classmethod
     def open(cls, folder: Path | None, gigabytes: float, precision: str) -> FeatureCache | None:
@@ -90,7 +71,7 @@ class FeatureCache:
                 and zlib.crc32(features.data) == checksum
             )
             if is_whole:
-                os.utime(path)
+                self._files.used(path)
         except (OSError, FileError):
             return None
         return features if is_whole else None
@@ -103,50 +84,14 @@ class FeatureCache:
         A folder that cannot be written to is not an error: a warning is logged, and later features
         are not stored.
         """
-        path = self._path(encoder, image_size, photo_hash)
         features = np.ascontiguousarray(features, np.float16)
-        if self._is_broken or features.nbytes > self._limit:
-            return
 
         def write(file: IO[bytes]) -> None:
             np.save(file, features, allow_pickle=False)
             file.write(zlib.crc32(features.data).to_bytes(_CHECKSUM_BYTES, "little"))
 
-        try:
-            write_atomically(path, write, flush=False)  # its checksum shows what a crash damages
-            size = path.stat().st_size
-        except FileNotFoundError:  # another process has just removed it, to make room
-            return
-        except OSError as error:
-            _log.warning("features are no longer cached: %s: %s", self._folder, error)
-            self._is_broken = True
-            return
-        self._unseen += size
-        if self._unseen > self._limit // _SLACK:
-            self._evict()
+        self._files.write(self._path(encoder, image_size, photo_hash), features.nbytes, write)
 
     def _path(self, encoder: EncoderInfo, image_size: int, photo_hash: str) -> Path:
         digest = hashlib.blake2b(encoder.key.encode(), digest_size=8).hexdigest()
-        group = f"{digest}-{image_size}-{self.precision}"
-        return inside(self._folder, f"{group}/{photo_hash[:2]}/{photo_hash}.npy")
-
-    def _evict(self) -> None:
-        """Delete the least recently used files until 1/20 of the limit is free."""
-        files = []
-        oldest = time.time() - _LEFT_SECONDS
-        for path in self._folder.glob("*/*/*"):
-            with contextlib.suppress(OSError):  # another process may have deleted it
-                status = path.lstat()
-                if path.name.startswith(TEMPORARY):
-                    if status.st_mtime < oldest:
-                        path.unlink()
-                    continue
-                files.append((status.st_mtime_ns, status.st_size, path))
-        excess = sum(size for _, size, _ in files) - (self._limit - self._limit // _SLACK)
-        for _, size, path in sorted(files):
-            if excess <= 0:
-                break
-            with contextlib.suppress(OSError):
-                path.unlink()
-                excess -= size
-        self._unseen = 0
+        return self._files.path(f"{digest}-{image_size}-{self.precision}", photo_hash)

@@ -9,10 +9,6 @@ are a softmax over k of
 where s_i is the channel's standard deviation over the 3 x 3 windows of all dilations around i.
 Beyond the border the outermost pixels are repeated. Probabilities are then replaced, several times,
 by the weighted means of their neighbours.
-
-A step is the product of a sparse matrix (8 numbers per dilation and pixel) with the score maps. It
-is computed by `embedding_bag` on maps with the classes in the last dimension: the weights of a
-pixel are read once for all classes, sums stay in registers, and no neighbour is copied.
 """
 
 from __future__ import annotations
@@ -25,6 +21,7 @@ from jaxtyping import Float, Int32, Real
 from torch import Tensor
 
 from recoseg.errors import RecosegError
+from recoseg.refinement.neighbours import neighbour_sums, strip_indices
 
 PUBLISHED_DILATIONS = (1, 2, 4, 8, 12, 24)
 """The dilations of the authors' configurations for PASCAL VOC, used by most later work."""
@@ -36,8 +33,6 @@ _SHARPNESS = 0.1  # published: differences are measured in tenths of the standar
 _FLAT = 1e-8  # avoids division by zero in flat neighbourhoods, whose weights are equal
 
 _AFFINITY_PIXELS = 4096  # pixels whose neighbours' colours are in memory at once: 3 k floats each
-_STRIP_PIXELS = {"cpu": 4096}  # pixels per call of `embedding_bag`, few enough for the cache
-_STRIP_PIXELS_ELSEWHERE = 1 << 18
 _CHUNK_ELEMENTS = 1 << 24  # size of each of the two buffers for a chunk of classes
 
 
@@ -147,7 +142,7 @@ def pamr(
     if iterations < 0:
         raise RecosegError(f"iterations is {iterations}; expected 0 or more.")
     classes, height, width = probs.shape[1:]
-    indices = _strip_indices(height, width, dilations, probs.device)
+    indices = strip_indices(height, width, neighbour_offsets(dilations), probs.device)
     margin = max(dilations)
     chunk = max(1, _CHUNK_ELEMENTS // ((height + 2 * margin) * width))
     refined = torch.empty(probs.shape, device=probs.device)
@@ -166,23 +161,6 @@ def _pixels(maps: Tensor) -> tuple[int, int, int]:
     return len(maps), maps.shape[2], maps.shape[3]
 
 
-def _strip_indices(
-    height: int, width: int, dilations: Sequence[int], device: torch.device
-) -> Int32[Tensor, "rows w k"]:
-    """Indices of the neighbours in a strip with a margin of rows above and below.
-
-    They are the same for all strips, counted in pixels from the first row of the margin.
-    """
-    offsets = neighbour_offsets(dilations)
-    margin = max(dilations)
-    pixels = _STRIP_PIXELS.get(device.type, _STRIP_PIXELS_ELSEWHERE)
-    rows = min(height, max(1, pixels // width))
-    y = torch.arange(rows, device=device)[:, None] + margin
-    x = torch.arange(width, device=device)
-    places = [(y + dy) * width + (x + dx).clamp(0, width - 1) for dy, dx in offsets]
-    return torch.stack(places, -1).int()
-
-
 def _iterate(
     maps: Float[Tensor, "h w c"],
     weights: Float[Tensor, "h w k"],
@@ -192,21 +170,12 @@ def _iterate(
 ) -> Float[Tensor, "h w c"]:
     """Run all steps for one chunk of classes, strip by strip."""
     height, width, classes = maps.shape
-    rows, _, k = indices.shape
     shape = (height + 2 * margin, width, classes)
     before, after = (torch.empty(shape, device=maps.device) for _ in range(2))
     before[margin : margin + height] = maps
     for _ in range(iterations):
         before[:margin] = before[margin]
         before[margin + height :] = before[margin + height - 1]
-        for start in range(0, height, rows):
-            end = min(start + rows, height)
-            means = F.embedding_bag(
-                indices[: end - start].view(-1, k),
-                before[start : end + 2 * margin].view(-1, classes),
-                mode="sum",
-                per_sample_weights=weights[start:end].view(-1, k),
-            )
-            after[margin + start : margin + end] = means.view(-1, width, classes)
+        neighbour_sums(before, weights, indices, after[margin : margin + height])
         before, after = after, before
     return before[margin : margin + height]

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, final, get_args
 
+import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from recoseg.errors import RecosegError, UnknownNameError
 from recoseg.refinement.crf import CrfPool
+from recoseg.refinement.lposs import LpossSettings, lposs_pixels
 from recoseg.refinement.mean_field import MAX_ITERATIONS, CrfSettings
 from recoseg.refinement.pamr import (
     PUBLISHED_DILATIONS,
@@ -25,8 +27,10 @@ from recoseg.refinement.pamr import (
 )
 from recoseg.storage.fields import read_fields
 
-RefineForm = Literal["none", "pamr", "crf"]
-"""`pamr` runs on any device and needs no extra package; `crf` is published, slower, on the CPU."""
+RefineForm = Literal["none", "pamr", "crf", "lposs", "lposs+"]
+"""`pamr` runs on any device and needs no extra package; `crf` is published, slower, on the CPU.
+`lposs` spreads scores between patches, before they are brought to pixels (see `lposs`); `lposs+`
+does so, and then spreads them between pixels."""
 
 _MOST_DILATIONS = 64
 _LARGEST_DILATION = 1024  # pixels
@@ -72,12 +76,14 @@ class RefineSettings:
             the lower it is, the more a pixel's own scores count against those of its neighbours.
         pamr: Parameters of `pamr`.
         crf: Parameters of `crf`.
+        lposs: Parameters of `lposs` and `lposs+`.
     """
 
     form: RefineForm = "none"
     temperature: float = PUBLISHED_TEMPERATURE
     pamr: PamrSettings = field(default_factory=PamrSettings)
     crf: CrfSettings = field(default_factory=CrfSettings)
+    lposs: LpossSettings = field(default_factory=LpossSettings)
 
     def __post_init__(self) -> None:
         if self.form not in get_args(RefineForm):
@@ -86,6 +92,11 @@ class RefineSettings:
             raise RecosegError(
                 f"temperature is {self.temperature}; expected more than 0 and finite."
             )
+
+    @property
+    def spreads_patches(self) -> bool:
+        """Whether scores are refined on patches, by `recoseg.refinement.lposs.lposs`."""
+        return self.form in ("lposs", "lposs+")
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> RefineSettings:
@@ -186,6 +197,22 @@ class CrfRefiner(Refiner):
         self._pool.close()
 
 
+@final
+class LpossRefiner(Refiner):
+    """Refines with `lposs_pixels`, the second step of LPOSS+, on the device of the scores."""
+
+    def __call__(
+        self, images: UInt8[Tensor, "n 3 h w"], scores: Float[Tensor, "n c h w"]
+    ) -> Float[Tensor, "n c h w"]:
+        """See `Refiner`; the scores are spread first, and then turned into probabilities."""
+        chosen = self.settings.lposs
+        spread = [
+            lposs_pixels(one, image, chosen) for one, image in zip(scores, images, strict=True)
+        ]
+        # Back from sums of scores to their range; the order of the classes stays.
+        return probabilities((1 - chosen.alpha) * torch.stack(spread), self.settings.temperature)
+
+
 def build_refiner(settings: RefineSettings, workers: int | None = None) -> Refiner | None:
     """Build the refiner for the given settings.
 
@@ -195,13 +222,16 @@ def build_refiner(settings: RefineSettings, workers: int | None = None) -> Refin
             first call with more than one image. PAMR uses none.
 
     Returns:
-        The refiner, which must be closed after use, or None if the form is `none`.
+        The refiner, which must be closed after use, or None if nothing is refined at pixels: the
+        form is `none` or `lposs`.
 
     Raises:
         MissingExtraError: The form is `crf` and the extra `crf` is not installed.
     """
-    if settings.form == "none":
+    if settings.form in ("none", "lposs"):
         return None
+    if settings.form == "lposs+":
+        return LpossRefiner(settings)
     if settings.form == "pamr":
         return PamrRefiner(settings)
     return CrfRefiner(settings, _cores() if workers is None else workers)

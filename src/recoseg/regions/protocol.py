@@ -25,6 +25,10 @@ class RegionProvider(Protocol):
     def needs_features(self) -> bool:
         """Whether it divides features of phi rather than the pixels."""
 
+    @property
+    def is_cacheable(self) -> bool:
+        """Whether the photo's content and the key decide its regions, so that they can be kept."""
+
     def regions(
         self,
         photo: Photo,

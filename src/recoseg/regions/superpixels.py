@@ -1,0 +1,125 @@
+"""Regions of alike neighbouring pixels: superpixels of scikit-image."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int32, UInt8
+from torch import Tensor
+
+from recoseg.errors import RecosegError
+from recoseg.photos.refs import Photo
+from recoseg.regions.masks import relabel
+from recoseg.regions.scaling import as_array, divide_small
+
+MAX_SIDE = 640
+"""The longest side at which superpixels are computed by default, pixels. A larger photo is scaled
+down, and each of its pixels gets the nearest label: the time grows with the pixels (about a second
+per million), while the regions that matter stay the same."""
+
+
+class _Superpixels:
+    """Divides the pixels of photos (a `RegionProvider`); photos of a long side are scaled down."""
+
+    needs_features = False
+    is_cacheable = True
+
+    def __init__(self, side: int) -> None:
+        if side < 1:
+            raise RecosegError(f"side is {side}; expected 1 pixel or more.")
+        self._side = side
+
+    def regions(
+        self,
+        photo: Photo,
+        pixels: UInt8[Tensor, "3 h w"],
+        features: Sequence[Float[Tensor, "_ _ _"]] = (),
+    ) -> Int32[Tensor, "h w"]:
+        """See `RegionProvider`."""
+        return divide_small(pixels, self._side, self._labels)
+
+    def _labels(self, pixels: UInt8[Tensor, "3 h w"]) -> Int32[Tensor, "h w"]:
+        return relabel(torch.from_numpy(self._divide(as_array(pixels)).astype(np.int32)) + 1)
+
+    @abstractmethod
+    def _divide(self, pixels: np.ndarray) -> np.ndarray:
+        """The region of each pixel of a photo (h, w, 3), from any number of 0 or more."""
+
+
+class Felzenszwalb(_Superpixels):
+    """Superpixels that grow along edges: few in plain areas, many among details.
+
+    Felzenszwalb and Huttenlocher, "Efficient Graph-Based Image Segmentation", IJCV 2004.
+
+    Args:
+        scale: The larger, the larger are the regions.
+        sigma: Width of the Gaussian that smooths the photo before, pixels.
+        min_size: Smaller regions are joined with a neighbour, pixels.
+        side: The longest side at which they are computed, pixels; see `MAX_SIDE`.
+
+    Raises:
+        RecosegError: A number is out of range.
+    """
+
+    def __init__(
+        self, scale: float = 100, sigma: float = 0.7, min_size: int = 60, side: int = MAX_SIDE
+    ) -> None:
+        super().__init__(side)
+        for name, value in (("scale", scale), ("min", min_size)):
+            if not value > 0:
+                raise RecosegError(f"{name} is {value}; expected more than 0.")
+        if not sigma >= 0:
+            raise RecosegError(f"sigma is {sigma}; expected 0 or more.")
+        self._scale, self._sigma, self._min_size = scale, sigma, min_size
+
+    @property
+    def key(self) -> str:
+        """See `RegionProvider`."""
+        return (
+            f"superpixels(scale={self._scale:g},sigma={self._sigma:g},min={self._min_size},"
+            f"side={self._side})"
+        )
+
+    def _divide(self, pixels: np.ndarray) -> np.ndarray:
+        from skimage.segmentation import felzenszwalb
+
+        labels: np.ndarray = felzenszwalb(
+            pixels, self._scale, self._sigma, self._min_size, channel_axis=-1
+        )
+        return labels
+
+
+class Slic(_Superpixels):
+    """Superpixels of about equal size: k-means of colour and place.
+
+    Achanta et al., "SLIC Superpixels Compared to State-of-the-Art Superpixel Methods", PAMI 2012.
+
+    Args:
+        count: About how many regions a photo has.
+        compactness: The larger, the squarer are the regions.
+        side: The longest side at which they are computed, pixels; see `MAX_SIDE`.
+
+    Raises:
+        RecosegError: A number is out of range.
+    """
+
+    def __init__(self, count: int = 250, compactness: float = 10, side: int = MAX_SIDE) -> None:
+        super().__init__(side)
+        for name, value in (("count", count), ("compactness", compactness)):
+            if not value > 0:
+                raise RecosegError(f"{name} is {value}; expected more than 0.")
+        self._count, self._compactness = count, compactness
+
+    @property
+    def key(self) -> str:
+        """See `RegionProvider`."""
+        return f"slic(count={self._count},compactness={self._compactness:g},side={self._side})"
+
+    def _divide(self, pixels: np.ndarray) -> np.ndarray:
+        from skimage.segmentation import slic
+
+        labels: np.ndarray = slic(pixels, self._count, self._compactness, start_label=0)
+        return labels
