@@ -10,7 +10,7 @@ ROOT = Path(recoseg.__file__).parent
 LONGEST = 350  # lines
 
 ROOMS = (
-    *("errors", "progress", "memory", "onednn", "device", "storage"),
+    *("errors", "progress", "allocator", "onednn", "device", "storage"),
     "labels",
     "photos",
     *("classes", "cosegmentation", "config", "executors", "refinement", "regions"),
@@ -18,6 +18,7 @@ ROOMS = (
     "concepts",
     "archive",
     "retrieval",
+    "memory",
     "drawing",
     "writers",
     *("learning", "datasets", "segmentation"),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from recoseg import __version__
+from recoseg.allocator import keep_freed_memory
 from recoseg.cli.ablate import ablate
 from recoseg.cli.bank import forget, inspect
 from recoseg.cli.datasets import datasets
@@ -22,7 +23,6 @@ from recoseg.cli.retrieve import retrieve
 from recoseg.cli.segment import segment
 from recoseg.cli.train import train
 from recoseg.errors import RecosegError
-from recoseg.memory import keep_freed_memory
 
 app = typer.Typer(
     no_args_is_help=True,
