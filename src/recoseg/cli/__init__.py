@@ -19,6 +19,7 @@ from recoseg.cli.export import export
 from recoseg.cli.index import index
 from recoseg.cli.learn import learn
 from recoseg.cli.pseudo_label import pseudo_label
+from recoseg.cli.remember import remember
 from recoseg.cli.retrieve import retrieve
 from recoseg.cli.segment import segment
 from recoseg.cli.train import train
@@ -58,6 +59,7 @@ for command in (
     index,
     retrieve,
     learn,
+    remember,
     inspect,
     forget,
     segment,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 from recoseg.errors import FileError
+from recoseg.storage.atomic import write_atomically
 
 
 def checksum(data: bytes | memoryview) -> str:
@@ -41,3 +45,45 @@ def check_file(path: Path, expected: str) -> None:
             f"{path} is damaged: its checksum is {found}, but {expected} was recorded when it was "
             "written."
         )
+
+
+def write_with_checksum(path: Path, write: Callable[[Any], object]) -> str:
+    """Write a file as `write_atomically` does; its checksum is computed while it is written.
+
+    Args:
+        path: The file.
+        write: Fills the file that it is given, from the first to the last byte.
+
+    Returns:
+        The checksum.
+    """
+    sums: list[str] = []
+
+    def write_and_sum(file: IO[bytes]) -> None:
+        summing = _Summing(file)
+        write(summing)
+        sums.append(summing.digest.hexdigest())
+
+    write_atomically(path, write_and_sum)
+    return sums[0]
+
+
+class _Summing(io.RawIOBase):
+    """Passes bytes on to a file and computes their checksum."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__()
+        self._file = file
+        self.digest = hashlib.blake2b(digest_size=16)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        self._file.write(view)
+        self.digest.update(view)
+        return len(view)
+
+    def tell(self) -> int:
+        return self._file.tell()

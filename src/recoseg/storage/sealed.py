@@ -1,0 +1,52 @@
+"""JSON that holds a checksum of its own fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from recoseg.errors import FileError
+from recoseg.storage.checksums import checksum
+from recoseg.storage.fields import to_json
+from recoseg.storage.reading import read_json
+
+SEAL = "checksum"
+"""The field that holds the checksum of all other fields."""
+
+
+def sealed(fields: Mapping[str, Any]) -> bytes:
+    """Indented JSON of the fields and of their checksum; see `read_sealed`."""
+    plain = {name: value for name, value in fields.items() if name != SEAL}
+    return to_json({**plain, SEAL: checksum(to_json(plain))})
+
+
+def read_sealed(path: Path, limit: int) -> tuple[dict[str, Any], bool]:
+    """Read the fields that `sealed` wrote, or those of an early version, which has no checksum.
+
+    Args:
+        path: The JSON file.
+        limit: Maximum size, bytes.
+
+    Returns:
+        The fields without the checksum, and whether there was one.
+
+    Raises:
+        MissingFileError: There is no such file.
+        FileError: It cannot be read, is not a JSON object, or its fields have changed since the
+            checksum was computed.
+    """
+    fields = read_json(path, limit)
+    if SEAL not in fields:
+        return fields, False
+    expected = fields.pop(SEAL)
+    try:
+        found = checksum(to_json(fields))
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path} is damaged ({str(error)[:200]}).") from error
+    if found != expected:
+        raise FileError(
+            f"{path} is damaged: its fields have the checksum {found}, but {str(expected)[:40]} "
+            "was recorded when it was written."
+        )
+    return fields, True
