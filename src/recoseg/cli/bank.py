@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    bank: Annotated[
-        str, typer.Argument(help="Concept bank, or folder or URL of a region memory.")
-    ],
+    bank: Annotated[str, typer.Argument(help="Concept bank, or folder or URL of a region memory.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print what a concept bank or a region memory holds, and the encoders that made it."""

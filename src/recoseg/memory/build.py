@@ -69,7 +69,9 @@ def write_memory(
     """
     started = time.perf_counter()
     root = local_folder(out)
-    present = {photo.id: photo for photo in index.photos()}
+    present: dict[str, Photo] = {}
+    for photo in index.photos():
+        present.setdefault(photo.id, photo)
     with executor.team(build) as team:  # first, so that a failure here leaves nothing behind
         made_by = cast(MemoryIdentity, team.identity)
         ours = MemoryManifest(

@@ -244,5 +244,6 @@ def read_rows(files: MemoryFiles, shard: MemoryShard, manifest: MemoryManifest) 
 
 def _advice(files: MemoryFiles, shard: MemoryShard) -> str:
     return (
-        f"Delete {marker_name(shard.number)} in {files.location} and run `recoseg remember` again."
+        "If the memory has just been written to, open it again. Otherwise delete "
+        f"{marker_name(shard.number)} in {files.location} and run `recoseg remember` again."
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,17 @@ from torch import Tensor
 from recoseg.archive.index import ArchiveIndex
 from recoseg.archive.selection import Selection
 from recoseg.errors import EncoderMismatchError, RecosegError
-from recoseg.memory.files import MemoryFiles, map_rows, memory_files, read_rows, read_table
+from recoseg.memory.files import (
+    LocalFiles,
+    MemoryFiles,
+    map_rows,
+    memory_files,
+    read_rows,
+    read_table,
+)
 from recoseg.memory.layout import MemoryShard, Part, RegionRows, photos_of
 from recoseg.memory.manifest import MemoryManifest
-from recoseg.memory.report import MemoryReport, MemorySummary
+from recoseg.memory.report import MemoryReport, MemorySummary, Region
 from recoseg.memory.rows import ShardRows
 from recoseg.photos.refs import Photo
 from recoseg.retrieval.approximate import ApproximateIndex
@@ -36,21 +42,6 @@ _CACHED_TABLES = 16
 _QUERIES = 4096
 """Number of query regions that are searched in one pass over the keys."""
 _NONE = np.zeros(0, bool)
-
-
-@dataclass(frozen=True)
-class Region:
-    """A region of the archive.
-
-    Attributes:
-        photo: Its photo.
-        area: The fraction of the photo's centre crop that it takes.
-        box: Top, left, bottom and right of the box around it, as fractions of the crop.
-    """
-
-    photo: Photo
-    area: float
-    box: tuple[float, float, float, float]
 
 
 class RegionMemory:
@@ -113,7 +104,7 @@ class RegionMemory:
         present = None if index is None else frozenset(photo.id for photo in index.photos())
         shards = files.shards()
         opened = cls(files, manifest, shards, selection, present)
-        if files.location != os.fspath(path):  # local files are checked at once
+        if isinstance(files, LocalFiles):  # they are checked at once
             for number in range(len(shards)):
                 opened._keys.shard(number), opened._values.shard(number)
         return opened
@@ -241,8 +232,8 @@ class RegionMemory:
     def region(self, position: int) -> Region:
         """The region at a position."""
         shard, row = self._locate(position)
-        record = read_table(self._files, self._shards[shard], "regions").slice(row, 1).to_pylist()
-        [found] = record
+        table = read_table(self._files, self._shards[shard], "regions")
+        [found] = table.slice(row, 1).to_pylist()
         box = (found["top"], found["left"], found["bottom"], found["right"])
         return Region(self._photos(shard)[0][found["photo"]], found["area"], box)
 

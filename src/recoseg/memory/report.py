@@ -1,4 +1,4 @@
-"""What a run has done to a region memory, and what a memory holds."""
+"""What a run has done to a region memory, and what a memory and a region of it are."""
 
 from __future__ import annotations
 
@@ -67,3 +67,18 @@ class MemorySummary:
     def regions_per_photo(self) -> float:
         """Mean number of regions of a photo; 0 without photos."""
         return self.regions / self.photos if self.photos else 0.0
+
+
+@dataclass(frozen=True)
+class Region:
+    """A region of the archive.
+
+    Attributes:
+        photo: Its photo.
+        area: The fraction of the photo's centre crop that it takes.
+        box: Top, left, bottom and right of the box around it, as fractions of the crop.
+    """
+
+    photo: Photo
+    area: float
+    box: tuple[float, float, float, float]

@@ -16,7 +16,7 @@ from recoseg.errors import ConceptError, UnknownNameError
 MemoryForm = Literal["mean-score", "mean-value"]
 """How the values that were found become one score; see `memory_scores`."""
 
-Words = Sequence[tuple[Float[Tensor, "_ d"], Float[Tensor, "_ d"] | None]]
+Words = Sequence[tuple[Float[Tensor, "_ _"], Float[Tensor, "_ _"] | None]]
 """For each class the text embeddings of its positive and of its negative words."""
 
 

@@ -1,0 +1,85 @@
+"""Pooled keys and values, areas and boxes equal loops over regions."""
+
+import sys
+import types
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from recoseg.memory.describe import pool, shapes, without_small
+
+
+def some_labels(seed, size=(5, 7), regions=4):
+    return torch.randint(0, regions + 1, size, generator=torch.Generator().manual_seed(seed)).int()
+
+
+def slow_mean(features, labels, region):
+    cells = [
+        features[:, y, x].double() / features[:, y, x].double().norm()
+        for y in range(labels.shape[0])
+        for x in range(labels.shape[1])
+        if labels[y, x] == region
+    ]
+    mean = sum(cells) / len(cells)
+    return mean / mean.norm()
+
+
+def test_means_of_unit_features():
+    features = torch.randn(3, 6, 5, 7, generator=torch.Generator().manual_seed(1)) * 3
+    labels = [some_labels(seed) for seed in range(3)]
+    labels[1] = torch.zeros_like(labels[1])  # a photo without regions
+    got = pool(features, labels)
+    want = [
+        slow_mean(one, regions, region)
+        for one, regions in zip(features, labels, strict=True)
+        for region in range(1, int(regions.max()) + 1)
+    ]
+    assert len(want) == 8
+    assert (got - torch.stack(want)).abs().max() < 1e-6
+
+
+def test_maps_of_another_size_are_pooled_by_the_rooms_function(monkeypatch):
+    asked = []
+
+    def region_means(features, regions, unit):
+        asked.append((tuple(features.shape), tuple(regions.shape), unit))
+        return torch.ones(int(regions.max()), len(features)) * 2
+
+    module = types.ModuleType("recoseg.regions.pooling")
+    module.region_means = region_means
+    monkeypatch.setitem(sys.modules, "recoseg.regions.pooling", module)
+    got = pool(torch.randn(2, 4, 3, 3), [some_labels(0), some_labels(1)])
+    assert asked == [((4, 3, 3), (5, 7), True)] * 2
+    assert got.equal(torch.full((8, 4), 0.5))
+
+
+@pytest.mark.parametrize("patches", [36, 35])
+def test_small_regions_are_left_out(patches):
+    labels = torch.zeros(6, 6, dtype=torch.int32)
+    labels[0, :3], labels[1, :4], labels[2:4], labels[5, 5] = 1, 2, 3, 4
+    got = without_small(labels, patches)
+    kept = {2: 1, 3: 2} if patches == 36 else {3: 1}
+    for old in range(5):
+        assert (got[labels == old] == kept.get(old, 0)).all()
+    assert got.dtype == torch.int32
+
+
+def test_areas_and_boxes():
+    labels = some_labels(3)
+    areas, boxes = shapes(labels)
+    for region in range(1, 5):
+        y, x = (labels == region).nonzero().T
+        assert areas[region - 1] == pytest.approx(len(y) / 35)
+        box = [y.min() / 5, x.min() / 7, (y.max() + 1) / 5, (x.max() + 1) / 7]
+        assert boxes[region - 1].tolist() == pytest.approx([float(side) for side in box])
+    areas, boxes = shapes(torch.zeros(2, 2, dtype=torch.int32))
+    assert (len(areas), tuple(boxes.shape)) == (0, (0, 4))
+
+
+def test_keys_do_not_depend_on_the_length_of_features():
+    features = torch.randn(1, 6, 5, 7, generator=torch.Generator().manual_seed(2))
+    lengths = torch.rand(1, 1, 5, 7, generator=torch.Generator().manual_seed(3)) + 0.5
+    labels = [some_labels(5)]
+    assert torch.allclose(pool(features, labels), pool(features * lengths, labels), atol=1e-6)
+    assert torch.allclose(pool(features, labels), F.normalize(pool(features, labels), dim=1))
