@@ -28,12 +28,13 @@ from recoseg.memory.files import (
 )
 from recoseg.memory.layout import MemoryShard, Part, RegionRows, photos_of
 from recoseg.memory.manifest import MemoryManifest
+from recoseg.memory.nearest import nearest
 from recoseg.memory.report import MemoryReport, MemorySummary, Region
 from recoseg.memory.rows import ShardRows
 from recoseg.photos.refs import Photo
 from recoseg.retrieval.approximate import ApproximateIndex
 from recoseg.retrieval.queries import Query
-from recoseg.retrieval.search import Ranking, top_k
+from recoseg.retrieval.search import Ranking
 
 NOT_FOUND = -1
 """Position in place of a region where fewer than k regions were found."""
@@ -273,8 +274,7 @@ class RegionMemory:
 
     def embeddings(self, positions: Sequence[int]) -> Float[Tensor, "n C"]:
         """The keys at the given positions, fp32, rows unit."""
-        taken = self._keys.take(np.asarray(positions, np.int64))
-        return torch.from_numpy(taken.astype(np.float32))
+        return self._taken(np.asarray(positions, np.int64))
 
     def shard_rows(self) -> Iterator[RegionRows]:
         """The photos and regions of each shard, also those that are left out of search."""
@@ -283,10 +283,12 @@ class RegionMemory:
     def _rankings(
         self, rows: Float[Tensor, "q C"], k: int, approximate: ApproximateIndex | None
     ) -> list[Ranking]:
-        queries = [Query(row[None]) for row in rows]
         if approximate is not None:
-            return approximate.search(queries, k)
-        return top_k(self.blocks(), queries, k)
+            return approximate.search([Query(row[None]) for row in rows], k)
+        return nearest(self.blocks(), self._taken, rows, k)
+
+    def _taken(self, positions: np.ndarray) -> Float[Tensor, "n C"]:
+        return torch.from_numpy(self._keys.take(positions).astype(np.float32))
 
     def _rows(self, part: Part, dim: int) -> ShardRows:
         counts = [shard.regions for shard in self._shards]
