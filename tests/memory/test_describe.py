@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from recoseg.memory.describe import pool, shapes, without_small
+from recoseg.memory.describe import Pooling, shapes, without_small
 
 
 def some_labels(seed, size=(5, 7), regions=4):
@@ -29,7 +29,7 @@ def test_means_of_unit_features():
     features = torch.randn(3, 6, 5, 7, generator=torch.Generator().manual_seed(1)) * 3
     labels = [some_labels(seed) for seed in range(3)]
     labels[1] = torch.zeros_like(labels[1])  # a photo without regions
-    got = pool(features, labels)
+    got = Pooling(labels, 48)(features, 8)
     want = [
         slow_mean(one, regions, region)
         for one, regions in zip(features, labels, strict=True)
@@ -39,19 +39,27 @@ def test_means_of_unit_features():
     assert (got - torch.stack(want)).abs().max() < 1e-6
 
 
-def test_maps_of_another_size_are_pooled_by_the_rooms_function(monkeypatch):
+def test_maps_of_another_size_are_pooled_by_weights_of_cells(monkeypatch):
+    """The weights are computed once for all encoders with the same grid."""
     asked = []
 
-    def region_means(features, regions, unit):
-        asked.append((tuple(features.shape), tuple(regions.shape), unit))
-        return torch.ones(int(regions.max()), len(features)) * 2
+    def region_weights(regions, grid_hw, stride, input_hw):
+        asked.append((tuple(regions.shape), grid_hw, stride, input_hw))
+        return torch.ones(int(regions.max()), grid_hw[0] * grid_hw[1])
+
+    def region_means(features, weights, *, unit):
+        assert unit
+        return weights @ features.flatten(1).T
 
     module = types.ModuleType("recoseg.regions.pooling")
-    module.region_means = region_means
+    module.region_means, module.region_weights = region_means, region_weights
     monkeypatch.setitem(sys.modules, "recoseg.regions.pooling", module)
-    got = pool(torch.randn(2, 4, 3, 3), [some_labels(0), some_labels(1)])
-    assert asked == [((4, 3, 3), (5, 7), True)] * 2
-    assert got.equal(torch.full((8, 4), 0.5))
+    pool = Pooling([some_labels(0), some_labels(1)], 48)
+    features = torch.randn(2, 4, 3, 3)
+    got = pool(features, 16)
+    assert torch.allclose(got, features.sum((2, 3)).repeat_interleave(4, 0), atol=1e-5)
+    pool(features + 1, 16)
+    assert asked == [((5, 7), (3, 3), 16, (48, 48))] * 2
 
 
 @pytest.mark.parametrize("patches", [36, 35])
@@ -81,5 +89,9 @@ def test_keys_do_not_depend_on_the_length_of_features():
     features = torch.randn(1, 6, 5, 7, generator=torch.Generator().manual_seed(2))
     lengths = torch.rand(1, 1, 5, 7, generator=torch.Generator().manual_seed(3)) + 0.5
     labels = [some_labels(5)]
-    assert torch.allclose(pool(features, labels), pool(features * lengths, labels), atol=1e-6)
-    assert torch.allclose(pool(features, labels), F.normalize(pool(features, labels), dim=1))
+    assert torch.allclose(
+        Pooling(labels, 48)(features, 8), Pooling(labels, 48)(features * lengths, 8), atol=1e-6
+    )
+    assert torch.allclose(
+        Pooling(labels, 48)(features, 8), F.normalize(Pooling(labels, 48)(features, 8), dim=1)
+    )

@@ -66,35 +66,57 @@ def shapes(
     return areas, torch.stack([top, left, bottom, right], 1)
 
 
-def pool(
-    features: Float[Tensor, "n C gh gw"], labels: Sequence[Int32[Tensor, "_ _"]]
-) -> Float[Tensor, "r C"]:
-    """The unit mean of the unit features of each region of several photos.
+class Pooling:
+    """Pools features of several photos over their regions.
 
     Args:
-        features: Features of the photos; they need not be unit.
-        labels: Regions of each photo, from 1 without gaps, 0 for none; of any size.
-
-    Returns:
-        One unit row per region, the regions of all photos in order, fp32 on the device of the
-        features.
+        labels: Regions of each photo, from 1 without gaps, 0 for none; at any size of the photo.
+        size: Side of the encoders' input, pixels.
     """
-    grid = features.shape[2:]
-    if any(tuple(one.shape) != tuple(grid) for one in labels):
+
+    def __init__(self, labels: Sequence[Int32[Tensor, "_ _"]], size: int) -> None:
+        self._labels = labels
+        self._size = size
+        self._weights: dict[tuple[int, int, int], list[Tensor]] = {}
+
+    def __call__(self, features: Float[Tensor, "n C gh gw"], stride: int) -> Float[Tensor, "r C"]:
+        """The unit mean of the unit features of each region.
+
+        Where the regions lie on the grid of the features, each cell counts once; otherwise the
+        features are up-sampled to the regions, see `recoseg.regions.pooling`.
+
+        Args:
+            features: Features of the photos; they need not be unit.
+            stride: Pixels per cell.
+
+        Returns:
+            One unit row per region, the regions of all photos in order, fp32 on the device of the
+            features.
+        """
+        height, width = features.shape[2:]
+        if all(tuple(one.shape) == (height, width) for one in self._labels):
+            return self._by_cells(features)
         from recoseg.regions.pooling import (  # type: ignore[import-not-found, unused-ignore]
             region_means,
+            region_weights,
         )
 
-        parts = [
-            region_means(one, regions.to(one.device), unit=True)
-            for one, regions in zip(features, labels, strict=True)
-        ]
-        return F.normalize(torch.cat(parts).float(), dim=1)
-    unit = F.normalize(features.float(), dim=1).permute(0, 2, 3, 1).flatten(0, 2)
-    region, count = _numbered(labels)
-    sums = unit.new_zeros(count + 1, unit.shape[1])
-    sums.index_add_(0, region.to(unit.device), unit)
-    return F.normalize(sums[1:], dim=1)
+        place = (height, width, stride)
+        if place not in self._weights:
+            whole = (self._size, self._size)
+            self._weights[place] = [
+                region_weights(one.to(features.device), (height, width), stride, whole)
+                for one in self._labels
+            ]
+        pairs = zip(features, self._weights[place], strict=True)
+        return torch.cat([region_means(one, weights, unit=True) for one, weights in pairs])
+
+    def _by_cells(self, features: Float[Tensor, "n C gh gw"]) -> Float[Tensor, "r C"]:
+        unit = F.normalize(features.float(), dim=1).permute(0, 2, 3, 1).flatten(0, 2)
+        region, count = _numbered(self._labels)
+        sums = unit.new_zeros(count + 1, unit.shape[1])
+        sums.index_add_(0, region.to(unit.device), unit)
+        return F.normalize(sums[1:], dim=1)
 
 
 def _numbered(labels: Sequence[Int32[Tensor, "_ _"]]) -> tuple[Int64[Tensor, " p"], int]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from recoseg.encoders.extract import DenseEncoder, extract
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, EncoderInfo
 from recoseg.executors import Advance, ahead
-from recoseg.memory.describe import pool, shapes, without_small
+from recoseg.memory.describe import Pooling, shapes, without_small
 from recoseg.memory.layout import RegionRows
 from recoseg.photos.frame import Frame
 from recoseg.photos.load import LoadedPhoto, load_frame
@@ -138,8 +138,9 @@ class RegionWorker:
                 self._regions_of(item.photo, pixels, [maps[at] for maps in of_phi])
                 for at, (item, pixels) in enumerate(zip(loaded, batch, strict=True))
             ]
-            keys = [pool(maps, labels) for maps in of_phi]
-            values = [pool(features[info.key], labels) for info in identity.texts]
+            pool = Pooling(labels, identity.size)
+            keys = [pool(features[info.key], info.stride) for info in identity.phi]
+            values = [pool(features[info.key], info.stride) for info in identity.texts]
             areas, boxes = zip(*map(shapes, labels), strict=True)
             return RegionRows(
                 tuple(item.photo for item in loaded),
