@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from recoseg.allocator import keep_freed_memory
 from recoseg.archive.index import ArchiveIndex
-from recoseg.device import resolve_compute
+from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.encoder_table import build_phi, build_saliency
 from recoseg.encoders.presets import preset as preset_of
@@ -149,7 +149,7 @@ def region_worker(
     return RegionWorker(
         built_phi,
         built_texts,
-        _provider(regions),
+        _provider(regions, compute),
         size=size,
         precision=compute.precision,
         batch_size=batch_size,
@@ -157,14 +157,14 @@ def region_worker(
     )
 
 
-def _provider(regions: str | RegionProvider) -> RegionProvider:
+def _provider(regions: str | RegionProvider, compute: Compute) -> RegionProvider:
     if not isinstance(regions, str):
         return regions
     from recoseg.regions.providers import (  # type: ignore[import-not-found, unused-ignore]
         provider_of,
     )
 
-    return cast(RegionProvider, provider_of(regions))
+    return cast(RegionProvider, provider_of(regions, compute))
 
 
 def _several(given: Any) -> list[Any]:
