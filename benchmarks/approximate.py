@@ -23,7 +23,7 @@ from measuring import machine, print_head, print_row
 from torch import Tensor
 from torch.nn import functional as F
 
-from recoseg.memory import keep_freed_memory
+from recoseg.allocator import keep_freed_memory
 from recoseg.retrieval.approximate import ApproximateIndex
 from recoseg.retrieval.queries import Query
 from recoseg.retrieval.search import top_k

@@ -18,10 +18,10 @@ from measuring import alternately, machine, print_head, print_row
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from recoseg.allocator import keep_freed_memory
 from recoseg.device import Compute
 from recoseg.encoders.encoder_table import build_phi, build_saliency
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
-from recoseg.memory import keep_freed_memory
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 

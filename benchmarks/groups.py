@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from recoseg.allocator import keep_freed_memory
 from recoseg.cosegmentation import cosegment
 from recoseg.device import resolve_compute
 from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.encoder_table import build_phi
 from recoseg.encoders.protocols import DenseImageEncoder
-from recoseg.memory import keep_freed_memory
 from recoseg.photos.images import center_crop, decode_image, resize_short_side, to_tensor
 from recoseg.segmentation.scores import visual_scores
 from recoseg.segmentation.upsample import Upsampler

@@ -29,10 +29,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
+from recoseg.allocator import keep_freed_memory
 from recoseg.archive.index import ArchiveIndex
 from recoseg.device import resolve_compute
 from recoseg.encoders.encoder_table import build_retrieval
-from recoseg.memory import keep_freed_memory
 from recoseg.pipeline.index import build_index
 
 Rows = dict[str, np.ndarray]

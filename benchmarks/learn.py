@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from measuring import machine, print_head, print_row
 from torch import Tensor
 
+from recoseg.allocator import keep_freed_memory
 from recoseg.archive.index import ArchiveIndex
 from recoseg.concepts import Concept
 from recoseg.config import BankSettings, LearnSettings
@@ -35,7 +36,6 @@ from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.learner import learn_bank
-from recoseg.memory import keep_freed_memory
 from recoseg.photos.frame import Frame
 from recoseg.photos.load import load_frame
 

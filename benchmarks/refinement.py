@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recoseg.memory import keep_freed_memory
+from recoseg.allocator import keep_freed_memory
 from recoseg.refinement.crf import CrfPool
 from recoseg.refinement.pamr import PUBLISHED_DILATIONS, PUBLISHED_ITERATIONS, pamr
 

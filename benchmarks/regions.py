@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from measuring import machine, print_head, print_row, seconds
 from PIL import Image
 
-from recoseg.memory import keep_freed_memory
+from recoseg.allocator import keep_freed_memory
 from recoseg.photos.images import to_tensor
 from recoseg.photos.refs import Photo
 from recoseg.regions.clusters import ClusterRegions

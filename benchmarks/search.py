@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recoseg.memory import keep_freed_memory
+from recoseg.allocator import keep_freed_memory
 from recoseg.retrieval.products import products
 from recoseg.retrieval.queries import Query
 from recoseg.retrieval.search import top_k

@@ -21,6 +21,7 @@ from measuring import alternately, in_a_process, machine, peak_bytes, print_head
 from PIL import Image
 from torch import Tensor
 
+from recoseg.allocator import keep_freed_memory
 from recoseg.classes import ClassNames
 from recoseg.concepts import Concept, ConceptBank
 from recoseg.device import Compute, resolve_compute
@@ -29,7 +30,6 @@ from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.encoder_table import build_phi, build_saliency
 from recoseg.encoders.presets import preset
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
-from recoseg.memory import keep_freed_memory
 from recoseg.photos.images import decode_image, resize_short_side, to_tensor
 from recoseg.segmentation.bank_segmenter import bank_segmenter
 

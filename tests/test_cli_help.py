@@ -12,6 +12,7 @@ COMMANDS = [
     "index",
     "retrieve",
     "learn",
+    "remember",
     "inspect",
     "forget",
     "segment",

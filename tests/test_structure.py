@@ -10,7 +10,7 @@ ROOT = Path(recoseg.__file__).parent
 LONGEST = 350  # lines
 
 ROOMS = (
-    *("errors", "storage", "progress", "memory", "onednn", "device"),
+    *("errors", "storage", "progress", "allocator", "onednn", "device"),
     "labels",
     "photos",
     *("classes", "cosegmentation", "config", "executors", "refinement", "regions"),
@@ -18,6 +18,7 @@ ROOMS = (
     "concepts",
     "archive",
     "retrieval",
+    "memory",
     "drawing",
     "writers",
     *("learning", "datasets", "segmentation"),

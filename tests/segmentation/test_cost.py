@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from recoseg import memory
+from recoseg import allocator
+from recoseg.allocator import LIMIT, memory_limit
 from recoseg.device import Compute
 from recoseg.encoders.encoder_table import build_phi
 from recoseg.errors import BadImageError, RecosegError
-from recoseg.memory import LIMIT, memory_limit
 from recoseg.photos import images
 from recoseg.photos.images import input_size
 from recoseg.photos.load import LoadedPhoto
@@ -195,9 +195,9 @@ def test_the_limit_is_that_of_the_machine_the_container_or_the_user(tmp_path, mo
     (tmp_path / "a" / "memory.max").write_text("5000\n")
     (tmp_path / "memory" / "old").mkdir(parents=True)
     (tmp_path / "memory" / "memory.limit_in_bytes").write_text("7000\n")
-    found = list(memory._of_groups(tmp_path / "membership", tmp_path))
+    found = list(allocator._of_groups(tmp_path / "membership", tmp_path))
     assert sorted(found) == [5000, 7000]
-    assert list(memory._of_groups(tmp_path / "none", tmp_path)) == []
+    assert list(allocator._of_groups(tmp_path / "none", tmp_path)) == []
 
 
 def test_a_guard_takes_the_largest_of_several(monkeypatch):

@@ -169,6 +169,14 @@ class ArchiveIndex:
         """32 hex digits that identify the photo's content, or its path if no hash is recorded."""
         return self.photo(position).id
 
+    def photos(self) -> Iterator[Photo]:
+        """The photos that the selection keeps, in order of position."""
+        for number in range(len(self._shards)):
+            left_out = self._left_out_of(number)
+            for at, row in enumerate(self._table(number).to_pylist()):
+                if not (len(left_out) and left_out[at]):
+                    yield photo_of(row)
+
     def read(self, position: int) -> Image.Image:
         """Read and decode the photo: upright, RGB.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from recoseg import __version__
+from recoseg.allocator import keep_freed_memory
 from recoseg.cli.ablate import ablate
 from recoseg.cli.bank import forget, inspect
 from recoseg.cli.datasets import datasets
@@ -20,11 +21,11 @@ from recoseg.cli.index import index
 from recoseg.cli.learn import learn
 from recoseg.cli.output import say
 from recoseg.cli.pseudo_label import pseudo_label
+from recoseg.cli.remember import remember
 from recoseg.cli.retrieve import retrieve
 from recoseg.cli.segment import segment
 from recoseg.cli.train import train
 from recoseg.cli.verify import verify
-from recoseg.memory import keep_freed_memory
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -62,6 +63,7 @@ for command in (
     index,
     retrieve,
     learn,
+    remember,
     inspect,
     forget,
     segment,

@@ -1,4 +1,4 @@
-"""`recoseg inspect` and `recoseg forget`: print a concept bank, remove classes from it."""
+"""`recoseg inspect` and `recoseg forget`: print a bank or a memory, remove classes of a bank."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recoseg.cli.output import say, say_json, say_table
+from recoseg.cli.remember import print_memory
 
 if TYPE_CHECKING:
     from recoseg.concepts import Concept
 
 
 def inspect(
-    bank: Annotated[Path, typer.Argument(help="Concept bank.")],
+    bank: Annotated[str, typer.Argument(help="Concept bank, or folder or URL of a region memory.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print the contents of a concept bank. These are classes, photos, encoders and settings."""
+    """Print what a concept bank or a region memory holds, and the encoders that made it."""
     from dataclasses import asdict
 
     from recoseg.concepts import ConceptBank
 
-    loaded = ConceptBank.load(bank)
+    if "://" in bank or Path(bank).is_dir():
+        print_memory(bank, as_json)
+        return
+    loaded = ConceptBank.load(Path(bank))
     settings = loaded.settings.to_json()
     encoders = loaded.encoders
     if as_json:

@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from recoseg.allocator import KEEPING
 from recoseg.errors import MissingExtraError, RecosegError
 from recoseg.executors.protocol import LANES, Advance, TaskFailed, Worker
-from recoseg.memory import KEEPING
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
+from recoseg.allocator import keep_freed_memory
 from recoseg.archive.build import write_index
 from recoseg.archive.index import ArchiveIndex
 from recoseg.archive.selection import Selection
@@ -16,7 +17,6 @@ from recoseg.encoders.encoder_table import build_retrieval
 from recoseg.encoders.presets import preset as preset_of
 from recoseg.encoders.protocols import ImageTextEncoder
 from recoseg.executors import Executor, LocalExecutor
-from recoseg.memory import keep_freed_memory
 from recoseg.pipeline.checks import Paths, as_list, check_encoder
 
 

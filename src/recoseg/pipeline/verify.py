@@ -13,6 +13,7 @@ from recoseg.storage.verification import Verification
 
 _FOLDERS = {
     "recoseg-index": ("recoseg.archive.verify", "verify_index"),
+    "recoseg-memory": ("recoseg.memory.verify", "verify_memory"),
     "recoseg-masks": ("recoseg.segmentation.verify", "verify_masks"),
     "recoseg-pseudo-labels": ("recoseg.training.verify", "verify_pseudo_labels"),
 }
@@ -26,15 +27,18 @@ _FILES = {
 
 _MODEL = "model.safetensors"  # in folders of training runs
 _RUN = "recoseg-training-1"
-_EXPECTED = "Expected an index, a concept bank, a trained model, masks or pseudo-labels of recoseg."
+_EXPECTED = (
+    "Expected an index, a region memory, a concept bank, a trained model, masks or pseudo-labels of "
+    "recoseg."
+)
 
 
 def verify(path: str | Path, *, progress: bool | None = False) -> Verification:
     """Read an output of recoseg in full, and compare it with the checksums that it records.
 
     Args:
-        path: Folder of an index, of masks, of pseudo-labels or of a training run; or file of a
-            concept bank or a trained model.
+        path: Folder of an index, of a region memory, of masks, of pseudo-labels or of a training
+            run; or file of a concept bank or a trained model.
         progress: See `StageProgress`.
 
     Returns:

@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from recoseg.allocator import keep_freed_memory
 from recoseg.errors import RecosegError
-from recoseg.memory import keep_freed_memory
 from recoseg.refinement.mean_field import CrfSettings, check_installed, mean_field
 
 

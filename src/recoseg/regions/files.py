@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from recoseg.errors import FileError, MissingFileError, RecosegError
-from recoseg.photos.images import MAX_PIXELS
+from recoseg.photos.opening import MAX_PIXELS
 from recoseg.photos.refs import Photo, split_member
 from recoseg.regions.masks import paint, paint_each, relabel
 from recoseg.regions.rle import mask_of, run_lengths

@@ -16,6 +16,8 @@ _TILE = 2048
 """Number of rows that are converted and multiplied at once; they fit the processor's cache."""
 _LONG_TILE = 16_384
 """Number of rows that are multiplied at once if they need no conversion."""
+_CONVERTED = 256
+"""Number of rows that are converted at once on the way to half precision, for the same reason."""
 _VECTORS = 2
 """Up to this number of words, one product per word is faster than a product with their matrix."""
 _LONGEST = 1.05
@@ -85,7 +87,7 @@ def _vectors(words: Float[Tensor, "w d"]) -> Product:
 
 def _matrix(words: Float[Tensor, "w d"], dtype: torch.dtype) -> Product:
     rounded = words.to(dtype)
-    wide = torch.empty(_TILE, words.shape[1])
+    wide = torch.empty(_TILE if dtype == torch.float32 else _CONVERTED, words.shape[1])
     narrow = torch.empty(_TILE, words.shape[1], dtype=dtype)
     products = torch.empty(_TILE, len(words), dtype=dtype)
 
@@ -93,13 +95,15 @@ def _matrix(words: Float[Tensor, "w d"], dtype: torch.dtype) -> Product:
         if len(rows) > _TILE:
             return torch.cat([cosines(part).clone() for part in torch.split(rows, _TILE)])
         count = len(rows)
-        if rows.dtype != torch.float32:
-            rows = wide[:count].copy_(rows)
         if dtype == torch.float32:
-            return linear(rows, words)
+            same = rows.dtype == torch.float32
+            return linear(rows if same else wide[:count].copy_(rows), words)
         # From fp32, since converting float16 directly takes four times as long.
-        rows = narrow[:count].copy_(rows)
-        return torch.mm(rows, rounded.T, out=products[:count]).float()
+        for source, target in zip(
+            torch.split(rows, _CONVERTED), torch.split(narrow, _CONVERTED), strict=False
+        ):
+            target[: len(source)].copy_(wide[: len(source)].copy_(source))
+        return torch.mm(narrow[:count], rounded.T, out=products[:count]).float()
 
     of_rows = 0.0 if dtype == torch.float32 else torch.finfo(dtype).eps / 2
     return Product(_error(words, rounded, of_rows), dtype, cosines, _TILE)

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 
 import torch
 
+from recoseg.allocator import LIMIT, memory_limit
 from recoseg.errors import BadImageError
-from recoseg.memory import LIMIT, memory_limit
 from recoseg.segmentation.label_maps import MAX_STRIP
 
 _ENCODER = 350
