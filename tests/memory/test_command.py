@@ -1,13 +1,12 @@
 """`recoseg remember` and `recoseg inspect` of a memory, with encoders of the table."""
 
 import json
-import sys
-import types
 
 import pytest
 import torch
 
 import recoseg
+import recoseg.pipeline.remember
 from recoseg.archive.selection import Selection
 from recoseg.errors import EncoderMismatchError, RecosegError, UnknownNameError
 from recoseg.memory.region_memory import RegionMemory
@@ -41,9 +40,7 @@ def session(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def halves(monkeypatch):
-    module = types.ModuleType("recoseg.regions.providers")
-    module.provider_of = lambda spec, compute: Halves()
-    monkeypatch.setitem(sys.modules, "recoseg.regions.providers", module)
+    monkeypatch.setattr(recoseg.pipeline.remember, "provider_of", lambda *_: Halves())
 
 
 def remember(*arguments):
@@ -54,9 +51,7 @@ def remember(*arguments):
 @pytest.fixture(scope="module")
 def memory(session):
     with pytest.MonkeyPatch.context() as patch:
-        module = types.ModuleType("recoseg.regions.providers")
-        module.provider_of = lambda spec, compute: Halves()
-        patch.setitem(sys.modules, "recoseg.regions.providers", module)
+        patch.setattr(recoseg.pipeline.remember, "provider_of", lambda *_: Halves())
         result = remember(session / "index", "--out", session / "memory")
     assert result.code == 0, result.err
     assert "5 photos, 10 regions; this run: 5 new, 0 known, 0 left out" in result.out

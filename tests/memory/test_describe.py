@@ -1,12 +1,11 @@
 """Pooled keys and values, areas and boxes equal loops over regions."""
 
-import sys
-import types
-
 import pytest
 import torch
 
+from recoseg.memory import describe
 from recoseg.memory.describe import Pooling, shapes, without_small
+from recoseg.regions.pooling import region_means, region_weights
 
 
 def some_labels(seed, size=(5, 7), regions=4):
@@ -42,23 +41,20 @@ def test_maps_of_another_size_are_pooled_by_weights_of_cells(monkeypatch):
     """The weights are computed once for all encoders with the same grid."""
     asked = []
 
-    def region_weights(regions, grid_hw, stride, input_hw):
-        asked.append((tuple(regions.shape), grid_hw, stride, input_hw))
-        return torch.ones(int(regions.max()), grid_hw[0] * grid_hw[1])
+    def counted(*arguments):
+        asked.append(arguments[1:])
+        return region_weights(*arguments)
 
-    def region_means(features, weights, *, unit):
-        assert unit
-        return weights @ features.flatten(1).T
-
-    module = types.ModuleType("recoseg.regions.pooling")
-    module.region_means, module.region_weights = region_means, region_weights
-    monkeypatch.setitem(sys.modules, "recoseg.regions.pooling", module)
-    pool = Pooling([some_labels(0), some_labels(1)], 48)
+    monkeypatch.setattr(describe, "region_weights", counted)
+    labels = [some_labels(0), some_labels(1)]
+    pool = Pooling(labels, 48)
     features = torch.randn(2, 4, 3, 3)
-    got = pool(features, 16)
-    assert torch.allclose(got, features.sum((2, 3)).repeat_interleave(4, 0), atol=1e-5)
+    weights = [region_weights(one, (3, 3), 16, (48, 48)) for one in labels]
+    pairs = zip(features, weights, strict=True)
+    expected = torch.cat([region_means(one, each) for one, each in pairs])
+    torch.testing.assert_close(pool(features, 16), expected)
     pool(features + 1, 16)
-    assert asked == [((5, 7), (3, 3), 16, (48, 48))] * 2
+    assert asked == [((3, 3), 16, (48, 48))] * 2
 
 
 @pytest.mark.parametrize("patches", [36, 35])

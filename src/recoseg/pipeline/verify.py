@@ -28,8 +28,8 @@ _FILES = {
 _MODEL = "model.safetensors"  # in folders of training runs
 _RUN = "recoseg-training-1"
 _EXPECTED = (
-    "Expected an index, a region memory, a concept bank, a trained model, masks or pseudo-labels of "
-    "recoseg."
+    "Expected an index, a region memory, a concept bank, a trained model, masks or pseudo-labels "
+    "of recoseg."
 )
 
 
