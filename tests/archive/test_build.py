@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -265,9 +266,8 @@ def test_other_refusals(photos, tmp_path, encoder):
     with pytest.raises(ArchiveError, match="is a file"):
         run([photos], tmp_path / "file", encoder)
     (tmp_path / "index").mkdir()
-    with (
-        lock_folder(tmp_path / "index"),
-        pytest.raises(OutputError, match="Another process is writing"),
-    ):
-        run([photos], tmp_path / "index", encoder)
+    with lock_folder(tmp_path / "index"), ThreadPoolExecutor(1) as pool:
+        other = pool.submit(run, [photos], tmp_path / "index", encoder)
+        with pytest.raises(OutputError, match="Another process is writing"):
+            other.result()
     assert run([photos], tmp_path / "index", encoder).photos == 23

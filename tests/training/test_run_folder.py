@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -151,11 +152,10 @@ def test_what_killed_writers_have_left_is_removed(copied):
 def test_a_second_process_is_refused(copied):
     folder, data, _ = copied
     before = files(folder)
-    with (
-        lock_folder(folder),
-        pytest.raises(OutputError, match="Another process is writing to"),
-    ):
-        resume(folder, data)
+    with lock_folder(folder), ThreadPoolExecutor(1) as pool:
+        other = pool.submit(resume, folder, data)
+        with pytest.raises(OutputError, match="Another process is writing to"):
+            other.result()
     assert files(folder) == before
 
 
