@@ -10,7 +10,7 @@ is enlarged until its short side fits the encoders. The estimate counts the tens
     matrices  4 g (h + w) bytes for each branch, g the cells along an axis, and five times the
               largest one while that is built
     scores    4 c s w bytes for each branch and three more, s the rows of a strip; or, where scores
-              are refined, 16 (c + 1) h w + 256 h w bytes, and for LPOSS+ 12 n h w, n the pixels of
+              are refined, 16 (c + 1) h w + 256 h w bytes, and for LPOSS+ 6 n h w, n the pixels of
               the square of neighbours
     patches   180 p n bytes for LPOSS, p the cells of the smallest stride and n the neighbours of
               each, and half a GB at most besides
@@ -121,7 +121,7 @@ class Cost:
     def _scores(self, photo: tuple[int, int]) -> int:
         width, height = photo
         if self.refined:
-            square = 0 if self.spreading is None else 12 * self.spreading.square**2
+            square = 0 if self.spreading is None else 6 * self.spreading.square**2
             return (16 * (self.classes + 1) + _REFINEMENT + square) * width * height
         rows = min(height, max(1, MAX_STRIP // (self.classes * width)))
         return 4 * self.classes * rows * width * (len(self.grids) + 3)
