@@ -165,8 +165,12 @@ class BankSettings:
     segment: SegmentSettings = field(default_factory=SegmentSettings)
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as JSON."""
-        return asdict(self)
+        """The fields as JSON; the weight of memories only if it is not the default."""
+        fields = asdict(self)
+        fusion = fields["segment"]["fusion"]
+        if fusion["memory_weight"] == Fusion.memory_weight:  # for versions that do not know it
+            del fusion["memory_weight"]
+        return fields
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> BankSettings:

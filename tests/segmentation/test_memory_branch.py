@@ -10,7 +10,7 @@ from PIL import Image
 
 from recoseg.archive.selection import Selection
 from recoseg.concepts import ConceptBank
-from recoseg.config import BankSettings, Fusion
+from recoseg.config import BankSettings, Fusion, SegmentSettings
 from recoseg.errors import EncoderMismatchError, RecosegError
 from recoseg.memory.layout import RegionRows, write_shard
 from recoseg.memory.manifest import MemoryManifest
@@ -187,7 +187,9 @@ def test_a_folder_is_continued_with_the_same_memory_only(tmp_path):
         open_segmenter(run["source"], memory=tmp_path / "none")
 
 
-def test_stored_banks_without_the_weight_open():
+def test_banks_hold_the_weight_only_if_it_is_not_the_default():
     fields = BankSettings().to_json()
-    del fields["segment"]["fusion"]["memory_weight"]
-    assert BankSettings.from_json(fields) == BankSettings()
+    assert "memory_weight" not in fields["segment"]["fusion"]
+    assert BankSettings.from_json(fields).segment.fusion.memory_weight == 0.8
+    other = BankSettings(segment=SegmentSettings(Fusion(memory_weight=0.3)))
+    assert BankSettings.from_json(other.to_json()) == other
