@@ -224,6 +224,40 @@ class TestSegment:
         assert {path: path.stat().st_mtime_ns for path in folder.glob("*/*")} == before
         assert [line for line in lines(folder) if "error" not in line] == done
 
+    def test_regions_vote_and_a_memory_is_asked(self, session):
+        made = run(
+            *("remember", session / "index", "--out", session / "memory", "--precision", "fp32")
+        )
+        assert made.code == 0, made.err
+        options = (
+            *("--memory", session / "memory", "--regions", "superpixels:min=200"),
+            *("--vote", "mode", "--region-cache", session / "kept", "--no-overlays"),
+        )
+        found = segment(session, "voted", *options)
+        assert found.code == 0, found.err
+        settings = json.loads((session / "voted" / "settings.json").read_text(encoding="utf-8"))
+        assert settings["memory"]["location"] == str(session / "memory")
+        assert settings["regions"].startswith("superpixels(scale=100")
+        assert settings["fusion"]["memory_weight"] == 0.8
+        assert len(list((session / "kept").rglob("*.png"))) == len(PHOTOS)
+        refused = segment(session, "voted", *options[2:], "--resume")
+        assert refused.code == 1
+        assert "other settings (fusion, memory)" in refused.err
+        labelled = run(
+            *("pseudo-label", session / "bank.safetensors", session / "photos"),
+            *(
+                "--out",
+                session / "pseudo-voted",
+                "--resize",
+                128,
+                "--precision",
+                "fp32",
+                *options[:-1],
+            ),
+        )
+        assert labelled.code == 0, labelled.err
+        assert "--vote would have no effect" in segment(session, "other", "--vote", "mean").err
+
     def test_resuming_with_other_settings_is_refused(self, session):
         folder = session / "settled"
         assert segment(session, "settled", "--no-overlays").code == 0

@@ -96,21 +96,24 @@ class Fusion:
     Attributes:
         form: `product`: sigmoid(visual_scale * visual score) * sigmoid(text_scale * text score),
             as published. `sum`: visual score + text_weight * text score. `visual` and `text`: one
-            of the two scores alone.
+            of the two scores alone. All but the product also add memory_weight * memory score
+            where a region memory is used.
         visual_scale: Factor on the visual score in the product; 1 in the paper.
         text_scale: Factor on the text score in the product; 10 in the paper.
         text_weight: Weight of the text score in the sum.
+        memory_weight: Weight of the score by a region memory; without a memory it has no effect.
     """
 
     form: FusionForm = "product"
     visual_scale: float = 1.0
     text_scale: float = 10.0
     text_weight: float = 0.4
+    memory_weight: float = 0.8
 
     def __post_init__(self) -> None:
         if self.form not in get_args(FusionForm):
             raise UnknownNameError("fusion", self.form, list(get_args(FusionForm)))
-        for name in ("visual_scale", "text_scale", "text_weight"):
+        for name in ("visual_scale", "text_scale", "text_weight", "memory_weight"):
             _check_range(self, name, -LARGEST, LARGEST)
 
     @property
@@ -162,8 +165,12 @@ class BankSettings:
     segment: SegmentSettings = field(default_factory=SegmentSettings)
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as JSON."""
-        return asdict(self)
+        """The fields as JSON; the weight of memories only if it is not the default."""
+        fields = asdict(self)
+        fusion = fields["segment"]["fusion"]
+        if fusion["memory_weight"] == Fusion.memory_weight:  # for versions that do not know it
+            del fusion["memory_weight"]
+        return fields
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> BankSettings:

@@ -64,7 +64,7 @@ def test_what_is_not_recognised(tmp_path):
     for path in (tmp_path / "text", tmp_path / "empty", tmp_path, tmp_path / "weights.safetensors"):
         with pytest.raises(FileError):
             recoseg.verify(path)
-    with pytest.raises(MissingFileError, match="Expected an index, a concept bank"):
+    with pytest.raises(MissingFileError, match="Expected an index, a region memory"):
         recoseg.verify(tmp_path / "none")
 
 

@@ -13,10 +13,12 @@ from recoseg.errors import BadImageError, RecosegError
 from recoseg.photos import images
 from recoseg.photos.images import input_size
 from recoseg.photos.load import LoadedPhoto
-from recoseg.segmentation import batches, upsample
+from recoseg.regions import axes
+from recoseg.regions.axes import axis_matrix
+from recoseg.segmentation import batches
 from recoseg.segmentation.bank_segmenter import bank_segmenter
 from recoseg.segmentation.cost import OUT_OF_MEMORY, Cost, MemoryGuard, is_out_of_memory
-from recoseg.segmentation.upsample import axis_matrix
+from recoseg.segmentation.voting import Voting
 
 from .fakes import ColourEncoder, make_bank
 
@@ -24,6 +26,16 @@ from .fakes import ColourEncoder, make_bank
 def segmenter(**options):
     phi, saliency = ColourEncoder(4), ColourEncoder(6)
     return bank_segmenter(make_bank(), phi=phi, saliency=saliency, **options)
+
+
+class Blocks:
+    """Regions of 16 x 16 pixels."""
+
+    key, needs_features, is_cacheable = "blocks", False, False
+
+    def regions(self, photo, pixels, features=()):
+        rows, columns = (torch.arange(side) // 16 for side in pixels.shape[1:])
+        return (rows[:, None] * 1000 + columns + 1).unique(return_inverse=True)[1].int() + 1
 
 
 def picture(width, height):
@@ -53,11 +65,17 @@ def peak(run):
         ((640, 480), {"keep_scores": True}),
         ((1000, 10), {"resize": 40, "window": 24}),
         ((500, 500), {"resize": 0, "window": 120}),
+        ((640, 480), {"voting": Voting(Blocks())}),
+        ((640, 480), {"voting": Voting(Blocks(), "mode")}),
+        ((2000, 1500), {"voting": Voting(Blocks()), "resize": 200}),
+        ((320, 240), {"refine": "lposs"}),
+        ((240, 160), {"refine": "lposs", "resize": 100}),
+        ((300, 200), {"refine": "lposs+", "resize": 100}),
     ],
 )
 def test_the_estimate_is_not_below_what_is_allocated(size, options):
     made, photo = segmenter(**options), picture(*size)
-    upsample._kept_axis_matrix.cache_clear()
+    axes._kept_axis_matrix.cache_clear()
     allocated = peak(lambda: made(photo))
     estimate = made.cost.bytes_of(size, input_size(size, made.plan.short_side))
     networks = 350 * size[0] * size[1]  # these encoders are no networks
@@ -173,9 +191,9 @@ def test_memory_that_runs_out_while_a_photo_is_scaled(monkeypatch):
 
 
 def test_large_matrices_are_not_kept():
-    upsample._kept_axis_matrix.cache_clear()
+    axes._kept_axis_matrix.cache_clear()
     axis_matrix(300, 4, 1200, 15_000)
-    assert upsample._kept_axis_matrix.cache_info().currsize == 0
+    assert axes._kept_axis_matrix.cache_info().currsize == 0
     kept = axis_matrix(30, 4, 120, 150)
     assert axis_matrix(30, 4, 120, 150) is kept
 

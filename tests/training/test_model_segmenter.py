@@ -20,6 +20,7 @@ from recoseg.training.model import is_model
 from recoseg.training.model_segmenter import model_segmenter
 from tests.command import run as command
 from tests.segmentation.fakes import make_bank
+from tests.segmentation.test_voting import Stripes, slow_mean
 from tests.training.runs import NAMES, blocks
 
 CPU = resolve_compute("cpu", "fp32")
@@ -201,3 +202,23 @@ class TestOnnx:
         done = command("export", run.out)
         assert done.code == 1
         assert "--onnx" in done.err
+
+
+def test_regions_vote_where_they_need_no_phi(run):
+    image, _ = blocks(9)
+    pixels = np.array(image)
+    plain, voted = (
+        recoseg.open_segmenter(run.model, keep_scores=True, device="cpu", regions=regions)
+        for regions in (None, Stripes())
+    )
+    regions = Stripes().regions(None, torch.from_numpy(pixels).permute(2, 0, 1)).numpy()
+    expected = slow_mean(plain(image).scores, regions)
+    np.testing.assert_allclose(voted(image).scores, expected, atol=0.02)  # kept in fp16
+    assert voted.settings["regions"] == "stripes"
+    assert "regions" not in plain.settings
+    with pytest.raises(RecosegError, match="a trained model has no phi"):
+        recoseg.open_segmenter(run.model, regions="clusters")
+    with pytest.raises(RecosegError, match="lposs spreads scores between patches of phi"):
+        recoseg.open_segmenter(run.model, refine="lposs")
+    with pytest.raises(RecosegError, match="--memory would have no effect"):
+        recoseg.open_segmenter(run.model, memory="memory")

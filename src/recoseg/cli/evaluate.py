@@ -14,6 +14,7 @@ from recoseg.cli.options import (
     Device,
     FusionForm,
     Ids,
+    Memory,
     Overwrite,
     Phi,
     Precision,
@@ -21,12 +22,15 @@ from recoseg.cli.options import (
     Quirks,
     Refine,
     RefineSteps,
+    RegionCacheFolder,
+    Regions,
     Resume,
     Root,
     Saliency,
     Split,
     Temperature,
     Threshold,
+    Vote,
     names_in,
 )
 from recoseg.cli.output import refuse_nothing, say, say_lines
@@ -66,6 +70,10 @@ def evaluate(
     refine: Refine = "none",
     temperature: Temperature = None,
     refine_steps: RefineSteps = None,
+    regions: Regions = None,
+    vote: Vote = None,
+    region_cache: RegionCacheFolder = None,
+    memory: Memory = None,
     boundary: Annotated[
         float | None,
         typer.Option(
@@ -104,6 +112,10 @@ def evaluate(
         "refine": None if refine == "none" else refine,
         "temperature": temperature,
         "refine_steps": refine_steps,
+        "regions": regions,
+        "vote": vote,
+        "region_cache": region_cache,
+        "memory": memory,
         "saliency": saliency,
         "phi": phi or None,
     }

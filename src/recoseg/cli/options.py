@@ -111,13 +111,39 @@ Background = Annotated[
 Refine = Annotated[
     str,
     typer.Option(
-        help="Refinement of the masks along edges: none, pamr, or crf (needs the extra `crf`)."
+        help="Refinement of the masks: along edges by pamr or crf (needs the extra `crf`), between "
+        "alike patches by lposs, and pixels by lposs+; or none."
     ),
 ]
 RefineSteps = Annotated[
     int | None,
     typer.Option(
         min=0, help="Steps of the refinement; with more steps it reaches further. By default 10."
+    ),
+]
+Regions = Annotated[
+    str | None,
+    typer.Option(
+        help="Divide each photo into regions that vote: superpixels, slic, clusters, sam2 or "
+        "files:FOLDER. By default there is no vote."
+    ),
+]
+Vote = Annotated[
+    str | None,
+    typer.Option(
+        help="What regions vote on: mean (the mean of their scores; the default) or mode (their "
+        "most frequent class)."
+    ),
+]
+RegionCacheFolder = Annotated[
+    Path | None,
+    typer.Option("--region-cache", help="Folder where regions are kept for later runs."),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        help="Region memory whose scores are added: a folder that `recoseg remember` wrote, or its "
+        "URL."
     ),
 ]
 Temperature = Annotated[

@@ -96,7 +96,7 @@ class Pooling:
         """
         height, width = features.shape[2:]
         if all(tuple(one.shape) == (height, width) for one in self._labels):
-            return self._by_cells(features)
+            return means_by_cells(features, self._labels)
         place = (height, width, stride)
         if place not in self._weights:
             whole = (self._size, self._size)
@@ -107,15 +107,27 @@ class Pooling:
         pairs = zip(features, self._weights[place], strict=True)
         return torch.cat([region_means(one, weights, unit=True) for one, weights in pairs])
 
-    def _by_cells(self, features: Float[Tensor, "n C gh gw"]) -> Float[Tensor, "r C"]:
-        unit = F.normalize(features.float(), dim=1).permute(0, 2, 3, 1).flatten(0, 2)
-        region, count = _numbered(self._labels)
-        sums = unit.new_zeros(count + 1, unit.shape[1])
-        sums.index_add_(0, region.to(unit.device), unit)
-        return F.normalize(sums[1:], dim=1)
+
+def means_by_cells(
+    features: Float[Tensor, "n C gh gw"], labels: Sequence[Int32[Tensor, "gh gw"]]
+) -> Float[Tensor, "r C"]:
+    """The unit mean of the unit features of each region, where regions lie on their grid.
+
+    Args:
+        features: Features of the photos; they need not be unit.
+        labels: Regions of each photo, from 1 without gaps, 0 for none.
+
+    Returns:
+        One unit row per region, the regions of all photos in order, fp32.
+    """
+    unit = F.normalize(features.float(), dim=1).permute(0, 2, 3, 1).flatten(0, 2)
+    region, count = numbered(labels)
+    sums = unit.new_zeros(count + 1, unit.shape[1])
+    sums.index_add_(0, region.to(unit.device), unit)
+    return F.normalize(sums[1:], dim=1)
 
 
-def _numbered(labels: Sequence[Int32[Tensor, "_ _"]]) -> tuple[Int64[Tensor, " p"], int]:
+def numbered(labels: Sequence[Int32[Tensor, "_ _"]]) -> tuple[Int64[Tensor, " p"], int]:
     """The region of each place, numbered through all photos from 1, and the number of regions."""
     parts, count = [], 0
     for one in labels:

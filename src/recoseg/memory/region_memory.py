@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +33,7 @@ from recoseg.photos.refs import Photo
 from recoseg.retrieval.approximate import ApproximateIndex
 from recoseg.retrieval.queries import Query
 from recoseg.retrieval.search import Ranking
+from recoseg.storage.checksums import checksum
 
 NOT_FOUND = -1
 """Position in place of a region where fewer than k regions were found."""
@@ -103,10 +102,9 @@ class RegionMemory:
         files = memory_files(os.fspath(path))
         manifest = MemoryManifest.load(files.root)
         present = None if index is None else frozenset(photo.id for photo in index.photos())
-        shards = files.shards()
-        opened = cls(files, manifest, shards, selection, present)
+        opened = cls(files, manifest, files.shards(), selection, present)
         if isinstance(files, LocalFiles):  # they are checked at once
-            for number in range(len(shards)):
+            for number in range(len(opened._shards)):
                 opened._keys.shard(number), opened._values.shard(number)
         return opened
 
@@ -117,7 +115,15 @@ class RegionMemory:
     def content(self) -> str:
         """32 hex digits that differ when the regions or their order have changed."""
         sums = [(shard.regions, sorted(shard.checksums.items())) for shard in self._shards]
-        return hashlib.blake2b(repr(sums).encode(), digest_size=16).hexdigest()
+        return checksum(repr(sums).encode())
+
+    @property
+    def left_out(self) -> str:
+        """32 hex digits of which photos are never found; empty if all can be."""
+        if self._present is None and not self._selection.left_out:
+            return ""
+        present = self._present and sorted(self._present)
+        return checksum(repr([sorted(self._selection.left_out), present]).encode())
 
     def summary(self) -> MemorySummary:
         """What the memory holds."""
@@ -233,8 +239,7 @@ class RegionMemory:
     def region(self, position: int) -> Region:
         """The region at a position."""
         shard, row = self._locate(position)
-        table = read_table(self._files, self._shards[shard], "regions")
-        [found] = table.slice(row, 1).to_pylist()
+        [found] = read_table(self._files, self._shards[shard], "regions").slice(row, 1).to_pylist()
         box = (found["top"], found["left"], found["bottom"], found["right"])
         return Region(self._photos(shard)[0][found["photo"]], found["area"], box)
 
@@ -301,14 +306,12 @@ class RegionMemory:
         return int(shard[0]), int(row[0])
 
     def _load_photos(self, shard: int) -> tuple[tuple[Photo, ...], np.ndarray]:
-        table = read_table(self._files, self._shards[shard], "photos")
-        photos, ids = photos_of(table.to_pylist())
+        photos, ids = photos_of(read_table(self._files, self._shards[shard], "photos").to_pylist())
         return photos, np.array(ids, object)
 
     def _load_owners(self, shard: int) -> np.ndarray:
         """The row of its photo in the table of photos, for each region of a shard."""
-        table: Any = read_table(self._files, self._shards[shard], "photos")
-        counts = table["regions"].to_numpy()
+        counts = read_table(self._files, self._shards[shard], "photos")["regions"].to_numpy()
         return np.repeat(np.arange(len(counts)), counts)
 
     def _left_out_of(self, shard: int) -> np.ndarray:

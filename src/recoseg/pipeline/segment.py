@@ -9,16 +9,21 @@ from typing import Any
 
 from recoseg.concepts import ConceptBank
 from recoseg.config import FusionForm
-from recoseg.device import resolve_compute
+from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
 from recoseg.errors import RecosegError
+from recoseg.memory.region_memory import RegionMemory, open_memory
 from recoseg.pipeline.checks import Paths, check_encoder, check_output_folder, list_photos
 from recoseg.refinement.refiner import PUBLISHED_TEMPERATURE, RefineForm, RefineSettings
+from recoseg.regions.cache import CachedRegions, RegionCache
+from recoseg.regions.protocol import RegionProvider
+from recoseg.regions.providers import provider_of
 from recoseg.segmentation.bank_segmenter import bank_segmenter
 from recoseg.segmentation.result import Result
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.segmentation.to_folder import folder_for, segment_to_folder
+from recoseg.segmentation.voting import VoteForm, Voting
 from recoseg.storage.claim import claim
 from recoseg.storage.locks import lock_folder
 from recoseg.training.model import TrainedModel, is_model
@@ -28,6 +33,8 @@ from recoseg.writers.folder import CLASSES, FORMAT, LINES
 Segmentable = ConceptBank | TrainedModel | str | Path
 """A concept bank, a trained model, or the file of either (for a model also the folder of its
 training run)."""
+
+_REGION_CACHE_BYTES = 10_000_000_000
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,10 @@ def open_segmenter(
     refine: RefineForm = "none",
     temperature: float | None = None,
     refine_steps: int | None = None,
+    regions: str | RegionProvider | None = None,
+    vote: VoteForm | None = None,
+    region_cache: str | Path | None = None,
+    memory: str | Path | RegionMemory | None = None,
     keep_scores: bool = False,
     batch_size: int = 8,
     device: str = "auto",
@@ -82,11 +93,19 @@ def open_segmenter(
         threshold: Pixels whose best score is lower become background. Scores are on the scale of
             the fusion; those of a trained model are probabilities.
         background: Names of classes that become background; `context` for all context classes.
-        refine: Refinement along the photo's edges: `none`, `pamr`, or `crf` (needs the extra
-            `crf`).
+        refine: Refinement: `none`; along the photo's edges `pamr`, or `crf` (needs the extra
+            `crf`); between alike patches `lposs`, and then between alike pixels `lposs+`.
         temperature: Scores are divided by this before refinement. By default as the bank's
             settings say.
         refine_steps: Steps of the refinement. By default 10.
+        regions: What divides each photo into regions that vote, such as `superpixels`; see
+            `provider_of`. By default there is no vote.
+        vote: What they vote on: `mean` (the default) gives the pixels of a region the mean of their
+            scores, before refinement along edges; `mode` their most frequent label, after it.
+        region_cache: Folder where regions are kept for later runs, up to 10 GB; by default they are
+            not kept.
+        memory: Region memory, or its folder or URL, whose scores are added. It has to share a phi
+            and the dense text encoder with the bank.
         keep_scores: Whether results hold their score maps.
         batch_size: Photos (or windows) of equal size that are encoded together.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
@@ -97,10 +116,13 @@ def open_segmenter(
 
     Raises:
         ConceptError: There is no such bank, or it has no classes.
-        EncoderMismatchError: An encoder is not the one that made the bank.
+        EncoderMismatchError: An encoder is not the one that made the bank, or the memory was made
+            with others.
         RecosegError: An option does not fit the bank or model, or is out of range.
     """
+    compute = (encoders and encoders.compute) or resolve_compute(device, precision)
     options: dict[str, Any] = {
+        "voting": _voting(regions, vote, region_cache, compute),
         "resize": resize,
         "window": window,
         "window_step": window_step,
@@ -112,9 +134,9 @@ def open_segmenter(
     if isinstance(source, TrainedModel) or (
         not isinstance(source, ConceptBank) and is_model(source)
     ):
-        _refuse_for_a_model(source, fusion=fusion, phi=phi, saliency=saliency, encoders=encoders)
+        bank_only = {"fusion": fusion, "phi": phi, "saliency": saliency, "memory": memory}
+        _refuse_for_a_model(source, encoders=encoders, **bank_only)
         chosen = _refinement(refine, temperature or PUBLISHED_TEMPERATURE, refine_steps)
-        compute = resolve_compute(device, precision)
         return model_segmenter(source, compute=compute, refine=chosen, **options)
     bank = source if isinstance(source, ConceptBank) else ConceptBank.load(source)
     if temperature is None:
@@ -130,9 +152,10 @@ def open_segmenter(
         encoders=encoders,
         phi=phi,
         saliency=saliency,
-        compute=(encoders and encoders.compute) or resolve_compute(device, precision),
+        compute=compute,
         fusion=form if fusion is None else replace(form, form=fusion),
         refine=_refinement(refine, temperature, refine_steps),
+        memory=open_memory(memory) if isinstance(memory, str | Path) else memory,
         **options,
     )
 
@@ -188,6 +211,27 @@ def segment(
     return SegmentReport(len(listed), failures)
 
 
+def _voting(
+    regions: str | RegionProvider | None,
+    vote: VoteForm | None,
+    cache: str | Path | None,
+    compute: Compute,
+) -> Voting | None:
+    if regions is None:
+        given = {"--vote": vote, "--region-cache": cache}
+        unused = [name for name, value in given.items() if value is not None]
+        if unused:
+            raise RecosegError(
+                f"{', '.join(unused)} would have no effect without regions that vote. Add "
+                "--regions, such as --regions superpixels."
+            )
+        return None
+    provider = provider_of(regions, compute) if isinstance(regions, str) else regions
+    if cache is not None:
+        provider = CachedRegions(provider, RegionCache(Path(cache), _REGION_CACHE_BYTES))
+    return Voting(provider, vote or "mean")
+
+
 def _refuse_for_a_model(source: object, **given: object) -> None:
     unused = [f"--{name}" for name, value in given.items() if value is not None]
     if unused:
@@ -201,6 +245,8 @@ def _refinement(form: RefineForm, temperature: float, steps: int | None) -> Refi
     settings = RefineSettings(form, temperature)
     if steps is None:
         return settings
+    if settings.spreads_patches:
+        return replace(settings, lposs=replace(settings.lposs, steps=steps))
     return replace(
         settings,
         pamr=replace(settings.pamr, iterations=steps),

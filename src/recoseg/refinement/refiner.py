@@ -7,7 +7,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Literal, final, get_args
 
@@ -98,9 +98,16 @@ class RefineSettings:
         """Whether scores are refined on patches, by `recoseg.refinement.lposs.lposs`."""
         return self.form in ("lposs", "lposs+")
 
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON; the parameters of LPOSS only where they are used."""
+        fields = asdict(self)
+        if not self.spreads_patches:
+            del fields["lposs"]
+        return fields
+
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> RefineSettings:
-        """Restore the settings from the fields that `dataclasses.asdict` gave.
+        """Restore the settings from the fields that `to_json` gave.
 
         Raises:
             RecosegError: A field is unknown, missing or of another type.

@@ -16,6 +16,18 @@ from recoseg.regions.masks import drop_small
 _FEW_POINTS = 900  # up to which the products of all pairs of points take less time
 
 
+def on_first_grid(features: Sequence[Float[Tensor, "n _ _ _"]]) -> list[Float[Tensor, "n _ _ _"]]:
+    """The features of several encoders, normalised, on the grid of the first one (bilinear)."""
+    size = features[0].shape[2:]
+    parts = [F.normalize(part.float(), dim=1) for part in features]
+    return [
+        part
+        if part.shape[2:] == size
+        else F.interpolate(part, size=size, mode="bilinear", align_corners=False)
+        for part in parts
+    ]
+
+
 def unit_together(
     features: Sequence[Float[Tensor, "n _ _ _"]],
 ) -> Float[Tensor, "n C _ _"]:
@@ -24,14 +36,7 @@ def unit_together(
     Each encoder's features are normalised and brought to the first grid bilinearly; together they
     are normalised again.
     """
-    size = features[0].shape[2:]
-    parts = [F.normalize(part.float(), dim=1) for part in features]
-    parts = [
-        part
-        if part.shape[2:] == size
-        else F.interpolate(part, size=size, mode="bilinear", align_corners=False)
-        for part in parts
-    ]
+    parts = on_first_grid(features)
     return F.normalize(torch.cat(parts, 1), dim=1) if len(parts) > 1 else parts[0]
 
 

@@ -57,7 +57,7 @@ class BankEncoders:
             phi: Dense image encoders or their specs.
             saliency: The saliency encoder or its spec.
             compute: Device and precision of those that are built; None for the best.
-            kinds: Kinds of branches that are needed, `visual` or `text`.
+            kinds: Kinds of branches that are needed; all but `text` need phi.
 
         Raises:
             EncoderMismatchError: An encoder is not the bank's own.
@@ -69,7 +69,7 @@ class BankEncoders:
         if saliency is not None:
             _own([bank.encoders.saliency], saliency.info, "saliency")
         given = [phi] if phi is None or isinstance(phi, str) or hasattr(phi, "info") else phi
-        needed = "visual" in kinds or isinstance(saliency, NeedsFeatures)
+        needed = set(kinds) - {"text"} or isinstance(saliency, NeedsFeatures)
         found: dict[EncoderInfo, DenseImageEncoder] = {}
         for one in cast("Sequence[Phi | None]", given):
             if isinstance(one, str) and needed:

@@ -7,25 +7,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from recoseg.concepts import Concept, ConceptBank
-from recoseg.config import Fusion
+from recoseg.config import Fusion, FusionForm
 from recoseg.device import Compute
 from recoseg.drawing.palette import default_palette
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.extract import NeedsFeatures
 from recoseg.encoders.protocols import DenseTextEncoder
 from recoseg.errors import ConceptError, RecosegError
+from recoseg.memory.region_memory import RegionMemory
 from recoseg.refinement.refiner import RefineForm, RefineSettings, build_refiner
 from recoseg.segmentation.bank_encoders import BankEncoders, Phi, infos_as_json
-from recoseg.segmentation.branches import Branch
-from recoseg.segmentation.fusion import fusion_rule
+from recoseg.segmentation.branches import FEATURES, Branch
+from recoseg.segmentation.fusion import FusionRule, fusion_rule
 from recoseg.segmentation.input_plan import InputPlan, check_plan
 from recoseg.segmentation.label_maps import BackgroundRule, class_indices
 from recoseg.segmentation.labeller import Labeller
+from recoseg.segmentation.memory_branch import memory_branch, memory_settings, shared_phi
 from recoseg.segmentation.scores import text_scores, visual_scores
 from recoseg.segmentation.segmenter import Segmenter
+from recoseg.segmentation.voting import Voting
 
 CONTEXT = "context"
 """As the name of a background class: all context classes of the bank."""
@@ -45,6 +48,8 @@ def bank_segmenter(
     background_threshold: float | None = None,
     background: Sequence[str] = (),
     refine: RefineForm | RefineSettings | None = None,
+    voting: Voting | None = None,
+    memory: RegionMemory | None = None,
     keep_scores: bool = False,
     batch_size: int = 8,
 ) -> Segmenter:
@@ -69,13 +74,16 @@ def bank_segmenter(
         background: Names of classes that become background: classes of the bank, its context
             classes, which then compete with the others, or `context` for all of those.
         refine: How the fused scores are refined; a form alone takes the bank's temperature.
+        voting: Regions that vote, and how; by default none do.
+        memory: A region memory, whose scores are added; by default there is none.
         keep_scores: Whether results hold their score maps, 2 c h w bytes each.
         batch_size: Photos (or windows) of equal size that are embedded together.
 
     Raises:
         ConceptError: The bank has no class.
-        EncoderMismatchError: An encoder is not the bank's own.
-        RecosegError: A background class is not in the bank, or a setting is out of range.
+        EncoderMismatchError: An encoder is not the bank's own, or the memory was made with others.
+        RecosegError: A background class is not in the bank, the fusion uses no memory, or a setting
+            is out of range.
     """
     bank = bank if isinstance(bank, ConceptBank) else ConceptBank.load(bank)
     if not bank.classes:
@@ -89,6 +97,8 @@ def bank_segmenter(
         raise RecosegError("background_threshold is not a number; expected a fused score.")
     if not isinstance(refine, RefineSettings):
         refine = RefineSettings(refine or "none", segment.refine_temperature)
+    if memory is not None:
+        _check_memory(memory, bank, fusion, rule)
     names = tuple(concept.name for concept in bank.classes)
     concepts = (*bank.classes, *_competing_context(bank, names, background))
     labeller = Labeller(
@@ -102,25 +112,38 @@ def bank_segmenter(
         ),
         build_refiner(refine),
         keep_scores,
+        refine.lposs if refine.spreads_patches else None,
+        voting,
     )
     if encoders is not None:
         phi = encoders.phi if phi is None else phi
         saliency = encoders.saliency if saliency is None else saliency
-    dense = BankEncoders.load(bank, phi, saliency, compute, rule.kinds)
+    divides = voting is not None and voting.provider.needs_features
+    kinds = [
+        *rule.kinds,
+        *([FEATURES] if refine.spreads_patches or divides else []),
+        *(["memory"] if memory is not None else []),
+    ]
+    dense = BankEncoders.load(bank, phi, saliency, compute, kinds)
+    branches = list(_branches(dense, concepts, kinds))
+    if memory is not None:
+        branches.append(memory_branch(memory, bank, dense.phis, concepts))
     cell = math.lcm(*(encoder.info.stride for encoder in dense.all))
     plan = InputPlan.of(short_side, window, window_step, batch_size, cell)
     return Segmenter(
-        branches=tuple(_branches(dense, concepts, rule.kinds)),
+        branches=tuple(branches),
         labeller=labeller,
         plan=plan,
         settings={
-            "fusion": asdict(fusion),
+            "fusion": _fusion_as_json(fusion, memory),
             "resize": plan.short_side,
             "window": plan.window,
             "window_step": plan.step,
             "background_threshold": background_threshold,
             "background": list(labeller.background_names),
-            "refine": asdict(refine),
+            "refine": refine.to_json(),
+            **({} if voting is None else voting.to_json()),
+            **({} if memory is None else {"memory": memory_settings(memory)}),
         },
         identity={"bank": _identity(bank)},
         kind="bank",
@@ -132,14 +155,14 @@ def bank_segmenter(
 def _branches(
     dense: BankEncoders, concepts: Sequence[Concept], kinds: Sequence[str]
 ) -> Iterator[Branch]:
-    """The branches of a bank: one for each phi, then one for the text."""
+    """The branches of a bank: one for each phi, then one for the text, then features of phi."""
     scored = tuple(concepts)
+    names = [info.name for info, _ in dense.phis]
+    named = [info.name if names.count(info.name) == 1 else info.key for info, _ in dense.phis]
     if "visual" in kinds:
-        names = [info.name for info, _ in dense.phis]
-        for info, encoder in dense.phis:
+        for name, (info, encoder) in zip(named, dense.phis, strict=True):
             references = [concept.references[info.key] for concept in concepts]
             score = partial(visual_scores, references=references)
-            name = info.name if names.count(info.name) == 1 else info.key
             yield Branch(f"visual:{name}", encoder, score, scored)
     if "text" in kinds:
         assert dense.saliency is not None
@@ -149,6 +172,29 @@ def _branches(
         score = partial(text_scores, words=words)
         name = f"text:{dense.saliency.info.name}"
         yield Branch(name, dense.saliency, score, scored, helpers)
+    if FEATURES in kinds:
+        for name, (_, encoder) in zip(named, dense.phis, strict=True):
+            yield Branch(f"{FEATURES}:{name}", encoder, lambda features: features.float(), ())
+
+
+def _check_memory(
+    memory: RegionMemory, bank: ConceptBank, fusion: Fusion, rule: FusionRule
+) -> None:
+    """Refuse a memory that the fusion does not use, or that shares no encoders with the bank."""
+    if "memory" not in rule.on_grid:
+        able = [form for form in get_args(FusionForm) if "memory" in fusion_rule(form).on_grid]
+        raise RecosegError(
+            f"The fusion {fusion.form} uses no region memory. Choose one of {', '.join(able)} "
+            "(--fusion), or leave out the memory."
+        )
+    shared_phi(memory, bank)
+
+
+def _fusion_as_json(fusion: Fusion, memory: RegionMemory | None) -> dict[str, Any]:
+    fields = asdict(fusion)
+    if memory is None:  # so that the settings of runs without one stay equal
+        del fields["memory_weight"]
+    return fields
 
 
 def _competing_context(

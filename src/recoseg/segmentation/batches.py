@@ -97,19 +97,22 @@ def _label_chunk(
 
 
 def _label_part(items: Sequence[LoadedPhoto], label: Label, segmenters: int) -> list[list[Result]]:
-    """Label photos of equal size; where memory runs out, one by one."""
+    """Label photos of equal size; where memory runs out or one of them fails, one by one."""
     try:
         found = label(items, torch.stack([item.pixels for item in items]))
+    except BadImageError as error:
+        reason, retry = str(error), False
     except Exception as error:
         if not is_out_of_memory(error):
             raise
+        reason, retry = OUT_OF_MEMORY, True
     else:
         return [
             [Result(item.photo, item.image, own[place]) for own in found]
             for place, item in enumerate(items)
         ]
     if len(items) == 1:
-        return [[Result(items[0].photo.failed(OUT_OF_MEMORY, retry=True))] * segmenters]
+        return [[Result(items[0].photo.failed(reason, retry=retry))] * segmenters]
     return [result for item in items for result in _label_part([item], label, segmenters)]
 
 

@@ -10,8 +10,12 @@ from torch import Tensor
 
 from recoseg.encoders.extract import DenseEncoder
 
-Score = Callable[[Float[Tensor, "n d gh gw"]], Float[Tensor, "n c gh gw"]]
-"""From the features of an encoder to the scores of c classes on the same grid."""
+Score = Callable[..., Float[Tensor, "n c gh gw"]]
+"""From the features (n, d, gh, gw) of an encoder, and those of further ones on grids of their own,
+to the scores of c classes on the first grid."""
+
+FEATURES = "features"
+"""The kind of branches that hand on the features of phi instead of scoring them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,12 +24,14 @@ class Branch:
 
     Attributes:
         name: `KIND:ENCODER`, such as `visual:dino_vits8` or `text:DenseCLIP-RN50x16`; unique among
-            the branches of a segmenter. A trained model's branch is `model`.
+            the branches of a segmenter. That of a region memory is `memory`, a trained model's
+            `model`.
         encoder: Describes the cells of a photo.
         score: From the encoder's features to scores.
         scored: What the scores are of, such as the concepts of a bank. Branches of the same kind,
             encoder and objects have the same scores, which are then computed once.
         helpers: Encoders whose features the encoder itself needs; see `NeedsFeatures`.
+        others: Further encoders whose features are scored.
     """
 
     name: str
@@ -33,6 +39,7 @@ class Branch:
     score: Score
     scored: tuple[object, ...]
     helpers: tuple[DenseEncoder, ...] = ()
+    others: tuple[DenseEncoder, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -45,6 +52,17 @@ class Branch:
         return self.encoder.info.stride
 
     @property
+    def scored_encoders(self) -> tuple[DenseEncoder, ...]:
+        """The encoders whose features are scored."""
+        return (self.encoder, *self.others)
+
+    @property
+    def dim(self) -> int:
+        """Length of the features that are scored, all encoders together."""
+        return sum(encoder.info.dim for encoder in self.scored_encoders)
+
+    @property
     def key(self) -> tuple[object, ...]:
         """What tells its scores from those of other branches."""
-        return (self.kind, self.encoder.info.key, *map(id, self.scored))
+        keys = [encoder.info.key for encoder in self.scored_encoders]
+        return (self.kind, *keys, *map(id, self.scored))

@@ -10,7 +10,11 @@ is enlarged until its short side fits the encoders. The estimate counts the tens
     matrices  4 g (h + w) bytes for each branch, g the cells along an axis, and five times the
               largest one while that is built
     scores    4 c s w bytes for each branch and three more, s the rows of a strip; or, where scores
-              are refined, 16 (c + 1) h w + 256 h w bytes
+              are refined, 16 (c + 1) h w + 256 h w bytes, and for LPOSS+ 6 n h w, n the pixels of
+              the square of neighbours
+    patches   180 p n bytes for LPOSS, p the cells of the smallest stride and n the neighbours of
+              each, and half a GB at most besides
+    regions   60 h w + 8 c r bytes where regions vote, r <= 65,536 the regions
     kept      2 c h w bytes where scores are kept
     labels    4 h w bytes
 
@@ -27,6 +31,7 @@ import torch
 
 from recoseg.allocator import LIMIT, memory_limit
 from recoseg.errors import BadImageError
+from recoseg.refinement.lposs import LpossSettings
 from recoseg.segmentation.label_maps import MAX_STRIP
 
 _ENCODER = 350
@@ -37,6 +42,18 @@ _BUILDING = 5
 
 _REFINEMENT = 256
 """Bytes that a refinement needs per pixel, in addition to its score maps."""
+
+_REGIONS = 60
+"""Bytes that dividing a photo and its vote need per pixel."""
+
+_MOST_REGIONS = 65_536
+"""Regions that a photo is expected to have at most."""
+
+_PAIR = 180
+"""Bytes that LPOSS needs per patch and neighbour."""
+
+_PRODUCTS = 500_000_000
+"""Bytes that LPOSS needs at most for the products of patches."""
 
 OUT_OF_MEMORY = "needs more memory than there is; use a smaller --resize, or --window"
 """The reason why a photo for which memory ran out has no masks."""
@@ -53,6 +70,8 @@ class Cost:
         batch_size: Windows that are encoded together.
         refined: Whether scores are refined.
         keep_scores: Whether scores are kept.
+        spreading: The parameters of LPOSS, if scores are spread between patches.
+        votes: Whether regions vote.
     """
 
     grids: tuple[tuple[int, int], ...]
@@ -61,6 +80,8 @@ class Cost:
     batch_size: int = 1
     refined: bool = False
     keep_scores: bool = False
+    spreading: LpossSettings | None = None
+    votes: bool = False
 
     def bytes_of(self, photo: tuple[int, int], given: tuple[int, int]) -> int:
         """The estimate for one photo, bytes.
@@ -82,12 +103,26 @@ class Cost:
                 building = max(building, 4 * count * max(count * stride, side))
         scores = matrices + max(_BUILDING * building, self._scores(photo))
         kept = 2 * self.classes * pixels if self.keep_scores else 0
+        kept += self._voting(pixels) + self._spreading(inputs)
         return 7 * pixels + 6 * inputs + grids + kept + max(_ENCODER * at_once, scores)
+
+    def _voting(self, pixels: int) -> int:
+        if not self.votes:
+            return 0
+        return _REGIONS * pixels + 8 * self.classes * min(pixels, _MOST_REGIONS)
+
+    def _spreading(self, inputs: int) -> int:
+        if self.spreading is None:
+            return 0
+        cells = -(-inputs // min(stride for stride, _ in self.grids) ** 2)
+        near = min(cells, self.spreading.neighbours)
+        return _PAIR * cells * near + min(_PRODUCTS, 16 * cells**2)
 
     def _scores(self, photo: tuple[int, int]) -> int:
         width, height = photo
         if self.refined:
-            return (16 * (self.classes + 1) + _REFINEMENT) * width * height
+            square = 0 if self.spreading is None else 6 * self.spreading.square**2
+            return (16 * (self.classes + 1) + _REFINEMENT + square) * width * height
         rows = min(height, max(1, MAX_STRIP // (self.classes * width)))
         return 4 * self.classes * rows * width * (len(self.grids) + 3)
 

@@ -28,15 +28,17 @@ class FusionRule:
         on_grid: By kind of branch (see `Branch`), what is done to the scores before they are
             up-sampled. Branches of other kinds are not used.
         combine: How the up-sampled scores of all used branches become one.
+        optional: The kinds that are used where there are such branches.
     """
 
     on_grid: Mapping[str, OnGrid]
     combine: Combine
+    optional: tuple[str, ...] = ()
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of branches that the rule uses; it needs at least one of each."""
-        return tuple(self.on_grid)
+        """The kinds of branches of which the rule needs at least one each."""
+        return tuple(kind for kind in self.on_grid if kind not in self.optional)
 
 
 def _unchanged(scores: Tensor, _: Fusion) -> Tensor:
@@ -55,6 +57,10 @@ def _text_weighted(scores: Tensor, fusion: Fusion) -> Tensor:
     return fusion.text_weight * scores
 
 
+def _memory_weighted(scores: Tensor, fusion: Fusion) -> Tensor:
+    return fusion.memory_weight * scores
+
+
 def _multiply(parts: Sequence[Tensor]) -> Tensor:
     return functools.reduce(torch.mul, parts)
 
@@ -67,11 +73,16 @@ def _log_softmax(parts: Sequence[Tensor]) -> Tensor:
     return _add(parts).log_softmax(-3)
 
 
+def _with_memory(on_grid: Mapping[str, OnGrid]) -> FusionRule:
+    """A sum, to which the scores by a region memory are added where there is one."""
+    return FusionRule({**on_grid, "memory": _memory_weighted}, _add, ("memory",))
+
+
 FUSIONS: dict[str, FusionRule] = {
     "product": FusionRule({"visual": _visual_sigmoid, "text": _text_sigmoid}, _multiply),
-    "sum": FusionRule({"visual": _unchanged, "text": _text_weighted}, _add),
-    "visual": FusionRule({"visual": _unchanged}, _add),
-    "text": FusionRule({"text": _unchanged}, _add),
+    "sum": _with_memory({"visual": _unchanged, "text": _text_weighted}),
+    "visual": _with_memory({"visual": _unchanged}),
+    "text": _with_memory({"text": _unchanged}),
     "logits": FusionRule({"model": _unchanged}, _log_softmax),
 }
 """The forms of fusion: those of `FusionForm` for concept banks, and `logits` for trained models,

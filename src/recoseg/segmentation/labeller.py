@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Float, UInt8
-from PIL import Image
+from jaxtyping import Int32
 from torch import Tensor
 
 from recoseg.config import Fusion
 from recoseg.labels import Colour, Segmentation, ignore_index
-from recoseg.photos.images import to_tensor
 from recoseg.photos.load import LoadedPhoto
+from recoseg.refinement.lposs import LpossSettings
 from recoseg.refinement.refiner import Refiner
+from recoseg.segmentation.branches import FEATURES
+from recoseg.segmentation.fused_scores import FusedScores, spread_grids
 from recoseg.segmentation.fusion import FusionRule
 from recoseg.segmentation.label_maps import BackgroundRule, label_dtype, label_map, label_strips
 from recoseg.segmentation.score_grids import Grid, ScoreGrids
-from recoseg.segmentation.upsample import Upsampler
+from recoseg.segmentation.voting import VotedScores, Voting, vote_labels
 
+Scores = FusedScores | VotedScores
 _MOST_REFINED = 64_000_000
 """Maximum of photos x classes x pixels refined together; a single photo may have more."""
 
@@ -38,6 +40,9 @@ class Labeller:
         background: Which pixels become background.
         refiner: Refines the fused scores; None for no refinement.
         keep_scores: Whether results hold their fused scores, as they were before refinement.
+        spreading: How fused scores are spread between alike patches of the first phi before they
+            are up-sampled; None for not at all.
+        voting: Which regions vote, and how; None for no vote.
     """
 
     scored: tuple[str, ...]
@@ -48,6 +53,8 @@ class Labeller:
     background: BackgroundRule = field(default_factory=BackgroundRule)
     refiner: Refiner | None = None
     keep_scores: bool = False
+    spreading: LpossSettings | None = None
+    voting: Voting | None = None
 
     @property
     def background_names(self) -> tuple[str, ...]:
@@ -65,17 +72,44 @@ class Labeller:
 
         Args:
             photos: The photos, with their images.
-            grids: Scores of the photos.
-        """
-        fused = [self._fused(photo, grids, place) for place, photo in enumerate(photos)]
-        if self.refiner is None:
-            return [self._label_strips(one) for one in fused]
-        results: dict[int, Segmentation] = {}
-        for part in self._refined_together(fused):
-            results |= zip(part, self._refine([fused[index] for index in part]), strict=True)
-        return [results[index] for index in range(len(photos))]
+            grids: Scores of the photos, and the features of phi where these are needed.
 
-    def _fused(self, photo: LoadedPhoto, grids: ScoreGrids, place: int) -> _FusedScores:
+        Raises:
+            BadImageError: A photo has no regions to vote.
+        """
+        divided = [self._regions(photo, grids, place) for place, photo in enumerate(photos)]
+        fused: list[Scores] = [
+            self._scores(photo, grids, place, regions)
+            for place, (photo, regions) in enumerate(zip(photos, divided, strict=True))
+        ]
+        labelled = [self._label_strips(one) for one in fused] if self.refiner is None else []
+        if self.refiner is not None:
+            results: dict[int, Segmentation] = {}
+            for part in self._refined_together(fused):
+                results |= zip(part, self._refine([fused[index] for index in part]), strict=True)
+            labelled = [results[index] for index in range(len(photos))]
+        if self.voting is None or self.voting.form != "mode":
+            return labelled
+        return [
+            replace(one, labels=vote_labels(one.labels, regions))
+            for one, regions in zip(labelled, divided, strict=True)
+            if regions is not None
+        ]
+
+    def _regions(
+        self, photo: LoadedPhoto, grids: ScoreGrids, place: int
+    ) -> Int32[Tensor, "h w"] | None:
+        if self.voting is None:
+            return None
+        return self.voting.regions(photo, _features(grids, place))
+
+    def _scores(
+        self,
+        photo: LoadedPhoto,
+        grids: ScoreGrids,
+        place: int,
+        regions: Int32[Tensor, "h w"] | None,
+    ) -> Scores:
         assert photo.image is not None
         input_hw = (photo.pixels.shape[1], photo.pixels.shape[2])
         used = []
@@ -83,9 +117,16 @@ class Labeller:
             on_grid = self.rule.on_grid.get(name.partition(":")[0])
             if on_grid is not None:
                 used.append(Grid(on_grid(grid.scores[place], self.constants), grid.stride))
-        return _FusedScores(photo.image, input_hw, used, self.rule)
+        if self.spreading is not None:
+            first = _features(grids, place)[0]
+            used = [spread_grids(used, first, self.rule, self.spreading)]
+        fused = FusedScores(photo.image, input_hw, used, self.rule)
+        if self.voting is None or self.voting.form != "mean":
+            return fused
+        assert regions is not None
+        return VotedScores(fused, regions)
 
-    def _label_strips(self, fused: _FusedScores) -> Segmentation:
+    def _label_strips(self, fused: Scores) -> Segmentation:
         labels, kept = label_strips(
             fused,
             len(self.scored),
@@ -97,7 +138,7 @@ class Labeller:
         own = None if kept is None else kept[: len(self.names)]
         return Segmentation(labels, self.names, self.palette, own)
 
-    def _refined_together(self, fused: Sequence[_FusedScores]) -> Iterator[list[int]]:
+    def _refined_together(self, fused: Sequence[Scores]) -> Iterator[list[int]]:
         """Indices of photos of equal size, as many as are refined at a time."""
         sizes: dict[tuple[int, int], list[int]] = {}
         for index, one in enumerate(fused):
@@ -107,7 +148,7 @@ class Labeller:
             for start in range(0, len(group), count):
                 yield group[start : start + count]
 
-    def _refine(self, fused: Sequence[_FusedScores]) -> list[Segmentation]:
+    def _refine(self, fused: Sequence[Scores]) -> list[Segmentation]:
         """Refine photos of equal size.
 
         A background threshold is added as a class whose score is the threshold everywhere. This
@@ -137,30 +178,10 @@ class Labeller:
         ]
 
 
-class _FusedScores:
-    """Fused scores of one photo, any strip of its rows at a time."""
-
-    def __init__(
-        self,
-        image: Image.Image,
-        input_hw: tuple[int, int],
-        grids: Sequence[Grid],
-        rule: FusionRule,
-    ) -> None:
-        self.output_hw = (image.height, image.width)
-        self._image = image
-        self._rule = rule
-        self._maps: list[tuple[Float[Tensor, "c gh gw"], Upsampler]] = []
-        for scores, stride in grids:
-            grid_hw = (scores.shape[1], scores.shape[2])
-            up = Upsampler.build(grid_hw, stride, input_hw, self.output_hw, scores.device)
-            self._maps.append((scores, up))
-
-    @property
-    def pixels(self) -> UInt8[Tensor, "3 h w"]:
-        """The photo itself, on the scores' device."""
-        return to_tensor(self._image).to(self._maps[0][0].device)
-
-    def __call__(self, start: int, end: int) -> Float[Tensor, "c strip w"]:
-        """The scores of rows `start` to `end` (exclusive)."""
-        return self._rule.combine([up.strip(scores, start, end) for scores, up in self._maps])
+def _features(grids: ScoreGrids, place: int) -> list[Grid]:
+    """The features of each phi for one photo, if they were asked for."""
+    return [
+        Grid(grid.scores[place], grid.stride)
+        for name, grid in grids.items()
+        if name.partition(":")[0] == FEATURES
+    ]

@@ -90,10 +90,17 @@ def _score(
     pixels: UInt8[Tensor, "n 3 h w"], branches: dict[Hashable, Branch]
 ) -> dict[Hashable, Float[Tensor, "n c gh gw"]]:
     encoders = [
-        encoder for branch in branches.values() for encoder in (*branch.helpers, branch.encoder)
+        encoder
+        for branch in branches.values()
+        for encoder in (*branch.helpers, *branch.scored_encoders)
     ]
-    wanted = [branch.encoder.info.key for branch in branches.values()]
+    scored = {
+        key: [encoder.info.key for encoder in branch.scored_encoders]
+        for key, branch in branches.items()
+    }
+    wanted = [one for keys in scored.values() for one in keys]
     features = extract(encoders, pixels, wanted)
     return {
-        key: branch.score(features[branch.encoder.info.key]) for key, branch in branches.items()
+        key: branch.score(*(features[one] for one in scored[key]))
+        for key, branch in branches.items()
     }

@@ -87,13 +87,16 @@ class Segmenter:
     @property
     def cost(self) -> Cost:
         """How much memory its photos need."""
+        labeller = self.labeller
         return Cost(
-            tuple((one.stride, one.encoder.info.dim) for one in self.branches),
-            len(self.labeller.scored),
+            tuple((one.stride, one.dim) for one in self.branches),
+            len(labeller.scored),
             self.plan.window,
             self.plan.batch_size,
-            self.labeller.refiner is not None,
-            self.labeller.keep_scores,
+            labeller.refiner is not None,
+            labeller.keep_scores,
+            labeller.spreading,
+            labeller.voting is not None,
         )
 
     @overload  # some forms of one photo are iterable, too

@@ -22,6 +22,7 @@ from recoseg.segmentation.input_plan import InputPlan, check_plan
 from recoseg.segmentation.label_maps import BackgroundRule, class_indices
 from recoseg.segmentation.labeller import Labeller
 from recoseg.segmentation.segmenter import Segmenter
+from recoseg.segmentation.voting import Voting
 from recoseg.training.model import TrainedModel
 from recoseg.training.network import SCORE_STRIDE
 
@@ -63,6 +64,7 @@ def model_segmenter(
     background_threshold: float | None = None,
     background: Sequence[str] = (),
     refine: RefineForm | RefineSettings | None = None,
+    voting: Voting | None = None,
     keep_scores: bool = False,
     batch_size: int = 8,
 ) -> Segmenter:
@@ -82,6 +84,8 @@ def model_segmenter(
         background_threshold: Pixels whose best probability is lower become background, 0 to 1.
         background: Names of classes that become background.
         refine: How the probabilities are refined.
+        voting: Regions that vote, and how; their provider cannot be one that divides features of
+            phi.
         keep_scores: Whether results hold their score maps, 2 c h w bytes each.
         batch_size: Photos (or windows) of equal size that pass the network together.
 
@@ -98,6 +102,16 @@ def model_segmenter(
             "probabilities, expected 0 to 1."
         )
     refine = refine if isinstance(refine, RefineSettings) else RefineSettings(refine or "none")
+    if refine.spreads_patches:
+        raise RecosegError(
+            f"The refinement {refine.form} spreads scores between patches of phi, and a trained "
+            "model has no phi. Use none, pamr or crf."
+        )
+    if voting is not None and voting.provider.needs_features:
+        raise RecosegError(
+            f"The regions {voting.provider.key} are made of features of phi, and a trained model "
+            "has no phi. Use others, such as superpixels."
+        )
     least_score = math.log(background_threshold) if background_threshold else None
     labeller = Labeller(
         info.names,
@@ -107,6 +121,7 @@ def model_segmenter(
         background=BackgroundRule(least_score, class_indices(info.names, background)),
         refiner=build_refiner(refine),
         keep_scores=keep_scores,
+        voting=voting,
     )
     plan = InputPlan.of(short_side, window, window_step, batch_size, info.output_stride)
     encoder = ModelEncoder(model, fingerprint, compute or resolve_compute())
@@ -122,7 +137,8 @@ def model_segmenter(
             "window_step": plan.step,
             "background_threshold": background_threshold,
             "background": list(labeller.background_names),
-            "refine": asdict(refine),
+            "refine": refine.to_json(),
+            **({} if voting is None else voting.to_json()),
         },
         identity={"model": {"fingerprint": fingerprint} | described},
         kind="model",

@@ -1,0 +1,86 @@
+"""Fused scores at the pixels of a photo, any strip of rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from recoseg.photos.images import to_tensor
+from recoseg.refinement.lposs import LpossSettings, lposs, patch_centres
+from recoseg.segmentation.fusion import FusionRule
+from recoseg.segmentation.score_grids import Grid
+from recoseg.segmentation.upsample import Upsampler
+
+
+class FusedScores:
+    """Fused scores of one photo.
+
+    Args:
+        image: The photo.
+        input_hw: Size of the encoders' input, pixels.
+        grids: Scores (c, gh, gw) of each branch that is used.
+        rule: How they become one after up-sampling.
+    """
+
+    def __init__(
+        self,
+        image: Image.Image,
+        input_hw: tuple[int, int],
+        grids: Sequence[Grid],
+        rule: FusionRule,
+    ) -> None:
+        self.output_hw = (image.height, image.width)
+        self._image = image
+        self._rule = rule
+        self._maps: list[tuple[Float[Tensor, "c gh gw"], Upsampler]] = []
+        for scores, stride in grids:
+            grid_hw = (scores.shape[1], scores.shape[2])
+            up = Upsampler.build(grid_hw, stride, input_hw, self.output_hw, scores.device)
+            self._maps.append((scores, up))
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self._maps[0][0])
+
+    @property
+    def pixels(self) -> UInt8[Tensor, "3 h w"]:
+        """The photo itself, on the scores' device."""
+        return to_tensor(self._image).to(self._maps[0][0].device)
+
+    def __call__(self, start: int, end: int) -> Float[Tensor, "c strip w"]:
+        """The scores of rows `start` to `end` (exclusive)."""
+        return self._rule.combine([up.strip(scores, start, end) for scores, up in self._maps])
+
+
+def spread_grids(
+    grids: Sequence[Grid], features: Grid, rule: FusionRule, settings: LpossSettings
+) -> Grid:
+    """Fuse the scores of branches on the grid of phi, and spread them between alike patches.
+
+    Args:
+        grids: Scores (c, gh, gw) of each branch that is used. Those on other grids are brought to
+            that of phi bilinearly.
+        features: Features (C, gh, gw) of phi.
+        rule: How the scores become one. It leaves a single part as it is.
+        settings: Parameters of LPOSS.
+
+    Returns:
+        One grid of scores, on the scale of the fused ones: sums, times 1 - alpha.
+    """
+    size = (features.scores.shape[1], features.scores.shape[2])
+    parts = [
+        scores
+        if tuple(scores.shape[1:]) == size
+        else F.interpolate(scores[None], size, mode="bilinear", align_corners=False)[0]
+        for scores, _ in grids
+    ]
+    fused = rule.combine(parts)
+    centres = patch_centres(size, features.stride).to(fused.device)
+    refined = lposs(fused.flatten(1).T, features.scores.flatten(1).T, centres, settings)
+    maps: Tensor = (1 - settings.alpha) * refined.T.view(len(fused), *size)
+    return Grid(maps.contiguous(), features.stride)

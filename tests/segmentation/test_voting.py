@@ -1,0 +1,148 @@
+"""Regions that vote, compared with a slow mean and mode of each region."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from recoseg.config import Fusion
+from recoseg.errors import BadImageError, RecosegError, UnknownNameError
+from recoseg.pipeline.segment import open_segmenter, segment
+from recoseg.regions.clusters import ClusterRegions
+from recoseg.regions.providers import provider_of
+from recoseg.segmentation import label_maps, voting
+from recoseg.segmentation.bank_segmenter import bank_segmenter
+from recoseg.segmentation.voting import Voting
+
+from .fakes import ColourEncoder, make_bank
+from .test_bank_segmenter import PHI, TEXT, noise
+
+
+class Stripes:
+    """Three columns of regions; the first rows belong to none."""
+
+    key = "stripes"
+    needs_features = False
+    is_cacheable = True
+
+    def __init__(self):
+        self.calls = 0
+
+    def regions(self, photo, pixels, features=()):
+        self.calls += 1
+        height, width = pixels.shape[1:]
+        labels = (torch.arange(width) * 3 // width + 1).int().repeat(height, 1)
+        labels[: height // 5] = 0
+        return labels
+
+
+def made(vote=None, provider=None, **options):
+    options = {"phi": ColourEncoder(PHI), "saliency": ColourEncoder(TEXT)} | options
+    chosen = None if vote is None else Voting(provider or Stripes(), vote)
+    return bank_segmenter(make_bank(), voting=chosen, **options)
+
+
+def slow_mean(scores, regions):
+    voted = scores.astype(np.float64)
+    for number in range(1, regions.max() + 1):
+        for one in voted:
+            one[regions == number] = one[regions == number].mean()
+    return voted
+
+
+@pytest.mark.parametrize("form", ["product", "sum", "visual"])
+@pytest.mark.parametrize("size", [(48, 64), (37, 53)])
+def test_means_equal_those_of_each_region(form, size, monkeypatch):
+    monkeypatch.setattr(voting, "MAX_STRIP", 3 * size[1] * 5)  # strips of five rows
+    monkeypatch.setattr(label_maps, "MAX_STRIP", 3 * size[1] * 7)
+    pixels, options = noise(1, *size), {"fusion": Fusion(form), "keep_scores": True, "resize": 30}
+    plain, voted = made(**options)(pixels), made("mean", **options)(pixels)
+    regions = Stripes().regions(None, torch.from_numpy(pixels).permute(2, 0, 1)).numpy()
+    expected = slow_mean(plain.scores, regions)
+    np.testing.assert_allclose(voted.scores, expected, atol=2e-3)  # kept in fp16
+    for number in range(1, 4):
+        assert len(np.unique(voted.labels[regions == number])) == 1
+    np.testing.assert_array_equal(voted.labels[regions == 0], plain.labels[regions == 0])
+
+
+@pytest.mark.parametrize("refine", [None, "pamr"])
+def test_the_mode_is_the_most_frequent_label(refine):
+    pixels, options = noise(2, 40, 60), {"background_threshold": 0.42, "refine": refine}
+    plain, voted = made(**options)(pixels).labels, made("mode", **options)(pixels).labels
+    regions = Stripes().regions(None, torch.zeros(3, 40, 60)).numpy()
+    for number in range(1, 4):
+        [label] = np.unique(voted[regions == number])
+        assert label == np.bincount(plain[regions == number]).argmax()
+    np.testing.assert_array_equal(voted[regions == 0], plain[regions == 0])
+    assert voted.dtype == plain.dtype
+
+
+def test_means_come_before_refinement():
+    pixels = noise(3, 40, 60)
+    voted = made("mean", refine="pamr", keep_scores=True)(pixels)
+    again = made("mean", keep_scores=True)(pixels)
+    np.testing.assert_array_equal(voted.scores, again.scores)
+    assert (voted.labels != again.labels).any(), "refinement moves edges of regions"
+
+
+@pytest.mark.parametrize("windows", [{}, {"window": 24, "window_step": 12}])
+def test_clusters_of_features_vote_for_cells(windows):
+    pixels = noise(4, 37, 50)
+    provider = ClusterRegions(3, least=1)
+    found = made("mean", provider, fusion=Fusion("text"), keep_scores=True, **windows)(pixels)
+    plain = made(fusion=Fusion("text"), keep_scores=True, **windows)(pixels)
+    image = torch.from_numpy(pixels).permute(2, 0, 1)
+    grid = provider.regions(None, image, [ColourEncoder(PHI).features(image[None])[0]]).numpy()
+    regions = grid.repeat(PHI, 0).repeat(PHI, 1)[:37, :50]
+    np.testing.assert_allclose(found.scores, slow_mean(plain.scores, regions), atol=3e-3)
+
+
+def test_without_regions_settings_are_as_they_were():
+    assert not {"regions", "vote", "memory"} & set(made().settings)
+    assert "memory_weight" not in made().settings["fusion"]
+    assert "lposs" not in made().settings["refine"]
+    voted = made("mode").settings
+    assert (voted["regions"], voted["vote"]) == ("stripes", "mode")
+    with pytest.raises(UnknownNameError, match="Unknown vote 'median'"):
+        made("median")
+
+
+def test_a_photo_without_masks_is_left_out_and_the_others_go_on(tmp_path):
+    (tmp_path / "masks").mkdir()
+    for name in "ab":
+        Image.fromarray(noise(5, 24, 36)).save(tmp_path / f"{name}.png")
+    Image.fromarray(np.full((24, 36), 7, np.uint8)).save(tmp_path / "masks" / "b.png")
+    made_with = made("mean", provider_of(f"files:{tmp_path / 'masks'}"))
+    first, second = made_with.stream([tmp_path / "a.png", tmp_path / "b.png"])
+    assert "There are no masks of a.png" in first.failure
+    assert len(np.unique(second.labels)) == 1
+    with pytest.raises(BadImageError, match="no masks of a photo without a name"):
+        made_with(noise(5, 24, 36))
+
+
+def test_regions_are_kept_in_a_cache(tmp_path):
+    provider, pixels = Stripes(), noise(6, 24, 36)
+    options = {"phi": ColourEncoder(PHI), "saliency": ColourEncoder(TEXT), "regions": provider}
+    opened = open_segmenter(make_bank(), region_cache=tmp_path / "kept", **options)
+    first, again = opened(pixels), opened(pixels)
+    assert provider.calls == 1
+    np.testing.assert_array_equal(first.labels, again.labels)
+    opened(pixels[::-1].copy())
+    assert provider.calls == 2
+    with pytest.raises(RecosegError, match="--vote, --region-cache would have no effect"):
+        open_segmenter(make_bank(), vote="mode", region_cache=tmp_path)
+
+
+def test_a_folder_is_continued_with_the_same_regions_only(tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(noise(7, 24, 36)).save(tmp_path / "photos" / "a.png")
+    options = {"phi": ColourEncoder(PHI), "saliency": ColourEncoder(TEXT)}
+    run = {"photos": tmp_path / "photos", "out": tmp_path / "out"}
+    segment(make_bank(), **run, regions="superpixels:min=20", **options)
+    again = segment(make_bank(), **run, regions="superpixels:min=20", resume=True, **options)
+    assert again.photos == 1
+    assert not again.failures
+    with pytest.raises(RecosegError, match=r"other settings \(regions\)"):
+        segment(make_bank(), **run, regions="superpixels", resume=True, **options)
+    with pytest.raises(RecosegError, match=r"other settings \(regions, vote\)"):
+        segment(make_bank(), **run, resume=True, **options)
