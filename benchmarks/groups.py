@@ -19,11 +19,12 @@ import torch
 from PIL import Image
 
 from recoseg.allocator import keep_freed_memory
-from recoseg.cosegmentation import cosegment
+from recoseg.cosegmentation import cosegment, distinctive, mend_outliers
 from recoseg.device import resolve_compute
 from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.encoder_table import build_phi
 from recoseg.encoders.protocols import DenseImageEncoder
+from recoseg.learning.seed_regions import regions_of_photos, seed_regions
 from recoseg.photos.images import center_crop, decode_image, resize_short_side, to_tensor
 from recoseg.segmentation.scores import visual_scores
 from recoseg.segmentation.upsample import Upsampler
@@ -52,14 +53,32 @@ def iou_by_threshold(similarity: np.ndarray, subject: np.ndarray) -> np.ndarray:
 
 
 def similarities(
-    group: Path, phi: DenseImageEncoder, learn_side: int, side: int, border: int, blocks: list[str]
+    group: Path,
+    phi: DenseImageEncoder,
+    learn_side: int,
+    side: int,
+    border: int,
+    blocks: list[str],
+    *,
+    mend: bool,
+    regions: str,
 ) -> dict[str, list[np.ndarray]]:
     """Cosine with the group's reference at every pixel of every photo, for each block mode."""
     photos = [decode_image(path) for path in sorted(group.glob("*.jpg"))]
     crops = [to_tensor(center_crop(resize_short_side(p, learn_side), learn_side)) for p in photos]
     features = torch.cat([phi.features(part) for part in torch.stack(crops).split(16)])
+    if mend:
+        features = mend_outliers(features)
+    provider = seed_regions(regions)
     references = {
-        block: cosegment(features, block=block, border=border).reference for block in blocks
+        block: cosegment(
+            features,
+            block=block,
+            border=border,
+            compared=distinctive(features) if mend else None,
+            regions=None if provider is None else regions_of_photos(provider, [features])[0],
+        ).reference
+        for block in blocks
     }
     maps: dict[str, list[np.ndarray]] = {block: [] for block in blocks}
     for photo in photos:
@@ -81,6 +100,8 @@ def main() -> None:
     parser.add_argument("--phi", default="lite")
     parser.add_argument("--learn-side", type=int, default=224)
     parser.add_argument("--side", type=int, default=320)
+    parser.add_argument("--mend", action="store_true")
+    parser.add_argument("--regions", default="")
     parser.add_argument("--device", default="auto")
     given = parser.parse_args()
     keep_freed_memory()
@@ -90,7 +111,16 @@ def main() -> None:
     found: dict[str, list[tuple[float, np.ndarray]]] = {block: [] for block in blocks}
     groups = sorted(path for path in (given.data / "images").iterdir() if path.is_dir())
     for group in groups:
-        maps = similarities(group, phi, given.learn_side, given.side, border, blocks)
+        maps = similarities(
+            group,
+            phi,
+            given.learn_side,
+            given.side,
+            border,
+            blocks,
+            mend=given.mend,
+            regions=given.regions,
+        )
         masks = [
             np.asarray(Image.open(path)) > 127
             for path in sorted((given.data / "masks" / group.name).glob("*.png"))

@@ -143,3 +143,14 @@ def test_settings_are_frozen():
     with pytest.raises(FrozenInstanceError):
         LearnSettings().k = 3
     assert replace(LearnSettings(), k=3).k == 3
+
+
+def test_regions_are_bounded_and_stored_only_where_they_are_set():
+    with pytest.raises(RecosegError, match="regions has 201 characters; expected at most 200"):
+        LearnSettings(regions="x" * 201)
+    stored = BankSettings().to_json()["learn"]
+    assert not {"regions", "mend_outliers"} & stored.keys()  # earlier versions refuse them
+    chosen = BankSettings(LearnSettings(regions="clusters", mend_outliers=True))
+    stored = json.loads(json.dumps(chosen.to_json()))
+    assert (stored["learn"]["regions"], stored["learn"]["mend_outliers"]) == ("clusters", True)
+    assert BankSettings.from_json(stored) == chosen

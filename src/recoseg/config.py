@@ -20,6 +20,9 @@ LARGEST = 1_000_000
 LARGEST_SIDE = 16_384
 """Largest side of an encoder's input that a setting may ask for, pixels."""
 
+LONGEST_REGIONS = 200
+"""Most characters of the setting that names regions."""
+
 
 def _check_range(settings: object, name: str, least: float, most: float) -> None:
     """Refuse a number out of range, or one that is not a number."""
@@ -52,6 +55,11 @@ class LearnSettings:
             as lines that `parse_class` reads; empty for no context elimination.
         skip_duplicates: Retrieved images whose cosine with a better one is above this are left
             out; 0 keeps all.
+        regions: What divides retrieved photos into regions, such as `clusters`: the mean of a
+            seed's region then takes the place of the seed's features. Empty: seeds alone, as in the
+            paper.
+        mend_outliers: Whether phi's outlier patches are mended before seeds are found; see
+            `recoseg.cosegmentation.outliers`.
     """
 
     k: int = 50
@@ -67,6 +75,8 @@ class LearnSettings:
     guidance_offset: float = 0.0
     context: tuple[str, ...] = PAPER_CONTEXT
     skip_duplicates: float = 0.0
+    regions: str = ""
+    mend_outliers: bool = False
 
     def __post_init__(self) -> None:
         _check_range(self, "image_size", 16, LARGEST_SIDE)
@@ -75,6 +85,10 @@ class LearnSettings:
         for name in ("guidance_scale", "guidance_offset"):
             _check_range(self, name, -LARGEST, LARGEST)
         _check_range(self, "skip_duplicates", 0, 1)
+        if len(self.regions) > LONGEST_REGIONS:
+            raise RecosegError(
+                f"regions has {len(self.regions)} characters; expected at most {LONGEST_REGIONS}."
+            )
         for name, valid in (("block", get_args(Block)), ("reference", get_args(ReferenceForm))):
             if getattr(self, name) not in valid:
                 raise RecosegError(
@@ -165,10 +179,13 @@ class BankSettings:
     segment: SegmentSettings = field(default_factory=SegmentSettings)
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as JSON; the weight of memories only if it is not the default."""
+        """The fields as JSON; those that earlier versions do not know only where they are set."""
         fields = asdict(self)
+        for name, default in (("regions", ""), ("mend_outliers", False)):
+            if fields["learn"][name] == default:
+                del fields["learn"][name]
         fusion = fields["segment"]["fusion"]
-        if fusion["memory_weight"] == Fusion.memory_weight:  # for versions that do not know it
+        if fusion["memory_weight"] == Fusion.memory_weight:
             del fusion["memory_weight"]
         return fields
 

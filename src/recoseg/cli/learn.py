@@ -100,6 +100,21 @@ def learn(
             "forest', or none. By default the five of the paper."
         ),
     ] = None,
+    regions: Annotated[
+        str | None,
+        typer.Option(
+            help="Learn from the region that a seed lies in instead of the seed alone: clusters, "
+            "or clusters:N for N regions per photo. By default the seed alone."
+        ),
+    ] = None,
+    mend: Annotated[
+        bool | None,
+        typer.Option(
+            "--mend/--no-mend",
+            help="Mend the outlier patches of phi before seeds are found. This helps supervised "
+            "ViTs without guidance by text.",
+        ),
+    ] = None,
     selection: SelectionFile = None,
     skip_duplicates: SkipDuplicates = None,
     cache: CacheFolder = None,
@@ -147,6 +162,8 @@ def learn(
         guidance=guidance,
         context=None if context is None else _context(context),
         skip_duplicates=skip_duplicates,
+        regions=regions,
+        mend_outliers=mend,
     )
     say(f"Concept bank: {out} ({len(bank.classes)} classes)")
     if figures is not None:

@@ -3,6 +3,7 @@
 from recoseg.cosegmentation.checks import CosegmentationError
 from recoseg.cosegmentation.cosegment import Cosegmentation, cosegment
 from recoseg.cosegmentation.guidance import context_elimination, language_guidance
+from recoseg.cosegmentation.outliers import distinctive, find_outliers, mend_outliers
 from recoseg.cosegmentation.reference import ReferenceForm, reference_embedding
 from recoseg.cosegmentation.seeds import Block, select_seeds, support_scores
 
@@ -13,7 +14,10 @@ __all__ = [
     "ReferenceForm",
     "context_elimination",
     "cosegment",
+    "distinctive",
+    "find_outliers",
     "language_guidance",
+    "mend_outliers",
     "reference_embedding",
     "select_seeds",
     "support_scores",

@@ -55,6 +55,20 @@ def check_weights(weights: Float[Tensor, "k h w"], features: Float[Tensor, "k C 
         )
 
 
+def check_same_grid(compared: Float[Tensor, "k c h w"], features: Float[Tensor, "k C h w"]) -> None:
+    """Refuse features to compare that are of other images or on another grid.
+
+    Raises:
+        CosegmentationError: Number of images, height or width differ.
+    """
+    expected, got = ((len(part), *part.shape[2:]) for part in (features, compared))
+    if got != expected:
+        raise CosegmentationError(
+            f"Expected features to compare with (k, h, w) = {expected}, as the features have; got "
+            f"{got}."
+        )
+
+
 def check_choice(kind: str, value: str, valid: tuple[str, ...]) -> None:
     """Refuse a name that is not among the valid ones.
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
 from recoseg.cosegmentation.affinity import block_maxima
-from recoseg.cosegmentation.checks import check_features, check_weights
+from recoseg.cosegmentation.checks import check_features, check_same_grid, check_weights
 from recoseg.cosegmentation.reference import ReferenceForm, reference_embedding
-from recoseg.cosegmentation.seeds import Block, gather_seeds, select_seeds, support_scores
+from recoseg.cosegmentation.seeds import (
+    Block,
+    gather_regions,
+    gather_seeds,
+    select_seeds,
+    support_scores,
+)
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,8 @@ class Cosegmentation:
     Attributes:
         support: How well each patch is matched in all images, in [-1, 1].
         seeds: The cells of highest support in each image as (y, x), best first.
-        seed_features: The features at the seeds, not normalised.
+        seed_features: The features at the seeds, not normalised; with regions, those of the seeds'
+            regions, L2-normalised.
         reference: The reference embedding, L2-normalised.
     """
 
@@ -47,6 +54,8 @@ def cosegment(
     reference: ReferenceForm = "mean",
     border: int = 0,
     weigh_seeds: bool = False,
+    compared: Float[Tensor, "k c h w"] | None = None,
+    regions: Int32[Tensor, "k h w"] | None = None,
 ) -> Cosegmentation:
     """Find the patches that recur in all images (paper, section 3.2; supplement, Algorithm 1).
 
@@ -69,6 +78,11 @@ def cosegment(
         weigh_seeds: Also multiply the support of each patch by its own weight. In the published
             method, the weight of a patch counts only when other patches are matched to it, so a
             patch of low weight can still be a seed.
+        compared: Features whose cosines are the votes, such as those of `distinctive`; by default
+            `features`.
+        regions: Regions of each image on the grid of the features, from 1, and 0 for none. If
+            given, the mean of a seed's region takes the place of the seed's features; see
+            `gather_regions`.
 
     Returns:
         Support, seeds, their features and the reference embedding, on the features' device.
@@ -89,11 +103,19 @@ def cosegment(
         check_weights(weights, features)
         weights = weights.to(features.device)
     k, _, height, width = features.shape
-    support = support_scores(block_maxima(features, weights), block).view(k, height, width)
+    votes = features
+    if compared is not None:
+        check_features(compared)
+        check_same_grid(compared, features)
+        votes = compared
+    support = support_scores(block_maxima(votes, weights), block).view(k, height, width)
     if weigh_seeds and weights is not None:
         support = support * weights
     seeds = select_seeds(support, seeds_per_image, border)
-    seed_features = gather_seeds(features, seeds)
+    if regions is None:
+        seed_features = gather_seeds(features, seeds)
+    else:
+        seed_features = gather_regions(features, seeds, regions)
     return Cosegmentation(
         support, seeds, seed_features, reference_embedding(seed_features, reference)
     )

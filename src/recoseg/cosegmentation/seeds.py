@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float, Int64
+import torch.nn.functional as F
+from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
 from recoseg.cosegmentation.checks import CosegmentationError, check_choice
@@ -91,3 +92,36 @@ def gather_seeds(
     image = torch.arange(len(features), device=features.device)[:, None]
     picked = features[image, :, seeds[..., 0], seeds[..., 1]]
     return picked if picked.dtype == torch.float64 else picked.float()
+
+
+def gather_regions(
+    features: Float[Tensor, "k C h w"],
+    seeds: Int64[Tensor, "k s 2"],
+    regions: Int32[Tensor, "k h w"],
+) -> Float[Tensor, "k s C"]:
+    """The unit mean of the unit features of the region that each seed lies in, fp32.
+
+    Args:
+        features: Features of phi; they need not be normalised.
+        seeds: Cells as (y, x).
+        regions: The region of each cell: labels from 1, and 0 for none. A seed in none counts as a
+            region of its own.
+
+    Raises:
+        CosegmentationError: The regions do not fit the features.
+    """
+    expected = (features.shape[0], *features.shape[2:])
+    if tuple(regions.shape) != expected:
+        raise CosegmentationError(
+            f"Expected regions of shape (k, h, w) = {expected}; got {tuple(regions.shape)}."
+        )
+    image = torch.arange(len(features), device=features.device)[:, None]
+    labels = regions.to(features.device)
+    own = labels[image, seeds[..., 0], seeds[..., 1]]
+    inside = (labels[:, None] == own[..., None, None]) & (own != 0)[..., None, None]
+    inside[image, torch.arange(seeds.shape[1])[None], seeds[..., 0], seeds[..., 1]] = True
+    rows = []
+    for members, photo in zip(inside.flatten(2), features.flatten(2), strict=True):
+        unit = F.normalize(photo.float(), dim=0)  # one photo at a time, to save memory
+        rows.append(F.normalize(members.float() @ unit.T, dim=1))
+    return torch.stack(rows)

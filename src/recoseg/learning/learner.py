@@ -15,7 +15,7 @@ from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames, combine_names, parse_classes
 from recoseg.concepts import Concept, ConceptBank, ConceptRole, RetrievedPhoto
 from recoseg.config import BankSettings
-from recoseg.cosegmentation import Cosegmentation, cosegment
+from recoseg.cosegmentation import Cosegmentation, cosegment, distinctive, mend_outliers
 from recoseg.cosegmentation.guidance import context_elimination, language_guidance
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_settings
@@ -24,6 +24,7 @@ from recoseg.errors import ConceptError, RecosegError
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.feature_worker import Extraction
+from recoseg.learning.seed_regions import regions_of_photos, seed_regions
 from recoseg.photos.refs import Photo
 from recoseg.progress import track
 from recoseg.retrieval.class_texts import ClassTexts, check_index
@@ -115,6 +116,7 @@ def learn_bank(
         settings = settings or default_settings(encoders.saliency.info, encoders.info.phi)
         bank = ConceptBank((), encoders.info, settings)
     chosen = bank.settings.learn
+    seed_regions(chosen.regions)  # refused before the photos are encoded
     to_learn = _classes_to_learn(classes, bank)
     words = ClassTexts.of([item for item, _ in to_learn])
     tasks = [
@@ -198,7 +200,7 @@ def _learn_one(
     bank: ConceptBank,
     device: torch.device | str,
 ) -> LearnedClass:
-    """Learn the references of one class; seeds are selected separately for each phi."""
+    """Learn the references of one class; seeds are found for each phi, regions for all together."""
     photos = [(hit, index.photo(hit.position)) for hit in hits]
     photos = [(hit, photo) for hit, photo in photos if photo.id in store]
     if not photos:
@@ -215,9 +217,13 @@ def _learn_one(
             for part in (task.positive, task.negative)
         )
         scores = combine_names(positive, negative)
+    maps = [store.features(phi, ids) for phi in encoders.phi]
+    if settings.mend_outliers:
+        maps = [mend_outliers(features) for features in maps]
+    provider = seed_regions(settings.regions)
+    regions = [None] * len(maps) if provider is None else regions_of_photos(provider, maps)
     found: dict[str, Cosegmentation] = {}
-    for info, phi in zip(bank.encoders.phi, encoders.phi, strict=True):
-        features = store.features(phi, ids)
+    for info, features, labels in zip(bank.encoders.phi, maps, regions, strict=True):
         found[info.key] = cosegment(
             features.to(device),
             _weights(features, scores, bank, info.key),
@@ -226,6 +232,8 @@ def _learn_one(
             reference=settings.reference,
             border=settings.border,
             weigh_seeds=settings.weigh_seeds,
+            compared=distinctive(features.to(device)) if settings.mend_outliers else None,
+            regions=labels,
         ).cpu()
     first = found[bank.encoders.phi[0].key]
     concept = Concept(

@@ -26,6 +26,7 @@ from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_worker import Extraction, dense_worker
 from recoseg.learning.figure_folder import FORMAT, LINES, FigureWriter
 from recoseg.learning.learner import LearnedClass, learn_bank
+from recoseg.learning.seed_regions import seed_regions
 from recoseg.pipeline.checks import check_encoder, check_output_file, check_output_folder
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import open_index
@@ -106,7 +107,8 @@ def learn(
             f"context is {changes['context']!r}; expected a list of classes, such as "
             '["sky", "tree: tree; forest"]; an empty one eliminates nothing.'
         )
-    replace(LearnSettings(), **changes)  # refuses values out of range
+    # Refuses values out of range, and regions that classes cannot be learnt with.
+    seed_regions(replace(LearnSettings(), **changes).regions)
     file = None if out is None else check_output_file(out, [".safetensors"])
     if figures is not None:
         drawn = check_output_folder(figures)

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recoseg.cosegmentation.outliers import mend as mend_map
 from recoseg.encoders.attention.positions import Positions, by_size
 from recoseg.encoders.attention.tower import (
     Grid,
@@ -100,17 +101,8 @@ def outliers(patches: Float[Tensor, "n p c"]) -> Bool[Tensor, "n p"]:
 def mend(
     patches: Float[Tensor, "n p c"], outlying: Bool[Tensor, "n p"], grid: Grid
 ) -> Float[Tensor, "n p c"]:
-    """Replace outliers by the mean of those of their 8 neighbours that are none.
-
-    An outlier all of whose neighbours are outliers stays as it is.
-    """
-    sound = (~outlying).to(patches)[..., None]
-    both = torch.cat([patches * sound, sound], dim=2)
-    around = F.avg_pool2d(to_map(both, grid), 3, 1, 1, divisor_override=1)
-    total = to_tokens(around)
-    mean = total[..., :-1] / total[..., -1:].clamp(min=1)
-    replaced = outlying & (total[..., -1] > 0)
-    return torch.where(replaced[..., None], mean, patches)
+    """Replace outliers by the mean of their sound neighbours; see `recoseg.cosegmentation`."""
+    return to_tokens(mend_map(to_map(patches, grid), outlying.view(-1, *grid)))
 
 
 def _cosines(patches: Tensor) -> Tensor:

@@ -1,0 +1,114 @@
+"""Learning on regions of retrieved photos, and with outliers of phi mended."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from recoseg.classes import parse_classes
+from recoseg.concepts import ConceptBank
+from recoseg.cosegmentation import distinctive, mend_outliers
+from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.learning.learner import learn_bank
+from recoseg.learning.seed_regions import regions_of_photos, seed_regions
+from recoseg.photos.frame import Frame
+from recoseg.photos.images import to_frame
+from tests.cosegmentation.literal import literal_cosegment
+from tests.cosegmentation.test_regions import literal_region_means
+
+from .fakes import SIZE, Phi, Retrieval, make_archive, make_encoders, settings
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    return make_archive(tmp_path_factory.mktemp("archive"), Retrieval())
+
+
+class CoarsePhi(Phi):
+    """Another phi with cells of 16 pixels."""
+
+    def __init__(self):
+        super().__init__("d" * 16, stride=16)
+        self.info = replace(self.info, name="coarse-phi")
+
+
+def features_of(index, concept, phi):
+    """fp16 features of a concept's photos, as the store keeps them."""
+    positions = {index.path(at): at for at in range(len(index))}
+    crops = [
+        to_frame(index.read(positions[photo.path]), Frame(SIZE)) for photo in concept.retrieved
+    ]
+    return phi.features(torch.stack(crops)).half().float()
+
+
+def plain(**changes):
+    return settings(guidance=False, context=(), **changes)
+
+
+def test_references_are_the_means_of_the_seeds_regions(index):
+    encoders = replace(make_encoders(), phi=(Phi(), CoarsePhi()))
+    bank = learn_bank(
+        index, parse_classes(["rose", "sea"]), encoders, plain(regions="clusters:5,least=2")
+    )
+    provider = seed_regions("clusters:5,least=2")
+    for concept in bank.classes:
+        maps = [features_of(index, concept, phi) for phi in encoders.phi]
+        regions = regions_of_photos(provider, maps)
+        assert torch.equal(regions[0], torch.stack(provider.regions_of(maps)))
+        for phi, features, labels in zip(encoders.phi, maps, regions, strict=True):
+            _, seeds, _ = literal_cosegment(features)
+            means = literal_region_means(features, seeds, labels)
+            expected = means.mean((0, 1))
+            torch.testing.assert_close(
+                concept.references[phi.info.key][0], expected / expected.norm(), atol=1e-3, rtol=0
+            )
+
+
+def test_the_regions_of_the_first_grid_are_brought_to_the_others():
+    features = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(1))
+    provider = seed_regions("clusters:3")
+    fine, coarse = regions_of_photos(provider, [features, features[:, :, ::2, ::2]])
+    assert coarse.shape == (2, 3, 3)
+    for y in range(3):
+        for x in range(3):  # the middle of the coarse cell lies in this cell
+            assert torch.equal(coarse[:, y, x], fine[:, 2 * y + 1, 2 * x + 1])
+
+
+def test_mended_learning_equals_the_slow_form(index):
+    encoders = make_encoders()
+    [concept] = learn_bank(
+        index, parse_classes(["grass"]), encoders, plain(mend_outliers=True)
+    ).classes
+    mended = mend_outliers(features_of(index, concept, encoders.phi[0]))
+    _, seeds, _ = literal_cosegment(distinctive(mended))
+    assert [list(map(list, photo.seeds)) for photo in concept.retrieved] == seeds.tolist()
+    picked = torch.stack([mended[at, :, y, x] for at, [[y, x]] in enumerate(seeds.tolist())]).mean(
+        0
+    )
+    [reference] = concept.references.values()
+    torch.testing.assert_close(reference[0], picked / picked.norm(), atol=1e-3, rtol=0)
+
+
+def test_a_bank_says_how_it_was_learnt_and_is_added_to_in_the_same_way(index, tmp_path):
+    chosen = plain(regions="clusters:4", mend_outliers=True)
+    whole = learn_bank(index, parse_classes(["rose", "sea"]), make_encoders(), chosen)
+    first = learn_bank(index, parse_classes(["rose"]), make_encoders(), chosen)
+    first.save(tmp_path / "bank.safetensors")
+    read = ConceptBank.load(tmp_path / "bank.safetensors")
+    assert (read.settings.learn.regions, read.settings.learn.mend_outliers) == ("clusters:4", True)
+    more = learn_bank(index, parse_classes(["sea"]), make_encoders(), bank=read)
+    assert more.fingerprint == whole.fingerprint
+
+
+@pytest.mark.parametrize("spec", ["superpixels", "sam2", "files:/photos"])
+def test_regions_that_need_pixels_are_refused_before_photos_are_encoded(index, spec):
+    encoders = make_encoders()
+    with pytest.raises(RecosegError, match=r"need the photos' pixels.*Expected clusters"):
+        learn_bank(index, parse_classes(["rose"]), encoders, plain(regions=spec))
+    assert not encoders.phi[0].seen
+
+
+def test_unknown_regions_are_refused():
+    with pytest.raises(UnknownNameError, match="'cluster'"):
+        seed_regions("cluster")
+    assert seed_regions("") is None
