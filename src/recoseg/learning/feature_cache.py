@@ -6,8 +6,10 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -24,6 +26,9 @@ _log = logging.getLogger(__name__)
 _CHECKSUM_BYTES = 4
 _LEFT_SECONDS = 3600
 """Unfinished files that are older were left by killed writers."""
+_GROUP = re.compile(r"[0-9a-f]{16}-\d+-(fp32|bf16|fp16)")
+_PART = re.compile("[0-9a-f]{2}")
+_FILE = re.compile(r"[0-9a-f]+\.npy")
 _SLACK = 20  # 1/20 of the limit may be written between two scans of the folder
 
 
@@ -130,11 +135,24 @@ class FeatureCache:
         group = f"{digest}-{image_size}-{self.precision}"
         return inside(self._folder, f"{group}/{photo_hash[:2]}/{photo_hash}.npy")
 
+    def _own_files(self) -> Iterator[Path]:
+        """The files that a cache writes, whole or not; the folder may hold others."""
+        for group in self._folder.iterdir():
+            if not _GROUP.fullmatch(group.name) or group.is_symlink():
+                continue
+            for part in group.iterdir() if group.is_dir() else ():
+                if not _PART.fullmatch(part.name) or part.is_symlink() or not part.is_dir():
+                    continue
+                for path in part.iterdir():
+                    own = _FILE.fullmatch(path.name) and path.name.startswith(part.name)
+                    if own or path.name.startswith(TEMPORARY):
+                        yield path
+
     def _evict(self) -> None:
         """Delete the least recently used files until 1/20 of the limit is free."""
         files = []
         oldest = time.time() - _LEFT_SECONDS
-        for path in self._folder.glob("*/*/*"):
+        for path in self._own_files():
             with contextlib.suppress(OSError):  # another process may have deleted it
                 status = path.lstat()
                 if path.name.startswith(TEMPORARY):
