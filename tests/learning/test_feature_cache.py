@@ -157,6 +157,23 @@ def test_hashes_from_a_strangers_index_stay_in_the_folder(tmp_path, name):
     assert [path.parents[2] for path in written] == [tmp_path / "cache"]
 
 
+def test_files_of_others_are_never_removed(tmp_path):
+    group = f"{'0' * 16}-48-fp32"
+    names = ["2024/05/holiday.npy", f"{group}/ab/notes.txt", f"{group}/zz/ab.npy", "a.npy"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(10_000))
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "ab").mkdir(parents=True)
+    (elsewhere / "ab" / "abc.npy").write_bytes(bytes(10_000))
+    (tmp_path / f"{'1' * 16}-48-fp32").symlink_to(elsewhere)
+    cache = FeatureCache(tmp_path, 3 * numbers().nbytes, "fp32")
+    for name in NAMES:
+        cache.put(INFO, 48, name, numbers())
+    assert all((tmp_path / name).is_file() for name in names)
+    assert (elsewhere / "ab" / "abc.npy").is_file()
+
+
 def test_what_killed_writers_have_left_is_removed(tmp_path):
     cache = make_cache(tmp_path)
     cache.put(INFO, 48, NAMES[0], numbers())

@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +18,8 @@ from recoseg.storage.paths import inside
 
 _log = logging.getLogger(__name__)
 
+_GROUP = re.compile(r"[0-9a-f]{16}(-\w+)*")
+_PART = re.compile("[0-9a-f]{2}")
 _HEXADECIMAL = re.compile("[0-9a-f]+")
 _LEFT_SECONDS = 3600
 """Unfinished files that are older were left by killed writers."""
@@ -101,17 +103,30 @@ class BoundedFolder:
         if self._unseen > self._limit // _SLACK:
             self._evict()
 
+    def _own_files(self) -> Iterator[Path]:
+        """The files that are written here, whole or not; the folder may hold others."""
+        for group in self._folder.iterdir():
+            if not _GROUP.fullmatch(group.name) or group.is_symlink():
+                continue
+            for part in group.iterdir() if group.is_dir() else ():
+                if not _PART.fullmatch(part.name) or part.is_symlink() or not part.is_dir():
+                    continue
+                for path in part.iterdir():
+                    own = path.suffix == self._suffix and _HEXADECIMAL.fullmatch(path.stem)
+                    if (own and path.stem.startswith(part.name)) or path.name.startswith(TEMPORARY):
+                        yield path
+
     def _evict(self) -> None:
         """Delete the least recently used files until 1/20 of the limit is free."""
         files = []
         oldest = time.time() - _LEFT_SECONDS
-        for path in self._folder.glob("*/*/*"):
+        for path in self._own_files():
             with contextlib.suppress(OSError):  # another process may have deleted it
                 status = path.lstat()
                 if path.name.startswith(TEMPORARY):
                     if status.st_mtime < oldest:
                         path.unlink()
-                elif path.suffix == self._suffix:
+                else:
                     files.append((status.st_mtime_ns, status.st_size, path))
         excess = sum(size for _, size, _ in files) - (self._limit - self._limit // _SLACK)
         for _, size, path in sorted(files):
