@@ -152,4 +152,4 @@ def opens(tree: ast.Module) -> list[str]:
 def test_files_are_opened_by_one_function_that_refuses_pipes_and_devices():
     found = {name: opens(ast.parse(path.read_text("utf-8"))) for name, path in MODULES.items()}
     found = {name: calls for name, calls in found.items() if calls}
-    assert found == {"recoseg.storage.reading": ["open(path, 'rb', opener=_open_without_waiting)"]}
+    assert found == {"storage.reading": ["open(path, 'rb', opener=_open_without_waiting)"]}
