@@ -20,6 +20,7 @@ from recoseg.errors import FileError, RecosegError
 from recoseg.storage.arrays import map_array
 from recoseg.storage.atomic import TEMPORARY, write_atomically
 from recoseg.storage.paths import inside
+from recoseg.storage.reading import open_regular
 
 _log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class FeatureCache:
         path = self._path(encoder, image_size, photo_hash)
         try:
             features, _ = map_array(path, trailing=_CHECKSUM_BYTES)
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 file.seek(-_CHECKSUM_BYTES, os.SEEK_END)
                 checksum = int.from_bytes(file.read(), "little")
             is_whole = (
