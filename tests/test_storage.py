@@ -10,6 +10,7 @@ from recoseg.errors import FileError, MissingFileError, OutputError
 from recoseg.storage.atomic import TEMPORARY, remove_leftovers, write_atomically, write_bytes
 from recoseg.storage.checksums import check_file, file_checksum
 from recoseg.storage.claim import claim, format_in
+from recoseg.storage.locks import lock_file
 from recoseg.storage.paths import inside
 from recoseg.storage.reading import parse_json, read_bytes, read_json, read_lines, read_text
 from recoseg.storage.tensors import has_checksum, read_metadata, read_tensors, write_tensors
@@ -201,6 +202,9 @@ def test_a_folder_belongs_to_one_run(tmp_path):
         ask(resume=True, overwrite=True)
 
 
+MESSAGES = ("holds labels, which this command did not write", "does not tell whose output")
+
+
 @pytest.mark.parametrize("mark", ['{"format": "other"}', "[]", "null", "{}", '{"format": 3}', "{"])
 def test_files_of_others_are_not_taken(tmp_path, mark):
     (tmp_path / "settings.json").write_text(mark)
@@ -208,5 +212,40 @@ def test_files_of_others_are_not_taken(tmp_path, mark):
     assert not claim(tmp_path, "recoseg-masks-1", ["labels"], what="masks", overwrite=True)
     (tmp_path / "labels").mkdir()
     for option in ({}, {"resume": True}, {"overwrite": True}):
-        with pytest.raises(OutputError, match="holds labels, which this command did not write"):
+        with pytest.raises(OutputError, match=MESSAGES[mark in ("[]", "null", "{")]):
             claim(tmp_path, "recoseg-masks-1", ["labels"], what="masks", **option)
+
+
+@pytest.mark.parametrize("option", [{}, {"resume": True}, {"overwrite": True}])
+@pytest.mark.parametrize("mark", ["manifest.json", "settings.json", "pseudo_labels.json"])
+def test_outputs_of_two_commands_are_not_mixed(tmp_path, mark, option):
+    (tmp_path / mark).write_text('{"format": "recoseg-index"}')
+    for _ in range(2):
+        with pytest.raises(OutputError, match=rf"output of another command of recoseg, as {mark}"):
+            claim(tmp_path, "recoseg-masks-1", ["labels"], what="masks", **option)
+        # Neither is a folder accepted in which both have written already.
+        other = "manifest.json" if mark == "settings.json" else "settings.json"
+        (tmp_path / other).write_text('{"format": "recoseg-masks-1"}')
+
+
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("there", [True, False])
+def test_an_output_folder_with_a_link_to_elsewhere_is_refused(tmp_path, marked, there):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "labels").symlink_to(tmp_path / "elsewhere")
+    if there:
+        (tmp_path / "elsewhere").mkdir()
+    if marked:
+        (folder / "settings.json").write_text('{"format": "recoseg-masks-1"}')
+    with pytest.raises(FileError, match="leaves the folder"):
+        claim(folder, "recoseg-masks-1", ["labels"], what="masks", overwrite=True)
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "out/.bank.lock").symlink_to(tmp_path / "mine")
+    with pytest.raises(FileError, match="leaves the folder"), lock_file(tmp_path / "out/bank"):
+        pass
+    assert (tmp_path / "mine").read_text() == "mine"

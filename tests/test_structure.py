@@ -132,3 +132,25 @@ def test_the_command_line_is_imported_by_nothing():
 def test_no_module_is_too_long():
     lengths = {m: len(p.read_text(encoding="utf-8").splitlines()) for m, p in MODULES.items()}
     assert not {module: length for module, length in lengths.items() if length > LONGEST}
+
+
+def opens(tree: ast.Module) -> list[str]:
+    """The calls that open or read a file by its path, without asking what it is."""
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called, first = node.func, [ast.unparse(arg) for arg in node.args[:1]]
+        is_path = isinstance(called, ast.Attribute) and (
+            (called.attr == "open" and first in (["'rb'"], ["'r'"]))
+            or (called.attr == "read_bytes" and not first)
+        )
+        if is_path or (isinstance(called, ast.Name) and called.id == "open"):
+            found.append(ast.unparse(node))
+    return found
+
+
+def test_files_are_opened_by_one_function_that_refuses_pipes_and_devices():
+    found = {name: opens(ast.parse(path.read_text("utf-8"))) for name, path in MODULES.items()}
+    found = {name: calls for name, calls in found.items() if calls}
+    assert found == {"storage.reading": ["open(path, 'rb', opener=_open_without_waiting)"]}

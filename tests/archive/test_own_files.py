@@ -10,7 +10,7 @@ import pytest
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.archive.layout import begin_run, clean, read_shards
-from recoseg.errors import ArchiveError, OutputError
+from recoseg.errors import ArchiveError, FileError, OutputError
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import PhotoSource
 from recoseg.storage import atomic
@@ -115,21 +115,50 @@ def test_a_crafted_marker_deletes_nothing(tmp_path, photos, encoder, fields):
         ArchiveIndex.open(index)
 
 
-def test_links_are_not_followed_when_files_are_deleted(tmp_path, photos, encoder):
+@pytest.mark.parametrize("name", ["img_emb", "metadata", "failures", "shards", "manifest.json"])
+def test_links_out_of_the_index_are_refused(tmp_path, photos, encoder, name):
     index = tmp_path / "index"
     run([photos], index, encoder)
-    for name in ("img_emb", "metadata", "shards"):
-        (index / name).rename(tmp_path / name)
-        (index / name).symlink_to(tmp_path / name)
-    (tmp_path / "shards/.tmp-mine").write_text("mine")
+    (index / "failures").mkdir(exist_ok=True)
+    (index / name).rename(tmp_path / name)
+    (index / name).symlink_to(tmp_path / name)
+    make_folder(photos, 3, first=50)
     begin_run(index, 10)
-    (tmp_path / "img_emb/img_emb_5.npy").write_text("mine")
-    marker(index, 6, replaces=0)
     before = tree(tmp_path)
-    clean(index)
-    assert {path.as_posix() for path in before.keys() - tree(tmp_path).keys()} == {
-        "index/unfinished.json"
-    }
+    with pytest.raises(FileError, match="leaves the folder"):
+        run([photos], index, encoder)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("checksums", [True, False])
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_a_shard_is_kept_while_its_replacement_is_damaged(
+    tmp_path, photos, encoder, damage, checksums
+):
+    index = tmp_path / "index"
+    run([photos], index, encoder)
+    path = marker(index, 9, replaces=0, **({} if checksums else {"checksums": {}}))
+    if damage == "cut":
+        (index / "img_emb/img_emb_9.npy").write_bytes(b"")
+    before = tree(index)
+    with pytest.raises(ArchiveError, match=r"_9\..*Delete the marker .*shard_9\.json"):
+        clean(index)
+    assert tree(index) == before
+    path.unlink()
+    run([photos], index, encoder)
+    assert len(ArchiveIndex.open(index)) == 23
+
+
+@pytest.mark.parametrize("name", ["settings.json", "photo.png", "notes.txt"])
+def test_a_new_index_shares_its_folder_with_nothing(tmp_path, photos, encoder, name):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text('{"format": "recoseg-masks-1"}')
+    with pytest.raises(OutputError, match=r"did not write|another command"):
+        run([photos], tmp_path / "out", encoder)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+    (tmp_path / "out" / name).rename(tmp_path / "out/.DS_Store")
+    run([photos], tmp_path / "out", encoder)
+    assert len(ArchiveIndex.open(tmp_path / "out")) == 23
 
 
 def test_a_full_disk_is_one_line_and_finished_shards_stay(tmp_path, photos, encoder, monkeypatch):

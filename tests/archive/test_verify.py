@@ -1,6 +1,7 @@
 """`verify_index` finds every damaged byte, and says what has no checksum."""
 
 import json
+import os
 
 import numpy as np
 import pyarrow as pa
@@ -135,3 +136,13 @@ def test_a_verdict_that_took_long_is_remembered_until_a_file_changes(tmp_path, m
     verdict.write_bytes(b"junk")
     np.save(root / "img_emb/img_emb_1.npy", unit(5, seed=1))
     assert len(ArchiveIndex.open(root)) == 8
+
+
+@pytest.mark.parametrize("name", ["img_emb/img_emb_0.npy", "metadata/metadata_1.parquet"])
+def test_a_pipe_in_place_of_a_file_is_a_problem(index, name):
+    """Reading it would never end."""
+    (index / name).unlink()
+    os.mkfifo(index / name)
+    problems = verify_index(index).problems
+    assert len(problems) >= 1
+    assert all(name in problem for problem in problems)

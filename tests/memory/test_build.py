@@ -1,6 +1,7 @@
 """Writing a memory: what it holds, and what a later run adds, keeps and removes."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -191,8 +192,10 @@ def test_refusals(tmp_path):
         write(index, tmp_path / "photos/photo0.png")
     with pytest.raises(OutputError, match=r"holds manifest\.json"):
         write(index, tmp_path / "index")
-    with lock_folder(tmp_path / "memory"), pytest.raises(OutputError, match="Another process"):
-        write(index, tmp_path / "memory")
+    with lock_folder(tmp_path / "memory"), ThreadPoolExecutor(1) as pool:
+        other = pool.submit(write, index, tmp_path / "memory")
+        with pytest.raises(OutputError, match="Another process"):
+            other.result()
     with pytest.raises(ArchiveError, match="There is no region memory"):
         RegionMemory.open(tmp_path / "nothing")
     with pytest.raises(ArchiveError, match="holds no region memory"):

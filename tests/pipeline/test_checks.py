@@ -44,6 +44,18 @@ CASES = {
         "segment {0}/bank.safetensors {0}/photos --out {0}/file",
         "is a file",
     ),
+    "segment, into the photos": (
+        "segment {0}/bank.safetensors {0}/photos --out {0}/photos",
+        "is a source of photos, too",
+    ),
+    "segment, into an index": (
+        "segment {0}/bank.safetensors {0}/photos --out {0}/index --overwrite",
+        "output of another command",
+    ),
+    "pseudo-label, into the photos": (
+        "pseudo-label {0}/bank.safetensors {0}/photos/../photos --out {0}/photos",
+        "is a source of photos, too",
+    ),
     "segment, out below a file": (
         "segment {0}/bank.safetensors {0}/photos --out {0}/file/o",
         "is not a folder",

@@ -278,3 +278,19 @@ def test_a_line_whose_names_leave_the_folder_overwrites_nothing(tmp_path, photos
     pseudo_label(segmenter(), photos, out, resume=True)
     pseudo_label(segmenter(), photos, out, overwrite=True)
     assert mine.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("option", ["resume", "overwrite"])
+@pytest.mark.parametrize("name", ["teacher", "labels", "teacher/labels"])
+def test_nothing_is_written_through_a_link(tmp_path, photos, name, option):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    pseudo_label(segmenter(), photos, out)
+    (out / name).rename(elsewhere)
+    (out / name).symlink_to(elsewhere)
+    for path in elsewhere.rglob(".lock"):
+        path.unlink()
+    before = {path: path.stat() for path in elsewhere.rglob("*")}
+    with pytest.raises(FileError, match="leaves the folder"):
+        pseudo_label(segmenter(), photos, out, **{option: True})
+    assert {path: path.stat() for path in elsewhere.rglob("*")}.keys() == before.keys()
+    assert (out / "pseudo_labels.json").exists()

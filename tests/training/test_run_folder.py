@@ -27,6 +27,7 @@ from recoseg.training import checkpoints
 from recoseg.training.checkpoints import CheckpointFile, damage, newest_whole
 from recoseg.training.data import TrainingStream
 from recoseg.training.rounds import train_rounds
+from recoseg.training.run_folder import open_run
 from recoseg.training.trainer import Machines, train
 from recoseg.training.training_set import readable
 from tests.training.runs import ENCODER, quick, write_pairs
@@ -194,13 +195,29 @@ def test_a_link_out_of_the_folder_is_not_followed_when_overwriting(copied, tmp_p
     assert (folder / LAST).exists()
 
 
+@pytest.mark.parametrize(
+    "name", ["checkpoints", "previews", "logs", "logs/from_0", "logs/from_0/metrics.csv", "round-1"]
+)
+def test_a_run_does_not_write_through_links(tmp_path, name):
+    out, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    (out / name).parent.mkdir(parents=True)
+    (out / "settings.json").write_text('{"format": "recoseg-training-1"}')
+    elsewhere.mkdir()
+    if name.endswith(".csv"):
+        elsewhere = elsewhere / "mine.csv"
+        elsewhere.write_text("mine")
+    (out / name).symlink_to(elsewhere)
+    with pytest.raises(FileError, match="leaves the folder"):
+        open_run(out, {}, resume=True)
+
+
 @pytest.mark.parametrize("text", ["[]", "null", "", "{", "[" * 100_000, '{"format": 3}'])
 @pytest.mark.parametrize("way", [{}, {"resume": True}, {"overwrite": True}])
 def test_foreign_settings_are_left_alone(tmp_path, text, way):
     data = write_pairs(tmp_path)
     (tmp_path / "run").mkdir()
     (tmp_path / "run/settings.json").write_text(text)
-    with pytest.raises(OutputError, match=r"settings\.json, which this command did not write"):
+    with pytest.raises(OutputError, match=r"settings\.json.*(did not write|whose output)"):
         train(data, quick(), tmp_path / "run", machines=CPU, **way)
     assert (tmp_path / "run/settings.json").read_text() == text
 

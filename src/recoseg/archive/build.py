@@ -16,6 +16,7 @@ import numpy as np
 from recoseg.archive.index_report import IndexReport
 from recoseg.archive.layout import (
     FOLDERS,
+    UNFINISHED,
     Shard,
     begin_run,
     clean,
@@ -35,7 +36,7 @@ from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
 from recoseg.progress import StageProgress
 from recoseg.storage.checksums import check_file
-from recoseg.storage.claim import claim
+from recoseg.storage.claim import claim, format_in
 from recoseg.storage.locks import lock_folder
 
 
@@ -161,9 +162,12 @@ def _local_folder(out: str | os.PathLike[str]) -> Path:
 
 
 def _claim(root: Path) -> None:
-    """Refuse a folder whose files recoseg did not write; an index is continued."""
+    """Refuse a folder that holds anything but an index, which is continued."""
     Manifest.load(root)  # a damaged one is no stranger's
-    claim(root, FORMAT, (MANIFEST, *FOLDERS), what="index", resume=True)
+    names = [MANIFEST, UNFINISHED, *FOLDERS]
+    if root.is_dir() and format_in(root) != FORMAT:  # hidden files, such as a lock, do not matter
+        names += [path.name for path in root.iterdir() if not path.name.startswith(".")]
+    claim(root, FORMAT, dict.fromkeys(names), what="index", resume=True)
 
 
 @contextlib.contextmanager

@@ -14,8 +14,8 @@ can say that its shard replaces an older one, which is ignored from then on, so 
 are replaced in one atomic step.
 
 A run deletes nothing but shards that a marker replaces, files without a marker whose numbers
-`unfinished.json` names, which a killed run left behind, and its own temporary files. Links to
-folders are not followed when files are deleted.
+`unfinished.json` names, which a killed run left behind, and its own temporary files. A replaced
+shard is deleted only when the files of its replacement are there and whole.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from recoseg.archive.tables import FAILURES, METADATA, photo_of, read_table, table_of
-from recoseg.errors import ArchiveError, FileError, RecosegError
+from recoseg.errors import ArchiveError, FileError, MissingFileError, RecosegError
 from recoseg.photos.refs import Photo
 from recoseg.storage.atomic import remove_leftovers, write_bytes
-from recoseg.storage.checksums import write_with_checksum
+from recoseg.storage.checksums import check_file, write_with_checksum
 from recoseg.storage.fields import read_fields
 from recoseg.storage.sealed import read_sealed, sealed
 
@@ -43,7 +43,8 @@ FOLDERS = ("img_emb", "metadata", "failures", "shards")
 MARKER_BYTES = 1 << 20
 """Maximum size of a marker, bytes."""
 
-_UNFINISHED = "unfinished.json"
+UNFINISHED = "unfinished.json"
+"""The file that a run has while it writes."""
 _MOST = 1_000_000_000
 """Maximum number of a shard, and of its photos."""
 _NAME = re.compile(
@@ -220,7 +221,7 @@ def begin_run(root: Path, shards: int) -> int:
     used = (number for name in FOLDERS for number, _ in _numbered(root / name))
     first = max(used, default=-1) + 1
     if shards:
-        write_bytes(root / _UNFINISHED, sealed({"first": first, "stop": first + shards}))
+        write_bytes(root / UNFINISHED, sealed({"first": first, "stop": first + shards}))
     return first
 
 
@@ -228,31 +229,52 @@ def clean(root: Path) -> None:
     """Remove replaced shards and what killed runs have left; the caller holds the index's lock.
 
     Raises:
-        ArchiveError: A marker is damaged; nothing was removed.
+        ArchiveError: A marker is damaged, or files are damaged or missing whose shard replaces
+            another; nothing was removed.
         OSError: A file cannot be removed.
     """
-    _, replaced = read_shards(root)
-    # A link may lead to somebody's files; what a run wrote below it stays there.
-    folders = [root / name for name in FOLDERS if not (root / name).is_symlink()]
+    valid, replaced = read_shards(root)
+    if any(path.exists() for number in replaced for path in shard_files(root, number)):
+        for shard in valid:
+            if shard.replaces is not None:
+                _check_replacement(root, shard)
     for number in replaced:  # oldest first: a marker is removed after the shard that it replaces
         for path in shard_files(root, number):
-            if path.parent in folders:
-                path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
     marked = {number for number, _ in _numbered(root / "shards")}
     left = _unfinished(root)
-    for folder in folders:
-        for number, path in list(_numbered(folder)):
+    for name in FOLDERS:
+        for number, path in list(_numbered(root / name)):
             if number in left and number not in marked:
                 path.unlink(missing_ok=True)
-        remove_leftovers(folder)
+        remove_leftovers(root / name)
     remove_leftovers(root)
-    (root / _UNFINISHED).unlink(missing_ok=True)
+    (root / UNFINISHED).unlink(missing_ok=True)
+
+
+def _check_replacement(root: Path, shard: Shard) -> None:
+    """Refuse a shard that replaces another one, but whose own files are damaged or missing."""
+    *paths, marker = shard_files(root, shard.number)
+    sums = shard.checksums
+    rows = (shard.photos, shard.photos, shard.failures)
+    recorded = (sums.embeddings, sums.metadata, sums.failures)
+    for path, count, expected in zip(paths, rows, recorded, strict=True):
+        try:
+            if count and expected:
+                check_file(path, expected)
+            elif count and not path.is_file():  # early versions recorded no checksums
+                raise MissingFileError(f"There is no file {path}.")
+        except FileError as error:
+            raise ArchiveError(
+                f"{error} Its shard replaces shard {shard.replaces}, which was kept. Delete the "
+                f"marker {marker} and run `recoseg index` again."
+            ) from error
 
 
 def _unfinished(root: Path) -> range:
     """The numbers of the shards of a run that did not end; empty if there is no such run."""
     try:
-        fields: dict[str, Any] = read_sealed(root / _UNFINISHED, MARKER_BYTES)[0]
+        fields: dict[str, Any] = read_sealed(root / UNFINISHED, MARKER_BYTES)[0]
         return range(int(fields["first"]), int(fields["stop"]))
     except (FileError, KeyError, TypeError, ValueError, OverflowError):
         return range(0)

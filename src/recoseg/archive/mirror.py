@@ -32,6 +32,7 @@ from recoseg.errors import ArchiveError
 from recoseg.photos.filesystems import file_system
 from recoseg.storage.cache import cache_folder
 from recoseg.storage.paths import inside
+from recoseg.storage.reading import read_bytes
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -153,7 +154,7 @@ class Mirror:
         found = _threaded(self._remote.described, [files[name] for name in unsure])
         files.update(zip(unsure, found, strict=True))
         state = (
-            (self.root / MANIFEST).read_bytes(),
+            read_bytes(self.root / MANIFEST, MANIFEST_BYTES),
             [repr(shard) for shard in shards],
             [(name, files[name].size, files[name].tag or secrets.token_hex()) for name in unsure],
         )

@@ -31,6 +31,7 @@ from recoseg.errors import MissingWeightsError, OutputError
 from recoseg.storage.atomic import write_atomically
 from recoseg.storage.locks import lock_file
 from recoseg.storage.paths import inside
+from recoseg.storage.reading import open_regular
 from recoseg.storage.shown import shown
 
 PROBE_SECONDS = 5.0
@@ -230,7 +231,7 @@ def _locate_in_package(source: PackageFile, name: str) -> Located:
 def _check_sum(path: Path, expected: Checksum | None, name: str) -> None:
     if expected is None:
         return
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         digest = hashlib.file_digest(file, expected[0]).hexdigest()
     _compare(digest, expected, str(path), name)
 

@@ -14,6 +14,7 @@ from recoseg.encoders.protocols import EncoderInfo
 from recoseg.errors import FileError
 from recoseg.storage.arrays import map_array
 from recoseg.storage.bounded_folder import BoundedFolder
+from recoseg.storage.reading import open_regular
 
 _CHECKSUM_BYTES = 4
 
@@ -61,7 +62,7 @@ class FeatureCache:
         path = self._path(encoder, image_size, photo_hash)
         try:
             features, _ = map_array(path, trailing=_CHECKSUM_BYTES)
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 file.seek(-_CHECKSUM_BYTES, os.SEEK_END)
                 checksum = int.from_bytes(file.read(), "little")
             is_whole = (

@@ -10,7 +10,7 @@ from pathlib import Path
 from recoseg.encoders.encoder_table import find_row
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.spec import EncoderRole, parse_spec
-from recoseg.errors import MissingWeightsError, RecosegError, UnknownNameError
+from recoseg.errors import MissingWeightsError, OutputError, RecosegError, UnknownNameError
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
 
@@ -71,15 +71,26 @@ def check_output_file(path: str | Path, suffixes: Iterable[str] = ()) -> Path:
     return file
 
 
-def list_photos(paths: Paths) -> list[Photo]:
+def list_photos(paths: Paths, out: Path) -> list[Photo]:
     """All photos of the sources, in order; see `list_sources`.
+
+    Args:
+        paths: The sources.
+        out: The folder that masks of the photos are written to.
 
     Raises:
         ArchiveError: A source does not exist or cannot be read.
+        OutputError: A source is the output folder, whose masks would be photos of the next run.
         RecosegError: There are no photos.
     """
     sources = as_list(paths)
-    photos = [photo for source in list_sources(sources) for photo in source.photos]
+    listed = list_sources(sources)
+    if any(Path(source.name).resolve() == out.resolve() for source in listed):
+        raise OutputError(
+            f"The output folder {out} is a source of photos, too, so its masks would be photos of "
+            "the next run. Nothing was changed; write to another folder."
+        )
+    photos = [photo for source in listed for photo in source.photos]
     if not photos:
         raise RecosegError(
             f"No photos found in {', '.join(sources)}. Expected files that are not hidden and have "

@@ -52,14 +52,14 @@ def pseudo_label(
     Raises:
         ArchiveError: A source of photos does not exist.
         OutputError: `out` holds an earlier run, which is neither continued nor replaced, or another
-            process is writing to it.
+            process is writing to it; or it is a source of photos.
         RecosegError: There are no photos, `out` cannot be written to, or a setting is out of range.
     """
     ignoring = Ignoring(min_confidence, quantile)
     folder = check_output_folder(out)
     with lock_folder(folder):
         check_free(folder, resume=resume, overwrite=overwrite)
-        listed = list_photos(photos)
+        listed = list_photos(photos, folder)
         if not isinstance(source, Segmenter):
             keep = confidence or not ignoring.idle
             segmenters = [

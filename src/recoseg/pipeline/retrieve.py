@@ -24,6 +24,7 @@ from recoseg.retrieval.distributed import PartWorker, search_parts
 from recoseg.retrieval.duplicates import Hit
 from recoseg.retrieval.retriever import Search
 from recoseg.retrieval.retriever import retrieve as find
+from recoseg.storage.paths import inside
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def retrieve(
     if executor is not None:
         search = search_in(runner, archive)
     if approximate is not None:
-        folder = archive.root / "approximate"
+        folder = inside(archive.root, "approximate")
         proposals = ApproximateIndex.open(archive, folder, approximate, effort=effort)
         search = proposals.search
         share = proposals.recall(queries, k) if recall else None

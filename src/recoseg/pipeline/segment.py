@@ -190,14 +190,14 @@ def segment(
     Raises:
         ArchiveError: A source of photos does not exist.
         OutputError: `out` holds an earlier run, which is neither continued nor replaced, or another
-            process is writing to it.
+            process is writing to it; or it is a source of photos.
         RecosegError: There are no photos, or `out` cannot be written to.
     """
     folder = check_output_folder(out)
     with lock_folder(folder):
         entries = [LINES, CLASSES, "settings.json", "labels"]
         claim(folder, FORMAT, entries, what="masks", resume=resume, overwrite=overwrite)
-        listed = list_photos(photos)
+        listed = list_photos(photos, folder)
         if not isinstance(source, Segmenter):
             source = open_segmenter(source, keep_scores=scores, **options)
         chosen = {"labels": True, "overlays": overlays, "scores": scores}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import stat
+import os
 import warnings
 from dataclasses import dataclass
 from math import prod
@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from recoseg.errors import FileError, MissingFileError
+from recoseg.storage.reading import NotRegularError, open_regular
 
 _READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -47,18 +48,16 @@ def array_header(path: Path, trailing: int = 0) -> ArrayHeader:
             float32 in this machine's byte order, row by row; or its size is not that of its shape.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise FileError(f"{path} is not a regular file.")
-        with path.open("rb") as file, warnings.catch_warnings():
+        with open_regular(path) as file, warnings.catch_warnings():
+            size = os.fstat(file.fileno()).st_size
             warnings.simplefilter("ignore")
             version = np.lib.format.read_magic(file)
             shape, is_fortran, dtype = _READERS[version](file)
             offset = file.tell()
     except FileNotFoundError as error:
         raise MissingFileError(f"There is no file {path}.") from error
-    except FileError:
-        raise
+    except NotRegularError as error:
+        raise FileError(f"{path} is not a regular file.") from error
     except Exception as error:  # the header is parsed as Python, which fails in many ways
         reason = " ".join((getattr(error, "strerror", None) or str(error)).split())[:200]
         raise FileError(
@@ -74,9 +73,9 @@ def array_header(path: Path, trailing: int = 0) -> ArrayHeader:
             "numpy.ascontiguousarray(array)."
         )
     expected = offset + prod(shape) * dtype.itemsize + trailing
-    if status.st_size != expected:
+    if size != expected:
         raise FileError(
-            f"{path} is not a readable array (it has {status.st_size:,} bytes; expected "
+            f"{path} is not a readable array (it has {size:,} bytes; expected "
             f"{expected:,} for {dtype} {shape})."
         )
     return ArrayHeader(dtype, shape, offset)

@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from recoseg.errors import FileError
 from recoseg.storage.atomic import write_atomically
+from recoseg.storage.reading import open_regular, why
 
 
 def checksum(data: bytes | memoryview) -> str:
@@ -21,10 +22,10 @@ def file_checksum(path: Path) -> str:
     """The checksum of a file, which is read in parts of a megabyte.
 
     Raises:
-        OSError: The file cannot be read.
+        OSError: The file cannot be read, or is no regular file.
     """
     digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while part := file.read(1 << 20):
             digest.update(part)
     return digest.hexdigest()
@@ -39,7 +40,7 @@ def check_file(path: Path, expected: str) -> None:
     try:
         found = file_checksum(path)
     except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise FileError(f"{path} cannot be read: {why(error)}.") from error
     if found != expected:
         raise FileError(
             f"{path} is damaged: its checksum is {found}, but {expected} was recorded when it was "

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from recoseg.errors import FileError, OutputError
+from recoseg.storage.paths import inside
 from recoseg.storage.reading import read_json
 
 MARKS = ("manifest.json", "settings.json", "pseudo_labels.json")
@@ -21,15 +22,22 @@ def format_in(folder: Path) -> str | None:
     Returns:
         The format; None if the folder holds no output of recoseg.
     """
+    return next(iter(_marks(folder)[0].values()), None)
+
+
+def _marks(folder: Path) -> tuple[dict[str, str], list[FileError]]:
+    """The formats of recoseg in a folder, by mark, and what is wrong with damaged marks."""
+    formats, damaged = {}, []
     for name in MARKS:
         if (folder / name).is_file():
             try:
                 found = read_json(folder / name, _LONGEST).get("format")
-            except FileError:
+            except FileError as error:
+                damaged.append(error)
                 continue
             if isinstance(found, str) and found.startswith(_OURS):
-                return found
-    return None
+                formats[name] = found
+    return formats, damaged
 
 
 def claim(
@@ -48,18 +56,30 @@ def claim(
     Args:
         folder: The output folder; it may not exist.
         form: The format that this run writes into its mark.
-        entries: Names of the files and folders that this run writes.
+        entries: Names of the files and folders that this run writes. None may be a link that
+            leads out of the folder.
         what: What the run writes, for messages, such as "masks".
         resume: Whether an earlier run is continued.
         overwrite: Whether an earlier run is replaced.
 
     Raises:
-        OutputError: The folder holds an earlier run, which is neither continued nor replaced, or
-            files of these names that no such run has written.
+        OutputError: The folder holds an earlier run, which is neither continued nor replaced, the
+            output of another command, or files of these names that no such run has written.
+        FileError: A link leads out of the folder.
     """
+    entries = list(entries)
     if resume and overwrite:
         raise OutputError("Expected either --resume or --overwrite, got both.")
-    if format_in(folder) == form:
+    formats, damaged = _marks(folder)
+    others = [name for name, found in formats.items() if found != form]
+    if others:
+        raise OutputError(
+            f"{folder} holds the output of another command of recoseg, as {others[0]} says "
+            f"({formats[others[0]][:80]!r}). Nothing was changed; write to another folder."
+        )
+    for name in entries:
+        inside(folder, name)
+    if formats:
         if resume or overwrite:
             return True
         raise OutputError(
@@ -67,6 +87,11 @@ def claim(
             "with --overwrite, or write to another folder."
         )
     foreign = sorted(name for name in entries if (folder / name).exists())
+    if foreign and damaged:
+        raise OutputError(
+            f"{damaged[0]} So it does not tell whose output {folder} holds. Nothing was changed; "
+            "write to another folder, or delete this one if it is an output of recoseg."
+        )
     if foreign:
         raise OutputError(
             f"{folder} holds {', '.join(foreign[:3])}, which this command did not write. Nothing "

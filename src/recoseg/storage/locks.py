@@ -61,9 +61,10 @@ def lock_file(path: Path) -> Iterator[None]:
 
     Raises:
         OutputError: Another process is writing the file.
+        FileError: The lock is a link to another folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(path.with_name(f".{path.name}.lock"), path):
+    with _lock(inside(path.parent, f".{path.name}.lock"), path):
         remove_leftovers(path.parent, path.name)
         yield
 

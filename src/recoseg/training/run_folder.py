@@ -45,7 +45,7 @@ def check_free(out: Path, *, resume: bool = False, overwrite: bool = False) -> b
     return claim(
         out,
         FORMAT,
-        (*_ENTRIES, *(path.name for path in _rounds(out))),
+        (*_ENTRIES, *(path.relative_to(out).as_posix() for path in _written_in_place(out))),
         what="checkpoints",
         resume=resume,
         overwrite=overwrite,
@@ -102,6 +102,13 @@ def _rounds(out: Path) -> list[Path]:
     if not out.is_dir():
         return []
     return sorted(path for path in out.iterdir() if _ROUND.fullmatch(path.name))
+
+
+def _written_in_place(out: Path) -> list[Path]:
+    """The folders of rounds and logs, and the logs themselves, which may not be links."""
+    logs = _logs(out)
+    files = [path for folder in logs for path in _matching(folder, _WRITTEN["logs/from_*"])]
+    return [*_rounds(out), *logs, *files]
 
 
 def _remove_run(out: Path) -> None:
