@@ -14,10 +14,13 @@ from jaxtyping import Float, Int32, UInt8
 from PIL import Image
 from torch import Tensor
 
+from recoseg.errors import FileError
 from recoseg.photos.refs import Photo
 from recoseg.regions.protocol import RegionProvider
 from recoseg.storage.bounded_folder import BoundedFolder
+from recoseg.storage.reading import read_bytes
 
+_LARGEST = 1 << 30  # bytes of a file
 _CHECKSUM_BYTES = 4
 _MOST = 0xFFFF  # regions in 16 bits
 
@@ -53,14 +56,14 @@ class RegionCache:
             return None
         path = self._path(key, photo, size)
         try:
-            data = path.read_bytes()
+            data = read_bytes(path, _LARGEST)
             png, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
             if zlib.crc32(png).to_bytes(_CHECKSUM_BYTES, "little") != checksum:
                 return None
             with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
                 labels = np.asarray(image).astype(np.int32)
             self._files.used(path)
-        except (OSError, ValueError):
+        except (OSError, ValueError, FileError):
             return None
         return torch.from_numpy(labels) if labels.shape == size else None
 
