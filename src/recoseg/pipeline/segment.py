@@ -12,7 +12,7 @@ from recoseg.config import FusionForm
 from recoseg.device import resolve_compute
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
-from recoseg.errors import RecosegError
+from recoseg.errors import OutputError, RecosegError
 from recoseg.pipeline.checks import Paths, check_encoder, check_output_folder, list_photos
 from recoseg.refinement.refiner import PUBLISHED_TEMPERATURE, RefineForm, RefineSettings
 from recoseg.segmentation.bank_segmenter import bank_segmenter

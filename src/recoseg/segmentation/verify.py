@@ -109,8 +109,8 @@ def verify_masks(folder: Path, progress: bool | None = False) -> Verification:
             continue
         if LINE_SEAL in fields and not has_checksum:
             found.problems.append(
-                f"{folder / SETTINGS} has no checksum, but {where} has: it is damaged, or a run was "
-                "ended. Continue it with --resume."
+                f"{folder / SETTINGS} has no checksum, but {where} has one: it is damaged, or a "
+                "run was ended. Continue it with --resume."
             )
             has_checksum = True
         files, sums = _texts(fields.get("files")), _texts(fields.get("checksums"))

@@ -37,8 +37,8 @@ class RunRecord:
     relative to the folder; files of lines that no longer count are removed if the run writes files
     of such names, and nothing else is. Settings and lines hold checksums of their own fields, and a
     damaged line does not count; those of early versions have none and get one when the run is
-    continued. A run that replaces another one writes its settings first, which makes the old lines invalid at
-    once; if it is killed while it removes the old files, the next run goes on with that.
+    continued. A run that replaces another one writes its settings first, which makes the old lines
+    invalid at once; if it is killed while it removes the old files, the next run goes on with that.
 
     Args:
         folder: The folder; it is created if it does not exist.
@@ -50,7 +50,7 @@ class RunRecord:
         resume: Continue an earlier run with equal settings.
         overwrite: Replace an earlier run.
         owned: Patterns of the names of all files that lines may name, relative to the folder, such
-            as `labels/*.png`; by default the entries.
+            as `labels/*.png`; by default the entries, and what is directly in them.
         keep: Which lines of the earlier run count; by default all.
 
     Attributes:
@@ -82,7 +82,8 @@ class RunRecord:
         self._settings = dict(settings)
         self._what = what
         self._entries = tuple(entries)
-        self._owned = self._entries if owned is None else tuple(owned)
+        within = [pattern for name in self._entries for pattern in (name, f"{name}/*")]
+        self._owned = tuple(within if owned is None else owned)
         self._resume = resume
         self._overwrite = overwrite
         self._keep = keep

@@ -28,12 +28,12 @@ def verify_pseudo_labels(folder: Path, progress: bool | None = False) -> Verific
     findings = Findings()
     findings.sealed(folder / MANIFEST)
     findings.sealed(folder / SETTINGS)
-    for name, text in found.texts().items():
-        findings.text(folder / name, text)
+    for record, text in found.texts().items():
+        findings.text(folder / record, text)
     named = set[str]()
     for photo in track(found.photos, "Verifying", unit="photos", enabled=progress):
-        named = {"labels": photo.labels, "confidence": photo.confidence}
-        for kind, name in named.items():
+        kinds = {"labels": photo.labels, "confidence": photo.confidence}
+        for kind, name in kinds.items():
             if name is None:
                 continue
             expected = photo.checksums.get(kind)
