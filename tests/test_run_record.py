@@ -42,9 +42,10 @@ def contents(folder):
             continue
         data = path.read_bytes()
         if path.suffix == ".jsonl":
-            data = sorted(str({**json.loads(line), "run": ""}) for line in data.splitlines())
+            lines = [json.loads(line) for line in data.splitlines()]
+            data = sorted(str({**line, "run": "", "line": ""}) for line in lines)
         if path.name == "settings.json":
-            data = {**json.loads(data), "run": ""}
+            data = {**json.loads(data), "run": "", "checksum": ""}
         found[path.relative_to(folder).as_posix()] = data
     return found
 

@@ -86,7 +86,8 @@ def test_damage_costs_its_line_only(tmp_path):
 def test_failures_are_written_and_tried_again(tmp_path):
     lines = write(tmp_path, [PHOTOS[0], PhotoCounts("b", error="damaged: ü")])
     written = json.loads(lines.read_text("utf-8").splitlines()[1])
-    assert {**written, "run": ""} == {"run": "", "name": "b", "error": "damaged: ü"}
+    assert written.keys() == {"run", "line", "name", "error"}
+    assert (written["name"], written["error"]) == ("b", "damaged: ü")
     assert list(resumed(tmp_path)) == ["a/1"]
     assert len(lines.read_text().splitlines()) == 1
 

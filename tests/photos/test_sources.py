@@ -211,3 +211,9 @@ def test_without_s3fs_there_is_a_hint(tmp_path, monkeypatch):
     assert "recoseg[s3]" in source.photos[0].failure, "a line does not end the run"
     with pytest.raises(UnreadableError, match=r"recoseg\[s3\]"):
         read_photo(Photo("s3://bucket/a.png"))
+
+
+def test_schemes_may_be_in_capitals(tmp_path):
+    make_folder(tmp_path, 1)
+    [source] = list_sources([f"FILE://{tmp_path}/photo0.png"])
+    assert source.photos[0].path == f"{tmp_path}/photo0.png"

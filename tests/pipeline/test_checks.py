@@ -3,10 +3,13 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from recoseg.errors import RecosegError
+from recoseg.pipeline.checks import check_output_folder, list_photos
 from tests.command import run
 from tests.learning.fakes import Retrieval, make_archive
 from tests.segmentation.fakes import make_bank
@@ -198,3 +201,15 @@ def test_version_and_python_m():
     import recoseg
 
     assert shown.stdout == f"recoseg {recoseg.__version__}\n"
+
+
+@pytest.mark.parametrize("place", ["http://x/y", Path("http://x/y"), "s3://bucket/masks", ""])
+def test_outputs_are_local_and_named(place):
+    with pytest.raises(RecosegError, match=r"Expected a (local path|path to write to)"):
+        check_output_folder(place)
+
+
+@pytest.mark.parametrize("given", ["", [], ["photos", ""]])
+def test_an_empty_source_is_not_the_current_folder(given, tmp_path):
+    with pytest.raises(RecosegError, match="No photos are given"):
+        list_photos(given, tmp_path)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from recoseg.errors import FileError, OutputError, RecosegError
 from recoseg.photos.sources import list_sources
+from recoseg.pipeline.segment import segment
 from recoseg.refinement.refiner import RefineSettings
 from recoseg.storage import atomic, json_lines
 from recoseg.storage.run_record import RunRecord
@@ -161,9 +162,10 @@ def contents(folder):
             continue
         data = path.read_bytes()
         if path.suffix == ".jsonl":
-            data = sorted(str({**json.loads(line), "run": ""}) for line in data.splitlines())
+            lines = [json.loads(line) for line in data.splitlines()]
+            data = sorted(str({**line, "run": "", "line": ""}) for line in lines)
         if path.name == "settings.json":
-            data = {**json.loads(data), "run": ""}
+            data = {**json.loads(data), "run": "", "checksum": ""}
         found[path.relative_to(folder).as_posix()] = data
     return found
 
@@ -239,7 +241,7 @@ def test_every_changed_file_is_noticed(tmp_path, photos):
     out = tmp_path / "out"
     pseudo_label(keeping(), photos, out, ignoring=Ignoring(0.5))
     found = verify_pseudo_labels(out)
-    assert (found.checked, found.unchecked, found.problems) == (12, 0, ())
+    assert (found.checked, found.unchecked, found.problems) == (18, 0, ())
     for name in ("labels/0.png", "teacher/confidence/1.png", "teacher/labels/2.png"):
         whole = (out / name).read_bytes()
         for at in range(0, len(whole), 37):
@@ -260,6 +262,7 @@ def test_a_manifest_whose_names_leave_the_folder_is_refused(tmp_path, photos, na
     path = tmp_path / "out/pseudo_labels.json"
     fields = json.loads(path.read_text())
     fields["photos"][0]["labels"] = name
+    del fields["checksum"]
     path.write_text(json.dumps(fields))
     with pytest.raises(RecosegError, match="is missing or damaged"):
         PseudoLabels.read(tmp_path / "out")
@@ -294,3 +297,31 @@ def test_nothing_is_written_through_a_link(tmp_path, photos, name, option):
         pseudo_label(segmenter(), photos, out, **{option: True})
     assert {path: path.stat() for path in elsewhere.rglob("*")}.keys() == before.keys()
     assert (out / "pseudo_labels.json").exists()
+
+
+@pytest.mark.parametrize("name", ["pseudo_labels.json", "balance.txt", "classes.txt"])
+def test_each_changed_byte_of_the_records_is_noticed(tmp_path, photos, name):
+    out = tmp_path / "out"
+    pseudo_label(segmenter(), photos, out)
+    assert not verify_pseudo_labels(out).problems
+    whole = (out / name).read_bytes()
+    for at in range(0, len(whole), 1 if len(whole) < 100 else 41):
+        (out / name).write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        if name == "pseudo_labels.json":
+            with pytest.raises(RecosegError, match="is missing or damaged"):
+                verify_pseudo_labels(out)
+        else:
+            [problem] = verify_pseudo_labels(out).problems
+            assert name in problem
+
+
+def test_a_teacher_of_other_settings_is_noticed(tmp_path, photos):
+    out, folder = tmp_path / "out", tmp_path / "photos"
+    pseudo_label(segmenter(), photos, out)
+    with pytest.raises(OutputError, match="is within pseudo-labels"):
+        segment(keeping(), folder, out / "teacher", overwrite=True)
+    segment(keeping(), folder, tmp_path / "other")
+    shutil.rmtree(out / "teacher")
+    shutil.copytree(tmp_path / "other", out / "teacher")
+    [problem] = verify_pseudo_labels(out).problems
+    assert "made with other settings than the pseudo-labels" in problem

@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO
 from urllib.parse import urlsplit
 
 from recoseg.encoders.weight_sources import (
@@ -232,8 +232,10 @@ def _check_sum(path: Path, expected: Checksum | None, name: str) -> None:
     if expected is None:
         return
     with open_regular(path) as file:
-        digest = hashlib.file_digest(cast(Any, file), expected[0]).hexdigest()
-    _compare(digest, expected, str(path), name)
+        digest = hashlib.new(expected[0])
+        while part := file.read(1 << 20):
+            digest.update(part)
+    _compare(digest.hexdigest(), expected, str(path), name)
 
 
 def _compare(digest: str, expected: Checksum | None, where: str, name: str) -> None:

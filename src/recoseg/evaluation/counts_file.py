@@ -92,6 +92,7 @@ class CountsFile:
         form: What the run writes, for the field `format` of the settings.
         what: What the run writes, for messages.
         entries: Names of the other files that the run writes.
+        owned: Names of all files that such runs write; by default the entries.
         resume: Whether to keep what an earlier run has counted; photos that failed are tried again.
         overwrite: Whether to remove what an earlier run has written.
 
@@ -108,6 +109,7 @@ class CountsFile:
         form: str = FORMAT,
         what: str = "counts",
         entries: Iterable[str] = (),
+        owned: Iterable[str] | None = None,
         resume: bool = False,
         overwrite: bool = False,
     ) -> None:
@@ -129,6 +131,7 @@ class CountsFile:
             settings,
             what=what,
             entries=entries,
+            owned=owned,
             resume=resume,
             overwrite=overwrite,
             keep=keep,

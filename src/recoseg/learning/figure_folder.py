@@ -44,7 +44,9 @@ class FigureWriter:
         self._folder = folder
         self._size = image_size
         self._written: dict[tuple[str, str], Path] = {}
-        self._record = RunRecord(folder, LINES, FORMAT, {}, what="figures", overwrite=overwrite)
+        self._record = RunRecord(
+            folder, LINES, FORMAT, {}, what="figures", overwrite=overwrite, owned=["*.jpg"]
+        )
 
     def __enter__(self) -> Self:
         self._record.__enter__()

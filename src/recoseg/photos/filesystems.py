@@ -45,6 +45,7 @@ def file_system(url: str) -> tuple[Any, str]:
         return LocalFileSystem(), LocalFileSystem._strip_protocol(url)
     found = _SCHEME.match(url)
     scheme = found[1].lower() if found else ""
+    url = scheme + url[len(scheme) :]
     if scheme not in SCHEMES:
         raise ArchiveError(
             f"Cannot read {url}: expected a URL that begins with "

@@ -142,6 +142,7 @@ def ablate(
                 form=FORMAT,
                 what=_WHAT,
                 entries=files_of(names),
+                owned=files_of([*STUDIES, "retrieval"]),
                 resume=resume,
                 overwrite=overwrite,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from recoseg.encoders.spec import EncoderRole, parse_spec
 from recoseg.errors import MissingWeightsError, OutputError, RecosegError, UnknownNameError
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # a `Path` has lost one of the slashes
 
 Paths = str | Path | Sequence[str | Path]
 """One path, URL or glob, or several."""
@@ -26,10 +29,8 @@ def as_list(paths: Paths) -> list[str]:
     Raises:
         RecosegError: There are none.
     """
-    if isinstance(paths, str | Path):
-        return [str(paths)]
-    given = [str(path) for path in paths]
-    if not given:
+    given = [str(paths)] if isinstance(paths, str | Path) else [str(path) for path in paths]
+    if not given or "" in given:
         raise RecosegError("No photos are given. Expected a file, folder, list, tar shard or glob.")
     return given
 
@@ -134,7 +135,9 @@ def check_encoder(spec: object, role: EncoderRole) -> None:
 
 def _local(path: str | Path) -> Path:
     text = os.fspath(path)
-    if "://" in text:
+    if not text:
+        raise RecosegError("Expected a path to write to, got an empty text.")
+    if _URL.match(text):
         raise RecosegError(f"Cannot write to {text}. Expected a local path.")
     found = Path(text).expanduser()
     try:

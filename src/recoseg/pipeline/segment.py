@@ -12,7 +12,7 @@ from recoseg.config import FusionForm
 from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
-from recoseg.errors import RecosegError
+from recoseg.errors import OutputError, RecosegError
 from recoseg.memory.region_memory import RegionMemory, open_memory
 from recoseg.pipeline.checks import Paths, check_encoder, check_output_folder, list_photos
 from recoseg.refinement.refiner import PUBLISHED_TEMPERATURE, RefineForm, RefineSettings
@@ -24,7 +24,7 @@ from recoseg.segmentation.result import Result
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.segmentation.to_folder import folder_for, segment_to_folder
 from recoseg.segmentation.voting import VoteForm, Voting
-from recoseg.storage.claim import claim
+from recoseg.storage.claim import claim, format_in
 from recoseg.storage.locks import lock_folder
 from recoseg.training.model import TrainedModel, is_model
 from recoseg.training.model_segmenter import model_segmenter
@@ -194,6 +194,11 @@ def segment(
         RecosegError: There are no photos, or `out` cannot be written to.
     """
     folder = check_output_folder(out)
+    if (format_in(folder.absolute().parent) or "").startswith("recoseg-pseudo-labels"):
+        raise OutputError(
+            f"{folder} is within pseudo-labels, which would no longer fit to it. Write to another "
+            "folder."
+        )
     with lock_folder(folder):
         entries = [LINES, CLASSES, "settings.json", "labels"]
         claim(folder, FORMAT, entries, what="masks", resume=resume, overwrite=overwrite)

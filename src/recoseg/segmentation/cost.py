@@ -3,7 +3,9 @@
 Strangers' photos can be small files and yet need any amount of memory: a long and thin one of 2 KB
 is enlarged until its short side fits the encoders. The estimate counts the tensors of one photo:
 
-    photo     3 h w bytes of the photo, 6 H W of the input and of its batch
+    photo     36 h w bytes: decoding, the photo, its label map, the drawing of an overlay, and the
+              compression of files (a photo of 169 megapixels took 34 per pixel, and 14 without
+              overlay); 6 H W of the input and of its batch
     encoder   350 P bytes, P the pixels that are encoded at a time: all H W, or those of a batch of
               windows; the networks at hand need 85 to 350 bytes per pixel of their input
     grids     4 gh gw (d + 2 c) bytes for each branch
@@ -16,7 +18,6 @@ is enlarged until its short side fits the encoders. The estimate counts the tens
               each, and half a GB at most besides
     regions   60 h w + 8 c r bytes where regions vote, r <= 65,536 the regions
     kept      2 c h w bytes where scores are kept
-    labels    4 h w bytes
 
 with h x w the photo's size, H x W that of the input, gh x gw that of a grid, d the length of the
 features and c the number of classes. Encoding comes before the matrices and the scores, so only the
@@ -33,6 +34,9 @@ from recoseg.allocator import LIMIT, memory_limit
 from recoseg.errors import BadImageError
 from recoseg.refinement.lposs import LpossSettings
 from recoseg.segmentation.label_maps import MAX_STRIP
+
+_PHOTO = 36
+"""Bytes per pixel of a photo, from its file to the files that are written."""
 
 _ENCODER = 350
 """Bytes that networks need per pixel of their input."""
@@ -104,7 +108,7 @@ class Cost:
         scores = matrices + max(_BUILDING * building, self._scores(photo))
         kept = 2 * self.classes * pixels if self.keep_scores else 0
         kept += self._voting(pixels) + self._spreading(inputs)
-        return 7 * pixels + 6 * inputs + grids + kept + max(_ENCODER * at_once, scores)
+        return _PHOTO * pixels + 6 * inputs + grids + kept + max(_ENCODER * at_once, scores)
 
     def _voting(self, pixels: int) -> int:
         if not self.votes:

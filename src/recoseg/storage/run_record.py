@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -16,11 +17,11 @@ from recoseg.errors import FileError, MissingFileError, OutputError
 from recoseg.storage.atomic import remove_leftovers, write_bytes
 from recoseg.storage.checksums import checksum
 from recoseg.storage.claim import claim
-from recoseg.storage.fields import to_json
 from recoseg.storage.json_lines import line_of, read_json_lines, write_json_lines
 from recoseg.storage.locks import lock_folder
 from recoseg.storage.paths import inside
-from recoseg.storage.reading import read_json
+from recoseg.storage.reading import MAX_TEXT, read_json
+from recoseg.storage.sealed import LINE_SEAL, is_whole, read_sealed, sealed, sealed_line
 from recoseg.storage.settings import check_resumable
 
 SETTINGS = "settings.json"
@@ -33,9 +34,11 @@ class RunRecord:
 
     The settings hold the digest `run`, and so does each line, so that lines count only beside the
     settings that they were written with. A line names under `files` the files that it stands for,
-    relative to the folder; files of lines that no longer count are removed, and nothing else is. A
-    run that replaces another one writes its settings first, which makes the old lines invalid at
-    once; if it is killed while it removes the old files, the next run goes on with that.
+    relative to the folder; files of lines that no longer count are removed if the run writes files
+    of such names, and nothing else is. Settings and lines hold checksums of their own fields, and a
+    damaged line does not count; those of early versions have none and get one when the run is
+    continued. A run that replaces another one writes its settings first, which makes the old lines
+    invalid at once; if it is killed while it removes the old files, the next run goes on with that.
 
     Args:
         folder: The folder; it is created if it does not exist.
@@ -46,6 +49,8 @@ class RunRecord:
         entries: Names of the other files and folders that the run writes.
         resume: Continue an earlier run with equal settings.
         overwrite: Replace an earlier run.
+        owned: Patterns of the names of all files that lines may name, relative to the folder, such
+            as `labels/*.png`; by default the entries, and what is directly in them.
         keep: Which lines of the earlier run count; by default all.
 
     Attributes:
@@ -68,6 +73,7 @@ class RunRecord:
         entries: Iterable[str] = (),
         resume: bool = False,
         overwrite: bool = False,
+        owned: Iterable[str] | None = None,
         keep: Callable[[dict[str, Any]], bool] = lambda _: True,
     ) -> None:
         self._folder = folder
@@ -76,10 +82,13 @@ class RunRecord:
         self._settings = dict(settings)
         self._what = what
         self._entries = tuple(entries)
+        within = [pattern for name in self._entries for pattern in (name, f"{name}/*")]
+        self._owned = tuple(within if owned is None else owned)
         self._resume = resume
         self._overwrite = overwrite
         self._keep = keep
         self._run = ""
+        self._has_checksums = True
         self._added = 0
         self._file: IO[bytes] | None = None
         self._unfinished: IO[bytes] | None = None
@@ -131,7 +140,7 @@ class RunRecord:
     def add(self, fields: Mapping[str, Any]) -> None:
         """Append a line, which settles the files that were expected."""
         file = _entered(self._file)
-        line = line_of({"run": self._run, **fields})
+        line = line_of(sealed_line({"run": self._run, **fields}))
         if file.write(line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._added += 1
@@ -167,13 +176,17 @@ class RunRecord:
         if existing and self._resume and path.is_file():
             self._run = earlier
             check_resumable(path, self._all_settings(), self._what)
+            self._has_checksums = read_sealed(path, MAX_TEXT)[1]
         else:
             # With the earlier digest, so that a run replaces one with equal settings, too.
             asked = json.dumps([self._form, self._settings, earlier], sort_keys=True)
             self._run = checksum(asked.encode())[:16]
-            write_bytes(path, to_json(self._all_settings()))
+            write_bytes(path, sealed(self._all_settings()))
         self._unfinished = (self._folder / _UNFINISHED).open("ab+", buffering=0)
         self._take_up()
+        if not self._has_checksums:
+            self._write_lines(self.lines)
+            write_bytes(path, sealed(self._all_settings()))
 
     def _all_settings(self) -> dict[str, Any]:
         mark = {"format": self._form, "run": self._run}
@@ -186,10 +199,13 @@ class RunRecord:
             found = list(read_json_lines(self._path))
         dead = list(read_json_lines(self._folder / _UNFINISHED))
         for fields in found:
-            if fields is not None and fields.pop("run", None) == self._run and self._counts(fields):
-                self.lines.append(fields)
-            else:
-                dead.append(fields)
+            whole = fields is not None and is_whole(fields, self._has_checksums)
+            if fields is not None and whole and fields.get("run") == self._run:
+                fields = _plain(fields)
+                if self._counts(fields):
+                    self.lines.append(fields)
+                    continue
+            dead.append(fields)
         for place in (".", *self._entries):
             remove_leftovers(self._folder / place)
         self._remove([fields for fields in dead if fields is not None], self.lines)
@@ -222,6 +238,8 @@ class RunRecord:
                 continue
             if name in kept or (path.parent == self._folder and path.name.casefold() in own):
                 continue
+            if not any(_matches(name, pattern) for pattern in self._owned):
+                continue  # a line of strangers, who would have a file of the user's removed
             if path.is_file():
                 path.unlink()
             folders[path.parent] = None
@@ -233,7 +251,7 @@ class RunRecord:
 
     def _write_lines(self, lines: Iterable[Mapping[str, Any]]) -> None:
         self._close_lines()
-        write_json_lines(self._path, ({"run": self._run, **fields} for fields in lines))
+        write_json_lines(self._path, (sealed_line({"run": self._run, **f}) for f in lines))
         self._open()
 
     def _open(self) -> None:
@@ -271,10 +289,23 @@ def read_run_lines(folder: Path, name: str) -> Iterator[dict[str, Any] | None]:
     Raises:
         FileError: One of the files is missing, damaged or cannot be read.
     """
-    run = read_json(folder / SETTINGS).get("run")
+    settings, has_checksum = read_sealed(folder / SETTINGS, MAX_TEXT)
     for fields in read_json_lines(folder / name):
-        if fields is None or fields.pop("run", None) == run:
-            yield fields
+        if fields is None or not is_whole(fields, has_checksum):
+            yield None
+        elif fields.get("run") == settings.get("run"):
+            yield _plain(fields)
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A line's fields without its run and checksum."""
+    return {name: value for name, value in fields.items() if name not in ("run", LINE_SEAL)}
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Whether a relative name fits a pattern, whose * stands for no slash."""
+    parts, patterns = name.split("/"), pattern.split("/")
+    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
 
 
 def _files(fields: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""JSON that holds a checksum of its own fields."""
+"""JSON, and lines of JSON, that hold a checksum of their own fields."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from typing import Any
 from recoseg.errors import FileError
 from recoseg.storage.checksums import checksum
 from recoseg.storage.fields import to_json
+from recoseg.storage.json_lines import line_of
 from recoseg.storage.reading import read_json
 
 SEAL = "checksum"
 """The field that holds the checksum of all other fields."""
+
+LINE_SEAL = "line"
+"""The field of a line that holds the first half of the checksum of the line's other fields."""
 
 
 def sealed(fields: Mapping[str, Any]) -> bytes:
@@ -50,3 +54,24 @@ def read_sealed(path: Path, limit: int) -> tuple[dict[str, Any], bool]:
             "was recorded when it was written."
         )
     return fields, True
+
+
+def sealed_line(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a line and their checksum; see `is_whole`."""
+    plain = {name: value for name, value in fields.items() if name != LINE_SEAL}
+    return {**plain, LINE_SEAL: checksum(line_of(plain))[:16]}
+
+
+def is_whole(fields: Mapping[str, Any], required: bool) -> bool:
+    """Whether a line has the checksum of its other fields.
+
+    Args:
+        fields: The fields, as they were read.
+        required: Whether a line without a checksum, as early versions wrote it, is damaged.
+    """
+    if LINE_SEAL not in fields:
+        return not required
+    try:
+        return sealed_line(fields)[LINE_SEAL] == fields[LINE_SEAL]
+    except (ValueError, RecursionError):
+        return False

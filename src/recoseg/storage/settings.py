@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from recoseg.errors import FileError, OutputError
-from recoseg.storage.reading import read_json
+from recoseg.storage.reading import MAX_TEXT
+from recoseg.storage.sealed import read_sealed
+
+CHECKSUMS = "checksums"
+"""The setting that holds the checksums of the files that are written with the settings."""
 
 
 def check_resumable(path: Path, ours: dict[str, Any], what: str) -> None:
@@ -23,10 +27,12 @@ def check_resumable(path: Path, ours: dict[str, Any], what: str) -> None:
             damaged.
     """
     try:
-        theirs = read_json(path)
+        theirs, has_checksum = read_sealed(path, MAX_TEXT)
     except FileError as error:
         raise OutputError(f"{error} Write to another folder.") from error
     ours = json.loads(json.dumps(ours))  # tuples become lists, so that they compare equal
+    if not has_checksum:
+        ours.pop(CHECKSUMS, None)  # early versions recorded none
     if theirs != ours:
         changed = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
         raise OutputError(

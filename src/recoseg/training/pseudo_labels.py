@@ -41,11 +41,12 @@ from recoseg.segmentation.verify import check_labels, read_map
 from recoseg.storage.atomic import write_bytes
 from recoseg.storage.checksums import checksum
 from recoseg.storage.claim import claim
-from recoseg.storage.fields import read_fields, to_json
+from recoseg.storage.fields import read_fields
 from recoseg.storage.locks import lock_folder
 from recoseg.storage.paths import inside
-from recoseg.storage.reading import read_json
+from recoseg.storage.reading import MAX_TEXT
 from recoseg.storage.run_record import RunRecord
+from recoseg.storage.sealed import read_sealed, sealed
 from recoseg.training.balance import ClassBalance, balance_table, class_balance
 from recoseg.training.confidence import (
     LEVELS,
@@ -115,7 +116,7 @@ class PseudoLabels:
         """
         path = Path(folder) / MANIFEST
         try:
-            fields = read_json(path)
+            fields, _ = read_sealed(path, MAX_TEXT)
             if fields.get("format") != FORMAT:
                 raise RecosegError(f"expected the format {FORMAT}, got {fields.get('format')!r}")
             found = read_fields(cls, {key: fields[key] for key in fields if key != "format"})
@@ -132,10 +133,14 @@ class PseudoLabels:
 
     def write(self, folder: Path) -> None:
         """Write the manifest, the table and the list of classes."""
+        for name, text in self.texts().items():
+            write_bytes(folder / name, text.encode())
+        write_bytes(folder / MANIFEST, sealed({"format": FORMAT} | asdict(self)))
+
+    def texts(self) -> dict[str, str]:
+        """The table and the list of classes, by the names of their files."""
         table = balance_table(self.balance, self.background) + "\n"
-        write_bytes(folder / "balance.txt", table.encode())
-        write_bytes(folder / "classes.txt", class_list(self.names).encode())
-        write_bytes(folder / MANIFEST, to_json({"format": FORMAT} | asdict(self)))
+        return {"balance.txt": table, "classes.txt": class_list(self.names)}
 
 
 def pseudo_label(
@@ -194,7 +199,8 @@ def pseudo_label(
             overwrite=existing and overwrite,
         )
         # The masks to train on are always written anew.
-        masks = RunRecord(folder, FILES, FORMAT, {}, what=WHAT, overwrite=existing)
+        owned = [MANIFEST, "balance.txt", "classes.txt", "labels/*.png"]
+        masks = RunRecord(folder, FILES, FORMAT, {}, what=WHAT, overwrite=existing, owned=owned)
         # A run that is continued is checked first, which needs the teacher's settings.
         order = (output, masks) if existing and resume else (masks, output)
         teaching = stack.enter_context(ExitStack())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,16 +15,21 @@ from recoseg.classes import class_list
 from recoseg.labels import Colour, Segmentation
 from recoseg.photos.refs import Photo
 from recoseg.storage.atomic import write_bytes
-from recoseg.storage.checksums import file_checksum
+from recoseg.storage.checksums import checksum, file_checksum
 from recoseg.storage.paths import inside
 from recoseg.storage.run_record import RunRecord, read_run_lines
-from recoseg.writers.formats import DEFAULT_FORMATS, writer_of
+from recoseg.storage.settings import CHECKSUMS
+from recoseg.writers.formats import DEFAULT_FORMATS, FORMATS, writer_of
 from recoseg.writers.names import folded, output_names
 from recoseg.writers.protocol import Writer
 
 FORMAT = "recoseg-masks-1"
 LINES = "segmentations.jsonl"
 CLASSES = "classes.txt"
+OWNED = ("confidence/*.png",)
+"""Patterns of the files of confidence maps, which pseudo-labels have beside those of `FORMATS`."""
+
+_ANY = "any-name"  # stands for the name of a photo
 
 
 class OutputFolder:
@@ -62,7 +68,12 @@ class OutputFolder:
         self._names = tuple(names)
         self._palette = tuple(palette)
         self._writers = [writer_of(given) for given in writers]
-        chosen: dict[str, Any] = {**(settings or {}), "overlays": False, "scores": False}
+        chosen: dict[str, Any] = {
+            **(settings or {}),
+            CHECKSUMS: {CLASSES: checksum(class_list(names).encode())},
+            "overlays": False,
+            "scores": False,
+        }
         for writer in self._writers:
             chosen |= writer.settings
         kinds = self._files("a").keys()
@@ -91,10 +102,17 @@ class OutputFolder:
             ],
             resume=resume,
             overwrite=overwrite,
+            owned=self._owned(),
             keep=is_finished,
         )
         self._finished: dict[str, tuple[str, str]] = {}
         self._stack = ExitStack()
+
+    def _owned(self) -> list[str]:
+        """Patterns of the files of these writers and of recoseg's own, which may be replaced."""
+        writers = [*self._writers, *(writer_of(name) for name in FORMATS)]
+        files = [file for writer in writers for file in writer.files(_ANY).values()]
+        return [*OWNED, *(glob.escape(file).replace(_ANY, "*") for file in files)]
 
     def _files(self, name: str) -> dict[str, str]:
         return {kind: file for w in self._writers for kind, file in w.files(name).items()}
