@@ -102,6 +102,7 @@ def test_the_files_hold_the_numbers(session, evaluated, written):
     kept = json.loads((out / "settings.json").read_text(encoding="utf-8"))
     assert kept.pop("format") == "recoseg-evaluation-1"
     assert len(kept.pop("run")) == 16
+    assert len(kept.pop("checksum")) == 32
     assert settings == kept
     report = (out / "report.md").read_text(encoding="utf-8")
     assert report.startswith("# bank on data, all\n")
