@@ -43,7 +43,8 @@ from recoseg.storage.tensors import read_tensors
 
 PHOTOS = 24
 FAST = ("--device", "cpu", "--precision", "fp32")
-TIMES = {"run", "seconds", "created", "written", "version"}
+TIMES = {"run", "seconds", "created", "written", "version", "checksum", "line"}
+"""Fields that differ between equal runs: times, digests of runs, and checksums that cover those."""
 
 
 @dataclass
