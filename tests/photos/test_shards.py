@@ -210,7 +210,7 @@ def test_of_equal_names_the_first_is_used_by_all(tmp_path):
             "more than 1,048,576",
         ),
         (header("x", 9, tarfile.XHDTYPE) + block(b"9 size=-5") + END, "damaged pax header"),
-        (header("x", 11, tarfile.XHDTYPE) + block(b"11 size=-5\n") + END, "no number"),
+        (header("x", 11, tarfile.XHDTYPE) + block(b"11 size=-5\n") + END, "not a number"),
         (header("x", 8, tarfile.XHDTYPE) + block(b"99999999") + END, "damaged pax header"),
         (header("x", 99, tarfile.XHDTYPE) + b"cut", "a header is cut off"),
         (

@@ -194,7 +194,7 @@ def _extra(info: tarfile.TarInfo, body: bytes, before: _Entry) -> _Entry:
         before = replace(before, name=_text(records[b"path"]).rstrip("/"))
     if b"size" in records:
         if not records[b"size"].isdigit() or len(records[b"size"]) > 20:
-            raise _AtError("a pax header with a size that is no number")
+            raise _AtError("a pax header whose size is not a number")
         before = replace(before, size=int(records[b"size"]))
     return before
 
