@@ -65,7 +65,7 @@ def region_attention(
     """Softmax of cosines within regions.
 
     Patches of one region attend to each other. A patch that belongs to none, and any patch with it,
-    attend to each other where their cosine is above the mean of all.
+    attend to each other where their cosine is above the mean of all. Every patch attends to itself.
 
     Args:
         features: Features of the patches by another network.
@@ -76,6 +76,7 @@ def region_attention(
     none = regions == NONE
     either = none[:, None] | none[None]
     allowed = torch.where(either, cosines > cosines.mean(), regions[:, None] == regions[None])
+    allowed = allowed.fill_diagonal_(True)
     return (SHARPNESS * cosines).masked_fill(~allowed, -torch.inf).softmax(-1)
 
 
