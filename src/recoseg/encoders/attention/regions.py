@@ -118,7 +118,7 @@ def region_values(
     visual: nn.Module,
     inputs: Float[Tensor, "1 3 H W"],
     proxy: Float[Tensor, "1 c h w"],
-    regions: Int64[Tensor, "H W"],
+    regions: Int64[Tensor, "rows columns"],
     *,
     merge: bool = False,
     branches: Branches = BRANCHES,
@@ -130,7 +130,7 @@ def region_values(
         visual: A ViT of open_clip.
         inputs: The normalised photo.
         proxy: Features of another network for the photo, on any grid.
-        regions: The region of each pixel, 0 for none.
+        regions: The region of each pixel, or of each cell of a coarser grid; 0 for none.
         merge: Whether regions that look alike are joined first, as the authors' first version does.
         branches: Weights of the branches.
         positions: How positions are resampled.
