@@ -247,6 +247,15 @@ def test_a_memory_holds_the_values_of_its_first_phi(index, tmp_path):
     )
     with pytest.raises(EncoderMismatchError, match="depend on the first phi, which has to be the"):
         recoseg.open_segmenter(bank, memory=swapped, fusion="sum", **FAST)
+    with pytest.raises(
+        RecosegError, match=r"needs the features of 'timm:test_vit .*; got timm:test"
+    ):
+        recoseg.remember(
+            index,
+            tmp_path / "other",
+            phi=f"{OTHER}=random",
+            **(options | {"saliency": saliency}),
+        )
     with pytest.raises(EncoderMismatchError, match="made with the phi"):
         recoseg.remember(index, tmp_path / "memory", phi=f"{OTHER}=random", **options)
 

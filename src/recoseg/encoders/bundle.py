@@ -110,14 +110,9 @@ class Encoders:
     compute: Compute | None = None
 
     def __post_init__(self) -> None:
-        check_phi([encoder.info for encoder in self.phi])
-        keys = [encoder.info.key for encoder in self.phi]
-        if isinstance(self.saliency, NeedsFeatures) and self.saliency.needs not in keys:
-            raise RecosegError(
-                f"The saliency encoder {self.saliency.info.name} needs the features of "
-                f"{self.saliency.needs!r}. Expected it among the phi encoders; got "
-                f"{', '.join(keys)}."
-            )
+        infos = [encoder.info for encoder in self.phi]
+        check_phi(infos)
+        check_needs(self.saliency, infos)
 
     @property
     def info(self) -> EncoderInfos:
@@ -139,6 +134,20 @@ def check_phi(phi: Sequence[EncoderInfo]) -> None:
     if twice:
         raise RecosegError(
             f"Expected different phi encoders, got {', '.join(twice)} twice. Name each only once."
+        )
+
+
+def check_needs(saliency: DenseTextEncoder, phi: Sequence[EncoderInfo]) -> None:
+    """Refuse a saliency encoder that needs the features of another encoder than one of phi.
+
+    Raises:
+        RecosegError: The encoder that it needs is not there.
+    """
+    keys = [info.key for info in phi]
+    if isinstance(saliency, NeedsFeatures) and saliency.needs not in keys:
+        raise RecosegError(
+            f"The saliency encoder {saliency.info.name} needs the features of "
+            f"{saliency.needs!r}. Expected it among the phi encoders; got {', '.join(keys)}."
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from recoseg.allocator import keep_freed_memory
 from recoseg.archive.index import ArchiveIndex
 from recoseg.device import Compute, resolve_compute
-from recoseg.encoders.bundle import Encoders
+from recoseg.encoders.bundle import Encoders, check_needs
 from recoseg.encoders.encoder_table import build_phi, build_saliency
 from recoseg.encoders.presets import preset as preset_of
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, EncoderInfo
@@ -150,6 +150,8 @@ def region_worker(
         else spec
         for spec in texts
     ]
+    for text in built_texts:
+        check_needs(text, [encoder.info for encoder in built_phi])
     return RegionWorker(
         built_phi,
         built_texts,

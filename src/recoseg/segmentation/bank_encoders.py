@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from recoseg.concepts import ConceptBank
 from recoseg.device import Compute, resolve_compute
-from recoseg.encoders.bundle import other_encoder
+from recoseg.encoders.bundle import check_needs, other_encoder
 from recoseg.encoders.encoder_table import build_phi, build_saliency, needs_features
 from recoseg.encoders.extract import DenseEncoder, NeedsFeatures
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, EncoderInfo
@@ -62,6 +62,7 @@ class BankEncoders:
 
         Raises:
             EncoderMismatchError: An encoder is not the bank's own.
+            RecosegError: The saliency encoder needs the features of one that is not there.
         """
         wanted = saliency or bank.encoders.saliency if "text" in kinds else None
         follows = isinstance(saliency, NeedsFeatures)
@@ -91,6 +92,7 @@ class BankEncoders:
         saliency = None if isinstance(saliency, str) else saliency
         if saliency is not None:
             _own([bank.encoders.saliency], saliency.info, "saliency")
+            check_needs(saliency, [encoder.info for _, encoder in ordered])
         return cls(ordered, saliency)
 
 
