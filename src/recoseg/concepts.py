@@ -15,8 +15,9 @@ from torch import Tensor
 
 from recoseg.classes import ClassNames
 from recoseg.config import BankSettings
-from recoseg.encoders.bundle import EncoderInfos
+from recoseg.encoders.bundle import EncoderInfos, other_encoder
 from recoseg.encoders.protocols import EncoderInfo
+from recoseg.encoders.spec import EncoderRole
 from recoseg.errors import (
     ConceptError,
     EncoderMismatchError,
@@ -180,11 +181,12 @@ class ConceptBank:
             EncoderMismatchError: The number of phi encoders, or the fingerprint, dimension or
                 stride of an encoder differs.
         """
+        if phi is not None:  # first, since a saliency encoder can depend on it
+            self._check_phi((phi,) if isinstance(phi, EncoderInfo) else tuple(phi))
         if saliency is not None:
             _check_same("saliency", self.encoders.saliency, saliency)
-        if phi is None:
-            return
-        given = (phi,) if isinstance(phi, EncoderInfo) else tuple(phi)
+
+    def _check_phi(self, given: Sequence[EncoderInfo]) -> None:
         if len(given) != len(self.encoders.phi):
             raise EncoderMismatchError(
                 f"The bank was learnt with {len(self.encoders.phi)} phi encoders "
@@ -336,14 +338,9 @@ def _check_format(path: str | Path, found: str) -> None:
     )
 
 
-def _check_same(role: str, mine: EncoderInfo, theirs: EncoderInfo) -> None:
+def _check_same(role: EncoderRole, mine: EncoderInfo, theirs: EncoderInfo) -> None:
     if not mine.same_as(theirs):
-        raise EncoderMismatchError(
-            f"The bank was learnt with {mine.name} ({mine.weights}, fingerprint "
-            f"{mine.fingerprint}) as {role} encoder, got {theirs.name} "
-            f"({theirs.weights}, fingerprint {theirs.fingerprint}). Use the bank's own "
-            "encoder (--saliency, --phi), or learn the classes again."
-        )
+        raise other_encoder(role, [mine], theirs)
 
 
 def _names(infos: Iterable[EncoderInfo]) -> str:

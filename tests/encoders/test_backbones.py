@@ -1,4 +1,5 @@
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,14 +9,16 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
+from recoseg.concepts import ConceptBank
 from recoseg.device import Compute
 from recoseg.encoders.backbones import Backbone, BackboneEncoder, create_timm, map_backbone
 from recoseg.encoders.builders import parse_variant
-from recoseg.encoders.encoder_table import build_phi
+from recoseg.encoders.bundle import EncoderInfos
+from recoseg.encoders.encoder_table import TABLE, build_phi, build_saliency
 from recoseg.encoders.normalisation import IMAGENET, Normalisation, to_input
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.weights import read_state_dict
-from recoseg.errors import RecosegError
+from recoseg.errors import EncoderMismatchError, RecosegError
 
 from .conftest import FP32, photos
 
@@ -96,6 +99,69 @@ def test_published_deit_checkpoint_loads(tmp_path: Path, compute: Compute):
     torch.testing.assert_close(features, tokens, atol=1e-4, rtol=1e-4)
 
 
+def slowly(module, inputs, grid, prefix):
+    """Patch tokens of a ViT; its positions are brought to the grid bicubically, no antialias."""
+    rows, columns = module.patch_embed.grid_size
+    table = module.pos_embed[0]
+    plane = table[prefix:].T.reshape(1, -1, rows, columns)
+    plane = F.interpolate(plane, grid, mode="bicubic", align_corners=False, antialias=False)
+    first = [module.cls_token] + ([module.dist_token] if prefix == 2 else [])
+    positions = torch.cat([table[:prefix], plane[0].flatten(1).T])
+    patches = F.conv2d(inputs, module.patch_embed.proj.weight, module.patch_embed.proj.bias, 16)
+    x = torch.cat([*first, patches.flatten(2).mT], dim=1) + positions
+    for block in module.blocks:
+        x = block(x)
+    return module.norm(x)[0, prefix:].T.reshape(1, -1, *grid)
+
+
+@pytest.mark.parametrize(("name", "prefix"), [("dino-s16", 1), ("deit-s16-sin", 2)])
+def test_published_vits_resample_positions_without_antialias(name, prefix, compute: Compute):
+    encoder = build_phi(f"{name}=random", compute)
+    smooth = build_phi(f"{name}/antialias=random", compute)
+    for one in (encoder, smooth):  # random positions are too small to be seen
+        one._backbone.module.pos_embed.normal_(generator=torch.Generator().manual_seed(2))
+    images = photos(1, 96, 144)
+    expected = slowly(encoder._backbone.module, normalised(images), (6, 9), prefix)
+    found = encoder.features(images)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert F.cosine_similarity(smooth.features(images), expected).min() < 0.99
+    same_count = photos(1, 112, 448)  # 196 patches as at the native size, on another grid
+    expected = slowly(encoder._backbone.module, normalised(same_count), (7, 28), prefix)
+    torch.testing.assert_close(encoder.features(same_count), expected, atol=1e-4, rtol=1e-4)
+    native = photos(1, 224, 224)
+    assert torch.equal(encoder.features(native), smooth.features(native))
+
+
+def test_positions_are_part_of_the_identity(compute: Compute):
+    """A record of before positions were a choice opens as what it was."""
+    by_size, smooth = (build_phi(f"dino-s16{end}=random", compute) for end in ("", "/antialias"))
+    plain = build_phi("timm:vit_small_patch16_224.dino=random", compute)
+    assert by_size.info.fingerprint != smooth.info.fingerprint == plain.info.fingerprint
+    assert build_phi("dino-s16/by-size=random", compute).info.same_as(by_size.info)
+    named = build_phi("timm:vit_small_patch16_224.dino/by-size=random", compute)
+    assert named.info.same_as(by_size.info)
+    older = replace(smooth.info, name="dino-s16")
+    images = photos(1, 80, 96)
+    for record, encoder in ((older, smooth), (by_size.info, by_size), (named.info, by_size)):
+        again = build_phi(record, compute)
+        assert again.info == record
+        assert torch.equal(again.features(images), encoder.features(images))
+    assert not torch.equal(by_size.features(images), smooth.features(images))
+    saliency = build_saliency("open_clip:tiny-vit=random", compute)
+    bank = ConceptBank((), EncoderInfos(saliency.info, saliency.info, (older,)))
+    bank.check_encoders(phi=smooth.info)
+    with pytest.raises(EncoderMismatchError, match=r"older than .* take --phi dino-s16/antialias"):
+        bank.check_encoders(phi=by_size.info)
+
+
+def test_published_vits_that_keep_timms_positions():
+    kept = {row.name for row in TABLE if row.positions == "antialias" and row.name[:4] == "dino"}
+    assert kept == {
+        *("dinov2-s14-reg4", "dinov2-b14-reg4", "dinov2-l14-reg4"),
+        *("dinov3-s16", "dinov3-b16", "dinov3-l16"),
+    }
+
+
 def test_published_moco_checkpoint_loads_at_three_strides(tmp_path: Path, compute: Compute):
     """The published file: torchvision's names under `module.encoder_q.`, beside the key network."""
     torch.manual_seed(1)
@@ -142,6 +208,10 @@ def test_variants_are_checked(compute: Compute):
         build_phi("timm:resnet10t/layer9=random", compute)
     with pytest.raises(RecosegError, match="Leave out '/layer3'"):
         build_phi("timm:deit_tiny_patch16_224/layer3=random", compute)
+    with pytest.raises(RecosegError, match="it is no ViT and has no positions"):
+        build_phi("timm:resnet10t/antialias=random", compute)
+    with pytest.raises(RecosegError, match="Eva has no table of positions"):
+        build_phi("timm:vit_small_patch16_dinov3/by-size=random", compute)
     with pytest.raises(RecosegError, match="Use /layer3"):
         build_phi("clip-rn50/16=random", compute)
     for arch in ("swin_tiny_patch4_window7_224", "hrnet_w18_small"):  # two ways of timm to refuse

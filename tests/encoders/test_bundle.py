@@ -36,7 +36,7 @@ def asked(monkeypatch):
 
     for role in ("retrieval", "saliency", "phi"):
 
-        def build(wanted, compute, role=role):
+        def build(wanted, compute, proxy=None, role=role):
             found.append((role, wanted, compute.device.type, compute.precision))
             return Built(wanted)
 
@@ -47,9 +47,9 @@ def asked(monkeypatch):
 def test_a_preset(asked):
     load_encoders("paper-light", device="cpu", precision="fp32")
     assert asked == [
+        ("phi", "deit-s16-sin", "cpu", "fp32"),
         ("retrieval", "ViT-B/32", "cpu", "fp32"),
         ("saliency", "RN50", "cpu", "fp32"),
-        ("phi", "deit-s16-sin", "cpu", "fp32"),
     ]
     with pytest.raises(UnknownNameError, match="Valid: lite, paper, paper-light"):
         load_encoders("papier")
@@ -60,9 +60,9 @@ def test_other_encoders_than_the_presets(asked):
     record = EncoderInfo("RN50x4", "hub", "1" * 16, 640, 32)
     encoders = load_encoders("paper", saliency=record, phi=["dino-s16", mine], device="cpu")
     assert [(role, wanted) for role, wanted, *_ in asked] == [
+        ("phi", "dino-s16"),
         ("retrieval", "ViT-L/14@336px"),
         ("saliency", record),
-        ("phi", "dino-s16"),
     ]
     assert encoders.phi[1] is mine
     assert [info.name for info in encoders.info.phi] == ["dino-s16", "mine"]
@@ -152,8 +152,9 @@ def test_published_weights_are_tried_when_the_file_is_gone(weights_of, monkeypat
     encoder = build_phi(f"{TIMM}={path}", FP32)
     path.unlink()
 
-    def by_name(role, spec, compute):
-        assert spec == TIMM
+    def by_name(role, spec, compute, proxy, recorded):
+        assert (spec, proxy) == (TIMM, None)
+        assert recorded in (encoder.info.fingerprint, "0" * 16)
         return encoder
 
     monkeypatch.setattr(encoder_table, "_build_spec", by_name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -11,6 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from recoseg.device import Compute
+from recoseg.encoders.attention.positions import by_size
 from recoseg.encoders.attention.resnet import resnet_map
 from recoseg.encoders.normalisation import Normalisation, to_input
 from recoseg.encoders.protocols import EncoderInfo
@@ -131,7 +133,8 @@ def vit_backbone(module: nn.Module, statistics: Normalisation) -> Backbone:
     """Patch tokens after the last norm of a timm ViT.
 
     Class, distillation and register tokens are dropped. For other grids than the native one,
-    position embeddings are resampled bicubically.
+    position embeddings are resampled bicubically, by timm with antialias; see
+    `resample_without_antialias`.
     """
     model = cast(Any, module)
     height, width = model.patch_embed.patch_size
@@ -148,6 +151,39 @@ def vit_backbone(module: nn.Module, statistics: Normalisation) -> Backbone:
         return patches.transpose(1, 2).reshape(patches.shape[0], patches.shape[2], *grid)
 
     return Backbone(module, extract, int(model.num_features), int(height), statistics)
+
+
+def resample_without_antialias(module: nn.Module, name: str) -> None:
+    """Let a timm ViT bring its position embeddings to other grids `by_size`.
+
+    Args:
+        module: The model; its weights stay as they are.
+        name: The encoder's name, for error messages.
+
+    Raises:
+        RecosegError: The model has no position embeddings that are resampled.
+    """
+    from timm.models.vision_transformer import VisionTransformer
+
+    model = cast(Any, module)
+    if not isinstance(module, VisionTransformer) or model.pos_embed is None:
+        raise RecosegError(
+            f"{name} is not available: {type(module).__name__} has no table of positions that is "
+            "brought to other grids. Leave out '/by-size'."
+        )
+
+    def add(patches: Float[Tensor, "n rows columns c"]) -> Float[Tensor, "n tokens c"]:
+        grid = (patches.shape[1], patches.shape[2])
+        prefix = 0 if model.no_embed_class else int(model.num_prefix_tokens)
+        table = by_size(model.pos_embed[0], model.patch_embed.grid_size, grid, prefix)
+        # A copy with a table of this grid, which shares all other weights and resamples nothing.
+        fixed = copy.copy(model)
+        fixed._parameters = {**model._parameters, "pos_embed": table[None]}
+        fixed.dynamic_img_size = False
+        tokens: Tensor = type(model)._pos_embed(fixed, patches.flatten(1, 2))
+        return tokens
+
+    model._pos_embed = add
 
 
 def map_backbone(

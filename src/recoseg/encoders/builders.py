@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from recoseg.device import Compute
-from recoseg.encoders.attention.recipes import VIT_RECIPES
+from recoseg.encoders.attention.recipes import VIT_RECIPES, FeatureRecipe
 from recoseg.encoders.backbones import (
     HEADS,
     Backbone,
@@ -17,6 +17,7 @@ from recoseg.encoders.backbones import (
     create_timm,
     is_vit,
     map_backbone,
+    resample_without_antialias,
     vit_backbone,
 )
 from recoseg.encoders.clip import OpenClipEncoder
@@ -25,7 +26,15 @@ from recoseg.encoders.clip_model import LoadedClip, ModelPool
 from recoseg.encoders.dense_clip import DenseClipEncoder
 from recoseg.encoders.normalisation import IMAGENET, Normalisation, normalisation
 from recoseg.encoders.protocols import DenseImageEncoder, EncoderInfo
-from recoseg.encoders.spec import BuildRequest, Encoder, EncoderSpec
+from recoseg.encoders.proxy_clip import ProxyClipEncoder
+from recoseg.encoders.spec import (
+    ANTIALIAS,
+    BY_SIZE,
+    POSITIONS,
+    BuildRequest,
+    Encoder,
+    EncoderSpec,
+)
 from recoseg.encoders.weight_sources import HubFile, UrlFile, WeightSource
 from recoseg.encoders.weights import (
     combine,
@@ -130,10 +139,20 @@ def _clip_encoder(
     if request.role == "phi":
         return _clip_phi(request, POOL.get(request.spec, arch, request.compute, source))
     spec = EncoderSpec(model, request.spec.weights)
+    recipe: FeatureRecipe | None = VIT_RECIPES.get(form)
+    if recipe is None or not recipe.needs_features:
+        clip = POOL.get(spec, arch, request.compute, source)
+        if request.role == "retrieval":
+            return OpenClipEncoder(clip, request.compute)
+        return DenseClipEncoder(clip, request.compute, form)
+    if request.proxy is None:
+        raise RecosegError(
+            f"{request.spec.name} needs the features of phi. Build it together with phi, such as "
+            "by `load_encoders`, or name the encoder that it gets them from: "
+            "build_saliency(..., proxy=phi.info)."
+        )
     clip = POOL.get(spec, arch, request.compute, source)
-    if request.role == "retrieval":
-        return OpenClipEncoder(clip, request.compute)
-    return DenseClipEncoder(clip, request.compute, form)
+    return ProxyClipEncoder(clip, request.compute, form, request.proxy)
 
 
 def _clip_phi(request: BuildRequest, clip: LoadedClip) -> DenseImageEncoder:
@@ -157,15 +176,25 @@ def _timm_encoder(
     variant: str,
 ) -> DenseImageEncoder:
     spec = request.spec
+    positions, variant = (variant, "") if variant in POSITIONS else ("", variant)
     stride, stage = parse_variant(variant, spec.name)
     located = find_weights(spec, source)
     with seeded():
         module = create_timm(arch, stride)
+    if positions and not is_vit(module):
+        raise RecosegError(
+            f"{spec.name} is not available: it is no ViT and has no positions. Leave out "
+            f"'/{positions}'."
+        )
     if located is not None:
         state = read_state_dict(located.path)
         load_into(module, state, str(located.path), heads=HEADS)
-    backbone = _backbone(module, statistics, spec.name, variant, stage)
     identity = fingerprint(module, statistics, stride, stage)
+    # Records of before positions were a choice hold this fingerprint, whatever the row says.
+    if (positions or request.row.positions) == BY_SIZE and identity != request.recorded:
+        resample_without_antialias(module, spec.name)
+        identity = combine(identity, "positions", BY_SIZE)
+    backbone = _backbone(module, statistics, spec.name, variant, stage)
     origin, file = ("random", "") if located is None else (located.origin, located.own_file)
     info = EncoderInfo(spec.name, origin, identity, backbone.dim, backbone.stride, file)
     _place(module, request.compute, backbone)
@@ -179,7 +208,8 @@ def _backbone(
         return map_backbone(module, statistics, name, stage)
     if variant:
         raise RecosegError(
-            f"{name} is not available: a ViT has one stride and one map. Leave out '/{variant}'."
+            f"{name} is not available: a ViT has one stride and one map. Leave out '/{variant}'. "
+            f"What can be chosen is how it resamples positions: /{BY_SIZE} or /{ANTIALIAS}."
         )
     return vit_backbone(module, statistics)
 

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from recoseg.device import Compute, resolve_compute
-from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency
+from recoseg.encoders.encoder_table import (
+    build_phi,
+    build_retrieval,
+    build_saliency,
+    find_row,
+    needs_features,
+)
+from recoseg.encoders.extract import NeedsFeatures
 from recoseg.encoders.presets import preset as find_preset
 from recoseg.encoders.protocols import (
     DenseImageEncoder,
@@ -16,8 +24,8 @@ from recoseg.encoders.protocols import (
     EncoderInfo,
     ImageTextEncoder,
 )
-from recoseg.encoders.spec import Encoder, EncoderRole
-from recoseg.errors import RecosegError
+from recoseg.encoders.spec import ANTIALIAS, BY_SIZE, Encoder, EncoderRole
+from recoseg.errors import EncoderMismatchError, RecosegError, UnknownNameError
 from recoseg.storage.fields import read_fields
 
 EncoderT = TypeVar("EncoderT", bound=Encoder)
@@ -102,7 +110,9 @@ class Encoders:
     compute: Compute | None = None
 
     def __post_init__(self) -> None:
-        check_phi([encoder.info for encoder in self.phi])
+        infos = [encoder.info for encoder in self.phi]
+        check_phi(infos)
+        check_needs(self.saliency, infos)
 
     @property
     def info(self) -> EncoderInfos:
@@ -127,6 +137,54 @@ def check_phi(phi: Sequence[EncoderInfo]) -> None:
         )
 
 
+def check_needs(saliency: DenseTextEncoder, phi: Sequence[EncoderInfo]) -> None:
+    """Refuse a saliency encoder that needs the features of another encoder than one of phi.
+
+    Raises:
+        RecosegError: The encoder that it needs is not there.
+    """
+    keys = [info.key for info in phi]
+    if isinstance(saliency, NeedsFeatures) and saliency.needs not in keys:
+        raise RecosegError(
+            f"The saliency encoder {saliency.info.name} needs the features of "
+            f"{saliency.needs!r}. Expected it among the phi encoders; got {', '.join(keys)}."
+        )
+
+
+def other_encoder(
+    role: EncoderRole, mine: Sequence[EncoderInfo], theirs: EncoderInfo
+) -> EncoderMismatchError:
+    """The error to raise where an encoder is none of those that a bank was learnt with."""
+    expected = " or ".join(
+        f"{info.name} ({info.weights}, fingerprint {info.fingerprint})" for info in mine
+    )
+    why = ""
+    if any(info.name == theirs.name for info in mine):
+        why = _why_another(role, theirs.name)
+    return EncoderMismatchError(
+        f"The bank was learnt with {expected} as {role} encoder, got {theirs.name} "
+        f"({theirs.weights}, fingerprint {theirs.fingerprint}).{why} Use the bank's own encoder "
+        "(--saliency, --phi), or learn the classes again."
+    )
+
+
+def _why_another(role: EncoderRole, name: str) -> str:
+    """Why encoders of equal names can be different, besides their weights."""
+    try:
+        row, variant = find_row(name, role)
+    except UnknownNameError:
+        return ""
+    if role == "phi" and row.positions == BY_SIZE and not variant:
+        return (
+            f" If the weights are the same, the bank is older than the choice of how {name} "
+            f"resamples its positions: take --phi {name}/{ANTIALIAS}, or its weights by "
+            f"{name}/{ANTIALIAS}=/path/to/weights."
+        )
+    if role == "saliency" and needs_features(name):
+        return " It also depends on the phi whose features it gets, which is the first one."
+    return ""
+
+
 def load_encoders(
     preset: str = "lite",
     *,
@@ -147,7 +205,8 @@ def load_encoders(
         retrieval: A name (`NAME`, `NAME=/path/to/weights` or `NAME=random`), what an index or a
             bank has recorded of its encoder, or an encoder: any object with the members of
             `ImageTextEncoder`.
-        saliency: Likewise; an encoder has the members of `DenseTextEncoder`.
+        saliency: Likewise; an encoder has the members of `DenseTextEncoder`. One that needs another
+            encoder's features, such as `ViT-B/16/proxy`, is given those of the first phi.
         phi: Likewise, one or a list; an encoder has the members of `DenseImageEncoder`.
         device: Where encoders given by name run; see `resolve_compute`.
         precision: The precision of encoders given by name; see `resolve_compute`.
@@ -155,22 +214,25 @@ def load_encoders(
     Raises:
         UnknownNameError: There is no such preset or encoder.
         MissingWeightsError: The weights of an encoder are not available.
-        RecosegError: An object is not an encoder, or device or precision do not exist.
+        RecosegError: An object is not an encoder or needs the features of one that is not there, or
+            device or precision do not exist.
     """
     chosen = find_preset(preset)
     compute = resolve_compute(device, precision)
     several = phi if isinstance(phi, list | tuple) else [chosen.phi if phi is None else phi]
+    if not several:
+        check_phi([])
+    first = _load("phi", build_phi, several[0], compute)
+    wanted = chosen.retrieval if retrieval is None else retrieval
     return Encoders(
+        _load("retrieval", build_retrieval, wanted, compute),
         _load(
-            "retrieval",
-            build_retrieval,
-            chosen.retrieval if retrieval is None else retrieval,
+            "saliency",
+            partial(build_saliency, proxy=first.info),
+            chosen.saliency if saliency is None else saliency,
             compute,
         ),
-        _load(
-            "saliency", build_saliency, chosen.saliency if saliency is None else saliency, compute
-        ),
-        tuple(_load("phi", build_phi, item, compute) for item in several),
+        (first, *(_load("phi", build_phi, item, compute) for item in several[1:])),
         compute,
     )
 

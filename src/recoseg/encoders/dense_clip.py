@@ -77,13 +77,18 @@ class DenseClipEncoder:
 
     Raises:
         UnknownNameError: There is no such form.
-        RecosegError: The model has no dense text features; see `choose_recipe`.
+        RecosegError: The model has no dense text features (see `choose_recipe`), or the form needs
+            those of another encoder.
     """
 
     def __init__(self, clip: LoadedClip, compute: Compute, form: str = "") -> None:
         self._clip = clip
         self._compute = compute
         self._recipe, stride = choose_recipe(clip.visual, clip.name, form or DEFAULT_FORM)
+        if self._recipe.needs_features:
+            raise RecosegError(
+                f"The form {form!r} needs the features of another encoder; use a ProxyClipEncoder."
+            )
         self.info = EncoderInfo(
             f"{clip.name}/{form}" if form else clip.name,
             clip.origin,

@@ -7,6 +7,7 @@ from typing import cast
 
 from recoseg.config import Fusion
 from recoseg.device import Compute
+from recoseg.encoders.attention.recipes import VIT_RECIPES
 from recoseg.encoders.builders import (
     build_clip,
     build_open_clip_family,
@@ -21,6 +22,8 @@ from recoseg.encoders.protocols import (
     ImageTextEncoder,
 )
 from recoseg.encoders.spec import (
+    ANTIALIAS,
+    BY_SIZE,
     BuildRequest,
     Encoder,
     EncoderDefaults,
@@ -64,15 +67,27 @@ def _clip_map(name: str, arch: str, repo: str) -> EncoderRow:
     return EncoderRow(name, _PHI, build_clip, arch, source, "MIT", 32, note)
 
 
-def _vit(name: str, arch: str, tag: str, licence: str, stride: int) -> EncoderRow:
+def _vit(
+    name: str, arch: str, tag: str, licence: str, stride: int, positions: str = BY_SIZE
+) -> EncoderRow:
     source = HubFile(f"timm/{arch}.{tag}")
-    return EncoderRow(name, _PHI, build_timm_row, arch, source, licence, stride)
+    return EncoderRow(
+        name, _PHI, build_timm_row, arch, source, licence, stride, positions=positions
+    )
 
 
 def _from_url(
-    name: str, arch: str, source: UrlFile, licence: str, stride: int, note: str
+    name: str,
+    arch: str,
+    source: UrlFile,
+    licence: str,
+    stride: int,
+    note: str,
+    positions: str = ANTIALIAS,
 ) -> EncoderRow:
-    return EncoderRow(name, _PHI, build_timm_row, arch, source, licence, stride, note)
+    return EncoderRow(
+        name, _PHI, build_timm_row, arch, source, licence, stride, note, positions=positions
+    )
 
 
 def _lite(name: str, variant: int, file: str, sha256: str, note: str) -> EncoderRow:
@@ -125,19 +140,23 @@ TABLE: tuple[EncoderRow, ...] = (
     # Phi.
     _from_url("deit-s16-sin", "deit_small_distilled_patch16_224",
               UrlFile(f"{_IPVIT}/deit_s_sin_dist.pth"),
-              "MIT", 16, "the paper's: DeiT-S distilled, stylised ImageNet"),
+              "MIT", 16, "the paper's: DeiT-S distilled, stylised ImageNet",
+              BY_SIZE),
     _vit("dino-s16", "vit_small_patch16_224", "dino", "Apache-2.0", 16),
     _vit("dino-s8", "vit_small_patch8_224", "dino", "Apache-2.0", 8),
     _vit("dino-b16", "vit_base_patch16_224", "dino", "Apache-2.0", 16),
     _vit("dinov2-s14", "vit_small_patch14_dinov2", "lvd142m", "Apache-2.0", 14),
     _vit("dinov2-b14", "vit_base_patch14_dinov2", "lvd142m", "Apache-2.0", 14),
     _vit("dinov2-l14", "vit_large_patch14_dinov2", "lvd142m", "Apache-2.0", 14),
-    _vit("dinov2-s14-reg4", "vit_small_patch14_reg4_dinov2", "lvd142m", "Apache-2.0", 14),
-    _vit("dinov2-b14-reg4", "vit_base_patch14_reg4_dinov2", "lvd142m", "Apache-2.0", 14),
-    _vit("dinov2-l14-reg4", "vit_large_patch14_reg4_dinov2", "lvd142m", "Apache-2.0", 14),
-    _vit("dinov3-s16", "vit_small_patch16_dinov3", "lvd1689m", "DINOv3 licence", 16),
-    _vit("dinov3-b16", "vit_base_patch16_dinov3", "lvd1689m", "DINOv3 licence", 16),
-    _vit("dinov3-l16", "vit_large_patch16_dinov3", "lvd1689m", "DINOv3 licence", 16),
+    _vit("dinov2-s14-reg4", "vit_small_patch14_reg4_dinov2", "lvd142m", "Apache-2.0", 14,
+         ANTIALIAS),
+    _vit("dinov2-b14-reg4", "vit_base_patch14_reg4_dinov2", "lvd142m", "Apache-2.0", 14,
+         ANTIALIAS),
+    _vit("dinov2-l14-reg4", "vit_large_patch14_reg4_dinov2", "lvd142m", "Apache-2.0", 14,
+         ANTIALIAS),
+    _vit("dinov3-s16", "vit_small_patch16_dinov3", "lvd1689m", "DINOv3 licence", 16, ANTIALIAS),
+    _vit("dinov3-b16", "vit_base_patch16_dinov3", "lvd1689m", "DINOv3 licence", 16, ANTIALIAS),
+    _vit("dinov3-l16", "vit_large_patch16_dinov3", "lvd1689m", "DINOv3 licence", 16, ANTIALIAS),
     _from_url("moco-v2-rn50", "resnet50",
               UrlFile(f"{_FB}/moco/moco_checkpoints/moco_v2_800ep/moco_v2_800ep_pretrain.pth.tar",
                       md5="a04e12f8"),
@@ -187,6 +206,18 @@ def find_row(name: str, role: EncoderRole) -> tuple[EncoderRow, str]:
     raise UnknownNameError(f"{role} encoder", name, valid)
 
 
+def needs_features(spec: str | EncoderInfo) -> bool:
+    """Whether a saliency encoder needs the features of phi, such as `ViT-B/16/proxy`.
+
+    Example:
+        >>> needs_features("ViT-B/16/proxy=random"), needs_features("ViT-B/16/naclip")
+        (True, False)
+    """
+    name = spec.name if isinstance(spec, EncoderInfo) else parse_spec(spec).name
+    recipe = VIT_RECIPES.get(name.rpartition("/")[2])
+    return recipe is not None and recipe.needs_features
+
+
 def build_retrieval(spec: str | EncoderInfo, compute: Compute) -> ImageTextEncoder:
     """Build a retrieval encoder.
 
@@ -201,9 +232,23 @@ def build_retrieval(spec: str | EncoderInfo, compute: Compute) -> ImageTextEncod
     return cast(ImageTextEncoder, _build("retrieval", spec, compute))
 
 
-def build_saliency(spec: str | EncoderInfo, compute: Compute) -> DenseTextEncoder:
-    """Build a saliency encoder; arguments and errors are those of `build_retrieval`."""
-    return cast(DenseTextEncoder, _build("saliency", spec, compute))
+def build_saliency(
+    spec: str | EncoderInfo, compute: Compute, proxy: EncoderInfo | None = None
+) -> DenseTextEncoder:
+    """Build a saliency encoder.
+
+    Args:
+        spec: As for `build_retrieval`.
+        compute: Device and precision.
+        proxy: The encoder whose features it is given if it needs any, such as `ViT-B/16/proxy`: by
+            convention the first phi.
+
+    Raises:
+        UnknownNameError: There is no such encoder.
+        MissingWeightsError: Its weights are not available.
+        RecosegError: It needs features, and no proxy is named.
+    """
+    return cast(DenseTextEncoder, _build("saliency", spec, compute, proxy))
 
 
 def build_phi(spec: str | EncoderInfo, compute: Compute) -> DenseImageEncoder:
@@ -211,19 +256,32 @@ def build_phi(spec: str | EncoderInfo, compute: Compute) -> DenseImageEncoder:
     return cast(DenseImageEncoder, _build("phi", spec, compute))
 
 
-def _build(role: EncoderRole, wanted: str | EncoderInfo, compute: Compute) -> Encoder:
+def _build(
+    role: EncoderRole,
+    wanted: str | EncoderInfo,
+    compute: Compute,
+    proxy: EncoderInfo | None = None,
+) -> Encoder:
     if isinstance(wanted, EncoderInfo):
-        return _build_recorded(role, wanted, compute)
-    return _build_spec(role, wanted, compute)
+        return _build_recorded(role, wanted, compute, proxy)
+    return _build_spec(role, wanted, compute, proxy)
 
 
-def _build_spec(role: EncoderRole, text: str, compute: Compute) -> Encoder:
+def _build_spec(
+    role: EncoderRole,
+    text: str,
+    compute: Compute,
+    proxy: EncoderInfo | None = None,
+    recorded: str = "",
+) -> Encoder:
     spec = parse_spec(text)
     row, rest = find_row(spec.name, role)
-    return row.build(BuildRequest(role, row, spec, rest, compute))
+    return row.build(BuildRequest(role, row, spec, rest, compute, proxy, recorded))
 
 
-def _build_recorded(role: EncoderRole, info: EncoderInfo, compute: Compute) -> Encoder:
+def _build_recorded(
+    role: EncoderRole, info: EncoderInfo, compute: Compute, proxy: EncoderInfo | None
+) -> Encoder:
     """Build an encoder again from its record; published weights are tried if its file is gone."""
     try:
         find_row(info.name, role)
@@ -233,14 +291,14 @@ def _build_recorded(role: EncoderRole, info: EncoderInfo, compute: Compute) -> E
             f"Pass the encoder itself: {role}=..."
         ) from error
     if not info.file or Path(info.file).is_file():
-        return _build_spec(role, info.spec, compute)
+        return _build_spec(role, info.spec, compute, proxy, info.fingerprint)
     gone = (
         f"The weights file of the {role} encoder {info.name!r} is gone: {info.file}\n"
         f"Put it back, or say where it is now: --{role} {info.name}=/path/to/file\n"
         "The published weights were tried instead: "
     )
     try:
-        encoder = _build_spec(role, info.spec, compute)
+        encoder = _build_spec(role, info.spec, compute, proxy, info.fingerprint)
     except RecosegError as error:
         raise MissingWeightsError(f"{gone}{error}") from error
     if not encoder.info.same_as(info):

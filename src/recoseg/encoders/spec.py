@@ -7,11 +7,20 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from recoseg.device import Compute
-from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, ImageTextEncoder
+from recoseg.encoders.protocols import (
+    DenseImageEncoder,
+    DenseTextEncoder,
+    EncoderInfo,
+    ImageTextEncoder,
+)
 from recoseg.encoders.weight_sources import WeightSource
 from recoseg.errors import RecosegError
 
 RANDOM = "random"
+BY_SIZE, ANTIALIAS = "by-size", "antialias"
+POSITIONS = (BY_SIZE, ANTIALIAS)
+"""How timm's ViTs bring their position embeddings to other grids: bicubically and `by_size`, as the
+code that many of them were published with, or with antialias, as timm does."""
 
 Encoder = ImageTextEncoder | DenseTextEncoder | DenseImageEncoder
 EncoderRole = Literal["retrieval", "saliency", "phi"]
@@ -88,6 +97,8 @@ class EncoderRow:
         stride: Pixels per feature cell in its dense roles; 0 where the model decides.
         note: A remark for `recoseg encoders`.
         defaults: The settings that suit it, by role.
+        positions: How a ViT of timm brings its position embeddings to other grids than the native
+            one: a name of `POSITIONS`.
     """
 
     name: str
@@ -99,6 +110,7 @@ class EncoderRow:
     stride: int
     note: str = ""
     defaults: Mapping[EncoderRole, EncoderDefaults] = field(default_factory=dict, hash=False)
+    positions: str = ANTIALIAS
 
 
 @dataclass(frozen=True)
@@ -112,6 +124,8 @@ class BuildRequest:
         rest: The part of the name after the row's own name: the model of a family, or a variant
             after a slash.
         compute: Device and precision.
+        proxy: The encoder whose features a saliency encoder is given, if it needs any.
+        recorded: Fingerprint of the encoder in the record that it is built from, if it is.
     """
 
     role: EncoderRole
@@ -119,3 +133,5 @@ class BuildRequest:
     spec: EncoderSpec
     rest: str
     compute: Compute
+    proxy: EncoderInfo | None = None
+    recorded: str = ""

@@ -190,5 +190,5 @@ def dense_worker(
     specs = [phi] if isinstance(phi, str | EncoderInfo) else phi
     encoders: list[DenseEncoder] = [build_phi(spec, compute) for spec in specs]
     if saliency is not None:
-        encoders.append(build_saliency(saliency, compute))
+        encoders.append(build_saliency(saliency, compute, encoders[0].info))
     return FeatureWorker(encoders, compute.precision, threads)

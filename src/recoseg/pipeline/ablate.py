@@ -17,6 +17,7 @@ from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_prompts, default_settings
 from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency
+from recoseg.encoders.extract import NeedsFeatures
 from recoseg.encoders.presets import preset as preset_of
 from recoseg.errors import RecosegError
 from recoseg.evaluation.counts_file import LINES, CountsFile
@@ -216,20 +217,26 @@ def _setups(
 ) -> list[Setup]:
     """Every archive with every saliency encoder and every phi; each encoder is built once."""
     chosen = preset_of(preset or archives[0].preset or "lite")
-    saliency_encoders = [build_saliency(s, compute) for s in saliencies or [chosen.saliency]]
-    phi_encoders = [build_phi(p, compute) for p in phis or [chosen.phi]]
+    specs, (first, *more) = saliencies or [chosen.saliency], phis or [chosen.phi]
+    phi_encoders = [build_phi(first, compute)]
+    built = [build_saliency(spec, compute, phi_encoders[0].info) for spec in specs]
+    phi_encoders += [build_phi(spec, compute) for spec in more]
+    pairs = [  # an encoder that needs features is another one for each phi
+        (build_saliency(spec, compute, phi.info) if isinstance(one, NeedsFeatures) else one, phi)
+        for spec, one in zip(specs, built, strict=True)
+        for phi in phi_encoders
+    ]
     setups = []
     for archive in archives:
         spec = archive.info.spec if archive.info is not None else chosen.retrieval
         retrieval = build_retrieval(spec, compute)
-        for saliency in saliency_encoders:
-            for phi in phi_encoders:
-                settings = default_settings(saliency.info, [phi.info])
-                if k is not None:
-                    settings = replace(settings, learn=replace(settings.learn, k=k))
-                encoders = Encoders(retrieval, saliency, (phi,))
-                name = ", ".join(e.info.name for e in (retrieval, saliency, phi))
-                setups.append(Setup(archive, encoders, settings, name))
+        for saliency, phi in pairs:
+            settings = default_settings(saliency.info, [phi.info])
+            if k is not None:
+                settings = replace(settings, learn=replace(settings.learn, k=k))
+            encoders = Encoders(retrieval, saliency, (phi,))
+            name = ", ".join(e.info.name for e in (retrieval, saliency, phi))
+            setups.append(Setup(archive, encoders, settings, name))
     return setups
 
 

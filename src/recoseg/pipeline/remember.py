@@ -11,7 +11,7 @@ from typing import Any
 from recoseg.allocator import keep_freed_memory
 from recoseg.archive.index import ArchiveIndex
 from recoseg.device import Compute, resolve_compute
-from recoseg.encoders.bundle import Encoders
+from recoseg.encoders.bundle import Encoders, check_needs
 from recoseg.encoders.encoder_table import build_phi, build_saliency
 from recoseg.encoders.presets import preset as preset_of
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, EncoderInfo
@@ -62,7 +62,8 @@ def remember(
         out: Local folder of the memory; it is created, continued or updated.
         encoders: Encoders that are loaded already, for what is not given by `phi` and `saliency`.
         phi: The dense image encoder, or several. By default that of the index's preset.
-        saliency: The dense text encoder, or several. By default that of the index's preset.
+        saliency: The dense text encoder, or several. By default that of the index's preset. Those
+            that need another encoder's features, such as `ViT-B/16/proxy`, get the first phi's.
         regions: What divides photos into regions, such as `clusters` or `superpixels`; see
             `provider_of`.
         size: Side of the centre crop, to which the short side is resized, pixels.
@@ -144,9 +145,13 @@ def region_worker(
         build_phi(spec, compute) if isinstance(spec, str | EncoderInfo) else spec for spec in phi
     ]
     built_texts = [
-        build_saliency(spec, compute) if isinstance(spec, str | EncoderInfo) else spec
+        build_saliency(spec, compute, built_phi[0].info)
+        if isinstance(spec, str | EncoderInfo)
+        else spec
         for spec in texts
     ]
+    for text in built_texts:
+        check_needs(text, [encoder.info for encoder in built_phi])
     return RegionWorker(
         built_phi,
         built_texts,

@@ -8,10 +8,11 @@ from typing import Any, cast
 
 from recoseg.concepts import ConceptBank
 from recoseg.device import Compute, resolve_compute
-from recoseg.encoders.encoder_table import build_phi, build_saliency
+from recoseg.encoders.bundle import check_needs, other_encoder
+from recoseg.encoders.encoder_table import build_phi, build_saliency, needs_features
 from recoseg.encoders.extract import DenseEncoder, NeedsFeatures
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, EncoderInfo
-from recoseg.errors import EncoderMismatchError
+from recoseg.encoders.spec import EncoderRole
 
 Phi = DenseImageEncoder | str
 """A dense image encoder, or its spec."""
@@ -61,15 +62,17 @@ class BankEncoders:
 
         Raises:
             EncoderMismatchError: An encoder is not the bank's own.
+            RecosegError: The saliency encoder needs the features of one that is not there.
         """
-        if "text" in kinds and (saliency is None or isinstance(saliency, str)):
+        wanted = saliency or bank.encoders.saliency if "text" in kinds else None
+        follows = isinstance(saliency, NeedsFeatures)
+        if isinstance(wanted, str | EncoderInfo):
             compute = compute or resolve_compute()
-            saliency = build_saliency(saliency or bank.encoders.saliency, compute)
-        saliency = None if isinstance(saliency, str) else saliency
-        if saliency is not None:
-            _own([bank.encoders.saliency], saliency.info, "saliency")
+            follows = needs_features(wanted)
+            # Before phi, so that those that share a backbone are built one after the other.
+            saliency = None if follows else build_saliency(wanted, compute)
         given = [phi] if phi is None or isinstance(phi, str) or hasattr(phi, "info") else phi
-        needed = set(kinds) - {"text"} or isinstance(saliency, NeedsFeatures)
+        needed = set(kinds) - {"text"} or follows
         found: dict[EncoderInfo, DenseImageEncoder] = {}
         for one in cast("Sequence[Phi | None]", given):
             if isinstance(one, str) and needed:
@@ -83,6 +86,13 @@ class BankEncoders:
                 built = build_phi(info, compute)
                 found[_own([info], built.info, "phi")] = built
         ordered = tuple((info, found[info]) for info in bank.encoders.phi if info in found)
+        if isinstance(wanted, str | EncoderInfo) and follows:
+            first = ordered[0][1].info
+            saliency = build_saliency(wanted, compute or resolve_compute(), first)
+        saliency = None if isinstance(saliency, str) else saliency
+        if saliency is not None:
+            _own([bank.encoders.saliency], saliency.info, "saliency")
+            check_needs(saliency, [encoder.info for _, encoder in ordered])
         return cls(ordered, saliency)
 
 
@@ -99,7 +109,7 @@ def _as_json(info: EncoderInfo) -> dict[str, Any]:
     return {key: value for key, value in asdict(info).items() if key != "file"}
 
 
-def _own(mine: Sequence[EncoderInfo], theirs: EncoderInfo, role: str) -> EncoderInfo:
+def _own(mine: Sequence[EncoderInfo], theirs: EncoderInfo, role: EncoderRole) -> EncoderInfo:
     """Which of the bank's encoders another one is equal to.
 
     Raises:
@@ -108,11 +118,4 @@ def _own(mine: Sequence[EncoderInfo], theirs: EncoderInfo, role: str) -> Encoder
     for info in mine:
         if info.same_as(theirs):
             return info
-    expected = " or ".join(
-        f"{info.name} ({info.weights}, fingerprint {info.fingerprint})" for info in mine
-    )
-    raise EncoderMismatchError(
-        f"The bank was learnt with {expected} as {role} encoder, got {theirs.name} "
-        f"({theirs.weights}, fingerprint {theirs.fingerprint}). Use the bank's own encoder "
-        "(--saliency, --phi), or learn the classes again."
-    )
+    raise other_encoder(role, mine, theirs)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recoseg.concepts import Concept, ConceptBank
+from recoseg.encoders.encoder_table import needs_features
 from recoseg.encoders.protocols import DenseImageEncoder, EncoderInfo
 from recoseg.errors import EncoderMismatchError
 from recoseg.memory.describe import means_by_cells, numbered
@@ -33,9 +34,12 @@ def shared_phi(memory: RegionMemory, bank: ConceptBank) -> tuple[EncoderInfo, ..
     """
     manifest, text = memory.manifest, bank.encoders.saliency
     if text.key not in manifest.value_spans:
+        why = ""
+        if needs_features(text):
+            why = " Its features also depend on the first phi, which has to be the bank's first."
         raise EncoderMismatchError(
             f"The region memory {memory.location} has values of {_names(manifest.texts)}; expected "
-            f"values of {_names([text])}, the bank's text encoder. Make one with `recoseg "
+            f"values of {_names([text])}, the bank's text encoder.{why} Make one with `recoseg "
             f"remember --saliency {text.name}`, or learn the bank with an encoder of the memory."
         )
     shared = tuple(info for info in bank.encoders.phi if info.key in manifest.key_spans)

@@ -18,16 +18,27 @@ the new grid. The class token's embedding is kept."""
 
 
 def by_size(
-    positions: Float[Tensor, "tokens c"], native: tuple[int, int], grid: tuple[int, int]
+    positions: Float[Tensor, "tokens c"],
+    native: tuple[int, int],
+    grid: tuple[int, int],
+    prefix: int = 1,
 ) -> Float[Tensor, "new_tokens c"]:
     """Resample bicubically to the new grid, without antialias; the default.
 
     For the native grid `positions` itself is returned.
+
+    Args:
+        positions: The table of a model.
+        native: The grid that the model was trained with.
+        grid: The new grid.
+        prefix: Number of tokens before the patches, whose embeddings are kept.
     """
     if grid == native:
         return positions
-    plane = F.interpolate(_plane(positions, native), grid, mode="bicubic", align_corners=False)
-    return _table(positions, plane)
+    plane = _plane(positions[prefix:], native)
+    return _table(
+        positions[:prefix], F.interpolate(plane, grid, mode="bicubic", align_corners=False)
+    )
 
 
 def by_scale_factor(
@@ -43,23 +54,24 @@ def by_scale_factor(
         return positions
     factors = ((grid[0] + 0.1) / native[0], (grid[1] + 0.1) / native[1])
     plane = F.interpolate(
-        _plane(positions, native), scale_factor=factors, mode="bicubic", align_corners=False
+        _plane(positions[1:], native), scale_factor=factors, mode="bicubic", align_corners=False
     )
-    return _table(positions, plane)
+    return _table(positions[:1], plane)
 
 
 def bilinear_in_half(
     positions: Float[Tensor, "tokens c"], native: tuple[int, int], grid: tuple[int, int]
 ) -> Float[Tensor, "new_tokens c"]:
     """Resample bilinearly and round to half precision, as the code of CLIPer; never left out."""
-    plane = F.interpolate(_plane(positions, native), grid, mode="bilinear", align_corners=False)
-    return _table(positions, plane).half().to(positions.dtype)
+    plane = _plane(positions[1:], native)
+    plane = F.interpolate(plane, grid, mode="bilinear", align_corners=False)
+    return _table(positions[:1], plane).half().to(positions.dtype)
 
 
-def _plane(positions: Tensor, native: tuple[int, int]) -> Tensor:
-    return positions[1:].reshape(*native, -1).permute(2, 0, 1)[None].float()
+def _plane(patches: Tensor, native: tuple[int, int]) -> Tensor:
+    return patches.reshape(*native, -1).permute(2, 0, 1)[None].float()
 
 
-def _table(positions: Tensor, plane: Tensor) -> Tensor:
-    patches = plane[0].permute(1, 2, 0).flatten(0, 1).to(positions.dtype)
-    return torch.cat([positions[:1], patches])
+def _table(prefix: Tensor, plane: Tensor) -> Tensor:
+    patches = plane[0].permute(1, 2, 0).flatten(0, 1).to(prefix.dtype)
+    return torch.cat([prefix, patches])

@@ -32,6 +32,8 @@ def proxy_attention(
 ) -> Float[Tensor, "n 1 p p"]:
     """Softmax of cosines of features, above a multiple of their mean.
 
+    Every patch attends to itself, so that a photo whose patches are all alike has weights, too.
+
     Args:
         proxy: Features of the other network. The mean is taken over all of them, so pass one photo
             at a time unless several belong together.
@@ -41,7 +43,8 @@ def proxy_attention(
     unit = F.normalize(to_tokens(proxy), dim=-1)
     cosines = unit @ unit.transpose(1, 2)
     centred = sharpness * (cosines - offset * cosines.mean())
-    return centred.masked_fill(centred < 0, -torch.inf).softmax(-1)[:, None]
+    itself = torch.eye(centred.shape[-1], dtype=torch.bool, device=centred.device)
+    return centred.masked_fill((centred < 0) & ~itself, -torch.inf).softmax(-1)[:, None]
 
 
 def proxy_values(

@@ -65,7 +65,7 @@ def region_attention(
     """Softmax of cosines within regions.
 
     Patches of one region attend to each other. A patch that belongs to none, and any patch with it,
-    attend to each other where their cosine is above the mean of all.
+    attend to each other where their cosine is above the mean of all. Every patch attends to itself.
 
     Args:
         features: Features of the patches by another network.
@@ -76,6 +76,7 @@ def region_attention(
     none = regions == NONE
     either = none[:, None] | none[None]
     allowed = torch.where(either, cosines > cosines.mean(), regions[:, None] == regions[None])
+    allowed = allowed.fill_diagonal_(True)
     return (SHARPNESS * cosines).masked_fill(~allowed, -torch.inf).softmax(-1)
 
 
@@ -117,7 +118,7 @@ def region_values(
     visual: nn.Module,
     inputs: Float[Tensor, "1 3 H W"],
     proxy: Float[Tensor, "1 c h w"],
-    regions: Int64[Tensor, "H W"],
+    regions: Int64[Tensor, "rows columns"],
     *,
     merge: bool = False,
     branches: Branches = BRANCHES,
@@ -129,7 +130,7 @@ def region_values(
         visual: A ViT of open_clip.
         inputs: The normalised photo.
         proxy: Features of another network for the photo, on any grid.
-        regions: The region of each pixel, 0 for none.
+        regions: The region of each pixel, or of each cell of a coarser grid; 0 for none.
         merge: Whether regions that look alike are joined first, as the authors' first version does.
         branches: Weights of the branches.
         positions: How positions are resampled.
