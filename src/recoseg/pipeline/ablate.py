@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recoseg.archive.index import ArchiveIndex
+from recoseg.concepts import ConceptBank
 from recoseg.datasets.dataset_table import as_published, open_dataset
 from recoseg.datasets.labelled import LabelledArchive
 from recoseg.datasets.spaces import class_lines
@@ -28,13 +29,18 @@ from recoseg.experiments.retrieval import (
     write_retrieval,
 )
 from recoseg.experiments.runner import run_studies
-from recoseg.experiments.studies import STUDIES, Baseline, check_study, study
+from recoseg.experiments.studies import STUDIES, Baseline, studies_named, study
 from recoseg.experiments.study import Setup
 from recoseg.experiments.tables import study_markdown, write_study
 from recoseg.learning.feature_cache import FeatureCache
+from recoseg.memory.region_memory import RegionMemory, open_memory
 from recoseg.pipeline.checks import check_encoder, check_output_folder
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import open_index
+from recoseg.pipeline.segment import voting_of
+from recoseg.regions.protocol import RegionProvider
+from recoseg.segmentation.memory_branch import shared_phi
+from recoseg.segmentation.voting import VoteForm
 from recoseg.storage.claim import claim
 from recoseg.storage.locks import lock_folder
 
@@ -71,6 +77,9 @@ def ablate(
     preset: str | None = None,
     saliency: Sequence[str] = (),
     phi: Sequence[str] = (),
+    memory: str | Path | RegionMemory | None = None,
+    regions: str | RegionProvider | None = None,
+    vote: VoteForm | None = None,
     k: int | None = None,
     labels: str = "imagenet",
     crf: bool = False,
@@ -87,7 +96,8 @@ def ablate(
     """Measure what each part of the method contributes, as in the paper's tables.
 
     Args:
-        studies: Names of studies, `retrieval`, or `all` for all studies except `retrieval`.
+        studies: Names of studies, `retrieval`, or `all` for all studies except `retrieval` and
+            `recipe`.
         indexes: Indexes or their paths; several for the studies `encoders` and `retrieval`.
         out: Folder for tables, plots and JSON.
         dataset: Labelled data set to measure on; not needed for `retrieval` alone.
@@ -100,7 +110,12 @@ def ablate(
         aliases: Whether to use the data set's aliases as well.
         preset: Name of a choice of encoders. By default that of the first index.
         saliency: Dense text encoders; several for the study `encoders`.
-        phi: Dense image encoders; several for the study `encoders`.
+        phi: Dense image encoders; several for the study `encoders`, and for `recipe`, which also
+            puts all of them into one bank.
+        memory: For `recipe`: region memory, or its folder or URL.
+        regions: For `recipe`: what divides photos into regions that vote; see `provider_of`. By
+            default `superpixels`.
+        vote: For `recipe`: what they vote on, `mean` or `mode`; see `open_segmenter`.
         k: Retrieved photos per class. By default 50.
         labels: Labels for `retrieval`: `imagenet`, `folders`, or a CSV file with the columns
             `path` and `label`.
@@ -120,9 +135,14 @@ def ablate(
         OutputError: `out` holds an earlier run, which is neither continued nor replaced.
         RecosegError: A study needs a data set, but none is given.
     """
-    names = list(dict.fromkeys(n for one in studies for n in (STUDIES if one == "all" else (one,))))
-    for name in names:
-        check_study(name)
+    names = studies_named(studies)
+    if "recipe" not in names:
+        given = {"--memory": memory, "--regions": regions, "--vote": vote}
+        unused = [name for name, value in given.items() if value is not None]
+        if unused:
+            raise RecosegError(
+                f"{', '.join(unused)} would have no effect without the study recipe. Leave it out."
+            )
     folder = check_output_folder(out)
     measured = [name for name in names if name != "retrieval"]
     if measured and dataset is None:
@@ -183,6 +203,8 @@ def ablate(
         )
         setups = _setups(archives, preset, saliency, phi, k, compute)
         base = Baseline(tuple(setups), tuple(words), ("pamr", "crf") if crf else ("pamr",))
+        if "recipe" in names:
+            base = _with_recipe(base, max(1, len(phi)), memory, regions, vote, compute)
         chosen = [study(name, base) for name in measured]
         found = run_studies(
             chosen,
@@ -222,15 +244,53 @@ def _setups(
     for archive in archives:
         spec = archive.info.spec if archive.info is not None else chosen.retrieval
         retrieval = build_retrieval(spec, compute)
-        for saliency in saliency_encoders:
-            for phi in phi_encoders:
-                settings = default_settings(saliency.info, [phi.info])
-                if k is not None:
-                    settings = replace(settings, learn=replace(settings.learn, k=k))
-                encoders = Encoders(retrieval, saliency, (phi,))
-                name = ", ".join(e.info.name for e in (retrieval, saliency, phi))
-                setups.append(Setup(archive, encoders, settings, name))
+        setups += [
+            _setup(archive, Encoders(retrieval, saliency, (phi,)), k)
+            for saliency in saliency_encoders
+            for phi in phi_encoders
+        ]
     return setups
+
+
+def _setup(archive: ArchiveIndex, encoders: Encoders, k: int | None) -> Setup:
+    settings = default_settings(encoders.saliency.info, encoders.info.phi)
+    if k is not None:
+        settings = replace(settings, learn=replace(settings.learn, k=k))
+    infos = (encoders.info.retrieval, encoders.info.saliency, *encoders.info.phi)
+    return Setup(archive, encoders, settings, ", ".join(info.name for info in infos))
+
+
+def _with_recipe(
+    base: Baseline,
+    phis: int,
+    memory: str | Path | RegionMemory | None,
+    regions: str | RegionProvider | None,
+    vote: VoteForm | None,
+    compute: Compute,
+) -> Baseline:
+    """The baseline with what the study of the recipe adds to its first setup.
+
+    Args:
+        base: The baseline; its first setups have the phi encoders one by one.
+        phis: The number of phi encoders.
+        memory: A region memory, or its place.
+        regions: What divides photos into regions that vote.
+        vote: What they vote on.
+        compute: Device of regions that are found by a network.
+
+    Raises:
+        EncoderMismatchError: The memory was made with other encoders.
+    """
+    first, together = base.setups[0], None
+    if phis > 1:
+        several = tuple(phi for one in base.setups[:phis] for phi in one.encoders.phi)
+        together = _setup(first.index, replace(first.encoders, phi=several), first.settings.learn.k)
+    opened = open_memory(memory) if isinstance(memory, str | Path) else memory
+    if opened is not None:  # before hours of learning
+        used = together or first
+        shared_phi(opened, ConceptBank((), used.encoders.info, used.settings))
+    voting = voting_of(regions or "superpixels", vote, None, compute)
+    return replace(base, together=together, voting=voting, memory=opened)
 
 
 def files_of(names: Sequence[str]) -> list[str]:
