@@ -245,14 +245,15 @@ def _setups(
         spec = archive.info.spec if archive.info is not None else chosen.retrieval
         retrieval = build_retrieval(spec, compute)
         setups += [
-            _setup(archive, Encoders(retrieval, saliency, (phi,)), k)
+            setup_of(archive, Encoders(retrieval, saliency, (phi,)), k)
             for saliency in saliency_encoders
             for phi in phi_encoders
         ]
     return setups
 
 
-def _setup(archive: ArchiveIndex, encoders: Encoders, k: int | None) -> Setup:
+def setup_of(archive: ArchiveIndex, encoders: Encoders, k: int | None = None) -> Setup:
+    """An archive and encoders with the encoders' default settings, and perhaps another k."""
     settings = default_settings(encoders.saliency.info, encoders.info.phi)
     if k is not None:
         settings = replace(settings, learn=replace(settings.learn, k=k))
@@ -284,7 +285,9 @@ def _with_recipe(
     first, together = base.setups[0], None
     if phis > 1:
         several = tuple(phi for one in base.setups[:phis] for phi in one.encoders.phi)
-        together = _setup(first.index, replace(first.encoders, phi=several), first.settings.learn.k)
+        together = setup_of(
+            first.index, replace(first.encoders, phi=several), first.settings.learn.k
+        )
     opened = open_memory(memory) if isinstance(memory, str | Path) else memory
     if opened is not None:  # before hours of learning
         used = together or first
