@@ -30,8 +30,8 @@ class Protocol:
             that of the bank. Label maps are scored at the size of the prepared photo.
         window: Side of sliding windows, pixels; None for no windows.
         window_step: Pixels from one window to the next.
-        aliases: Whether the protocol expects classes that were learnt with the aliases and the
-            background words of the label space.
+        aliases: Whether the protocol expects classes that were learnt with the words of later
+            papers: the label space `NAME_community`, or else the aliases.
     """
 
     name: str
