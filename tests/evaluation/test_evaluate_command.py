@@ -228,7 +228,11 @@ def test_photos_that_cannot_be_read_are_named(session):
             "Expected either a bank (or trained model) or --predictions",
         ),
         (("--resume",), True, "--resume needs the folder of the earlier run: --out"),
-        (("--protocol", "best"), True, "Unknown protocol 'best'. Valid: paper, tcl, native."),
+        (
+            ("--protocol", "best"),
+            True,
+            "Unknown protocol 'best'. Valid: paper, tcl, proxyclip, native.",
+        ),
         (("--published-quirks",), True, "Only the protocol 'paper' has published quirks"),
         (("--predictions", "{}/gone"), False, "No folder of predictions at"),
         (

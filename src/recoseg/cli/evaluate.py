@@ -64,7 +64,8 @@ def evaluate(
         str | None,
         typer.Option(
             help="How photos are prepared and scored: paper, tcl (common in later papers; the "
-            "default for `community`) or native (as `recoseg segment` treats photos; the default)."
+            "default for `community`), proxyclip (larger windows) or native (as `recoseg segment` "
+            "treats photos; the default)."
         ),
     ] = None,
     published_quirks: Quirks = False,

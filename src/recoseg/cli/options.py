@@ -169,8 +169,8 @@ ProtocolName = Annotated[
     str,
     typer.Option(
         "--protocol",
-        help="How photos are prepared and scored: paper, tcl (common in later papers) or native "
-        "(as `recoseg segment` treats photos).",
+        help="How photos are prepared and scored: paper, tcl (common in later papers), "
+        "proxyclip (larger windows) or native (as `recoseg segment` treats photos).",
     ),
 ]
 Quirks = Annotated[

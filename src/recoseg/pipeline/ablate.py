@@ -104,7 +104,7 @@ def ablate(
         root: Folder that holds the data set.
         split: Dataset split. By default that of the data set, most often `val`.
         ids: File with the names of the photos to use, one per line.
-        protocol: How photos are prepared and scored: `paper`, `tcl` or `native`.
+        protocol: How photos are prepared and scored; see `protocol_of`.
         published_quirks: Whether to repeat the errors of the published evaluation.
         classes: The classes with their words. By default the data set's own prompts.
         aliases: Whether to use the data set's aliases as well.

@@ -76,8 +76,8 @@ def evaluate(
         root: Folder that holds the data set.
         split: Dataset split. By default that of the data set, most often `val`.
         ids: File with the names of the photos to use, one per line.
-        protocol: How photos are prepared and scored: `paper`, `tcl` (common in later papers) or
-            `native`.
+        protocol: How photos are prepared and scored: `paper`, `tcl` (common in later papers),
+            `proxyclip` (with larger windows) or `native`.
         published_quirks: Whether to repeat the errors of the published evaluation.
         predictions: Folder of label maps `NAME.png` to score instead of a bank or model.
         resize: Short side of the encoders' input, pixels. By default that of the protocol.

@@ -71,7 +71,7 @@ def evaluate_suite(
             names of later papers and with the defaults of their encoders. By default data sets
             without a bank are left out.
         out: Folder for the table, and for the report on each data set; None writes no files.
-        protocol: How photos are prepared and scored; see `evaluate`.
+        protocol: How photos are prepared and scored: `tcl`, or another one of `evaluate`.
         resume: Whether to continue an interrupted run in `out`.
         overwrite: Whether to replace an earlier run in `out`.
         threshold: As in `open_segmenter`, for the data sets with background.
