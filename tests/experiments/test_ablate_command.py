@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.command import run
+from tests.segmentation.test_memory_branch import make_memory
 
 FAST = ("--device", "cpu", "--precision", "fp32")
 
@@ -54,6 +55,14 @@ def test_a_folder_holds_the_tables_of_one_run(tmp_path):
     assert replaced.code == 0, replaced.err
     assert [name for name in names(out) if name.startswith("block")] == []
     assert {"retrieval.md", "notes.txt"} <= set(names(out))
+    wrong = run("ablate", "recipe", *shared, "--overwrite", "--regions", "tiles")
+    assert "Unknown regions 'tiles'" in wrong.err
+    wrong = run("ablate", "recipe", *shared, "--overwrite", "--memory", tmp_path / "gone")
+    assert wrong.code == 1
+    assert "gone" in wrong.err
+    make_memory(tmp_path / "memory")
+    wrong = run("ablate", "recipe", *shared, "--overwrite", "--memory", tmp_path / "memory")
+    assert "expected values of lite" in wrong.err
     (out / "notes.txt").unlink()
     grown = run(
         *("ablate", "recipe", *shared, "--overwrite", "--regions", "slic:9", "--vote", "mode"),

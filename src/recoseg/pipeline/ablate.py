@@ -40,7 +40,7 @@ from recoseg.pipeline.index import open_index
 from recoseg.pipeline.segment import voting_of
 from recoseg.regions.protocol import RegionProvider
 from recoseg.segmentation.memory_branch import shared_phi
-from recoseg.segmentation.voting import VoteForm
+from recoseg.segmentation.voting import VoteForm, Voting
 from recoseg.storage.claim import claim
 from recoseg.storage.locks import lock_folder
 
@@ -174,6 +174,9 @@ def ablate(
             check_encoder(spec, "phi")
         archives = [one if isinstance(one, ArchiveIndex) else open_index(one) for one in indexes]
         compute = resolve_compute(device, precision)
+        used = regions or "superpixels" if "recipe" in names else None
+        voting = voting_of(used, vote, None, compute)
+        remembered = open_memory(memory) if isinstance(memory, str | Path) else memory
         tables: list[str] = []
         problems: list[str] = []
         data = None
@@ -204,7 +207,7 @@ def ablate(
         setups = _setups(archives, preset, saliency, phi, k, compute)
         base = Baseline(tuple(setups), tuple(words), ("pamr", "crf") if crf else ("pamr",))
         if "recipe" in names:
-            base = _with_recipe(base, max(1, len(phi)), memory, regions, vote, compute)
+            base = _with_recipe(base, max(1, len(phi)), remembered, voting)
         chosen = [study(name, base) for name in measured]
         found = run_studies(
             chosen,
@@ -262,22 +265,15 @@ def setup_of(archive: ArchiveIndex, encoders: Encoders, k: int | None = None) ->
 
 
 def _with_recipe(
-    base: Baseline,
-    phis: int,
-    memory: str | Path | RegionMemory | None,
-    regions: str | RegionProvider | None,
-    vote: VoteForm | None,
-    compute: Compute,
+    base: Baseline, phis: int, memory: RegionMemory | None, voting: Voting | None
 ) -> Baseline:
     """The baseline with what the study of the recipe adds to its first setup.
 
     Args:
         base: The baseline; its first setups have the phi encoders one by one.
         phis: The number of phi encoders.
-        memory: A region memory, or its place.
-        regions: What divides photos into regions that vote.
-        vote: What they vote on.
-        compute: Device of regions that are found by a network.
+        memory: A region memory.
+        voting: Regions that vote, and how.
 
     Raises:
         EncoderMismatchError: The memory was made with other encoders.
@@ -288,12 +284,10 @@ def _with_recipe(
         together = setup_of(
             first.index, replace(first.encoders, phi=several), first.settings.learn.k
         )
-    opened = open_memory(memory) if isinstance(memory, str | Path) else memory
-    if opened is not None:  # before hours of learning
+    if memory is not None:  # before hours of learning
         used = together or first
-        shared_phi(opened, ConceptBank((), used.encoders.info, used.settings))
-    voting = voting_of(regions or "superpixels", vote, None, compute)
-    return replace(base, together=together, voting=voting, memory=opened)
+        shared_phi(memory, ConceptBank((), used.encoders.info, used.settings))
+    return replace(base, together=together, voting=voting, memory=memory)
 
 
 def files_of(names: Sequence[str]) -> list[str]:

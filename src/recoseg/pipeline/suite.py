@@ -14,6 +14,7 @@ from recoseg.datasets.spaces import community_of, label_space
 from recoseg.errors import DatasetError, RecosegError
 from recoseg.evaluation.evaluation import Evaluation
 from recoseg.evaluation.suite import FOLDERS, SUITE, place_of, suite_json, suite_markdown
+from recoseg.memory.region_memory import open_memory
 from recoseg.pipeline.checks import check_output_folder
 from recoseg.pipeline.evaluate import evaluate
 from recoseg.pipeline.learn import learn
@@ -90,6 +91,8 @@ def evaluate_suite(
         option = "--resume" if resume else "--overwrite"
         raise RecosegError(f"{option} needs the folder of the earlier run: --out.")
     folder = None if out is None else check_output_folder(out)
+    if isinstance(options.get("memory"), str | Path):
+        options["memory"] = open_memory(options["memory"])
     run: dict[str, Any] = {"device": device, "precision": precision, "progress": progress}
     encoders: dict[str, Any] = {name: options.get(name) for name in ("phi", "saliency")}
     found: dict[str, Evaluation] = {}
