@@ -43,9 +43,13 @@ def peak_bytes() -> int:
 
 def in_a_process(script: str, *arguments: object) -> float:
     """Run a script in a new process and return the last number that it prints."""
+    return float(printed_by(script, *arguments)[-1])
+
+
+def printed_by(script: str, *arguments: object) -> list[str]:
+    """Run a script in a new process and return the words that it prints."""
     command = [sys.executable, script, *map(str, arguments)]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(run.stdout.split()[-1])
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
 def machine(threads: int, device: str = "cpu") -> str:

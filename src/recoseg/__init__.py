@@ -29,6 +29,7 @@ _EXPORTS = {
     "build_index": "recoseg.pipeline.index",
     "cosegment": "recoseg.cosegmentation",
     "evaluate": "recoseg.pipeline.evaluate",
+    "evaluate_suite": "recoseg.pipeline.suite",
     "export_onnx": "recoseg.pipeline.train",
     "learn": "recoseg.pipeline.learn",
     "load_encoders": "recoseg.encoders.bundle",

@@ -22,6 +22,11 @@ SIZES = {
     "voc21": (21, 21),
     "ade150": (150, 150),
 }
+COMMUNITY = (
+    *("voc21", "context60", "coco_object", "voc20", "context59", "cocostuff171"),
+    *("cityscapes19", "ade150"),
+)
+SIZES |= {f"{name}_community": SIZES[name] for name in COMMUNITY}
 WITH_BACKGROUND = {"coco_object", "context60", "voc21"}
 
 
@@ -73,7 +78,8 @@ def test_aliases_add_words_and_do_not_change_prompts(space):
 
 
 def test_background_only_where_it_is_a_class(space):
-    assert (space.background in space.names) == (space.name in WITH_BACKGROUND)
+    name = space.name.removesuffix("_community")
+    assert (space.background in space.names) == (name in WITH_BACKGROUND)
     assert bool(space.background_words) == (space.name in WITH_BACKGROUND)
     if space.background:
         assert space.names[0] == space.background == "background"
@@ -213,3 +219,36 @@ def test_own_classes_get_colours_and_keep_their_words():
     assert len(set(space.palette)) == 2
     with pytest.raises(DatasetError, match="has 256 classes; 8-bit masks have at most 255"):
         space_of("many", "Many", [parse_class(f"c{i}") for i in range(256)])
+
+
+@pytest.mark.parametrize("name", COMMUNITY)
+def test_names_of_later_papers_are_words_of_the_same_classes(name):
+    plain, named = label_space(name), label_space(f"{name}_community")
+    assert (named.names, named.palette, named.background) == (
+        *(plain.names, plain.palette, plain.background),
+    )
+    lines = class_lines(named)
+    assert class_lines(named, aliases=True) == lines
+    assert [line.name for line in lines] == list(plain.names)  # background among them
+
+
+def test_names_of_later_papers_that_differ_from_those_of_the_classes():
+    """Facts of the published lists of names."""
+    found = {
+        name: {
+            line.name: line.prompts
+            for line in class_lines(label_space(f"{name}_community"))
+            if line.prompts != (line.name,)
+        }
+        for name in COMMUNITY
+    }
+    assert [name for name in COMMUNITY if found[name]] == ["voc21", "coco_object", "voc20"]
+    assert list(found["voc20"]) == ["boat", "diningtable", "person", "tvmonitor"]
+    assert found["voc20"]["person"][::6] == ("person", "person in jacket")
+    assert len(found["voc20"]["tvmonitor"]) == 5
+    words = found["voc21"].pop("background")
+    assert (len(words), words[0], words[11], words[-1]) == (26, "sky", "bed", "fence")
+    assert found["voc21"] == found["voc20"]
+    assert found["coco_object"]["background"] == tuple(word for word in words if word != "bed")
+    assert found["coco_object"]["person"] == (*found["voc20"]["person"], "body")
+    assert len(found["coco_object"]) == 2

@@ -190,15 +190,19 @@ def test_bare_names_under_a_protocol_of_aliases(session, tmp_path):
     image.save(tmp_path / "JPEGImages/a.jpg")
     Image.new("P", (96, 64), 3).save(tmp_path / "SegmentationClass/a.png")
     (tmp_path / "ImageSets/Segmentation/val.txt").write_text("a\n")
-    for name, arguments in (("bare", ()), ("rich", ("--aliases",))):
-        learnt = learn(session, "voc20", name, *arguments)
+    named = "voc20_community"
+    for name, classes, arguments in (
+        *(("bare", "voc20", ()), ("rich", "voc20", ("--aliases",)), (named, named, ())),
+    ):
+        learnt = learn(session, classes, name, *arguments)
         assert learnt.code == 0, learnt.err
         result = run(
             *("evaluate", session / f"{name}.safetensors", "--dataset", "voc20"),
             *("--root", tmp_path, "--protocol", "tcl", "--resize", 64, *FAST),
         )
         assert result.code == 0, result.err
-        assert ("learnt with the data set's aliases" in result.err) == (name == "bare")
+        note = "words of later papers (`recoseg learn INDEX --classes voc20_community`)"
+        assert (note in result.err) == (name == "bare")
 
 
 def test_photos_that_cannot_be_read_are_named(session):
@@ -224,7 +228,11 @@ def test_photos_that_cannot_be_read_are_named(session):
             "Expected either a bank (or trained model) or --predictions",
         ),
         (("--resume",), True, "--resume needs the folder of the earlier run: --out"),
-        (("--protocol", "best"), True, "Unknown protocol 'best'. Valid: paper, tcl, native."),
+        (
+            ("--protocol", "best"),
+            True,
+            "Unknown protocol 'best'. Valid: paper, tcl, proxyclip, native.",
+        ),
         (("--published-quirks",), True, "Only the protocol 'paper' has published quirks"),
         (("--predictions", "{}/gone"), False, "No folder of predictions at"),
         (

@@ -83,6 +83,9 @@ def test_a_crop_larger_than_the_photo_scales_it_up_and_mixes_no_labels(dtype):
         ("tcl", "voc20", 336, 224),
         ("tcl", "cityscapes19", 560, 224),
         ("tcl", "cityscapes27", 560, 224),
+        ("proxyclip", "voc21", 336, 336),
+        ("proxyclip", "ade150", 448, 336),
+        ("proxyclip", "cityscapes19", 448, 224),
     ],
 )
 def test_protocols_that_leave_photos_whole(name, data, resize, window):
@@ -103,7 +106,7 @@ def test_the_input_size_can_be_chosen():
 
 
 def test_errors():
-    with pytest.raises(UnknownNameError, match=r"'best'\. Valid: paper, tcl, native"):
+    with pytest.raises(UnknownNameError, match=r"'best'\. Valid: paper, tcl, proxyclip, native"):
         protocol_of("best", "voc20")
     with pytest.raises(RecosegError, match="Only the protocol 'paper' has published quirks"):
         protocol_of("native", "voc20", published_quirks=True)

@@ -1,10 +1,13 @@
 """`recoseg ablate` with `lite`: tables of one run to a folder."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.command import run
+from tests.segmentation.test_memory_branch import make_memory
 
 FAST = ("--device", "cpu", "--precision", "fp32")
 
@@ -52,3 +55,32 @@ def test_a_folder_holds_the_tables_of_one_run(tmp_path):
     assert replaced.code == 0, replaced.err
     assert [name for name in names(out) if name.startswith("block")] == []
     assert {"retrieval.md", "notes.txt"} <= set(names(out))
+    wrong = run("ablate", "recipe", *shared, "--overwrite", "--regions", "tiles")
+    assert "Unknown regions 'tiles'" in wrong.err
+    wrong = run("ablate", "recipe", *shared, "--overwrite", "--memory", tmp_path / "gone")
+    assert wrong.code == 1
+    assert "gone" in wrong.err
+    make_memory(tmp_path / "memory")
+    wrong = run("ablate", "recipe", *shared, "--overwrite", "--memory", tmp_path / "memory")
+    assert "expected values of lite" in wrong.err
+    (out / "notes.txt").unlink()
+    grown = run(
+        *("ablate", "recipe", *shared, "--overwrite", "--regions", "slic:9", "--vote", "mode"),
+        *("--phi", "lite", "--phi", "timm:deit_tiny_patch16_224=random"),
+    )
+    assert grown.code == 0, grown.err
+    table = (out / "recipe.md").read_text()
+    assert "| + all phi in one bank" in table
+    assert "| + vote of regions" in table
+    assert "- Left out: + memory. It needs a region memory (--memory)." in table
+    settings = json.loads((out / "settings.json").read_text())
+    votes = [row["segment"].get("vote") for row in settings["rows"]]
+    assert votes == [*5 * [None], *4 * ["mode"]]
+
+
+def test_options_of_the_recipe_alone(tmp_path):
+    given = ("--index", tmp_path, "--out", tmp_path / "out", "--dataset", "voc20")
+    result = run("ablate", "block", *given, "--memory", "memory", "--vote", "mode")
+    assert result.code == 1
+    assert "--memory, --vote would have no effect without the study recipe" in result.err
+    assert not (tmp_path / "out").exists()

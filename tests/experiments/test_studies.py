@@ -18,14 +18,18 @@ from recoseg.evaluation.evaluate import evaluate
 from recoseg.evaluation.protocols import protocol_of
 from recoseg.experiments import runner
 from recoseg.experiments.runner import run_studies
-from recoseg.experiments.studies import STUDIES, Baseline, published, study
+from recoseg.experiments.studies import STUDIES, Baseline, published, studies_named, study
 from recoseg.experiments.study import Setup
 from recoseg.experiments.tables import study_markdown, write_study
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.learner import learn_bank
+from recoseg.refinement.refiner import RefineSettings
+from recoseg.regions.superpixels import Slic
 from recoseg.segmentation.bank_segmenter import bank_segmenter
+from recoseg.segmentation.voting import Voting
 
-from ..learning.fakes import COLOURS, SIZE, make_archive, make_encoders, make_photo
+from ..learning.fakes import COLOURS, SIZE, Phi, make_archive, make_encoders, make_photo
+from ..segmentation.test_memory_branch import make_memory
 
 CLASSES = (
     ClassNames("rose", ("rose",)),
@@ -126,7 +130,7 @@ def test_each_published_row_has_a_row_here(archive, name):
     setups = tuple(replace(s, settings=replace(s.settings, learn=learnt)) for s in setups)
     words = tuple(class_lines(label_space("cityscapes27")))
     found = study(name, Baseline(setups, words, ("pamr", "crf")))
-    assert (len(found.published) > 0) == (name != "block")
+    assert (len(found.published) > 0) == (name not in ("block", "recipe"))
     if name != "encoders":
         assert {row.label for row in found.published} <= set(labels_of(found.rows))
     assert len({row.key for row in found.rows}) == len(found.rows)
@@ -142,6 +146,109 @@ def test_published_numbers_are_the_paper_s():
     assert [row["miou"] for row in published("seeds")["rows"]] == [22.0, 22.2, 22.1, 21.7, 20.4]
     assert [row["miou"] for row in published("renaming")["rows"]] == [15.4, 16.0, 18.6, 19.3]
     assert published("block") == {}
+
+
+def recipe_baseline(archive, root, fusion="sum"):
+    """All that the study of the recipe can use: two phi, regions and a memory of the first phi."""
+    setup = make_setup(archive)
+    segment = replace(setup.settings.segment, fusion=Fusion(fusion))
+    setup = replace(setup, settings=replace(setup.settings, segment=segment))
+    encoders = replace(setup.encoders, phi=(*setup.encoders.phi, Phi("d" * 16, stride=12)))
+    memory = make_memory(root, setup.encoders.info.phi, [setup.encoders.saliency.info])
+    return Baseline(
+        (setup,),
+        CLASSES,
+        ("pamr", "crf"),
+        together=replace(setup, encoders=encoders, name="both"),
+        voting=Voting(Slic(20)),
+        memory=memory,
+    )
+
+
+def test_the_recipe_grows_by_one_idea_a_row(archive, tmp_path):
+    base = recipe_baseline(archive, tmp_path, "product")
+    found = study("recipe", base)
+    clusters, seeds, voting, memory = "clusters", "", base.voting, base.memory
+    assert [
+        (
+            *(row.label, len(row.setup.encoders.phi), row.learn.regions, row.learn.mend_outliers),
+            *(row.fusion.form, row.voting, row.memory, row.refine.form),
+        )
+        for row in found.rows
+    ] == [
+        ("phi alone", 1, seeds, False, "visual", None, None, "none"),
+        ("as published", 1, seeds, False, "product", None, None, "none"),
+        ("aside: outliers of phi mended", 1, seeds, True, "product", None, None, "none"),
+        ("+ regions in learning", 1, clusters, False, "product", None, None, "none"),
+        ("+ all phi in one bank", 2, clusters, False, "product", None, None, "none"),
+        ("+ vote of regions", 2, clusters, False, "product", voting, None, "none"),
+        ("scores added, as a memory needs it", 2, clusters, False, "sum", voting, None, "none"),
+        ("+ memory", 2, clusters, False, "sum", voting, memory, "none"),
+        ("+ LPOSS", 2, clusters, False, "sum", voting, memory, "lposs"),
+        ("lposs+ instead of LPOSS", 2, clusters, False, "sum", voting, memory, "lposs+"),
+        ("pamr instead of LPOSS", 2, clusters, False, "sum", voting, memory, "pamr"),
+        ("crf instead of LPOSS", 2, clusters, False, "sum", voting, memory, "crf"),
+    ]
+    assert found.notes == ()
+    assert len({row.key for row in found.rows}) == len(found.rows)
+    added = study("recipe", replace(base, together=None)).rows
+    assert {row.setup for row in added} == {base.setups[0]}
+
+
+def test_the_recipe_says_what_it_leaves_out(archive, tmp_path):
+    """Also where the defaults of the encoders are not the published ones."""
+    setup = make_setup(archive)
+    learn = replace(setup.settings.learn, regions="clusters:4", mend_outliers=True)
+    setup = replace(setup, settings=replace(setup.settings, learn=learn))
+    found = study("recipe", Baseline((setup,), CLASSES, ()))
+    assert labels_of(found.rows) == [
+        "phi alone", "as published", "aside: outliers of phi mended", "+ regions in learning",
+        "+ LPOSS", "lposs+ instead of LPOSS",
+    ]  # fmt: skip
+    assert [row.learn.mend_outliers for row in found.rows] == [False, False, True, *3 * [False]]
+    assert found.rows[1].learn.regions == ""
+    assert found.notes == (
+        "Left out: + all phi in one bank. It needs a second phi (--phi).",
+        "Left out: + vote of regions. It needs regions (--regions).",
+        "Left out: + memory. It needs a region memory (--memory).",
+    )
+    small = replace(found, rows=found.rows[1:2])
+    results = run_studies([small], make_dataset(1), NATIVE)
+    lines = "".join(f"- {note}\n" for note in found.notes)
+    assert study_markdown(small, results).endswith("\n\n" + lines)
+    write_study(tmp_path, small, results)
+    fields = json.loads((tmp_path / "recipe.json").read_text())
+    assert fields["notes"] == list(found.notes)
+
+
+def test_rows_of_the_recipe_run_together_equal_rows_run_alone(archive, tmp_path):
+    base = recipe_baseline(archive, tmp_path)
+    found = study("recipe", base)
+    found = replace(found, rows=tuple(row for row in found.rows if row.refine.form != "crf"))
+    dataset = make_dataset(3)
+    results = run_studies([found], dataset, NATIVE)
+    for row in found.rows[4:]:
+        encoders = row.setup.encoders
+        bank = learn_bank(archive, row.classes, encoders, replace(row.settings, learn=row.learn))
+        alone = bank_segmenter(
+            bank,
+            encoders=encoders,
+            fusion=Fusion("sum"),
+            voting=None if row.voting is None else Voting(Slic(20)),
+            memory=row.memory,
+            refine=RefineSettings(row.refine.form, 0.05),
+        )
+        [expected] = evaluate(dataset, NATIVE, {"x": alone})
+        np.testing.assert_array_equal(results[row.key].counts, expected.counts)
+    distinct = {results[row.key].counts.tobytes() for row in found.rows}
+    assert len(distinct) > len(found.rows) - 3
+
+
+def test_all_are_the_tables_of_the_paper():
+    assert studies_named(["all"]) == [name for name in STUDIES if name != "recipe"]
+    assert studies_named(["recipe", "k", "recipe"]) == ["recipe", "k"]
+    with pytest.raises(UnknownNameError, match=r"Valid: components, .*, recipe, retrieval, all"):
+        studies_named(["colour"])
 
 
 def test_an_unknown_study_lists_the_valid_ones(archive):

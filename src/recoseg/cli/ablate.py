@@ -13,6 +13,7 @@ from recoseg.cli.options import (
     CacheSize,
     Device,
     Ids,
+    Memory,
     Overwrite,
     Precision,
     PresetName,
@@ -22,6 +23,7 @@ from recoseg.cli.options import (
     Root,
     Split,
     Threshold,
+    Vote,
     names_in,
 )
 from recoseg.cli.output import say, say_lines
@@ -32,7 +34,7 @@ def ablate(
         list[str],
         typer.Argument(
             help="Studies to run: components, context, renaming, encoders, seeds, k, block, "
-            "retrieval, or all (all except retrieval). Studies of one run share computations."
+            "retrieval, recipe, or all (the first seven). Studies of one run share computations."
         ),
     ],
     index: Annotated[
@@ -69,9 +71,19 @@ def ablate(
     phi: Annotated[
         list[str] | None,
         typer.Option(
-            help="Dense image encoder; repeat the option to compare several in the study encoders."
+            help="Dense image encoder; repeat the option to compare several in the study encoders, "
+            "and to put them into one bank in the study recipe."
         ),
     ] = None,
+    memory: Memory = None,
+    regions: Annotated[
+        str | None,
+        typer.Option(
+            help="For the study recipe: regions that vote, as in `recoseg segment`. By default "
+            "superpixels."
+        ),
+    ] = None,
+    vote: Vote = None,
     k: Annotated[
         int | None, typer.Option("-k", help="Retrieved photos per class. By default 50.")
     ] = None,
@@ -94,7 +106,10 @@ def ablate(
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
-    """Measure what each part of the method contributes. The tables follow those of the paper."""
+    """Measure what each part of the method contributes.
+
+    The tables follow those of the paper; the study recipe goes on from there.
+    """
     from recoseg.pipeline.ablate import ablate as run
 
     report = run(
@@ -112,6 +127,9 @@ def ablate(
         preset=preset,
         saliency=saliency or (),
         phi=phi or (),
+        memory=memory,
+        regions=regions,
+        vote=vote,  # type: ignore[arg-type]
         k=k,
         labels=labels,
         crf=crf,

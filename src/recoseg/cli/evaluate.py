@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,6 @@ import typer
 from recoseg.cli.options import (
     Background,
     BatchSize,
-    DatasetName,
     Device,
     FusionForm,
     Ids,
@@ -18,7 +18,6 @@ from recoseg.cli.options import (
     Overwrite,
     Phi,
     Precision,
-    ProtocolName,
     Quirks,
     Refine,
     RefineSteps,
@@ -34,21 +33,41 @@ from recoseg.cli.options import (
     names_in,
 )
 from recoseg.cli.output import refuse_nothing, say, say_lines
+from recoseg.errors import RecosegError
 
 
 def evaluate(
-    dataset: DatasetName,
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="Labelled data set; see `recoseg datasets`. `folder` reads images/ and masks/. "
+            "`community` takes the eight that later papers report, as far as they are below the "
+            "root."
+        ),
+    ],
     bank: Annotated[
         Path | None,
         typer.Argument(
-            help="Concept bank, trained model, or folder of a training run. Leave it out to score "
+            help="Concept bank, trained model, or folder of a training run; for `community` the "
+            "folder of a bank NAME.safetensors for each data set. Leave it out to score "
             "--predictions."
         ),
     ] = None,
     root: Root = None,
     split: Split = None,
     ids: Ids = None,
-    protocol: ProtocolName = "native",
+    index: Annotated[
+        str | None,
+        typer.Option(help="For `community`: index from which banks that are missing are learnt."),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="How photos are prepared and scored: paper, tcl (common in later papers; the "
+            "default for `community`), proxyclip (larger windows) or native (as `recoseg segment` "
+            "treats photos; the default)."
+        ),
+    ] = None,
     published_quirks: Quirks = False,
     predictions: Annotated[
         Path | None,
@@ -102,8 +121,7 @@ def evaluate(
     The segmentation comes from a concept bank, from a trained model, or from a folder of label maps
     of any method.
     """
-    from recoseg.evaluation.markdown import headline
-    from recoseg.pipeline.evaluate import evaluate as run
+    from recoseg.evaluation.suite import SUITE
 
     options: dict[str, Any] = {
         "fusion": fusion,
@@ -118,26 +136,33 @@ def evaluate(
         "memory": memory,
         "saliency": saliency,
         "phi": phi or None,
+        "protocol": protocol,
+        "resize": resize,
+        "boundary": boundary,
     }
+    options = {name: value for name, value in options.items() if value is not None}
+    options |= {"batch_size": batch_size, "device": device, "precision": precision}
+    options |= {"out": out, "resume": resume, "overwrite": overwrite, "progress": None}
+    if dataset == SUITE:
+        quirks = published_quirks or None
+        alone = {"split": split, "ids": ids, "predictions": predictions, "published-quirks": quirks}
+        _refuse(f"for the data set {SUITE}", alone)
+        _evaluate_suite(bank, root, index, options)
+        return
+    _refuse(f"without the data set {SUITE}", {"index": index})
+
+    from recoseg.evaluation.markdown import headline
+    from recoseg.pipeline.evaluate import evaluate as run
+
     report = run(
         bank,
         dataset,
         root=root,
         split=split,
         ids=ids,
-        protocol=protocol,
-        published_quirks=published_quirks,
         predictions=predictions,
-        resize=resize,
-        boundary=boundary,
-        out=out,
-        resume=resume,
-        overwrite=overwrite,
-        batch_size=batch_size,
-        device=device,
-        precision=precision,
-        progress=None,
-        **{name: value for name, value in options.items() if value is not None},
+        published_quirks=published_quirks,
+        **options,
     )
     for note in report.notes:
         say_lines(note, err=True)
@@ -150,3 +175,34 @@ def evaluate(
     say_lines(headline(report.evaluation))
     if out is not None:
         say(f"Report: {out / 'report.md'}")
+
+
+def _evaluate_suite(
+    banks: Path | None, root: Path | None, index: str | None, options: dict[str, Any]
+) -> None:
+    from recoseg.pipeline.suite import FILES, evaluate_suite
+
+    if banks is None or root is None:
+        raise RecosegError(
+            "Expected the folder of the banks and, by --root, that of the data sets."
+        )
+    report = evaluate_suite(banks, root, index=index, **options)
+    for note in report.notes:
+        say_lines(note, err=True)
+    for name, evaluation in report.evaluations.items():
+        for image in evaluation.failures:
+            say(f"Left out: {name}, {image.name}: {image.error}", err=True)
+    for name, reason in report.left_out.items():
+        say_lines(f"Left out: {name}: {reason}", err=True)
+    for problem in report.not_written:
+        say(f"Not written: {problem}", err=True)
+    say_lines(report.table)
+    if options["out"] is not None:
+        say(f"Table: {options['out'] / FILES[0]}")
+
+
+def _refuse(where: str, given: Mapping[str, object]) -> None:
+    """Refuse options that would have no effect."""
+    unused = [f"--{name}" for name, value in given.items() if value is not None]
+    if unused:
+        raise RecosegError(f"{', '.join(unused)} would have no effect {where}. Leave it out.")

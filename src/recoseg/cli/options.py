@@ -158,12 +158,6 @@ Resume = Annotated[bool, typer.Option(help="Continue an interrupted run in the o
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
 ]
-DatasetName = Annotated[
-    str,
-    typer.Option(
-        help="Labelled data set; see `recoseg datasets`. `folder` reads images/ and masks/."
-    ),
-]
 Root = Annotated[Path | None, typer.Option(help="Folder that holds the data set.")]
 Split = Annotated[
     str | None, typer.Option(help="Dataset split. By default that of the data set, usually val.")
@@ -175,8 +169,8 @@ ProtocolName = Annotated[
     str,
     typer.Option(
         "--protocol",
-        help="How photos are prepared and scored: paper, tcl (common in later papers) or native "
-        "(as `recoseg segment` treats photos).",
+        help="How photos are prepared and scored: paper, tcl (common in later papers), "
+        "proxyclip (larger windows) or native (as `recoseg segment` treats photos).",
     ),
 ]
 Quirks = Annotated[

@@ -29,6 +29,14 @@ SPACES = (
     "voc20",
     "voc21",
     "ade150",
+    "voc21_community",
+    "context60_community",
+    "coco_object_community",
+    "voc20_community",
+    "context59_community",
+    "cocostuff171_community",
+    "cityscapes19_community",
+    "ade150_community",
 )
 """Names of the label spaces, each a file `data/NAME.toml`."""
 
@@ -38,7 +46,8 @@ def label_space(name: str) -> LabelSpace:
     """A label space by its name.
 
     A file lists its classes, and may add those of another file with `classes_from`: up to and
-    including `up_to`, without those in `leave_out`. Groups are listed, or taken from another file
+    including `up_to`, without those in `leave_out`; with `words` they have these words, or else
+    their names, instead of prompts and aliases. Groups are listed, or taken from another file
     with `groups_from`; `moved` puts classes into another group.
 
     Raises:
@@ -79,7 +88,14 @@ def _classes(entry: dict[str, Any]) -> tuple[LabelClass, ...]:
     taken = label_space(entry["classes_from"]).classes
     if "up_to" in entry:
         taken = taken[: [item.name for item in taken].index(entry["up_to"]) + 1]
-    return own + tuple(item for item in taken if item.name not in entry.get("leave_out", ()))
+    kept = tuple(item for item in taken if item.name not in entry.get("leave_out", ()))
+    if "words" in entry:
+        words = entry["words"]
+        kept = tuple(
+            LabelClass(item.name, item.colour, tuple(words.get(item.name, (item.name,))))
+            for item in kept
+        )
+    return own + kept
 
 
 def _groups(entry: dict[str, Any]) -> tuple[Group, ...]:
@@ -105,7 +121,7 @@ def class_lines(space: LabelSpace, *, aliases: bool = False) -> list[ClassNames]
     """The classes of a label space, with their words, as they are learnt.
 
     No photos can be retrieved by the name of a background class: with aliases the class gets the
-    background words, without aliases it is left out.
+    background words, and without aliases it is left out, unless it has prompts.
 
     Example:
         >>> [str(line) for line in class_lines(label_space("voc20"), aliases=True)][:2]
@@ -113,7 +129,7 @@ def class_lines(space: LabelSpace, *, aliases: bool = False) -> list[ClassNames]
     """
     lines = []
     for item in space.classes:
-        if item.name != space.background:
+        if item.name != space.background or item.prompts:
             lines.append(item.words(aliases=aliases))
         elif aliases and space.background_words:
             lines.append(ClassNames(item.name, space.background_words))
@@ -121,15 +137,33 @@ def class_lines(space: LabelSpace, *, aliases: bool = False) -> list[ClassNames]
 
 
 def has_aliases(words: Collection[ClassNames], space: LabelSpace) -> bool:
-    """Whether some of the classes have aliases of a label space, or it has no aliases.
+    """Whether classes have the words of later papers, as far as a label space has such words.
+
+    Some of them have aliases of the label space, or all have the names of `NAME_community`.
 
     Example:
         >>> space = label_space("voc20")
         >>> [has_aliases(class_lines(space, aliases=x), space) for x in (False, True)]
         [False, True]
+        >>> has_aliases(class_lines(label_space("voc20_community")), space)
+        True
     """
+    named = community_of(space.name)
+    if named is not None and set(words) <= set(class_lines(label_space(named))):
+        return True
     richer = set(class_lines(space, aliases=True)) - set(class_lines(space))
     return not richer or any(item in richer for item in words)
+
+
+def community_of(name: str) -> str | None:
+    """The label space of the same classes in the names of later papers; None if there is none.
+
+    Example:
+        >>> community_of("ade150"), community_of("kitti_step19")
+        ('ade150_community', None)
+    """
+    named = f"{name}_community"
+    return named if named in SPACES else None
 
 
 def classes_of(text: str, aliases: bool = False) -> list[ClassNames]:

@@ -30,8 +30,8 @@ class Protocol:
             that of the bank. Label maps are scored at the size of the prepared photo.
         window: Side of sliding windows, pixels; None for no windows.
         window_step: Pixels from one window to the next.
-        aliases: Whether the protocol expects classes that were learnt with the aliases and the
-            background words of the label space.
+        aliases: Whether the protocol expects classes that were learnt with the words of later
+            papers: the label space `NAME_community`, or else the aliases.
     """
 
     name: str
@@ -79,6 +79,14 @@ PROTOCOLS = (
         window_step=112,
         aliases=True,
     ),
+    Protocol(
+        "proxyclip",
+        "as ProxyCLIP: short side 336, windows of 336 every 112, scored at the original size",
+        resize=336,
+        window=336,
+        window_step=112,
+        aliases=True,
+    ),
     Protocol("native", "each photo whole, as `recoseg segment` does it", resize=None),
 )
 
@@ -87,6 +95,9 @@ _EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("paper", "kitti_step19"): {"short_side": 0, "crop": 0, "note": "as published: full size"},
     ("tcl", "cityscapes19"): {"resize": 560},
     ("tcl", "cityscapes27"): {"resize": 560},
+    ("proxyclip", "ade150"): {"resize": 448},
+    ("proxyclip", "cityscapes19"): {"resize": 448, "window": 224},
+    ("proxyclip", "cityscapes27"): {"resize": 448, "window": 224},
 }
 
 
@@ -96,7 +107,7 @@ def protocol_of(
     """The protocol for a data set.
 
     Args:
-        name: `paper`, `tcl` or `native`.
+        name: `paper`, `tcl`, `proxyclip` or `native`.
         dataset: Name of the data set; some have settings of their own.
         published_quirks: With `paper`: resize photos by the nearest pixel, as the published
             evaluation did.

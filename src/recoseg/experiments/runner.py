@@ -69,6 +69,8 @@ def run_studies(
             encoders=row.setup.encoders,
             fusion=row.fusion,
             refine=row.refine,
+            voting=row.voting,
+            memory=row.memory,
             **{**(options or {}), **protocol.segmenter_options},
         )
         for number, row in enumerate(rows.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -13,7 +13,10 @@ from recoseg.classes import ClassNames
 from recoseg.config import LearnSettings
 from recoseg.errors import UnknownNameError
 from recoseg.experiments.study import Published, Setup, Study, StudyRow
+from recoseg.memory.region_memory import RegionMemory
 from recoseg.refinement.refiner import RefineForm, RefineSettings
+from recoseg.segmentation.fusion import fusion_rule
+from recoseg.segmentation.voting import Voting
 
 SEEDS = (1, 5, 10, 50, 100)
 K = (10, 20, 30, 40, 50, 100)
@@ -29,11 +32,18 @@ class Baseline:
         setups: Archives and encoders; only the study of encoders uses more than the first.
         classes: The classes, with their words.
         refinements: The forms of refinement to show.
+        together: All phi encoders in one setup; None if there is only one. Only the study of the
+            recipe uses it, and the fields below.
+        voting: Regions that vote, and how; None for none.
+        memory: A region memory; None for none.
     """
 
     setups: tuple[Setup, ...]
     classes: tuple[ClassNames, ...]
     refinements: tuple[RefineForm, ...] = ("pamr",)
+    together: Setup | None = None
+    voting: Voting | None = None
+    memory: RegionMemory | None = None
 
     def row(
         self,
@@ -44,6 +54,8 @@ class Baseline:
         form: str | None = None,
         refine: RefineForm = "none",
         x: float | None = None,
+        voting: Voting | None = None,
+        memory: RegionMemory | None = None,
         **learn: Any,
     ) -> StudyRow:
         """A row of the baseline with changes.
@@ -55,6 +67,8 @@ class Baseline:
             form: How scores are fused. By default as in the settings of the setup.
             refine: How scores are refined.
             x: x value in the plot; None if the study is plotted as bars.
+            voting: Regions that vote, and how.
+            memory: Region memory whose scores are added.
             **learn: Fields of `LearnSettings` to change.
         """
         setup = setup or self.setups[0]
@@ -68,6 +82,8 @@ class Baseline:
             fusion if form is None else replace(fusion, form=form),  # type: ignore[arg-type]
             RefineSettings(refine, settings.segment.refine_temperature),
             x,
+            voting,
+            memory,
         )
 
     @property
@@ -147,6 +163,38 @@ def block(base: Baseline) -> Study:
     return _study("block", "Block slice of the adjacency matrix", rows)
 
 
+def recipe(base: Baseline) -> Study:
+    """From the published recipe upwards, one idea more in each row; beside them, alternatives."""
+    published: dict[str, Any] = {"regions": "", "mend_outliers": False}
+    now = published | {"regions": "clusters"}
+    rows = [
+        base.row("phi alone", form="visual", **published),
+        base.row("as published", **published),
+        base.row("aside: outliers of phi mended", **published | {"mend_outliers": True}),
+        base.row("+ regions in learning", **now),
+    ]
+    steps: list[tuple[str, dict[str, Any], str]] = [
+        ("+ all phi in one bank", {"setup": base.together}, "a second phi (--phi)"),
+        ("+ vote of regions", {"voting": base.voting}, "regions (--regions)"),
+    ]
+    fusion = (base.together or base.setups[0]).settings.segment.fusion
+    if base.memory is not None and "memory" not in fusion_rule(fusion.form).on_grid:
+        steps.append(("scores added, as a memory needs it", {"form": "sum"}, ""))
+    steps.append(("+ memory", {"memory": base.memory}, "a region memory (--memory)"))
+    notes = []
+    for label, change, needed in steps:
+        if None in change.values():
+            notes.append(f"Left out: {label}. It needs {needed}.")
+            continue
+        now |= change
+        rows.append(base.row(label, **now))
+    rows.append(base.row("+ LPOSS", refine="lposs", **now))
+    others: tuple[RefineForm, ...] = ("lposs+", *base.refinements)
+    rows += [base.row(f"{form} instead of LPOSS", refine=form, **now) for form in others]
+    made = _study("recipe", "The recipe, one idea more in each row", rows)
+    return replace(made, notes=tuple(notes))
+
+
 STUDIES: dict[str, Callable[[Baseline], Study]] = {
     "components": components,
     "context": context,
@@ -155,6 +203,7 @@ STUDIES: dict[str, Callable[[Baseline], Study]] = {
     "seeds": seeds,
     "k": retrieved,
     "block": block,
+    "recipe": recipe,
 }
 
 
@@ -176,6 +225,23 @@ def check_study(name: str) -> None:
     """
     if name not in (*STUDIES, "retrieval"):
         raise UnknownNameError("study", name, [*STUDIES, "retrieval", "all"])
+
+
+def studies_named(names: Iterable[str]) -> list[str]:
+    """The studies of some names, each once, where `all` stands for those of the paper's tables.
+
+    Raises:
+        UnknownNameError: There is no such study; the error lists the valid names.
+
+    Example:
+        >>> studies_named(["block", "all"])
+        ['block', 'components', 'context', 'renaming', 'encoders', 'seeds', 'k']
+    """
+    paper = [name for name in STUDIES if name != "recipe"]
+    found = list(dict.fromkeys(n for name in names for n in (paper if name == "all" else [name])))
+    for name in found:
+        check_study(name)
+    return found
 
 
 @cache

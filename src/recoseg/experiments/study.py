@@ -8,7 +8,9 @@ from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames
 from recoseg.config import BankSettings, Fusion, LearnSettings, SegmentSettings
 from recoseg.encoders.bundle import Encoders
+from recoseg.memory.region_memory import RegionMemory
 from recoseg.refinement.refiner import RefineSettings
+from recoseg.segmentation.voting import Voting
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,8 @@ class StudyRow:
         fusion: How scores are fused.
         refine: How scores are refined.
         x: x value in the plot; None if the study is plotted as bars.
+        voting: Regions that vote, and how; None if none do.
+        memory: Region memory whose scores are added; None for none.
     """
 
     label: str
@@ -53,6 +57,8 @@ class StudyRow:
     fusion: Fusion
     refine: RefineSettings = field(default_factory=RefineSettings)
     x: float | None = None
+    voting: Voting | None = None
+    memory: RegionMemory | None = None
 
     @property
     def bank_key(self) -> BankKey:
@@ -62,7 +68,7 @@ class StudyRow:
     @property
     def key(self) -> tuple[object, ...]:
         """Everything that the scores of the row depend on."""
-        return *self.bank_key, self.fusion, self.refine
+        return *self.bank_key, self.fusion, self.refine, self.voting, self.memory
 
     @property
     def settings(self) -> BankSettings:
@@ -100,6 +106,7 @@ class Study:
         published: The paper's own table, for comparison.
         published_on: Data set and source of the paper's table.
         finding: The paper's conclusion.
+        notes: What else readers of the table have to know, such as rows that are left out.
     """
 
     name: str
@@ -109,3 +116,4 @@ class Study:
     published: tuple[Published, ...] = ()
     published_on: str = ""
     finding: str = ""
+    notes: tuple[str, ...] = ()

@@ -14,14 +14,14 @@ from PIL import Image
 from recoseg.drawing.plots import bar_picture, curve_picture
 from recoseg.errors import MissingExtraError
 from recoseg.evaluation.evaluation import Evaluation
-from recoseg.evaluation.markdown import markdown_table, percent
+from recoseg.evaluation.markdown import escaped, markdown_table, percent
 from recoseg.experiments.study import Study
 from recoseg.storage.atomic import write_bytes
 from recoseg.storage.fields import to_json
 
 
 def study_markdown(study: Study, found: Mapping[tuple[object, ...], Evaluation]) -> str:
-    """The table in Markdown, with the paper's numbers if it reports any.
+    """The table in Markdown, with the paper's numbers if it reports any, and the notes.
 
     Args:
         study: The study.
@@ -52,6 +52,7 @@ def study_markdown(study: Study, found: Mapping[tuple[object, ...], Evaluation])
     ]
     if paper:
         parts.append(f"Paper: {study.published_on}. {study.finding}")
+    parts += ["\n".join(f"- {escaped(note)}" for note in study.notes)] if study.notes else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -85,6 +86,7 @@ def write_study(
         "rows": rows,
         "published": [asdict(row) for row in study.published],
         "published_on": study.published_on,
+        **({"notes": list(study.notes)} if study.notes else {}),
     }
     write_bytes(folder / f"{study.name}.json", to_json(fields))
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recoseg.archive.index import ArchiveIndex
+from recoseg.concepts import ConceptBank
 from recoseg.datasets.dataset_table import as_published, open_dataset
 from recoseg.datasets.labelled import LabelledArchive
 from recoseg.datasets.spaces import class_lines
@@ -29,13 +30,18 @@ from recoseg.experiments.retrieval import (
     write_retrieval,
 )
 from recoseg.experiments.runner import run_studies
-from recoseg.experiments.studies import STUDIES, Baseline, check_study, study
+from recoseg.experiments.studies import STUDIES, Baseline, studies_named, study
 from recoseg.experiments.study import Setup
 from recoseg.experiments.tables import study_markdown, write_study
 from recoseg.learning.feature_cache import FeatureCache
+from recoseg.memory.region_memory import RegionMemory, open_memory
 from recoseg.pipeline.checks import check_encoder, check_output_folder
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import open_index
+from recoseg.pipeline.segment import voting_of
+from recoseg.regions.protocol import RegionProvider
+from recoseg.segmentation.memory_branch import shared_phi
+from recoseg.segmentation.voting import VoteForm, Voting
 from recoseg.storage.claim import claim
 from recoseg.storage.locks import lock_folder
 
@@ -72,6 +78,9 @@ def ablate(
     preset: str | None = None,
     saliency: Sequence[str] = (),
     phi: Sequence[str] = (),
+    memory: str | Path | RegionMemory | None = None,
+    regions: str | RegionProvider | None = None,
+    vote: VoteForm | None = None,
     k: int | None = None,
     labels: str = "imagenet",
     crf: bool = False,
@@ -88,20 +97,26 @@ def ablate(
     """Measure what each part of the method contributes, as in the paper's tables.
 
     Args:
-        studies: Names of studies, `retrieval`, or `all` for all studies except `retrieval`.
+        studies: Names of studies, `retrieval`, or `all` for all studies except `retrieval` and
+            `recipe`.
         indexes: Indexes or their paths; several for the studies `encoders` and `retrieval`.
         out: Folder for tables, plots and JSON.
         dataset: Labelled data set to measure on; not needed for `retrieval` alone.
         root: Folder that holds the data set.
         split: Dataset split. By default that of the data set, most often `val`.
         ids: File with the names of the photos to use, one per line.
-        protocol: How photos are prepared and scored: `paper`, `tcl` or `native`.
+        protocol: How photos are prepared and scored; see `protocol_of`.
         published_quirks: Whether to repeat the errors of the published evaluation.
         classes: The classes with their words. By default the data set's own prompts.
         aliases: Whether to use the data set's aliases as well.
         preset: Name of a choice of encoders. By default that of the first index.
         saliency: Dense text encoders; several for the study `encoders`.
-        phi: Dense image encoders; several for the study `encoders`.
+        phi: Dense image encoders; several for the study `encoders`, and for `recipe`, which also
+            puts all of them into one bank.
+        memory: For `recipe`: region memory, or its folder or URL.
+        regions: For `recipe`: what divides photos into regions that vote; see `provider_of`. By
+            default `superpixels`.
+        vote: For `recipe`: what they vote on, `mean` or `mode`; see `open_segmenter`.
         k: Retrieved photos per class. By default 50.
         labels: Labels for `retrieval`: `imagenet`, `folders`, or a CSV file with the columns
             `path` and `label`.
@@ -121,9 +136,14 @@ def ablate(
         OutputError: `out` holds an earlier run, which is neither continued nor replaced.
         RecosegError: A study needs a data set, but none is given.
     """
-    names = list(dict.fromkeys(n for one in studies for n in (STUDIES if one == "all" else (one,))))
-    for name in names:
-        check_study(name)
+    names = studies_named(studies)
+    if "recipe" not in names:
+        given = {"--memory": memory, "--regions": regions, "--vote": vote}
+        unused = [name for name, value in given.items() if value is not None]
+        if unused:
+            raise RecosegError(
+                f"{', '.join(unused)} would have no effect without the study recipe. Leave it out."
+            )
     folder = check_output_folder(out)
     measured = [name for name in names if name != "retrieval"]
     if measured and dataset is None:
@@ -155,6 +175,9 @@ def ablate(
             check_encoder(spec, "phi")
         archives = [one if isinstance(one, ArchiveIndex) else open_index(one) for one in indexes]
         compute = resolve_compute(device, precision)
+        used = regions or "superpixels" if "recipe" in names else None
+        voting = voting_of(used, vote, None, compute)
+        remembered = open_memory(memory) if isinstance(memory, str | Path) else memory
         tables: list[str] = []
         problems: list[str] = []
         data = None
@@ -184,6 +207,8 @@ def ablate(
         )
         setups = _setups(archives, preset, saliency, phi, k, compute)
         base = Baseline(tuple(setups), tuple(words), ("pamr", "crf") if crf else ("pamr",))
+        if "recipe" in names:
+            base = _with_recipe(base, max(1, len(phi)), remembered, voting)
         chosen = [study(name, base) for name in measured]
         found = run_studies(
             chosen,
@@ -230,14 +255,45 @@ def _setups(
     for archive in archives:
         spec = archive.info.spec if archive.info is not None else chosen.retrieval
         retrieval = build_retrieval(spec, compute)
-        for saliency, phi in pairs:
-            settings = default_settings(saliency.info, [phi.info])
-            if k is not None:
-                settings = replace(settings, learn=replace(settings.learn, k=k))
-            encoders = Encoders(retrieval, saliency, (phi,))
-            name = ", ".join(e.info.name for e in (retrieval, saliency, phi))
-            setups.append(Setup(archive, encoders, settings, name))
+        setups += [
+            setup_of(archive, Encoders(retrieval, saliency, (phi,)), k) for saliency, phi in pairs
+        ]
     return setups
+
+
+def setup_of(archive: ArchiveIndex, encoders: Encoders, k: int | None = None) -> Setup:
+    """An archive and encoders with the encoders' default settings, and perhaps another k."""
+    settings = default_settings(encoders.saliency.info, encoders.info.phi)
+    if k is not None:
+        settings = replace(settings, learn=replace(settings.learn, k=k))
+    infos = (encoders.info.retrieval, encoders.info.saliency, *encoders.info.phi)
+    return Setup(archive, encoders, settings, ", ".join(info.name for info in infos))
+
+
+def _with_recipe(
+    base: Baseline, phis: int, memory: RegionMemory | None, voting: Voting | None
+) -> Baseline:
+    """The baseline with what the study of the recipe adds to its first setup.
+
+    Args:
+        base: The baseline; its first setups have the phi encoders one by one.
+        phis: The number of phi encoders.
+        memory: A region memory.
+        voting: Regions that vote, and how.
+
+    Raises:
+        EncoderMismatchError: The memory was made with other encoders.
+    """
+    first, together = base.setups[0], None
+    if phis > 1:
+        several = tuple(phi for one in base.setups[:phis] for phi in one.encoders.phi)
+        together = setup_of(
+            first.index, replace(first.encoders, phi=several), first.settings.learn.k
+        )
+    if memory is not None:  # before hours of learning
+        used = together or first
+        shared_phi(memory, ConceptBank((), used.encoders.info, used.settings))
+    return replace(base, together=together, voting=voting, memory=memory)
 
 
 def files_of(names: Sequence[str]) -> list[str]:

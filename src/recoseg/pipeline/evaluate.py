@@ -11,7 +11,7 @@ from typing import Any
 from recoseg.concepts import ConceptBank
 from recoseg.datasets.dataset_table import as_published, open_dataset
 from recoseg.datasets.sample import SegmentationDataset
-from recoseg.datasets.spaces import has_aliases
+from recoseg.datasets.spaces import community_of, has_aliases
 from recoseg.device import resolve_compute
 from recoseg.errors import RecosegError
 from recoseg.evaluation.counts_file import FORMAT, LINES, CountsFile
@@ -76,8 +76,8 @@ def evaluate(
         root: Folder that holds the data set.
         split: Dataset split. By default that of the data set, most often `val`.
         ids: File with the names of the photos to use, one per line.
-        protocol: How photos are prepared and scored: `paper`, `tcl` (common in later papers) or
-            `native`.
+        protocol: How photos are prepared and scored: `paper`, `tcl` (common in later papers),
+            `proxyclip` (with larger windows) or `native`.
         published_quirks: Whether to repeat the errors of the published evaluation.
         predictions: Folder of label maps `NAME.png` to score instead of a bank or model.
         resize: Short side of the encoders' input, pixels. By default that of the protocol.
@@ -180,7 +180,7 @@ def _name_of(source: Segmentable, segmenter: Segmenter) -> str:
 def _notes(
     source: Segmentable, data: SegmentationDataset, protocol: Protocol, dataset: str
 ) -> list[str]:
-    """A note if the protocol expects aliases, but the bank's classes have none."""
+    """A note if the protocol expects the words of later papers, but the bank's have others."""
     if not protocol.aliases:
         return []
     if isinstance(source, str | Path):
@@ -191,8 +191,8 @@ def _notes(
         [item.words for item in source.classes], data.space
     ):
         return []
+    named = community_of(data.space.name) or f"{dataset} --aliases"
     return [
-        f"The protocol {protocol.name} expects classes that are learnt with the data set's aliases "
-        f"(`recoseg learn INDEX --classes {dataset} --aliases`). The classes of this bank have "
-        "none."
+        f"The protocol {protocol.name} expects classes that are learnt with the words of later "
+        f"papers (`recoseg learn INDEX --classes {named}`). The classes of this bank have others."
     ]

@@ -122,7 +122,7 @@ def open_segmenter(
     """
     compute = (encoders and encoders.compute) or resolve_compute(device, precision)
     options: dict[str, Any] = {
-        "voting": _voting(regions, vote, region_cache, compute),
+        "voting": voting_of(regions, vote, region_cache, compute),
         "resize": resize,
         "window": window,
         "window_step": window_step,
@@ -216,12 +216,17 @@ def segment(
     return SegmentReport(len(listed), failures)
 
 
-def _voting(
+def voting_of(
     regions: str | RegionProvider | None,
     vote: VoteForm | None,
     cache: str | Path | None,
     compute: Compute,
 ) -> Voting | None:
+    """The vote that the options of `open_segmenter` describe; None if no regions vote.
+
+    Raises:
+        RecosegError: There are no regions, so that the other options would have no effect.
+    """
     if regions is None:
         given = {"--vote": vote, "--region-cache": cache}
         unused = [name for name, value in given.items() if value is not None]
