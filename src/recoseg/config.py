@@ -58,6 +58,8 @@ class LearnSettings:
         regions: What divides retrieved photos into regions, such as `clusters`: the mean of a
             seed's region then takes the place of the seed's features. Empty: seeds alone, as in the
             paper.
+        contrast: How much what is common in the whole archive counts against a patch: this multiple
+            of `commonness` is subtracted from its support. 0 in the paper.
         mend_outliers: Whether phi's outlier patches are mended before seeds are found; see
             `recoseg.cosegmentation.outliers`.
     """
@@ -76,6 +78,7 @@ class LearnSettings:
     context: tuple[str, ...] = PAPER_CONTEXT
     skip_duplicates: float = 0.0
     regions: str = ""
+    contrast: float = 0.0
     mend_outliers: bool = False
 
     def __post_init__(self) -> None:
@@ -85,6 +88,13 @@ class LearnSettings:
         for name in ("guidance_scale", "guidance_offset"):
             _check_range(self, name, -LARGEST, LARGEST)
         _check_range(self, "skip_duplicates", 0, 1)
+        _check_range(self, "contrast", 0, LARGEST)
+        if self.contrast and self.mend_outliers:
+            raise RecosegError(
+                "contrast and mend_outliers cannot be combined: cosines of mended features have "
+                "another scale. Set contrast to 0 (--contrast 0), or leave out mend_outliers "
+                "(--no-mend)."
+            )
         if len(self.regions) > LONGEST_REGIONS:
             raise RecosegError(
                 f"regions has {len(self.regions)} characters; expected at most {LONGEST_REGIONS}."
@@ -181,7 +191,7 @@ class BankSettings:
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON; those that earlier versions do not know only where they are set."""
         fields = asdict(self)
-        for name, default in (("regions", ""), ("mend_outliers", False)):
+        for name, default in (("regions", ""), ("contrast", 0.0), ("mend_outliers", False)):
             if fields["learn"][name] == default:
                 del fields["learn"][name]
         fusion = fields["segment"]["fusion"]
