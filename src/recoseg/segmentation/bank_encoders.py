@@ -9,7 +9,7 @@ from typing import Any, cast
 from recoseg.concepts import ConceptBank
 from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.encoder_table import build_phi, build_saliency
-from recoseg.encoders.extract import DenseEncoder, NeedsFeatures
+from recoseg.encoders.extract import NeedsFeatures
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, EncoderInfo
 from recoseg.errors import EncoderMismatchError
 
@@ -30,14 +30,6 @@ class BankEncoders:
     phis: tuple[tuple[EncoderInfo, DenseImageEncoder], ...]
     saliency: DenseTextEncoder | None
 
-    @property
-    def all(self) -> tuple[DenseEncoder, ...]:
-        """All of them."""
-        return (
-            *(encoder for _, encoder in self.phis),
-            *(() if self.saliency is None else (self.saliency,)),
-        )
-
     @classmethod
     def load(
         cls,
@@ -48,9 +40,6 @@ class BankEncoders:
         kinds: Sequence[str],
     ) -> BankEncoders:
         """Take the encoders that are given, build those that are missing, and check all.
-
-        An encoder that is given and not needed still counts for the whole cells of windows, so
-        that segmenters with the same encoders have the same windows whatever their fusion.
 
         Args:
             bank: The bank.

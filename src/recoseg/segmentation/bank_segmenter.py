@@ -22,7 +22,7 @@ from recoseg.refinement.refiner import RefineForm, RefineSettings, build_refiner
 from recoseg.segmentation.bank_encoders import BankEncoders, Phi, infos_as_json
 from recoseg.segmentation.branches import FEATURES, Branch
 from recoseg.segmentation.fusion import FusionRule, fusion_rule
-from recoseg.segmentation.input_plan import InputPlan, check_plan
+from recoseg.segmentation.input_plan import InputPlan
 from recoseg.segmentation.label_maps import BackgroundRule, class_indices
 from recoseg.segmentation.labeller import Labeller
 from recoseg.segmentation.memory_branch import memory_branch, memory_settings, shared_phi
@@ -66,10 +66,9 @@ def bank_segmenter(
         fusion: How visual and text scores become one; by default the bank's.
         resize: Short side of the encoders' input, pixels; 0 for the photo's own size. By default
             the bank's. Label maps always have the photo's own size.
-        window: Side of sliding windows over larger inputs, pixels; rounded up to whole cells of
-            all encoders. By default there are no windows.
-        window_step: Pixels from one window to the next, rounded down to whole cells; by default
-            half a window.
+        window: Side of sliding windows over larger inputs, pixels. By default there are no
+            windows.
+        window_step: Pixels from one window to the next; by default half a window.
         background_threshold: Pixels whose best fused score is lower become background.
         background: Names of classes that become background: classes of the bank, its context
             classes, which then compete with the others, or `context` for all of those.
@@ -92,7 +91,7 @@ def bank_segmenter(
     fusion = fusion or segment.fusion
     rule = fusion_rule(fusion.form)
     short_side = segment.short_side if resize is None else resize
-    check_plan(short_side, window, window_step, batch_size)
+    plan = InputPlan.of(short_side, window, window_step, batch_size)
     if background_threshold is not None and math.isnan(background_threshold):
         raise RecosegError("background_threshold is not a number; expected a fused score.")
     if not isinstance(refine, RefineSettings):
@@ -128,8 +127,6 @@ def bank_segmenter(
     branches = list(_branches(dense, concepts, kinds))
     if memory is not None:
         branches.append(memory_branch(memory, bank, dense.phis, concepts))
-    cell = math.lcm(*(encoder.info.stride for encoder in dense.all))
-    plan = InputPlan.of(short_side, window, window_step, batch_size, cell)
     return Segmenter(
         branches=tuple(branches),
         labeller=labeller,

@@ -18,7 +18,7 @@ from recoseg.segmentation.branches import FEATURES
 from recoseg.segmentation.fused_scores import FusedScores, spread_grids
 from recoseg.segmentation.fusion import FusionRule
 from recoseg.segmentation.label_maps import BackgroundRule, label_dtype, label_map, label_strips
-from recoseg.segmentation.score_grids import Grid, ScoreGrids
+from recoseg.segmentation.score_grids import Grid, ScoreGrids, whole_grid
 from recoseg.segmentation.voting import VotedScores, Voting, vote_labels
 
 Scores = FusedScores | VotedScores
@@ -101,7 +101,7 @@ class Labeller:
     ) -> Int32[Tensor, "h w"] | None:
         if self.voting is None:
             return None
-        return self.voting.regions(photo, _features(grids, place))
+        return self.voting.regions(photo, _features(grids, place, _input_hw(photo)))
 
     def _scores(
         self,
@@ -111,14 +111,15 @@ class Labeller:
         regions: Int32[Tensor, "h w"] | None,
     ) -> Scores:
         assert photo.image is not None
-        input_hw = (photo.pixels.shape[1], photo.pixels.shape[2])
+        input_hw = _input_hw(photo)
         used = []
         for name, grid in grids.items():
             on_grid = self.rule.on_grid.get(name.partition(":")[0])
             if on_grid is not None:
-                used.append(Grid(on_grid(grid.scores[place], self.constants), grid.stride))
+                used.append(grid._replace(scores=on_grid(grid.scores[place], self.constants)))
         if self.spreading is not None:
-            first = _features(grids, place)[0]
+            first = _features(grids, place, input_hw)[0]
+            used = [whole_grid(one, input_hw) for one in used]
             used = [spread_grids(used, first, self.rule, self.spreading)]
         fused = FusedScores(photo.image, input_hw, used, self.rule)
         if self.voting is None or self.voting.form != "mean":
@@ -178,10 +179,14 @@ class Labeller:
         ]
 
 
-def _features(grids: ScoreGrids, place: int) -> list[Grid]:
-    """The features of each phi for one photo, if they were asked for."""
+def _input_hw(photo: LoadedPhoto) -> tuple[int, int]:
+    return (photo.pixels.shape[1], photo.pixels.shape[2])
+
+
+def _features(grids: ScoreGrids, place: int, input_hw: tuple[int, int]) -> list[Grid]:
+    """The features of each phi for one photo on whole grids, if they were asked for."""
     return [
-        Grid(grid.scores[place], grid.stride)
+        whole_grid(grid._replace(scores=grid.scores[place]), input_hw)
         for name, grid in grids.items()
         if name.partition(":")[0] == FEATURES
     ]

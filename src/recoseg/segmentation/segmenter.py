@@ -92,6 +92,7 @@ class Segmenter:
             tuple((one.stride, one.dim) for one in self.branches),
             len(labeller.scored),
             self.plan.window,
+            self.plan.step,
             self.plan.batch_size,
             labeller.refiner is not None,
             labeller.keep_scores,

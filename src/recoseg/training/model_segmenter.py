@@ -18,7 +18,7 @@ from recoseg.errors import RecosegError
 from recoseg.refinement.refiner import RefineForm, RefineSettings, build_refiner
 from recoseg.segmentation.branches import Branch
 from recoseg.segmentation.fusion import fusion_rule
-from recoseg.segmentation.input_plan import InputPlan, check_plan
+from recoseg.segmentation.input_plan import InputPlan
 from recoseg.segmentation.label_maps import BackgroundRule, class_indices
 from recoseg.segmentation.labeller import Labeller
 from recoseg.segmentation.segmenter import Segmenter
@@ -95,7 +95,7 @@ def model_segmenter(
     model = model if isinstance(model, TrainedModel) else TrainedModel.load(model)
     info, fingerprint = model.info, model.fingerprint
     short_side = info.short_side if resize is None else resize
-    check_plan(short_side, window, window_step, batch_size)
+    plan = InputPlan.of(short_side, window, window_step, batch_size)
     if background_threshold is not None and not 0 <= background_threshold <= 1:
         raise RecosegError(
             f"background_threshold is {background_threshold}; a model's scores are "
@@ -123,7 +123,6 @@ def model_segmenter(
         keep_scores=keep_scores,
         voting=voting,
     )
-    plan = InputPlan.of(short_side, window, window_step, batch_size, info.output_stride)
     encoder = ModelEncoder(model, fingerprint, compute or resolve_compute())
     described = asdict(info)
     del described["palette"]
