@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from recoseg.cli.options import (
+    Ambiguity,
+    AreaThreshold,
     Background,
     BatchSize,
     DatasetName,
@@ -15,9 +17,12 @@ from recoseg.cli.options import (
     FusionForm,
     Ids,
     Memory,
+    Names,
+    NamesTemperature,
     Overwrite,
     Phi,
     Precision,
+    Presence,
     ProtocolName,
     Quirks,
     Refine,
@@ -74,6 +79,11 @@ def evaluate(
     vote: Vote = None,
     region_cache: RegionCacheFolder = None,
     memory: Memory = None,
+    names: Names = None,
+    names_temperature: NamesTemperature = None,
+    presence: Presence = None,
+    area_threshold: AreaThreshold = None,
+    ambiguity: Ambiguity = None,
     boundary: Annotated[
         float | None,
         typer.Option(
@@ -116,6 +126,11 @@ def evaluate(
         "vote": vote,
         "region_cache": region_cache,
         "memory": memory,
+        "names": names,
+        "names_temperature": names_temperature,
+        "presence": presence,
+        "area_threshold": area_threshold,
+        "ambiguity": ambiguity,
         "saliency": saliency,
         "phi": phi or None,
     }

@@ -90,7 +90,7 @@ class Segmenter:
         labeller = self.labeller
         return Cost(
             tuple((one.stride, one.dim) for one in self.branches),
-            len(labeller.scored),
+            labeller.maps,
             self.plan.window,
             self.plan.step,
             self.plan.batch_size,
