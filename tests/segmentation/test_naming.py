@@ -193,19 +193,32 @@ def test_what_has_no_names_is_refused():
     for form in ("product", "visual"):
         with pytest.raises(RecosegError, match=f"The fusion {form} has no scores by name"):
             segmenter(form=form)
-    bank = make_bank()
-    context, first, *others = bank.concepts
-    negative = replace(
-        bank, concepts=(context, replace(first, text_negative=unit("black")), *others)
-    )
-    with pytest.raises(RecosegError, match=r"no rule for negative words, which .*: red"):
-        segmenter(negative)
     with pytest.raises(RecosegError, match="names_temperature is 0"):
         segmenter(names_temperature=0.0)
     with pytest.raises(RecosegError, match="are probabilities, expected 0 to 1"):
         segmenter(background_threshold=1.5)
     with pytest.raises(RecosegError, match="class 1 has none"):
         Naming((0, 2))
+    with pytest.raises(RecosegError, match="class 0 has none"):
+        Naming((0, 1), negative=(0,))
+
+
+@pytest.mark.parametrize("form", ["text", "sum"])
+def test_negative_words_compete_and_count_for_no_class(form):
+    bank = with_aliases(make_bank())
+    context, first, *others = bank.concepts
+    first = replace(first, text_negative=unit("black"))
+    bank = replace(bank, concepts=(context, first, *others))
+    pixels = noise(10, 37, 53)
+    words = ("red", "white", "black", "green", "blue")
+    logits = upsampled(pixels, TEXT, [unit(name) for name in words])
+    if form == "sum":
+        visual = upsampled(pixels, PHI, [unit(name) for name in ("red", "green", "blue")])
+        logits = visual[[0, 0, 0, 1, 2]] + Fusion().text_weight * logits
+    found = segmenter(bank, form=form, names_temperature=5, keep_scores=True)(pixels)
+    expected = literal(logits, [0, 0, 3, 1, 2], 5)[:3]  # as if the negative word were a class
+    np.testing.assert_allclose(found.scores, expected, atol=1e-3)
+    assert (expected.sum(0) < 0.5).any()
 
 
 def test_white_is_red_by_its_second_name():

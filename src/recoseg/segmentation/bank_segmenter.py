@@ -26,7 +26,13 @@ from recoseg.segmentation.input_plan import InputPlan
 from recoseg.segmentation.label_maps import BackgroundRule, class_indices
 from recoseg.segmentation.labeller import Labeller
 from recoseg.segmentation.memory_branch import memory_branch, memory_settings, shared_phi
-from recoseg.segmentation.naming import NAMES_TEMPERATURE, NameForm, Naming, name_scores
+from recoseg.segmentation.naming import (
+    NAMES_TEMPERATURE,
+    NameForm,
+    Naming,
+    name_scores,
+    words_by_name,
+)
 from recoseg.segmentation.presence import PresenceRule
 from recoseg.segmentation.scores import text_scores, visual_scores
 from recoseg.segmentation.segmenter import Segmenter
@@ -199,7 +205,7 @@ def _branches(
             words = [(concept.text_positive, concept.text_negative) for concept in concepts]
             score, by_text = partial(text_scores, words=words), scored
         else:
-            score = partial(name_scores, names=[concept.text_positive for concept in concepts])
+            score = partial(name_scores, names=words_by_name(concepts))
             by_text = (*scored, name_scores)  # other scores of the same concepts
         name = f"text:{dense.saliency.info.name}"
         yield Branch(name, dense.saliency, score, by_text, helpers)

@@ -8,7 +8,7 @@ that of its best name. Those of a pixel need not add up to 1.
 
 Scores that belong to a class as a whole, such as the visual one, count for each of its names: the
 logit of a name is the temperature times what the fusion makes of the class's visual score and the
-name's own text score.
+name's own text score. Negative words compete like names, but their probability counts for no class.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -41,6 +42,7 @@ class Naming:
     Attributes:
         class_of_name: The class of each name, from 0.
         temperature: Factor on the scores before the softmax.
+        negative: The names that are negative words of their class.
 
     Raises:
         RecosegError: A class has no name, or the temperature is out of range.
@@ -48,11 +50,12 @@ class Naming:
 
     class_of_name: tuple[int, ...]
     temperature: float = NAMES_TEMPERATURE
+    negative: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        missing = set(range(max(self.class_of_name, default=0) + 1)) - set(self.class_of_name)
+        missing = [number for number, rows in enumerate(self._rows()) if not rows]
         if missing:
-            raise RecosegError(f"Expected a name of each class; class {min(missing)} has none.")
+            raise RecosegError(f"Expected a name of each class; class {missing[0]} has none.")
         if not 0 < self.temperature <= 1_000_000:
             raise RecosegError(
                 f"names_temperature is {self.temperature}; expected more than 0, such as 40."
@@ -60,10 +63,10 @@ class Naming:
 
     @classmethod
     def of(cls, concepts: Sequence[Concept], temperature: float, fusion: str) -> Naming:
-        """The names of concepts.
+        """The names of concepts, in the order of `name_scores`.
 
         Raises:
-            RecosegError: A concept has negative words, or the fusion is not computed by name.
+            RecosegError: The fusion is not computed by name.
         """
         if fusion not in FUSIONS_BY_NAME:
             raise RecosegError(
@@ -71,15 +74,22 @@ class Naming:
                 f"taken. Choose one of {', '.join(FUSIONS_BY_NAME)} (--fusion), or leave out "
                 "--names."
             )
-        negative = [concept.name for concept in concepts if len(concept.text_negative)]
-        if negative:
-            raise RecosegError(
-                f"--names softmax has no rule for negative words, which these classes have: "
-                f"{', '.join(negative)}. Learn them without, or leave out --names."
-            )
-        counts = [len(concept.text_positive) for concept in concepts]
-        names = (number for number, count in enumerate(counts) for _ in range(count))
-        return cls(tuple(names), temperature)
+        classes: list[int] = []
+        negative: list[int] = []
+        for number, concept in enumerate(concepts):
+            classes += [number] * len(concept.text_positive)
+            first = len(classes)
+            classes += [number] * len(concept.text_negative)
+            negative += range(first, len(classes))
+        return cls(tuple(classes), temperature, tuple(negative))
+
+    def _rows(self) -> list[list[int]]:
+        """The names of each class without its negative words."""
+        rows: list[list[int]] = [[] for _ in range(max(self.class_of_name, default=0) + 1)]
+        for name, number in enumerate(self.class_of_name):
+            if name not in self.negative:
+                rows[number].append(name)
+        return rows
 
     def per_name(self, scores: Float[Tensor, "c gh gw"]) -> Float[Tensor, "m gh gw"]:
         """The scores of classes for each of their names."""
@@ -91,21 +101,24 @@ class Naming:
 
     def best(self, names: Float[Tensor, "m h w"]) -> Float[Tensor, "c h w"]:
         """The best of each class's names."""
-        rows: list[list[int]] = [[] for _ in range(max(self.class_of_name) + 1)]
-        for name, number in enumerate(self.class_of_name):
-            rows[number].append(name)
-        return torch.stack([names[row].amax(0) for row in rows])
+        return torch.stack([names[rows].amax(0) for rows in self._rows()])
 
 
 def name_scores(
-    features: Float[Tensor, "n d gh gw"], names: Sequence[Float[Tensor, "_ d"]]
+    features: Float[Tensor, "n d gh gw"], names: Float[Tensor, "m d"]
 ) -> Float[Tensor, "n m gh gw"]:
     """Cosine of each patch with each name of all classes.
 
     Args:
-        features: Features of the saliency encoder.
-        names: The text embeddings of the names of each class.
+        features: Features of the saliency encoder; they need not be normalised.
+        names: The text embeddings of the names, those of `words_by_name`.
     """
-    unit = torch.nn.functional.normalize(features.float(), dim=1)
-    rows = torch.cat(list(names)).to(features.device, torch.float32)
-    return torch.einsum("ndhw,md->nmhw", unit, torch.nn.functional.normalize(rows, dim=1))
+    unit = F.normalize(features.float(), dim=1)
+    rows = F.normalize(names.to(features.device, torch.float32), dim=1)
+    return torch.einsum("ndhw,md->nmhw", unit, rows)
+
+
+def words_by_name(concepts: Sequence[Concept]) -> Float[Tensor, "m d"]:
+    """The text embeddings of concepts: each one's words, and then its negative words."""
+    parts = [(concept.text_positive, concept.text_negative) for concept in concepts]
+    return torch.cat([rows for both in parts for rows in both])
