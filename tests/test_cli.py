@@ -258,6 +258,31 @@ class TestSegment:
         assert labelled.code == 0, labelled.err
         assert "--vote would have no effect" in segment(session, "other", "--vote", "mean").err
 
+    def test_names_compete_and_classes_are_left_out(self, session):
+        options = (
+            *("--names", "softmax", "--names-temperature", 30, "--fusion", "text"),
+            *(
+                "--presence",
+                0.01,
+                "--area-threshold",
+                0.02,
+                "--ambiguity",
+                0.05,
+                "--threshold",
+                0.2,
+            ),
+            *("--window", 100, "--window-step", 45, "--no-overlays"),
+        )
+        found = segment(session, "named", *options)
+        assert found.code == 0, found.err
+        settings = json.loads((session / "named" / "settings.json").read_text(encoding="utf-8"))
+        assert settings["names_temperature"] == 30
+        assert (settings["window"], settings["window_step"]) == (100, 45)
+        chosen = [settings[name] for name in ("presence", "area_threshold", "ambiguity")]
+        assert chosen == [0.01, 0.02, 0.05]
+        refused = segment(session, "named", *options[2:], "--names", "cosine", "--resume")
+        assert "--names-temperature would have no effect" in refused.err
+
     def test_resuming_with_other_settings_is_refused(self, session):
         folder = session / "settled"
         assert segment(session, "settled", "--no-overlays").code == 0

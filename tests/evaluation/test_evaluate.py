@@ -99,6 +99,15 @@ class TestNumbers:
             small.append((photo, np.asarray(labels)))
         np.testing.assert_array_equal(found.counts, matrix(small, space(), segmenter(resize=12)))
 
+    def test_the_input_is_scaled_as_the_protocol_says(self):
+        phi = ColourEncoder(PHI)
+        made = segmenter(phi=phi, resize=24)
+        found = evaluate(
+            dataset([scene(0, 31, 200)]), Protocol("fit", "", longest=40), rows(a=made)
+        )
+        assert phi.calls == [(1, 3, 6, 40)], "the long side counts: 24 x 155 would be too long"
+        assert found[0].counts.sum() == (scene(0, 31, 200)[1] < 255).sum()
+
     def test_groups_are_merged_after_the_best_fine_class_is_chosen(self):
         groups = (("warm", ("red",)), ("cold", ("green", "blue", "black")))
         grouped = space(("black", "blue", "green", "red"), groups)

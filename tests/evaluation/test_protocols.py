@@ -98,6 +98,17 @@ def test_protocols_that_leave_photos_whole(name, data, resize, window):
     assert options["window_step"] == (None if window is None else 112)
 
 
+def test_the_input_of_the_community_fits_within_two_sides():
+    tcl, native = protocol_of("tcl", "voc20"), protocol_of("native", "voc20")
+    image = Image.fromarray(COLOURS[pattern(375, 4000)])
+    assert tcl.scale_input(image, 336).size == (2048, 192)
+    assert tcl.scale_input(image.crop((0, 0, 500, 375)), 336).size == (448, 336)
+    assert native.scale_input(image, 336).size == (3584, 336)
+    assert tcl.scale_input(image, 0) is image
+    assert tcl.to_json()["longest"] == 2048
+    assert "longest" not in native.to_json()
+
+
 def test_the_input_size_can_be_chosen():
     changed = protocol_of("paper", "voc20", resize=448)
     assert changed.segmenter_options["resize"] == 448

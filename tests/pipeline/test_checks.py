@@ -43,6 +43,30 @@ CASES = {
         "segment {0}/none.safetensors {0}/photos --out {0}/o",
         "There is no concept bank",
     ),
+    "segment, names of a product": (
+        "segment {0}/bank.safetensors {0}/photos --out {0}/o --names softmax",
+        "The fusion product has no scores by name",
+    ),
+    "segment, mistyped names": (
+        "segment {0}/bank.safetensors {0}/photos --out {0}/o --names best",
+        "Valid: cosine, softmax",
+    ),
+    "segment, a temperature of no names": (
+        "segment {0}/bank.safetensors {0}/photos --out {0}/o --names-temperature 40",
+        "no effect without --names softmax",
+    ),
+    "segment, two temperatures": (
+        "segment {0}/bank.safetensors {0}/photos --out {0}/o --names softmax --temperature 1",
+        "--temperature would have no effect",
+    ),
+    "segment, an area above all": (
+        "segment {0}/bank.safetensors {0}/photos --out {0}/o --area-threshold 2",
+        "area_threshold is 2.0; expected 0 or more, and less than 1",
+    ),
+    "segment, windows that leave gaps": (
+        "segment {0}/bank.safetensors {0}/photos --out {0}/o --window 32 --window-step 40",
+        "windows would leave gaps",
+    ),
     "segment, out is a file": (
         "segment {0}/bank.safetensors {0}/photos --out {0}/file",
         "is a file",

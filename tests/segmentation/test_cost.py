@@ -65,6 +65,7 @@ def peak(run):
         ((640, 480), {"keep_scores": True}),
         ((1000, 10), {"resize": 40, "window": 24}),
         ((500, 500), {"resize": 0, "window": 120}),
+        ((500, 400), {"resize": 0, "window": 121, "window_step": 30}),
         ((640, 480), {"voting": Voting(Blocks())}),
         ((640, 480), {"voting": Voting(Blocks(), "mode")}),
         ((2000, 1500), {"voting": Voting(Blocks()), "resize": 200}),
@@ -96,7 +97,7 @@ def test_what_was_asked_of_small_files():
     """The cost of a long photo grows with the square of its length, unlike its file."""
     lite = Cost(((16, 1280), (16, 1664)), 27)
     assert lite.bytes_of((20_000, 30), (213_333, 320)) > 30e9
-    windows = Cost(lite.grids, 27, window=320, batch_size=8)
+    windows = Cost(lite.grids, 27, window=320, step=160, batch_size=8)
     assert windows.bytes_of((5_000, 1), (80_000, 16)) > 5e9
     assert lite.bytes_of((18_000, 9_900), (18_000, 9_900)) > 60e9
     assert lite.bytes_of((8_000, 6_000), (426, 320)) < 2e9, "a phone's photo"

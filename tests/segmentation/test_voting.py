@@ -87,13 +87,14 @@ def test_means_come_before_refinement():
 
 @pytest.mark.parametrize("windows", [{}, {"window": 24, "window_step": 12}])
 def test_clusters_of_features_vote_for_cells(windows):
-    pixels = noise(4, 37, 50)
+    height, width = (36, 48) if windows else (37, 50)  # windows of whole cells, or no windows
+    pixels = noise(4, height, width)
     provider = ClusterRegions(3, least=1)
     found = made("mean", provider, fusion=Fusion("text"), keep_scores=True, **windows)(pixels)
     plain = made(fusion=Fusion("text"), keep_scores=True, **windows)(pixels)
     image = torch.from_numpy(pixels).permute(2, 0, 1)
     grid = provider.regions(None, image, [ColourEncoder(PHI).features(image[None])[0]]).numpy()
-    regions = grid.repeat(PHI, 0).repeat(PHI, 1)[:37, :50]
+    regions = grid.repeat(PHI, 0).repeat(PHI, 1)[:height, :width]
     np.testing.assert_allclose(found.scores, slow_mean(plain.scores, regions), atol=3e-3)
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 import recoseg
 from recoseg.device import resolve_compute
 from recoseg.errors import BadImageError, MissingExtraError, RecosegError
+from recoseg.segmentation.presence import PresenceRule
 from recoseg.training.export import CHECKED, TOLERANCE, Exported, export_onnx, largest_difference
 from recoseg.training.model import is_model
 from recoseg.training.model_segmenter import model_segmenter
@@ -73,6 +74,12 @@ def test_windows_refinement_and_background(run):
     sure = build(run, resize=0, background_threshold=0.7)(image)
     clear = np.abs(best - 0.7) > 0.01
     np.testing.assert_array_equal((sure.labels == 255)[clear], (best < 0.7)[clear])
+    likely = np.exp(plain.scores.astype(np.float32).max((1, 2)))
+    least = float(np.sort(likely)[:2].mean())
+    present = build(run, resize=0, presence=PresenceRule(least))(image)
+    assert (present.labels != likely.argmin()).all()
+    kept = plain.labels != likely.argmin()
+    np.testing.assert_array_equal(present.labels[kept], plain.labels[kept])
     without = build(run, resize=0, background=["red"])(image)
     np.testing.assert_array_equal(without.labels == 255, plain.labels == 0)
 
@@ -86,6 +93,7 @@ def test_bad_photos_and_settings(run):
     for options, message in (
         ({"background_threshold": 2}, "probabilities, expected 0 to 1"),
         ({"background": ["cow"]}, "cow"),
+        ({"presence": PresenceRule(2)}, "presence is 2; a model's scores are probabilities"),
         ({"batch_size": 0}, "batch_size is 0"),
     ):
         with pytest.raises(RecosegError, match=message):
@@ -113,6 +121,9 @@ def test_commands_take_a_run_for_a_bank(run, tmp_path):
     done = command("segment", run.out, photos, "--out", tmp_path / "x", "--fusion", "text")
     assert done.code == 1
     assert "--fusion would have no effect" in done.err
+    options = ("--names", "cosine", "--ambiguity", 0.3)
+    done = command("segment", run.out, photos, "--out", tmp_path / "x", *options)
+    assert "--names, --ambiguity would have no effect" in done.err
     done = command(
         *("train", "--masks", tmp_path / "pseudo", "--out", tmp_path / "next", "--recipe", "short"),
         *("--encoder", "timm:test_efficientnet=random", "--iterations", 2, "--batch-size", 2),

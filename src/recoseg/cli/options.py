@@ -146,6 +146,37 @@ Memory = Annotated[
         "URL."
     ),
 ]
+Names = Annotated[
+    str | None,
+    typer.Option(
+        help="How the names of a class count: cosine (the best one's; the default), or softmax "
+        "(the best one's probability among all names of all classes)."
+    ),
+]
+NamesTemperature = Annotated[
+    float | None,
+    typer.Option(help="Factor on the scores before the softmax over names. By default 40."),
+]
+Presence = Annotated[
+    float | None,
+    typer.Option(
+        help="Classes whose best score in a photo is lower are left out of it. By default none are."
+    ),
+]
+AreaThreshold = Annotated[
+    float | None,
+    typer.Option(
+        help="Classes that win at most this share of a photo's pixels other than background are "
+        "left out of it, such as 0.1. By default none are."
+    ),
+]
+Ambiguity = Annotated[
+    float | None,
+    typer.Option(
+        help="Pixels whose two best classes are too weak or too close become background: where "
+        "s1 sqrt(s1 - s2) of their scores is lower."
+    ),
+]
 Temperature = Annotated[
     float | None,
     typer.Option(

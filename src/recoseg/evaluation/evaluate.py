@@ -7,7 +7,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -117,7 +117,7 @@ def settings_of(
         "split": dataset.split,
         "photos": len(dataset),
         "dataset_fingerprint": _fingerprint(dataset),
-        "protocol": asdict(protocol),
+        "protocol": protocol.to_json(),
         "boundary_tolerance": boundary,
     }
     return [shared | row_settings(row, precision) for row in rows.values()]
@@ -175,7 +175,8 @@ def _prepare(
         image = sample.read_image()
         photo = replace(photo, width=image.width, height=image.height)
         target = protocol.prepare_labels(sample.read_target())
-        return scaled(photo, protocol.prepare_photo(image), short_side), target
+        prepared = protocol.prepare_photo(image)
+        return scaled(photo, prepared, short_side, resize=protocol.scale_input), target
     except BadImageError as error:
         return photo.failed(str(error)), np.empty((0, 0), np.uint8)
 

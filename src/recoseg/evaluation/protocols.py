@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from PIL import Image
 
 from recoseg.errors import RecosegError, UnknownNameError
 from recoseg.photos.images import center_crop, resize_short_side
+from recoseg.photos.keep_ratio import resize_keep_ratio
 
 _LARGE = 1 << 16  # the photos of data sets are smaller
 
@@ -28,6 +29,9 @@ class Protocol:
             always is.
         resize: Short side of the encoders' input; 0 for the size of the prepared photo, None for
             that of the bank. Label maps are scored at the size of the prepared photo.
+        longest: Where it is not 0, the input is scaled as the published evaluations of
+            open-vocabulary segmentation do: its long side is at most this, pixels; see
+            `resize_keep_ratio`.
         window: Side of sliding windows, pixels; None for no windows.
         window_step: Pixels from one window to the next.
         aliases: Whether the protocol expects classes that were learnt with the words of later
@@ -40,6 +44,7 @@ class Protocol:
     crop: int = 0
     nearest: bool = False
     resize: int | None = 0
+    longest: int = 0
     window: int | None = None
     window_step: int | None = None
     aliases: bool = False
@@ -59,6 +64,22 @@ class Protocol:
             image = resize_short_side(image, self.crop, interpolation)
         return center_crop(image, self.crop) if self.crop else image
 
+    def scale_input(self, image: Image.Image, short_side: int) -> Image.Image:
+        """Scale a prepared photo for the encoders."""
+        if self.longest:
+            return resize_keep_ratio(image, short_side, self.longest)
+        return resize_short_side(image, short_side)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON; `longest`, which earlier versions do not know, only where it is set.
+
+        Records of evaluations that were begun with those can then be continued.
+        """
+        fields = asdict(self)
+        if not self.longest:
+            del fields["longest"]
+        return fields
+
     @property
     def segmenter_options(self) -> dict[str, Any]:
         """The arguments of `bank_segmenter` that the protocol decides."""
@@ -75,6 +96,7 @@ PROTOCOLS = (
         "tcl",
         "the community's: short side 336, windows of 224 every 112, scored at the original size",
         resize=336,
+        longest=2048,
         window=224,
         window_step=112,
         aliases=True,

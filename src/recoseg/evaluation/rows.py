@@ -48,7 +48,8 @@ def scored_table(row: Row, space: LabelSpace) -> Int16[np.ndarray, " 65536"]:
     if isinstance(row, PredictionFolder):
         return translation(row.names, space, ignore_index(len(row.names)))
     labeller = row.labeller
-    idle = not labeller.background.classes and labeller.background.threshold is None
+    rule = labeller.background
+    idle = not rule.classes and rule.threshold is None and rule.ambiguity is None
     if space.background is not None and space.background not in row.names and idle:
         raise LabelError(
             f"{space.title} has the class {space.background!r}, and no pixel would be given to "

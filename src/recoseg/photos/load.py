@@ -37,6 +37,10 @@ CheckSize = Callable[[tuple[int, int], tuple[int, int]], None]
 and of the encoders' input."""
 
 
+Resize = Callable[[Image.Image, int], Image.Image]
+"""Scales an image to a short side, pixels; 0 keeps its size."""
+
+
 @dataclass(frozen=True, eq=False)
 class LoadedPhoto:
     """A decoded photo, ready for the encoders.
@@ -109,7 +113,11 @@ def load_whole(
 
 
 def scaled(
-    photo: Photo, image: Image.Image, short_side: int, check: CheckSize | None = None
+    photo: Photo,
+    image: Image.Image,
+    short_side: int,
+    check: CheckSize | None = None,
+    resize: Resize = resize_short_side,
 ) -> LoadedPhoto | Photo:
     """Scale a decoded photo for the encoders.
 
@@ -118,6 +126,7 @@ def scaled(
         image: Its decoded image, upright, RGB; it may have been cropped or resized.
         short_side: Short side of the encoders' input, pixels; 0 keeps the size of the image.
         check: Called before the image is scaled.
+        resize: How it is scaled.
 
     Returns:
         The loaded photo, or the photo with the reason why it cannot be used.
@@ -125,7 +134,7 @@ def scaled(
     try:
         if check is not None:
             check(image.size, input_size(image.size, short_side))
-        return LoadedPhoto(photo, to_tensor(resize_short_side(image, short_side)), image)
+        return LoadedPhoto(photo, to_tensor(resize(image, short_side)), image)
     except (BadImageError, MemoryError) as error:
         return _failed(photo, error)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from recoseg.concepts import ConceptBank
 from recoseg.config import FusionForm
 from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
-from recoseg.errors import OutputError, RecosegError
+from recoseg.errors import OutputError, RecosegError, UnknownNameError
 from recoseg.memory.region_memory import RegionMemory, open_memory
 from recoseg.pipeline.checks import Paths, check_encoder, check_output_folder, list_photos
 from recoseg.refinement.refiner import PUBLISHED_TEMPERATURE, RefineForm, RefineSettings
@@ -20,6 +20,8 @@ from recoseg.regions.cache import CachedRegions, RegionCache
 from recoseg.regions.protocol import RegionProvider
 from recoseg.regions.providers import provider_of
 from recoseg.segmentation.bank_segmenter import bank_segmenter
+from recoseg.segmentation.naming import NAMES_TEMPERATURE, NameForm
+from recoseg.segmentation.presence import PresenceRule
 from recoseg.segmentation.result import Result
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.segmentation.to_folder import folder_for, segment_to_folder
@@ -69,6 +71,11 @@ def open_segmenter(
     vote: VoteForm | None = None,
     region_cache: str | Path | None = None,
     memory: str | Path | RegionMemory | None = None,
+    names: NameForm | None = None,
+    names_temperature: float | None = None,
+    presence: float | None = None,
+    area_threshold: float | None = None,
+    ambiguity: float | None = None,
     keep_scores: bool = False,
     batch_size: int = 8,
     device: str = "auto",
@@ -106,6 +113,16 @@ def open_segmenter(
             not kept.
         memory: Region memory, or its folder or URL, whose scores are added. It has to share a phi
             and the dense text encoder with the bank.
+        names: How the names of a class give its text score: `cosine` (the default), the best one's
+            cosine; `softmax`, the best one's probability among all names of all classes, which
+            needs the fusion `text` or `sum`.
+        names_temperature: Factor on the scores before that softmax. By default 40.
+        presence: A class whose best score in a photo is lower is left out of that photo; see
+            `PresenceRule`.
+        area_threshold: So is a class that wins at most this share of the pixels that are not
+            background.
+        ambiguity: Pixels whose two best classes are too weak or too close become background; see
+            `is_ambiguous`.
         keep_scores: Whether results hold their score maps.
         batch_size: Photos (or windows) of equal size that are encoded together.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
@@ -128,16 +145,27 @@ def open_segmenter(
         "window_step": window_step,
         "background_threshold": threshold,
         "background": background,
+        "presence": PresenceRule(presence, area_threshold),
         "keep_scores": keep_scores,
         "batch_size": batch_size,
     }
     if isinstance(source, TrainedModel) or (
         not isinstance(source, ConceptBank) and is_model(source)
     ):
-        bank_only = {"fusion": fusion, "phi": phi, "saliency": saliency, "memory": memory}
-        _refuse_for_a_model(source, encoders=encoders, **bank_only)
+        _refuse_for_a_model(
+            source,
+            encoders=encoders,
+            fusion=fusion,
+            phi=phi,
+            saliency=saliency,
+            memory=memory,
+            names=names,
+            names_temperature=names_temperature,
+            ambiguity=ambiguity,
+        )
         chosen = _refinement(refine, temperature or PUBLISHED_TEMPERATURE, refine_steps)
         return model_segmenter(source, compute=compute, refine=chosen, **options)
+    _check_names(names, names_temperature, temperature)
     bank = source if isinstance(source, ConceptBank) else ConceptBank.load(source)
     if temperature is None:
         temperature = bank.settings.segment.refine_temperature
@@ -156,6 +184,9 @@ def open_segmenter(
         fusion=form if fusion is None else replace(form, form=fusion),
         refine=_refinement(refine, temperature, refine_steps),
         memory=open_memory(memory) if isinstance(memory, str | Path) else memory,
+        naming=names or "cosine",
+        names_temperature=NAMES_TEMPERATURE if names_temperature is None else names_temperature,
+        ambiguity=ambiguity,
         **options,
     )
 
@@ -242,8 +273,26 @@ def voting_of(
     return Voting(provider, vote or "mean")
 
 
+def _check_names(
+    names: NameForm | None, names_temperature: float | None, temperature: float | None
+) -> None:
+    """Refuse unknown names, and a temperature that would have no effect."""
+    if names is not None and names not in get_args(NameForm):
+        raise UnknownNameError("names", names, list(get_args(NameForm)))
+    if names == "softmax" and temperature is not None:
+        raise RecosegError(
+            "--names softmax refines probabilities of names, which --names-temperature decides; "
+            "--temperature would have no effect. Leave it out."
+        )
+    if names != "softmax" and names_temperature is not None:
+        raise RecosegError(
+            "--names-temperature would have no effect without --names softmax. Add it, or leave "
+            "the temperature out."
+        )
+
+
 def _refuse_for_a_model(source: object, **given: object) -> None:
-    unused = [f"--{name}" for name, value in given.items() if value is not None]
+    unused = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
     if unused:
         what = "This" if isinstance(source, TrainedModel) else str(Path(str(source)))
         raise RecosegError(

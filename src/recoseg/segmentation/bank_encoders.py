@@ -10,7 +10,7 @@ from recoseg.concepts import ConceptBank
 from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.bundle import check_needs, other_encoder
 from recoseg.encoders.encoder_table import build_phi, build_saliency, needs_features
-from recoseg.encoders.extract import DenseEncoder, NeedsFeatures
+from recoseg.encoders.extract import NeedsFeatures
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, EncoderInfo
 from recoseg.encoders.spec import EncoderRole
 
@@ -31,14 +31,6 @@ class BankEncoders:
     phis: tuple[tuple[EncoderInfo, DenseImageEncoder], ...]
     saliency: DenseTextEncoder | None
 
-    @property
-    def all(self) -> tuple[DenseEncoder, ...]:
-        """All of them."""
-        return (
-            *(encoder for _, encoder in self.phis),
-            *(() if self.saliency is None else (self.saliency,)),
-        )
-
     @classmethod
     def load(
         cls,
@@ -49,9 +41,6 @@ class BankEncoders:
         kinds: Sequence[str],
     ) -> BankEncoders:
         """Take the encoders that are given, build those that are missing, and check all.
-
-        An encoder that is given and not needed still counts for the whole cells of windows, so
-        that segmenters with the same encoders have the same windows whatever their fusion.
 
         Args:
             bank: The bank.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -20,12 +20,20 @@ from recoseg.errors import ConceptError, RecosegError
 from recoseg.memory.region_memory import RegionMemory
 from recoseg.refinement.refiner import RefineForm, RefineSettings, build_refiner
 from recoseg.segmentation.bank_encoders import BankEncoders, Phi, infos_as_json
-from recoseg.segmentation.branches import FEATURES, Branch
+from recoseg.segmentation.branches import FEATURES, Branch, Score
 from recoseg.segmentation.fusion import FusionRule, fusion_rule
-from recoseg.segmentation.input_plan import InputPlan, check_plan
+from recoseg.segmentation.input_plan import InputPlan
 from recoseg.segmentation.label_maps import BackgroundRule, class_indices
 from recoseg.segmentation.labeller import Labeller
 from recoseg.segmentation.memory_branch import memory_branch, memory_settings, shared_phi
+from recoseg.segmentation.naming import (
+    NAMES_TEMPERATURE,
+    NameForm,
+    Naming,
+    name_scores,
+    words_by_name,
+)
+from recoseg.segmentation.presence import PresenceRule
 from recoseg.segmentation.scores import text_scores, visual_scores
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.segmentation.voting import Voting
@@ -50,6 +58,10 @@ def bank_segmenter(
     refine: RefineForm | RefineSettings | None = None,
     voting: Voting | None = None,
     memory: RegionMemory | None = None,
+    naming: NameForm = "cosine",
+    names_temperature: float = NAMES_TEMPERATURE,
+    ambiguity: float | None = None,
+    presence: PresenceRule | None = None,
     keep_scores: bool = False,
     batch_size: int = 8,
 ) -> Segmenter:
@@ -66,16 +78,23 @@ def bank_segmenter(
         fusion: How visual and text scores become one; by default the bank's.
         resize: Short side of the encoders' input, pixels; 0 for the photo's own size. By default
             the bank's. Label maps always have the photo's own size.
-        window: Side of sliding windows over larger inputs, pixels; rounded up to whole cells of
-            all encoders. By default there are no windows.
-        window_step: Pixels from one window to the next, rounded down to whole cells; by default
-            half a window.
-        background_threshold: Pixels whose best fused score is lower become background.
+        window: Side of sliding windows over larger inputs, pixels. By default there are no
+            windows.
+        window_step: Pixels from one window to the next; by default half a window.
+        background_threshold: Pixels whose best fused score is lower become background; with
+            `softmax` names a probability.
         background: Names of classes that become background: classes of the bank, its context
             classes, which then compete with the others, or `context` for all of those.
         refine: How the fused scores are refined; a form alone takes the bank's temperature.
         voting: Regions that vote, and how; by default none do.
         memory: A region memory, whose scores are added; by default there is none.
+        naming: How the names of classes give their text scores: by the best `cosine`, or by a
+            `softmax` over all names at each pixel; see `Naming`. Fused scores are then
+            probabilities, and refinement refines those of names.
+        names_temperature: Factor on the scores before that softmax.
+        ambiguity: Pixels whose two best classes are too weak or too close become background; see
+            `is_ambiguous`.
+        presence: Which classes are left out of a photo; by default none are.
         keep_scores: Whether results hold their score maps, 2 c h w bytes each.
         batch_size: Photos (or windows) of equal size that are embedded together.
 
@@ -92,7 +111,7 @@ def bank_segmenter(
     fusion = fusion or segment.fusion
     rule = fusion_rule(fusion.form)
     short_side = segment.short_side if resize is None else resize
-    check_plan(short_side, window, window_step, batch_size)
+    plan = InputPlan.of(short_side, window, window_step, batch_size)
     if background_threshold is not None and math.isnan(background_threshold):
         raise RecosegError("background_threshold is not a number; expected a fused score.")
     if not isinstance(refine, RefineSettings):
@@ -101,6 +120,16 @@ def bank_segmenter(
         _check_memory(memory, bank, fusion, rule)
     names = tuple(concept.name for concept in bank.classes)
     concepts = (*bank.classes, *_competing_context(bank, names, background))
+    by_name = None
+    if naming == "softmax":
+        by_name = Naming.of(concepts, names_temperature, fusion.form)
+        refine = replace(refine, temperature=1 / by_name.temperature)
+        if background_threshold is not None and not 0 <= background_threshold <= 1:
+            raise RecosegError(
+                f"background_threshold is {background_threshold}; with --names softmax scores are "
+                "probabilities, expected 0 to 1."
+            )
+    presence = presence or PresenceRule()
     labeller = Labeller(
         tuple(concept.name for concept in concepts),
         names,
@@ -108,12 +137,14 @@ def bank_segmenter(
         rule,
         fusion,
         BackgroundRule(
-            background_threshold, _background_classes(bank, concepts, names, background)
+            background_threshold, _background_classes(bank, concepts, names, background), ambiguity
         ),
         build_refiner(refine),
         keep_scores,
         refine.lposs if refine.spreads_patches else None,
         voting,
+        by_name,
+        presence,
     )
     if encoders is not None:
         phi = encoders.phi if phi is None else phi
@@ -125,11 +156,9 @@ def bank_segmenter(
         *(["memory"] if memory is not None else []),
     ]
     dense = BankEncoders.load(bank, phi, saliency, compute, kinds)
-    branches = list(_branches(dense, concepts, kinds))
+    branches = list(_branches(dense, concepts, kinds, by_name))
     if memory is not None:
         branches.append(memory_branch(memory, bank, dense.phis, concepts))
-    cell = math.lcm(*(encoder.info.stride for encoder in dense.all))
-    plan = InputPlan.of(short_side, window, window_step, batch_size, cell)
     return Segmenter(
         branches=tuple(branches),
         labeller=labeller,
@@ -144,6 +173,9 @@ def bank_segmenter(
             "refine": refine.to_json(),
             **({} if voting is None else voting.to_json()),
             **({} if memory is None else {"memory": memory_settings(memory)}),
+            **({} if by_name is None else {"names_temperature": by_name.temperature}),
+            **({} if ambiguity is None else {"ambiguity": ambiguity}),
+            **presence.to_json(),
         },
         identity={"bank": _identity(bank)},
         kind="bank",
@@ -153,10 +185,11 @@ def bank_segmenter(
 
 
 def _branches(
-    dense: BankEncoders, concepts: Sequence[Concept], kinds: Sequence[str]
+    dense: BankEncoders, concepts: Sequence[Concept], kinds: Sequence[str], naming: Naming | None
 ) -> Iterator[Branch]:
     """The branches of a bank: one for each phi, then one for the text, then features of phi."""
-    scored = tuple(concepts)
+    scored: tuple[object, ...] = tuple(concepts)
+    score: Score
     names = [info.name for info, _ in dense.phis]
     named = [info.name if names.count(info.name) == 1 else info.key for info, _ in dense.phis]
     if "visual" in kinds:
@@ -168,10 +201,14 @@ def _branches(
         assert dense.saliency is not None
         needs = isinstance(dense.saliency, NeedsFeatures)
         helpers = tuple(encoder for _, encoder in dense.phis if needs)
-        words = [(concept.text_positive, concept.text_negative) for concept in concepts]
-        score = partial(text_scores, words=words)
+        if naming is None:
+            words = [(concept.text_positive, concept.text_negative) for concept in concepts]
+            score, by_text = partial(text_scores, words=words), scored
+        else:
+            score = partial(name_scores, names=words_by_name(concepts))
+            by_text = (*scored, name_scores)  # other scores of the same concepts
         name = f"text:{dense.saliency.info.name}"
-        yield Branch(name, dense.saliency, score, scored, helpers)
+        yield Branch(name, dense.saliency, score, by_text, helpers)
     if FEATURES in kinds:
         for name, (_, encoder) in zip(named, dense.phis, strict=True):
             yield Branch(f"{FEATURES}:{name}", encoder, lambda features: features.float(), ())

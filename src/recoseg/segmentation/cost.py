@@ -8,7 +8,8 @@ is enlarged until its short side fits the encoders. The estimate counts the tens
               overlay); 6 H W of the input and of its batch
     encoder   350 P bytes, P the pixels that are encoded at a time: all H W, or those of a batch of
               windows; the networks at hand need 85 to 350 bytes per pixel of their input
-    grids     4 gh gw (d + 2 c) bytes for each branch
+    grids     4 gh gw (d + 2 c) bytes for each branch; of windows 8 gh gw (d + c), gh x gw being
+              the cells of all windows side by side
     matrices  4 g (h + w) bytes for each branch, g the cells along an axis, and five times the
               largest one while that is built
     scores    4 c s w bytes for each branch and three more, s the rows of a strip; or, where scores
@@ -34,6 +35,7 @@ from recoseg.allocator import LIMIT, memory_limit
 from recoseg.errors import BadImageError
 from recoseg.refinement.lposs import LpossSettings
 from recoseg.segmentation.label_maps import MAX_STRIP
+from recoseg.segmentation.windows import window_starts
 
 _PHOTO = 36
 """Bytes per pixel of a photo, from its file to the files that are written."""
@@ -71,6 +73,7 @@ class Cost:
         grids: Stride and length of the features of each branch.
         classes: Number of classes with scores.
         window: Side of the windows, pixels; None where whole photos are encoded.
+        step: Pixels from one window to the next.
         batch_size: Windows that are encoded together.
         refined: Whether scores are refined.
         keep_scores: Whether scores are kept.
@@ -81,6 +84,7 @@ class Cost:
     grids: tuple[tuple[int, int], ...]
     classes: int
     window: int | None = None
+    step: int = 0
     batch_size: int = 1
     refined: bool = False
     keep_scores: bool = False
@@ -96,15 +100,20 @@ class Cost:
         """
         pixels, inputs = photo[0] * photo[1], given[0] * given[1]
         at_once = inputs
+        windows = [1, 1]
         if self.window is not None and max(given) > self.window:
             at_once = min(inputs, self.window**2) * self.batch_size
+            windows = [len(window_starts(side, self.window, self.step)) for side in given]
+        sides = [min(side, self.window or side) for side in given]
         grids = building = matrices = 0
         for stride, dim in self.grids:
-            cells = [-(-side // stride) for side in given]
-            grids += 4 * cells[0] * cells[1] * (dim + 2 * self.classes)
-            for count, side in zip(cells, photo, strict=True):
+            cells = [count * -(-side // stride) for count, side in zip(windows, sides, strict=True)]
+            maps = dim + 2 * self.classes if windows == [1, 1] else 2 * (dim + self.classes)
+            grids += 4 * cells[0] * cells[1] * maps
+            for count, input_side, side in zip(cells, given, photo, strict=True):
                 matrices += 4 * count * side
-                building = max(building, 4 * count * max(count * stride, side))
+                padded = -(-input_side // stride) * stride
+                building = max(building, 4 * count * max(padded, side))
         scores = matrices + max(_BUILDING * building, self._scores(photo))
         kept = 2 * self.classes * pixels if self.keep_scores else 0
         kept += self._voting(pixels) + self._spreading(inputs)

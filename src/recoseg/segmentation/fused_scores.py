@@ -37,9 +37,9 @@ class FusedScores:
         self._image = image
         self._rule = rule
         self._maps: list[tuple[Float[Tensor, "c gh gw"], Upsampler]] = []
-        for scores, stride in grids:
+        for scores, stride, windows in grids:
             grid_hw = (scores.shape[1], scores.shape[2])
-            up = Upsampler.build(grid_hw, stride, input_hw, self.output_hw, scores.device)
+            up = Upsampler.build(grid_hw, stride, input_hw, self.output_hw, scores.device, windows)
             self._maps.append((scores, up))
 
     @property
@@ -63,8 +63,8 @@ def spread_grids(
     """Fuse the scores of branches on the grid of phi, and spread them between alike patches.
 
     Args:
-        grids: Scores (c, gh, gw) of each branch that is used. Those on other grids are brought to
-            that of phi bilinearly.
+        grids: Scores (c, gh, gw) of each branch that is used, on whole grids. Those on other grids
+            than phi's are brought to it bilinearly.
         features: Features (C, gh, gw) of phi.
         rule: How the scores become one. It leaves a single part as it is.
         settings: Parameters of LPOSS.
@@ -77,7 +77,7 @@ def spread_grids(
         scores
         if tuple(scores.shape[1:]) == size
         else F.interpolate(scores[None], size, mode="bilinear", align_corners=False)[0]
-        for scores, _ in grids
+        for scores, *_ in grids
     ]
     fused = rule.combine(parts)
     centres = patch_centres(size, features.stride).to(fused.device)

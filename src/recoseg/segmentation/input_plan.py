@@ -13,9 +13,8 @@ class InputPlan:
 
     Attributes:
         short_side: Photos are resized to this short side, pixels; 0 keeps their size.
-        window: Side of sliding windows over larger inputs, pixels, a multiple of the cells of all
-            encoders; None for no windows.
-        step: Pixels from one window to the next, also a multiple of the cells.
+        window: Side of sliding windows over larger inputs, pixels; None for no windows.
+        step: Pixels from one window to the next.
         batch_size: Photos (or windows) of equal size that are embedded together.
     """
 
@@ -26,27 +25,27 @@ class InputPlan:
 
     @classmethod
     def of(
-        cls, short_side: int, window: int | None, step: int | None, batch_size: int, cell: int
+        cls, short_side: int, window: int | None, step: int | None, batch_size: int
     ) -> InputPlan:
-        """A plan in whole cells: windows are rounded up, steps are rounded down."""
+        """A plan whose step is by default half a window.
+
+        Raises:
+            RecosegError: A number is out of range, or the windows would leave gaps.
+        """
+        for name, value, least in (
+            ("resize", short_side, 0),
+            ("batch_size", batch_size, 1),
+            ("window", window, 1),
+            ("window_step", step, 1),
+        ):
+            if value is not None and value < least:
+                raise RecosegError(f"{name} is {value}; expected {least} or more.")
         if window is None:
             return cls(short_side, batch_size=batch_size)
-        window = -(-window // cell) * cell
-        step = max(1, min(step or window // 2, window) // cell) * cell
+        step = max(1, window // 2) if step is None else step
+        if step > window:
+            raise RecosegError(
+                f"window_step is {step} and window {window}; windows would leave gaps. Expected "
+                "a step of at most a window."
+            )
         return cls(short_side, window, step, batch_size)
-
-
-def check_plan(short_side: int, window: int | None, step: int | None, batch_size: int) -> None:
-    """Check the arguments of `InputPlan.of`.
-
-    Raises:
-        RecosegError: A number is out of range.
-    """
-    for name, value, least in (
-        ("resize", short_side, 0),
-        ("batch_size", batch_size, 1),
-        ("window", window, 1),
-        ("window_step", step, 1),
-    ):
-        if value is not None and value < least:
-            raise RecosegError(f"{name} is {value}; expected {least} or more.")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from recoseg.errors import RecosegError
 from recoseg.labels import IGNORE_INDEX, ignore_index
+from recoseg.segmentation.presence import is_ambiguous, leave_out
 
 MAX_STRIP = 4_000_000
 """Bound on the scores of a strip (classes x rows x width) per branch."""
@@ -25,16 +26,27 @@ class BackgroundRule:
         threshold: Pixels whose best fused score is lower become background; None for no
             threshold. Fused scores lie in (0, 1) for the product; see `FUSIONS`.
         classes: Indices of the classes whose pixels become background.
+        ambiguity: Pixels whose two best classes are too weak or too close to each other become
+            background; see `is_ambiguous`. None for no such rule.
+
+    Raises:
+        RecosegError: The ambiguity is out of range.
     """
 
     threshold: float | None = None
     classes: tuple[int, ...] = ()
+    ambiguity: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.ambiguity is not None and not self.ambiguity >= 0:
+            raise RecosegError(f"ambiguity is {self.ambiguity}; expected 0 or more.")
 
 
 def label_map(
     scores: Float[Tensor, "c h w"],
     background: BackgroundRule | None = None,
     ignored: int | None = None,
+    kept: Bool[Tensor, " c"] | None = None,
 ) -> Int64[Tensor, "h w"]:
     """The class with the highest score at each pixel; of equal scores the first class.
 
@@ -42,6 +54,7 @@ def label_map(
         scores: Fused scores.
         background: Which pixels become background.
         ignored: The label of background; by default `ignore_index` of c classes.
+        kept: The classes that a pixel can have; by default all. Without any, all is background.
 
     Example:
         >>> scores = torch.tensor([[[0.9, 0.2]], [[0.1, 0.3]]])
@@ -50,6 +63,7 @@ def label_map(
     """
     background = background or BackgroundRule()
     ignored = ignore_index(len(scores)) if ignored is None else ignored
+    scores = leave_out(scores, kept)
     best, labels = scores.max(0)
     if background.classes:
         table = torch.arange(len(scores), device=scores.device)
@@ -57,7 +71,9 @@ def label_map(
         labels = table[labels]
     if background.threshold is not None:
         labels = torch.where(best < background.threshold, ignored, labels)
-    return labels
+    if background.ambiguity is not None:
+        labels = torch.where(is_ambiguous(scores, background.ambiguity), ignored, labels)
+    return labels if kept is None or bool(kept.any()) else torch.full_like(labels, ignored)
 
 
 def label_strips(
@@ -68,6 +84,7 @@ def label_strips(
     *,
     ignored: int | None = None,
     keep_scores: bool = False,
+    kept: Bool[Tensor, " c"] | None = None,
     max_elements: int = MAX_STRIP,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Compute a label map strip by strip, without holding all score maps in memory.
@@ -79,6 +96,7 @@ def label_strips(
         background: Which pixels become background.
         ignored: The label of background; by default `ignore_index` of c classes.
         keep_scores: Whether to keep all score maps, in fp16 (2 c h w bytes).
+        kept: The classes that a pixel can have; by default all.
         max_elements: Bound on the scores of a strip (c * rows * w) per branch.
 
     Returns:
@@ -88,15 +106,29 @@ def label_strips(
     ignored = ignore_index(classes) if ignored is None else ignored
     dtype = label_dtype(ignored)
     labels = np.empty((height, width), dtype)
-    kept = np.empty((classes, height, width), np.float16) if keep_scores else None
+    maps = np.empty((classes, height, width), np.float16) if keep_scores else None
+    start = 0
+    for scores in score_strips(strip, classes, output_hw, max_elements):
+        end = start + scores.shape[1]
+        found = label_map(scores, background, ignored, kept)
+        labels[start:end] = found.cpu().numpy().astype(dtype)
+        if maps is not None:
+            maps[:, start:end] = scores.half().cpu().numpy()
+        start = end
+    return labels, maps
+
+
+def score_strips(
+    strip: Callable[[int, int], Float[Tensor, "c strip w"]],
+    classes: int,
+    output_hw: tuple[int, int],
+    max_elements: int = MAX_STRIP,
+) -> Iterator[Float[Tensor, "c _ w"]]:
+    """All scores of a photo from top to bottom, strip by strip; see `label_strips`."""
+    height, width = output_hw
     step = max(1, max_elements // (classes * width))
     for start in range(0, height, step):
-        end = min(start + step, height)
-        scores = strip(start, end)
-        labels[start:end] = label_map(scores, background, ignored).cpu().numpy().astype(dtype)
-        if kept is not None:
-            kept[:, start:end] = scores.half().cpu().numpy()
-    return labels, kept
+        yield strip(start, min(start + step, height))
 
 
 def label_dtype(ignored: int) -> type[np.uint8] | type[np.uint16]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
@@ -11,22 +10,24 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from recoseg.encoders.extract import extract
-from recoseg.segmentation.batches import equal_sizes
+from recoseg.regions.axes import cell_matrix
 from recoseg.segmentation.branches import Branch
 from recoseg.segmentation.input_plan import InputPlan
-from recoseg.segmentation.windows import GridMean, window_boxes
+from recoseg.segmentation.windows import Windows
 
 
 class Grid(NamedTuple):
     """Scores of some photos on the grid of one encoder.
 
     Attributes:
-        scores: Scores of each class in each cell.
+        scores: Scores of each class in each cell; the grids of windows lie side by side.
         stride: Pixels of the encoder's input per cell.
+        windows: The windows; by default one, the whole input.
     """
 
-    scores: Float[Tensor, "n c gh gw"]
+    scores: Float[Tensor, "*n c gh gw"]
     stride: int
+    windows: Windows = Windows()
 
 
 ScoreGrids = dict[str, Grid]
@@ -36,7 +37,7 @@ ScoreGrids = dict[str, Grid]
 def score_grids(
     pixels: UInt8[Tensor, "n 3 h w"], wanted: Sequence[Sequence[Branch]], plan: InputPlan
 ) -> list[ScoreGrids]:
-    """Scores on the grids of whole photos; of large photos the mean over windows.
+    """Scores on the grids of whole photos, or of the windows over them.
 
     Args:
         pixels: Photos of equal size.
@@ -48,41 +49,64 @@ def score_grids(
         encoders, and scores once for branches of equal keys.
     """
     branches: dict[Hashable, Branch] = {one.key: one for ones in wanted for one in ones}
-    if plan.window is None or max(pixels.shape[2:]) <= plan.window:
+    windows = Windows()
+    if plan.window is not None:
+        windows = Windows.over((pixels.shape[2], pixels.shape[3]), plan.window, plan.step)
+    if windows.are_one:
         found = _score(pixels, branches)
     else:
-        found = _score_windows(pixels, branches, plan, plan.window)
-    return [{one.name: Grid(found[one.key], one.stride) for one in ones} for ones in wanted]
+        found = _score_windows(pixels, branches, windows, plan.batch_size)
+    return [
+        {one.name: Grid(found[one.key], one.stride, windows) for one in ones} for ones in wanted
+    ]
+
+
+def whole_grid(grid: Grid, input_hw: tuple[int, int]) -> Grid:
+    """Scores or features on one grid over the whole input: of windows, their mean in each cell.
+
+    Args:
+        grid: Scores or features of one photo.
+        input_hw: Size of the encoders' input, pixels.
+    """
+    if grid.windows.are_one:
+        return grid
+    sides = zip(
+        grid.scores.shape[1:], input_hw, (grid.windows.rows, grid.windows.columns), strict=True
+    )
+    rows, columns = (
+        cell_matrix(cells // len(starts), grid.stride, pixels, starts).to(grid.scores.device)
+        for cells, pixels, starts in sides
+    )
+    return Grid(torch.matmul(torch.matmul(rows, grid.scores), columns.T), grid.stride)
 
 
 def _score_windows(
     pixels: UInt8[Tensor, "n 3 h w"],
     branches: dict[Hashable, Branch],
-    plan: InputPlan,
-    window: int,
-) -> dict[Hashable, Float[Tensor, "n c gh gw"]]:
-    height, width = pixels.shape[2:]
-    cell = math.lcm(*(branch.stride for branch in branches.values()))
-    boxes = window_boxes((height, width), window, plan.step, cell)
-    crops = [(image, box) for box in boxes for image in range(len(pixels))]
-    cut = {
-        index: pixels[image, :, box.y0 : box.y1, box.x0 : box.x1]
-        for index, (image, box) in enumerate(crops)
-    }
-    means: dict[Hashable, list[GridMean]] = {}
-    for group in equal_sizes(cut):
-        for start in range(0, len(group), plan.batch_size):
-            part = group[start : start + plan.batch_size]
-            scored = _score(torch.stack([cut[index] for index in part]), branches)
-            for key, scores in scored.items():
-                stride = branches[key].stride
-                if key not in means:
-                    grid_hw = (-(-height // stride), -(-width // stride))
-                    means[key] = [GridMean(scores.shape[1], grid_hw, scores.device) for _ in pixels]
-                for place, index in enumerate(part):
-                    image, box = crops[index]
-                    means[key][image].add(scores[place], box.y0 // stride, box.x0 // stride)
-    return {key: torch.stack([mean.mean() for mean in kept]) for key, kept in means.items()}
+    windows: Windows,
+    batch_size: int,
+) -> dict[Hashable, Float[Tensor, "n c all_rows all_columns"]]:
+    """Scores of all windows, laid side by side for each photo."""
+    crops = windows.cut(pixels)
+    found: dict[Hashable, Tensor] = {}
+    for start in range(0, len(crops), batch_size):
+        scored = _score(torch.stack(crops[start : start + batch_size]), branches)
+        for key, scores in scored.items():
+            if key not in found:
+                found[key] = scores.new_empty(len(crops), *scores.shape[1:])
+            found[key][start : start + len(scores)] = scores
+    counts = (len(pixels), len(windows.rows), len(windows.columns))
+    return {key: _side_by_side(scores, counts) for key, scores in found.items()}
+
+
+def _side_by_side(
+    scores: Float[Tensor, "windows c gh gw"], counts: tuple[int, int, int]
+) -> Float[Tensor, "n c all_rows all_columns"]:
+    """Lay the grids of windows side by side; `counts` are photos, rows and columns of windows."""
+    photos, rows, columns = counts
+    _, classes, height, width = scores.shape
+    apart = scores.view(photos, rows, columns, classes, height, width)
+    return apart.permute(0, 3, 1, 4, 2, 5).reshape(photos, classes, rows * height, columns * width)
 
 
 @torch.inference_mode()

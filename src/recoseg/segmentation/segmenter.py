@@ -90,8 +90,9 @@ class Segmenter:
         labeller = self.labeller
         return Cost(
             tuple((one.stride, one.dim) for one in self.branches),
-            len(labeller.scored),
+            labeller.maps,
             self.plan.window,
+            self.plan.step,
             self.plan.batch_size,
             labeller.refiner is not None,
             labeller.keep_scores,

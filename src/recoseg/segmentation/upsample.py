@@ -5,7 +5,8 @@ s (x + 1) of its input, which the encoder pads at the right and the bottom to wh
 therefore up-sampled bilinearly (`align_corners=False`) to the pixels of all its cells, cropped to
 the input, and resized to the size of the photo if the photo was resized for the encoder. Each step
 is linear and separable, so together they are one matrix for the rows and one for the columns, and
-any strip of output rows can be computed alone.
+any strip of output rows can be computed alone. The same holds for the mean over windows whose grids
+lie side by side.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recoseg.regions.axes import axis_matrix
+from recoseg.segmentation.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,24 @@ class Upsampler:
         input_hw: tuple[int, int],
         output_hw: tuple[int, int],
         device: torch.device | str = "cpu",
+        windows: Windows | None = None,
     ) -> Upsampler:
-        """Build the matrices for a grid; see `axis_matrix` for the arguments, each as (y, x)."""
+        """Build the matrices for a grid; see `axis_matrix` for the arguments, each as (y, x).
+
+        Args:
+            grid_hw: Size of the grid; of windows, that of all their grids side by side.
+            stride: Pixels of the encoder's input per cell.
+            input_hw: Size of the encoder's input.
+            output_hw: Size of the photo.
+            device: Where the matrices are kept.
+            windows: The windows; by default one, the whole input.
+        """
+        windows = windows or Windows()
         rows, columns = (
-            axis_matrix(grid_hw[axis], stride, input_hw[axis], output_hw[axis]).to(device)
-            for axis in (0, 1)
+            axis_matrix(
+                grid_hw[axis] // len(starts), stride, input_hw[axis], output_hw[axis], starts
+            ).to(device)
+            for axis, starts in enumerate((windows.rows, windows.columns))
         )
         return cls(rows, columns)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -18,9 +18,10 @@ from recoseg.errors import RecosegError
 from recoseg.refinement.refiner import RefineForm, RefineSettings, build_refiner
 from recoseg.segmentation.branches import Branch
 from recoseg.segmentation.fusion import fusion_rule
-from recoseg.segmentation.input_plan import InputPlan, check_plan
+from recoseg.segmentation.input_plan import InputPlan
 from recoseg.segmentation.label_maps import BackgroundRule, class_indices
 from recoseg.segmentation.labeller import Labeller
+from recoseg.segmentation.presence import PresenceRule
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.segmentation.voting import Voting
 from recoseg.training.model import TrainedModel
@@ -65,6 +66,7 @@ def model_segmenter(
     background: Sequence[str] = (),
     refine: RefineForm | RefineSettings | None = None,
     voting: Voting | None = None,
+    presence: PresenceRule | None = None,
     keep_scores: bool = False,
     batch_size: int = 8,
 ) -> Segmenter:
@@ -86,6 +88,8 @@ def model_segmenter(
         refine: How the probabilities are refined.
         voting: Regions that vote, and how; their provider cannot be one that divides features of
             phi.
+        presence: Which classes are left out of a photo, by their best probability and their area;
+            by default none are.
         keep_scores: Whether results hold their score maps, 2 c h w bytes each.
         batch_size: Photos (or windows) of equal size that pass the network together.
 
@@ -95,7 +99,7 @@ def model_segmenter(
     model = model if isinstance(model, TrainedModel) else TrainedModel.load(model)
     info, fingerprint = model.info, model.fingerprint
     short_side = info.short_side if resize is None else resize
-    check_plan(short_side, window, window_step, batch_size)
+    plan = InputPlan.of(short_side, window, window_step, batch_size)
     if background_threshold is not None and not 0 <= background_threshold <= 1:
         raise RecosegError(
             f"background_threshold is {background_threshold}; a model's scores are "
@@ -113,6 +117,13 @@ def model_segmenter(
             "has no phi. Use others, such as superpixels."
         )
     least_score = math.log(background_threshold) if background_threshold else None
+    presence = presence or PresenceRule()
+    if presence.least_best is not None and not 0 <= presence.least_best <= 1:
+        raise RecosegError(
+            f"presence is {presence.least_best}; a model's scores are probabilities, expected 0 to "
+            "1."
+        )
+    least_best = math.log(presence.least_best) if presence.least_best else None
     labeller = Labeller(
         info.names,
         info.names,
@@ -122,8 +133,8 @@ def model_segmenter(
         refiner=build_refiner(refine),
         keep_scores=keep_scores,
         voting=voting,
+        presence=replace(presence, least_best=least_best),
     )
-    plan = InputPlan.of(short_side, window, window_step, batch_size, info.output_stride)
     encoder = ModelEncoder(model, fingerprint, compute or resolve_compute())
     described = asdict(info)
     del described["palette"]
@@ -139,6 +150,7 @@ def model_segmenter(
             "background": list(labeller.background_names),
             "refine": refine.to_json(),
             **({} if voting is None else voting.to_json()),
+            **presence.to_json(),
         },
         identity={"model": {"fingerprint": fingerprint} | described},
         kind="model",
