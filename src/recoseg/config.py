@@ -14,6 +14,9 @@ PAPER_CONTEXT = ("tree", "sky", "building", "road", "person")
 """The context classes of the paper, in the order in which their references are computed."""
 
 
+PAPER_RECIPE = "paper"
+"""The name of the published recipe, which banks of earlier versions have."""
+
 LARGEST = 1_000_000
 """Largest value of any setting: they are saved with a bank, which may come from anyone."""
 
@@ -31,6 +34,13 @@ def _check_range(settings: object, name: str, least: float, most: float) -> None
         raise RecosegError(f"{name} is {value}; expected {least:,} or more.")
     if not value <= most:  # true for NaN too
         raise RecosegError(f"{name} is {value}; expected {most:,} or less.")
+
+
+def _check_regions(spec: str) -> None:
+    if len(spec) > LONGEST_REGIONS:
+        raise RecosegError(
+            f"regions has {len(spec)} characters; expected at most {LONGEST_REGIONS}."
+        )
 
 
 @dataclass(frozen=True)
@@ -95,10 +105,7 @@ class LearnSettings:
                 "another scale. Set contrast to 0 (--contrast 0), or leave out mend_outliers "
                 "(--no-mend)."
             )
-        if len(self.regions) > LONGEST_REGIONS:
-            raise RecosegError(
-                f"regions has {len(self.regions)} characters; expected at most {LONGEST_REGIONS}."
-            )
+        _check_regions(self.regions)
         for name, valid in (("block", get_args(Block)), ("reference", get_args(ReferenceForm))):
             if getattr(self, name) not in valid:
                 raise RecosegError(
@@ -126,6 +133,8 @@ class Fusion:
         text_scale: Factor on the text score in the product; 10 in the paper.
         text_weight: Weight of the text score in the sum.
         memory_weight: Weight of the score by a region memory; without a memory it has no effect.
+        phi_weights: Factor on the visual score of each phi, in the order of the bank; empty for 1
+            each.
     """
 
     form: FusionForm = "product"
@@ -133,12 +142,18 @@ class Fusion:
     text_scale: float = 10.0
     text_weight: float = 0.4
     memory_weight: float = 0.8
+    phi_weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.form not in get_args(FusionForm):
             raise UnknownNameError("fusion", self.form, list(get_args(FusionForm)))
         for name in ("visual_scale", "text_scale", "text_weight", "memory_weight"):
             _check_range(self, name, -LARGEST, LARGEST)
+        for weight in self.phi_weights:
+            if not -LARGEST <= weight <= LARGEST:
+                raise RecosegError(
+                    f"phi_weights has {weight}; expected {-LARGEST:,} to {LARGEST:,}."
+                )
 
     @property
     def uses_visual(self) -> bool:
@@ -162,13 +177,17 @@ class SegmentSettings:
         refine_temperature: Fused scores are divided by this before the softmax over classes that
             refinement starts from; the best value depends on the encoders and the fusion. 1 in the
             paper.
+        regions: What divides photos into regions that vote, such as `superpixels`; empty for no
+            vote, as in the paper.
     """
 
     fusion: Fusion = field(default_factory=Fusion)
     short_side: int = 320
     refine_temperature: float = 1.0
+    regions: str = ""
 
     def __post_init__(self) -> None:
+        _check_regions(self.regions)
         _check_range(self, "short_side", 0, LARGEST_SIDE)
         if not 0 < self.refine_temperature <= LARGEST:
             raise RecosegError(
@@ -183,10 +202,13 @@ class BankSettings:
     Attributes:
         learn: How its classes were learnt.
         segment: How photos are segmented with it.
+        recipe: Name of the recipe that these settings started from; see
+            `recoseg.encoders.recipes`.
     """
 
     learn: LearnSettings = field(default_factory=LearnSettings)
     segment: SegmentSettings = field(default_factory=SegmentSettings)
+    recipe: str = PAPER_RECIPE
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON; those that earlier versions do not know only where they are set."""
@@ -197,6 +219,11 @@ class BankSettings:
         fusion = fields["segment"]["fusion"]
         if fusion["memory_weight"] == Fusion.memory_weight:
             del fusion["memory_weight"]
+        for part, name in ((fusion, "phi_weights"), (fields["segment"], "regions")):
+            if not part[name]:
+                del part[name]
+        if fields["recipe"] == PAPER_RECIPE:
+            del fields["recipe"]
         return fields
 
     @classmethod
@@ -207,10 +234,11 @@ class BankSettings:
             RecosegError: A field is unknown, missing, of another type or out of range.
         """
         stored = read_fields(_StoredSettings, fields)
-        return cls(stored.learn, stored.segment)
+        return cls(stored.learn, stored.segment, stored.recipe)
 
 
 @dataclass(frozen=True)
 class _StoredSettings:
     learn: LearnSettings
     segment: SegmentSettings
+    recipe: str = PAPER_RECIPE

@@ -22,6 +22,7 @@ def inspect(
     from dataclasses import asdict
 
     from recoseg.concepts import ConceptBank
+    from recoseg.encoders.recipes import RECIPES
 
     if "://" in bank or Path(bank).is_dir():
         print_memory(bank, as_json)
@@ -49,6 +50,9 @@ def inspect(
             f"{role}: {info.name} ({info.weights}), fingerprint {info.fingerprint}, "
             f"{info.dim} numbers, stride {info.stride}"
         )
+    recipe = settings.pop("recipe", loaded.settings.recipe)
+    notes = {one.name: one.note for one in RECIPES}
+    say(f"recipe: {recipe} ({notes.get(recipe, 'not known to this version')})")
     for stage, values in settings.items():
         listed = ", ".join(f"{name}={value}" for name, value in values.items())
         say(f"{stage}: {listed}")

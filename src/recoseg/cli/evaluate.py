@@ -17,13 +17,16 @@ from recoseg.cli.options import (
     FusionForm,
     Ids,
     Memory,
+    MemoryWeight,
     Names,
     NamesTemperature,
     Overwrite,
     Phi,
+    PhiWeight,
     Precision,
     Presence,
     Quirks,
+    Recipe,
     Refine,
     RefineSteps,
     RegionCacheFolder,
@@ -33,6 +36,7 @@ from recoseg.cli.options import (
     Saliency,
     Split,
     Temperature,
+    TextWeight,
     Threshold,
     Vote,
     names_in,
@@ -82,7 +86,11 @@ def evaluate(
             "order of classes.txt in the folder, or else of the data set."
         ),
     ] = None,
+    recipe: Recipe = None,
     fusion: FusionForm = None,
+    phi_weight: PhiWeight = None,
+    text_weight: TextWeight = None,
+    memory_weight: MemoryWeight = None,
     resize: Annotated[
         int | None,
         typer.Option(
@@ -134,7 +142,11 @@ def evaluate(
     from recoseg.evaluation.suite import SUITE
 
     options: dict[str, Any] = {
+        "recipe": recipe,
         "fusion": fusion,
+        "phi_weights": phi_weight or None,
+        "text_weight": text_weight,
+        "memory_weight": memory_weight,
         "threshold": threshold,
         "background": names_in(background) or None,
         "refine": None if refine == "none" else refine,

@@ -23,6 +23,7 @@ from recoseg.cli.options import (
     Precision,
     PresetName,
     Prompts,
+    Recipe,
     Retrieval,
     Saliency,
     SelectionFile,
@@ -59,6 +60,7 @@ def learn(
         bool,
         typer.Option(help="Also use the aliases and background words of the data set's classes."),
     ] = False,
+    recipe: Recipe = None,
     preset: PresetName = None,
     retrieval: Retrieval = None,
     saliency: Saliency = None,
@@ -97,7 +99,7 @@ def learn(
         str | None,
         typer.Option(
             help="Comma-separated context classes to eliminate, such as 'sky, tree: tree; "
-            "forest', or none. By default the five of the paper."
+            "forest', or none. By default as the recipe says: the five of the paper, or none."
         ),
     ] = None,
     regions: Annotated[
@@ -105,6 +107,14 @@ def learn(
         typer.Option(
             help="Learn from the region that a seed lies in instead of the seed alone: clusters, "
             "or clusters:N for N regions per photo. By default the seed alone."
+        ),
+    ] = None,
+    contrast: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="How much it counts against a patch that it is common in the whole archive; 0 for "
+            "the published method. By default as the recipe says.",
         ),
     ] = None,
     mend: Annotated[
@@ -140,6 +150,7 @@ def learn(
         classes,
         out=out,
         add_to=add_to,
+        recipe=recipe,
         preset=preset,
         retrieval=retrieval,
         saliency=saliency,
@@ -163,6 +174,7 @@ def learn(
         context=None if context is None else _context(context),
         skip_duplicates=skip_duplicates,
         regions=regions,
+        contrast=contrast,
         mend_outliers=mend,
     )
     say(f"Concept bank: {out} ({len(bank.classes)} classes)")

@@ -19,6 +19,13 @@ PresetName = Annotated[
         "that of the index.",
     ),
 ]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        help="Recipe: paper (as published), or regions (contrast with the archive, superpixels vote). "
+        "By default the one that suits the encoders."
+    ),
+]
 Retrieval = Annotated[
     str | None,
     typer.Option(
@@ -121,11 +128,26 @@ RefineSteps = Annotated[
         min=0, help="Steps of the refinement; with more steps it reaches further. By default 10."
     ),
 ]
+PhiWeight = Annotated[
+    list[float] | None,
+    typer.Option(
+        help="Factor on the scores by phi; once for each phi, in the order of the bank. By default "
+        "as the bank says."
+    ),
+]
+TextWeight = Annotated[
+    float | None,
+    typer.Option(help="Weight of the text scores in a sum. By default as the bank says."),
+]
+MemoryWeight = Annotated[
+    float | None,
+    typer.Option(help="Weight of the scores by a memory. By default as the bank says."),
+]
 Regions = Annotated[
     str | None,
     typer.Option(
-        help="Divide each photo into regions that vote: superpixels, slic, clusters, sam2 or "
-        "files:FOLDER. By default there is no vote."
+        help="Divide each photo into regions that vote: superpixels, slic, clusters, sam2, "
+        "files:FOLDER, or none for no vote. By default as the bank says."
     ),
 ]
 Vote = Annotated[

@@ -48,6 +48,7 @@ _LITE_DEFAULTS: dict[EncoderRole, EncoderDefaults] = {
             "guidance_offset": 0.2,
         },
         segment={"fusion": Fusion("sum"), "refine_temperature": 0.1},
+        recipe="regions",
     ),
     "phi": EncoderDefaults(learn={"border": 2}),
 }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from recoseg.config import PAPER_RECIPE
 from recoseg.device import Compute
 from recoseg.encoders.protocols import (
     DenseImageEncoder,
@@ -75,10 +76,12 @@ class EncoderDefaults:
     Attributes:
         learn: Fields of `LearnSettings`.
         segment: Fields of `SegmentSettings`.
+        recipe: As a saliency encoder: name of the recipe that is used where none is given.
     """
 
     learn: Mapping[str, Any] = field(default_factory=dict, hash=False)
     segment: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    recipe: str = PAPER_RECIPE
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.concepts import ConceptBank
+from recoseg.config import PAPER_RECIPE
 from recoseg.datasets.dataset_table import as_published, open_dataset
 from recoseg.datasets.labelled import LabelledArchive
 from recoseg.datasets.spaces import class_lines
@@ -263,7 +264,7 @@ def _setups(
 
 def setup_of(archive: ArchiveIndex, encoders: Encoders, k: int | None = None) -> Setup:
     """An archive and encoders with the encoders' default settings, and perhaps another k."""
-    settings = default_settings(encoders.saliency.info, encoders.info.phi)
+    settings = default_settings(encoders.saliency.info, encoders.info.phi, PAPER_RECIPE)
     if k is not None:
         settings = replace(settings, learn=replace(settings.learn, k=k))
     infos = (encoders.info.retrieval, encoders.info.saliency, *encoders.info.phi)

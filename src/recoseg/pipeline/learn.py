@@ -20,6 +20,7 @@ from recoseg.encoders.bundle import Encoders, load_encoders
 from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.presets import preset as preset_of
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, ImageTextEncoder
+from recoseg.encoders.recipes import recipe_of
 from recoseg.errors import ConceptError, OutputError, RecosegError
 from recoseg.executors import Executor, LocalExecutor
 from recoseg.learning.feature_cache import FeatureCache
@@ -45,6 +46,7 @@ def learn(
     out: str | Path | None = None,
     add_to: ConceptBank | str | Path | None = None,
     encoders: Encoders | None = None,
+    recipe: str | None = None,
     preset: str | None = None,
     retrieval: str | ImageTextEncoder | None = None,
     saliency: str | DenseTextEncoder | None = None,
@@ -72,6 +74,8 @@ def learn(
             settings are used.
         encoders: Encoders that are loaded already; see `load_encoders`. If None, each encoder is
             taken from the arguments below, or else from `add_to`, the index or the preset.
+        recipe: Name of the recipe whose settings the bank gets; see `recoseg.encoders.recipes`. By
+            default the one that suits the encoders: `regions` for `lite`, `paper` for others.
         preset: Name of a choice of encoders. By default that of the index.
         retrieval: The encoder that made the index.
         saliency: The dense text encoder that guides co-segmentation.
@@ -101,6 +105,13 @@ def learn(
         RecosegError: An output cannot be written, or a setting is out of range.
     """
     to_learn = as_classes(classes, aliases=aliases)
+    if recipe is not None:
+        recipe_of(recipe)
+        if add_to is not None:
+            raise RecosegError(
+                "A bank that classes are added to keeps its recipe; --recipe would have no effect. "
+                "Leave it out, or learn a new bank."
+            )
     changes = {name: value for name, value in settings.items() if value is not None}
     if isinstance(changes.get("context"), str):
         raise RecosegError(
@@ -123,7 +134,7 @@ def learn(
             chosen = choose_encoders(archive, bank, preset, retrieval, saliency, phi)
             encoders = load_encoders(**chosen, device=device, precision=precision)
         if bank is None:
-            defaults = default_settings(encoders.saliency.info, [one.info for one in encoders.phi])
+            defaults = default_settings(encoders.saliency.info, encoders.info.phi, recipe)
             bank = ConceptBank(
                 (), encoders.info, replace(defaults, learn=replace(defaults.learn, **changes))
             )

@@ -11,6 +11,7 @@ from recoseg.concepts import ConceptBank
 from recoseg.config import FusionForm
 from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.bundle import Encoders
+from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
 from recoseg.errors import OutputError, RecosegError, UnknownNameError
 from recoseg.memory.region_memory import RegionMemory, open_memory
@@ -38,6 +39,11 @@ training run)."""
 
 _REGION_CACHE_BYTES = 10_000_000_000
 
+NO_REGIONS = "none"
+"""Asks for no vote, whatever the bank's settings say."""
+
+_HARMLESS_REGIONS = ("superpixels", "slic", "clusters")
+
 
 @dataclass(frozen=True)
 class SegmentReport:
@@ -58,7 +64,11 @@ def open_segmenter(
     encoders: Encoders | None = None,
     phi: str | DenseImageEncoder | Sequence[str | DenseImageEncoder] | None = None,
     saliency: str | DenseTextEncoder | None = None,
+    recipe: str | None = None,
     fusion: FusionForm | None = None,
+    phi_weights: Sequence[float] | None = None,
+    text_weight: float | None = None,
+    memory_weight: float | None = None,
     resize: int | None = None,
     window: int | None = None,
     window_step: int | None = None,
@@ -91,8 +101,13 @@ def open_segmenter(
         phi: Dense image encoder (or several) as `NAME`, `NAME=WEIGHTS` or an object; it must be
             the one that made the bank. By default it is loaded as recorded in the bank.
         saliency: Dense text encoder, in the same form.
+        recipe: Name of the recipe whose settings of segmentation take the place of the bank's; see
+            `recoseg.encoders.recipes`. The other arguments change single settings.
         fusion: How visual and text scores are combined: `product`, `sum`, `visual` or `text`. By
             default as the bank's settings say.
+        phi_weights: Factor on the visual score of each phi, in the order of the bank.
+        text_weight: Weight of the text score where scores are added.
+        memory_weight: Weight of the memory's score.
         resize: Short side of the encoders' input, pixels; 0 for the photo's own size, None for
             that of the bank or model. Label maps always have the photo's own size.
         window: Side of sliding windows over larger inputs, pixels; None for no windows.
@@ -106,7 +121,7 @@ def open_segmenter(
             settings say.
         refine_steps: Steps of the refinement. By default 10.
         regions: What divides each photo into regions that vote, such as `superpixels`; see
-            `provider_of`. By default there is no vote.
+            `provider_of`. `none` for no vote. By default as the bank's settings say.
         vote: What they vote on: `mean` (the default) gives the pixels of a region the mean of their
             scores, before refinement along edges; `mode` their most frequent label, after it.
         region_cache: Folder where regions are kept for later runs, up to 10 GB; by default they are
@@ -139,7 +154,6 @@ def open_segmenter(
     """
     compute = (encoders and encoders.compute) or resolve_compute(device, precision)
     options: dict[str, Any] = {
-        "voting": voting_of(regions, vote, region_cache, compute),
         "resize": resize,
         "window": window,
         "window_step": window_step,
@@ -162,14 +176,32 @@ def open_segmenter(
             names=names,
             names_temperature=names_temperature,
             ambiguity=ambiguity,
+            recipe=recipe,
+            phi_weights=phi_weights,
+            text_weight=text_weight,
+            memory_weight=memory_weight,
         )
+        options["voting"] = voting_of(regions, vote, region_cache, compute)
         chosen = _refinement(refine, temperature or PUBLISHED_TEMPERATURE, refine_steps)
         return model_segmenter(source, compute=compute, refine=chosen, **options)
     _check_names(names, names_temperature, temperature)
     bank = source if isinstance(source, ConceptBank) else ConceptBank.load(source)
+    own = bank.settings.segment
+    if recipe is not None:
+        own = default_settings(bank.encoders.saliency, bank.encoders.phi, recipe).segment
+        options["resize"] = own.short_side if resize is None else resize
     if temperature is None:
-        temperature = bank.settings.segment.refine_temperature
-    form = bank.settings.segment.fusion
+        temperature = own.refine_temperature
+    if regions is None and own.regions:
+        regions = _regions_of_bank(own.regions)
+    changes = {
+        "form": fusion,
+        "phi_weights": None if phi_weights is None else tuple(phi_weights),
+        "text_weight": text_weight,
+        "memory_weight": memory_weight,
+    }
+    changes = {name: value for name, value in changes.items() if value is not None}
+    options["voting"] = voting_of(regions, vote, region_cache, compute)
     for spec in phi if isinstance(phi, list | tuple) else [phi]:
         if isinstance(spec, str):
             check_encoder(spec, "phi")
@@ -181,7 +213,7 @@ def open_segmenter(
         phi=phi,
         saliency=saliency,
         compute=compute,
-        fusion=form if fusion is None else replace(form, form=fusion),
+        fusion=replace(own.fusion, **changes),
         refine=_refinement(refine, temperature, refine_steps),
         memory=open_memory(memory) if isinstance(memory, str | Path) else memory,
         naming=names or "cosine",
@@ -247,6 +279,21 @@ def segment(
     return SegmentReport(len(listed), failures)
 
 
+def _regions_of_bank(spec: str) -> str:
+    """The regions that a bank's settings name, which may come from anyone.
+
+    Raises:
+        RecosegError: They would read files or download a model.
+    """
+    name = spec.partition(":")[0]
+    if name not in _HARMLESS_REGIONS:
+        raise RecosegError(
+            f"The bank's settings name the regions {spec!r}; expected one of "
+            f"{', '.join(_HARMLESS_REGIONS)} in a bank. Choose them yourself by --regions, or none."
+        )
+    return spec
+
+
 def voting_of(
     regions: str | RegionProvider | None,
     vote: VoteForm | None,
@@ -258,7 +305,7 @@ def voting_of(
     Raises:
         RecosegError: There are no regions, so that the other options would have no effect.
     """
-    if regions is None:
+    if regions is None or regions == NO_REGIONS:
         given = {"--vote": vote, "--region-cache": cache}
         unused = [name for name, value in given.items() if value is not None]
         if unused:

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
+from torch import Tensor
+
 from recoseg.concepts import Concept, ConceptBank
 from recoseg.config import Fusion, FusionForm
 from recoseg.device import Compute
@@ -129,6 +131,12 @@ def bank_segmenter(
                 f"background_threshold is {background_threshold}; with --names softmax scores are "
                 "probabilities, expected 0 to 1."
             )
+    phis = len(bank.encoders.phi)
+    if fusion.phi_weights and len(fusion.phi_weights) != phis:
+        raise RecosegError(
+            f"{len(fusion.phi_weights)} weights of phi are given, but the bank has {phis} phi. Give "
+            "one weight for each, in the order of the bank."
+        )
     presence = presence or PresenceRule()
     labeller = Labeller(
         tuple(concept.name for concept in concepts),
@@ -156,7 +164,7 @@ def bank_segmenter(
         *(["memory"] if memory is not None else []),
     ]
     dense = BankEncoders.load(bank, phi, saliency, compute, kinds)
-    branches = list(_branches(dense, concepts, kinds, by_name))
+    branches = list(_branches(dense, concepts, kinds, by_name, fusion.phi_weights))
     if memory is not None:
         branches.append(memory_branch(memory, bank, dense.phis, concepts))
     return Segmenter(
@@ -185,7 +193,11 @@ def bank_segmenter(
 
 
 def _branches(
-    dense: BankEncoders, concepts: Sequence[Concept], kinds: Sequence[str], naming: Naming | None
+    dense: BankEncoders,
+    concepts: Sequence[Concept],
+    kinds: Sequence[str],
+    naming: Naming | None,
+    phi_weights: Sequence[float],
 ) -> Iterator[Branch]:
     """The branches of a bank: one for each phi, then one for the text, then features of phi."""
     scored: tuple[object, ...] = tuple(concepts)
@@ -193,10 +205,15 @@ def _branches(
     names = [info.name for info, _ in dense.phis]
     named = [info.name if names.count(info.name) == 1 else info.key for info, _ in dense.phis]
     if "visual" in kinds:
-        for name, (info, encoder) in zip(named, dense.phis, strict=True):
+        weights = phi_weights or [1.0] * len(named)
+        for name, (info, encoder), weight in zip(named, dense.phis, weights, strict=True):
             references = [concept.references[info.key] for concept in concepts]
             score = partial(visual_scores, references=references)
-            yield Branch(f"visual:{name}", encoder, score, scored)
+            if weight == 1:
+                yield Branch(f"visual:{name}", encoder, score, scored)
+            else:
+                by_weight = partial(_weighted, score, weight)
+                yield Branch(f"visual:{name}", encoder, by_weight, (*scored, weight))
     if "text" in kinds:
         assert dense.saliency is not None
         needs = isinstance(dense.saliency, NeedsFeatures)
@@ -212,6 +229,10 @@ def _branches(
     if FEATURES in kinds:
         for name, (_, encoder) in zip(named, dense.phis, strict=True):
             yield Branch(f"{FEATURES}:{name}", encoder, lambda features: features.float(), ())
+
+
+def _weighted(score: Score, weight: float, features: Tensor) -> Tensor:
+    return weight * score(features)
 
 
 def _check_memory(
@@ -231,6 +252,8 @@ def _fusion_as_json(fusion: Fusion, memory: RegionMemory | None) -> dict[str, An
     fields = asdict(fusion)
     if memory is None:  # so that the settings of runs without one stay equal
         del fields["memory_weight"]
+    if not fusion.phi_weights:
+        del fields["phi_weights"]
     return fields
 
 
