@@ -102,17 +102,24 @@ def test_nothing_to_show(tmp_path, photos):
 
 
 def test_the_photos_inside_packages():
-    for package in ("skimage", "sklearn", "foolbox"):
+    for package in ("skimage", "sklearn", "foolbox", "matplotlib"):
         pytest.importorskip(package)
     paths = package_photos()
-    assert len(paths) == len(set(paths)) > 25
+    assert len(paths) == len(set(paths)) == 30
     assert all(path.is_file() for path in paths)
 
 
-def test_a_missing_package_is_named(monkeypatch):
-    def absent(name):
-        raise importlib.metadata.PackageNotFoundError(name)
+@pytest.mark.parametrize("package", ["scikit-image", "scikit-learn", "foolbox", "matplotlib"])
+def test_a_missing_package_is_named(monkeypatch, tmp_path, package):
+    class Installed:
+        def locate_file(self, folder):
+            return tmp_path / folder
 
-    monkeypatch.setattr("importlib.metadata.distribution", absent)
-    with pytest.raises(MissingExtraError, match=r"'scikit-image'(.|\n)*recoseg\[demo\]"):
+    def distribution(name):
+        if name == package:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return Installed()
+
+    monkeypatch.setattr("importlib.metadata.distribution", distribution)
+    with pytest.raises(MissingExtraError, match=rf"'{package}'(.|\n)*recoseg\[demo\]"):
         package_photos()

@@ -137,7 +137,7 @@ def test_embeddings_of_clip_retrieval(tmp_path, photos, encoder):
 def test_notebook_runs(tmp_path):
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
-    for package in ("ipykernel", "skimage", "sklearn", "foolbox"):
+    for package in ("ipykernel", "skimage", "sklearn", "foolbox", "matplotlib"):
         pytest.importorskip(package)
     notebook = nbformat.read(EXAMPLES / "five_minutes.ipynb", as_version=4)
     assert not [cell for cell in notebook.cells if cell.get("outputs")], "strip the outputs"

@@ -40,11 +40,11 @@ def test_readme(folder, capsys):
 
 @pytest.mark.slow
 def test_tutorial(folder, capsys):
-    for package in ("skimage", "sklearn", "foolbox"):
+    for package in ("skimage", "sklearn", "foolbox", "matplotlib"):
         pytest.importorskip(package)
     names = run("docs/index.md")
     printed = capsys.readouterr().out
-    assert "28 photos" in printed
+    assert "30 photos" in printed
     assert "['dog', 'car', 'building']" in printed
     assert "2 photos, 0 failures" in printed
     building, car = names["results"]

@@ -26,14 +26,17 @@ from recoseg.retrieval.duplicates import Hit
 from recoseg.segmentation.result import Result
 
 # Photos among the example data of these packages; drawings, scans and textures are left out.
+# docs/index.md states their terms.
 _PHOTOS = (
     ("scikit-image", "skimage/data", "astronaut.png"),
+    ("scikit-image", "skimage/data", "camera.png"),
     ("scikit-image", "skimage/data", "chelsea.png"),
     ("scikit-image", "skimage/data", "coffee.png"),
     ("scikit-image", "skimage/data", "motorcycle_*.png"),
     ("scikit-image", "skimage/data", "rocket.jpg"),
     ("scikit-learn", "sklearn/datasets/images", "*.jpg"),
     ("foolbox", "foolbox/data", "imagenet_*.jpg"),
+    ("matplotlib", "matplotlib/mpl-data/sample_data", "grace_hopper.jpg"),
 )
 _CLASSES = (
     "dog: dog; mastiff; dalmatian",
@@ -42,6 +45,8 @@ _CLASSES = (
     "motorcycle: motorcycle; moped",
     "building: building; cottage; palace",
     "insect: insect; beetle",
+    # The models of `lite` know clothes, not people.
+    "person: suit; uniform; woman",
 )
 # On the scale of `lite`, whose scores are a sum of cosines: in photos without any of the classes,
 # nine of ten pixels are below 0.25. Well-recognised objects reach 0.5 to 0.8; weaker ones become
@@ -103,7 +108,7 @@ def run_demo(
         out: Folder for all outputs; an index that exists in it is continued, and what an earlier
             demonstration has written is replaced.
         photos: Sources of photos. By default those of `package_photos`.
-        classes: Classes, as `parse_class` reads them. By default six classes of the demo's photos.
+        classes: Classes, as `parse_class` reads them. By default, seven that fit the photos.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
 
@@ -150,7 +155,7 @@ def photos_per_class(photos: int) -> int:
     """Number of photos to retrieve per class from an archive of this size: 2 to 50.
 
     Example:
-        >>> photos_per_class(28), photos_per_class(500), photos_per_class(100_000)
+        >>> photos_per_class(30), photos_per_class(500), photos_per_class(100_000)
         (2, 10, 50)
     """
     return min(50, max(2, photos // 50), photos)

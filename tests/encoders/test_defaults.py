@@ -54,6 +54,8 @@ def test_settings_of_lite(name):
 
 
 def test_each_encoder_changes_its_own_settings():
+    for name in ("lite0", "lite/block5"):
+        assert default_settings(info("RN50"), info(name)).learn.border == 2
     mixed = default_settings(info("RN50"), info("lite0"))
     assert mixed == BankSettings(LearnSettings(border=2))
     other = default_settings(info("lite"), info("timm:deit_tiny_patch16_224"))

@@ -13,7 +13,7 @@ from PIL import Image
 from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency, find_row
 from recoseg.encoders.extract import SharesBackbone, extract
 from recoseg.encoders.lite import encoders as lite
-from recoseg.encoders.lite.backbone import MEAN, SCALE, map_keys
+from recoseg.encoders.lite.backbone import LAST, MEAN, SCALE, STAGES, map_keys
 from recoseg.encoders.lite.bridge import ROW_WEIGHT, Bridge, KernelRidge, conse
 from recoseg.encoders.prompts import embed_names, prompt_set
 from recoseg.encoders.spec import parse_spec
@@ -51,6 +51,10 @@ def stride_32(untouched, images):
     return untouched.forward_features((images.float() - MEAN) / SCALE)
 
 
+def last_map(model, images):
+    return model.backbone.select(model.backbone.dense(images))
+
+
 class TestWeights:
     def test_tensors_are_renamed_in_order(self, package_state):
         ours = timm.create_model(ARCH, pretrained=False).state_dict()
@@ -77,7 +81,7 @@ class TestDenseRewrite:
     @pytest.mark.parametrize("image_hw", [(128, 160), (96, 192), (112, 144), (128, 144)])
     def test_the_dense_map_holds_the_stride_32_map(self, model, untouched, image_hw):
         images = photos(1, *image_hw)
-        dense = model.backbone._forward(images)
+        dense = model.backbone._forward(images)[LAST]
         assert dense.shape[2:] == (image_hw[0] // 16, image_hw[1] // 16)
         first_y, first_x = (1 - side // 16 % 2 for side in image_hw)
         expected = stride_32(untouched, images)
@@ -91,7 +95,7 @@ class TestDenseRewrite:
 
     @pytest.mark.parametrize("image_hw", [(1, 1), (16, 17), (33, 160), (95, 101)])
     def test_grids_of_odd_sizes(self, model, image_hw):
-        features = model.backbone.dense(photos(2, *image_hw))
+        features = last_map(model, photos(2, *image_hw))
         assert features.shape == (2, 1280, -(-image_hw[0] // 16), -(-image_hw[1] // 16))
         assert features.min() >= 0
         assert features.max() <= 6
@@ -100,7 +104,7 @@ class TestDenseRewrite:
         coarse = torch.rand(1, 3, 10, 10, generator=torch.Generator().manual_seed(4))
         wide = (255 * F.interpolate(coarse, (304, 320), mode="bicubic").clamp(0, 1)).byte()
         left, right = wide[..., :304].contiguous(), wide[..., 16:].contiguous()
-        first, second = model.backbone.dense(left), model.backbone.dense(right)
+        first, second = last_map(model, left), last_map(model, right)
         inner = slice(5, -5)  # farther from the edge than the convolutions mostly see
         same = F.cosine_similarity(first[..., inner, 6:-4], second[..., inner, 5:-5], dim=1)
         other = F.cosine_similarity(first[..., inner, inner], second[..., inner, inner], dim=1)
@@ -113,7 +117,7 @@ class TestDenseRewrite:
         grey = torch.full((1, 3, 256, 256), 127, dtype=torch.uint8)
         marked = grey.clone()
         marked[:, :, 96:144, 128:176] = photos(1, 48, 48, seed=2)
-        change = (model.backbone.dense(marked) - model.backbone.dense(grey)).norm(dim=1)[0] ** 2
+        change = (last_map(model, marked) - last_map(model, grey)).norm(dim=1)[0] ** 2
         places = torch.arange(16) + 0.5
         centre_y = float((change.sum(1) * places).sum() / change.sum())
         centre_x = float((change.sum(0) * places).sum() / change.sum())
@@ -160,6 +164,72 @@ class TestSharedBackbone:
         images.copy_(255 - images)
         assert not torch.equal(before, phi.features(images))
         assert len(passes) == 2
+
+
+class TestStages:
+    def test_the_last_map_is_timms(self, model):
+        images = photos(2, 80, 112)
+        batch = ((images.float() - MEAN) / SCALE).contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            expected = model.backbone._model.forward_features(batch)
+        assert torch.equal(model.backbone._forward(images)[LAST], expected)
+
+    @pytest.mark.parametrize("image_hw", [(128, 160), (112, 144)])
+    def test_the_map_of_stage_4_is_that_of_the_untouched_model(self, model, untouched, image_hw):
+        images = photos(1, *image_hw)
+        with torch.inference_mode():
+            expected = untouched.bn1(untouched.conv_stem((images.float() - MEAN) / SCALE))
+            expected = untouched.blocks[:5](expected)
+        torch.testing.assert_close(
+            model.backbone._forward(images)["block4"], expected, atol=1e-4, rtol=1e-4
+        )
+
+    @pytest.mark.parametrize("image_hw", [(128, 160), (112, 144)])
+    def test_the_map_of_stage_5_holds_that_of_stride_32(self, model, untouched, image_hw):
+        images = photos(1, *image_hw)
+        with torch.inference_mode():
+            expected = untouched.bn1(untouched.conv_stem((images.float() - MEAN) / SCALE))
+            expected = untouched.blocks[:6](expected)
+        first_y, first_x = (1 - side // 16 % 2 for side in image_hw)
+        dense = model.backbone._forward(images)["block5"]
+        torch.testing.assert_close(
+            dense[:, :, first_y::2, first_x::2], expected, atol=1e-4, rtol=1e-4
+        )
+
+    @pytest.mark.parametrize(("stage", "dim"), [("block4", 120), ("block5", 208)])
+    def test_identity_and_shape(self, model, stage, dim):
+        last, phi = build_phi("lite", FP32), build_phi(f"lite/{stage}", FP32)
+        assert phi.backbone is last.backbone
+        assert (phi.info.name, phi.info.dim, phi.info.stride) == (f"lite/{stage}", dim, 16)
+        assert phi.info.fingerprint != last.info.fingerprint
+        assert build_phi(phi.info, FP32).info == phi.info
+        assert phi.features(photos(2, 33, 160)).shape == (2, dim, 3, 10)
+
+    def test_all_share_one_pass(self, model, monkeypatch):
+        counted = []
+        forward = model.backbone._forward
+        monkeypatch.setattr(
+            model.backbone, "_forward", lambda images: counted.append(1) or forward(images)
+        )
+        several = [build_saliency("lite", FP32)]
+        several += [build_phi(name, FP32) for name in ("lite", *(f"lite/{s}" for s in STAGES))]
+        images = photos(2, 61, 48, seed=8)
+        together = extract(several, images)
+        assert counted == [1]
+        for encoder in several:
+            assert torch.equal(together[encoder.info.key], encoder.features(images))
+
+    @pytest.mark.parametrize(
+        ("build", "name"),
+        [
+            (build_phi, "lite/block3"),
+            (build_saliency, "lite/block4"),
+            (build_retrieval, "lite/block5"),
+        ],
+    )
+    def test_what_there_is_not_is_refused(self, build, name):
+        with pytest.raises(RecosegError, match=rf"no \w+ encoder {name}. Ask for lite, or as phi"):
+            build(name, FP32)
 
 
 def unit_rows(count, dim, seed=0):

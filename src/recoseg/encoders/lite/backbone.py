@@ -1,4 +1,4 @@
-"""EfficientNet-Lite: pooled features of whole photos, and a feature map at stride 16."""
+"""EfficientNet-Lite: pooled features of whole photos, and feature maps at stride 16."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from recoseg.errors import RecosegError
 STRIDE = 16
 MEAN, SCALE = 127.0, 128.0
 """Input normalisation of the published weights: (RGB - 127) / 128."""
+
+LAST = "last"
+STAGES = {"block4": 4, "block5": 5}
+"""The maps beside the last one: the outputs of these stages, by their number in timm."""
 
 
 def make_dense(model: nn.Module) -> None:
@@ -85,6 +89,7 @@ class LiteBackbone:
 
     Attributes:
         classifier: Weight rows (1000, c) and biases (1000,) of the ImageNet-1k classifier, fp32.
+        widths: Channels of each map of `dense`, in their order: `LAST` and `STAGES`.
 
     Args:
         variant: 0, 1 or 2.
@@ -107,16 +112,19 @@ class LiteBackbone:
         layer = model.classifier
         weight, bias = (p.detach().clone().to(compute.device) for p in (layer.weight, layer.bias))
         self.classifier = (weight, bias)
+        self.widths = {LAST: int(model.num_features)} | {
+            name: int(model.get_submodule(f"blocks.{stage}.0.conv_pwl").out_channels)
+            for name, stage in STAGES.items()
+        }
         compute.place(model)
         self._model = model.to(memory_format=torch.channels_last)
 
-    @property
-    def dim(self) -> int:
-        """Length of a feature."""
-        return int(self._model.num_features)
-
     def dense(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c gh gw"]:
-        """The last feature map, values in [0, 6]; gh = ceil(h / 16), gw = ceil(w / 16)."""
+        """All maps of one pass, joined along the channels; see `select` and `widths`.
+
+        gh = ceil(h / 16), gw = ceil(w / 16). Values of the last map are in [0, 6]; those of the
+        others have no bounds.
+        """
         check_photos(images)
         height, width = images.shape[-2:]
         grid_h, grid_w = -(-height // STRIDE), -(-width // STRIDE)
@@ -125,27 +133,42 @@ class LiteBackbone:
         back_h = (grid_h + 2 * margin) * STRIDE - front - height
         back_w = (grid_w + 2 * margin) * STRIDE - front - width
         framed = _mirror_pad(images, front, back_h, back_w)
-        features = self._forward(framed)
-        return features[:, :, margin : margin + grid_h, margin : margin + grid_w].contiguous()
+        joined = torch.cat(list(self._forward(framed).values()), dim=1)
+        return joined[:, :, margin : margin + grid_h, margin : margin + grid_w].contiguous()
+
+    def select(
+        self, maps: Float[Tensor, "n c gh gw"], layer: str = LAST
+    ) -> Float[Tensor, "n d gh gw"]:
+        """One of the maps that `dense` has joined."""
+        parts = torch.split(maps, list(self.widths.values()), dim=1)
+        return dict(zip(self.widths, parts, strict=True))[layer].contiguous()
 
     def pooled(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c"]:
         """The mean feature of each photo, which is the input of the classifier."""
         check_photos(images)
-        features = self._forward(images)
+        features = self._forward(images)[LAST]
         # Every second cell is the stride-32 map that the classifier was trained with: the odd cells
         # of an even grid, because SAME padding shifts it, else the even cells.
         rows, columns = features.shape[-2:]
         return features[:, :, 1 - rows % 2 :: 2, 1 - columns % 2 :: 2].mean((2, 3))
 
     @torch.inference_mode()
-    def _forward(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c gh gw"]:
-        device = self.compute.device
+    def _forward(self, images: UInt8[Tensor, "n 3 h w"]) -> dict[str, Float[Tensor, "n _ gh gw"]]:
+        """The maps in the order of `widths`."""
+        model, device = self._model, self.compute.device
         batch = (images.to(device).float() - MEAN) / SCALE
+        outputs = []
         with self.compute.autocast():
-            features = self._model.forward_features(
-                batch.contiguous(memory_format=torch.channels_last)
+            # The steps of timm's `forward_features`, which returns the last map alone.
+            features = model.bn1(
+                model.conv_stem(batch.contiguous(memory_format=torch.channels_last))
             )
-        return features.float()
+            for stage in model.blocks:
+                features = stage(features)
+                outputs.append(features)
+            last = model.bn2(model.conv_head(features))
+        stages = {name: outputs[stage].float() for name, stage in STAGES.items()}
+        return {LAST: last.float()} | stages
 
 
 def _mirror_pad(images: UInt8[Tensor, "n 3 h w"], front: int, back_h: int, back_w: int) -> Tensor:

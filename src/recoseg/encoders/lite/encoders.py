@@ -1,4 +1,4 @@
-"""The three encoders named `lite`, which share one backbone."""
+"""The encoders named `lite`, which share one backbone."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 
 from recoseg.device import Compute
 from recoseg.encoders.download import locate
-from recoseg.encoders.lite.backbone import STRIDE, LiteBackbone, map_keys
+from recoseg.encoders.lite.backbone import LAST, STAGES, STRIDE, LiteBackbone, map_keys
 from recoseg.encoders.lite.bridge import Bridge
 from recoseg.encoders.lite.text import MiniLM
 from recoseg.encoders.normalisation import check_size
 from recoseg.encoders.prompts import embed_names, prompt_set
 from recoseg.encoders.protocols import EncoderInfo
-from recoseg.encoders.spec import BuildRequest
+from recoseg.encoders.spec import BuildRequest, EncoderSpec
 from recoseg.encoders.weight_sources import PackageFile, weights_folder
 from recoseg.encoders.weights import combine, find_weights, fingerprint, read_state_dict, seeded
 from recoseg.errors import FileError, RecosegError
@@ -38,7 +38,7 @@ JOINT = "joint"
 
 @dataclass(frozen=True)
 class LiteModel:
-    """The model that the three encoders share.
+    """The model that the encoders share.
 
     Attributes:
         backbone: The image side.
@@ -61,6 +61,15 @@ class LiteModel:
             dim=self.bridge.dim,
             stride=stride,
             fingerprint=combine(self.info.fingerprint, JOINT),
+        )
+
+    def stage_info(self, stage: str) -> EncoderInfo:
+        """The identity of the phi encoder that takes the map of a stage."""
+        return replace(
+            self.info,
+            name=f"{self.info.name}/{stage}",
+            dim=self.backbone.widths[stage],
+            fingerprint=combine(self.info.fingerprint, stage),
         )
 
     def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
@@ -112,8 +121,9 @@ class LiteDenseText:
     @torch.inference_mode()
     def from_backbone(self, maps: Float[Tensor, "n c gh gw"]) -> Float[Tensor, "n d gh gw"]:
         """Patch embeddings from the backbone's feature maps, each L2-normalised."""
-        n, c, height, width = maps.shape
-        cells = maps.permute(0, 2, 3, 1).reshape(-1, c)
+        last = self.backbone.select(maps)
+        n, c, height, width = last.shape
+        cells = last.permute(0, 2, 3, 1).reshape(-1, c)
         joint = self._model.bridge.embed_features(cells)
         return joint.view(n, height, width, -1).permute(0, 3, 1, 2).contiguous()
 
@@ -123,31 +133,50 @@ class LiteDenseText:
 
 
 class LiteFeatures:
-    """`lite` as phi: the feature map of the backbone itself (it `SharesBackbone`)."""
+    """`lite` as phi: a feature map of the backbone itself (it `SharesBackbone`).
 
-    def __init__(self, model: LiteModel) -> None:
-        self.info = model.info
+    Args:
+        model: The model.
+        layer: The map to take: the last one or that of a stage; see `LiteBackbone.widths`.
+    """
+
+    def __init__(self, model: LiteModel, layer: str = LAST) -> None:
+        self.info = model.info if layer == LAST else model.stage_info(layer)
         self.backbone = model.backbone
+        self._layer = layer
 
     def features(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c gh gw"]:
         """Patch features, not normalised."""
-        return self.backbone.dense(images)
+        return self.from_backbone(self.backbone.dense(images))
 
-    def from_backbone(self, maps: Float[Tensor, "n c gh gw"]) -> Float[Tensor, "n c gh gw"]:
-        """Patch features from the backbone's feature maps: the maps themselves."""
-        return maps
+    def from_backbone(self, maps: Float[Tensor, "n d gh gw"]) -> Float[Tensor, "n c gh gw"]:
+        """Patch features from the backbone's feature maps: one of these maps."""
+        return self.backbone.select(maps, self._layer)
 
 
 def build_lite(request: BuildRequest) -> LiteImageText | LiteDenseText | LiteFeatures:
-    """Build `lite` for a role; encoders of one name, device and precision share their model."""
-    key = (str(request.spec), request.compute)
+    """Build `lite` for a role; encoders of one row, device and precision share their model.
+
+    Raises:
+        RecosegError: The name asks for a stage that there is not, or for one outside of phi.
+    """
+    spec = EncoderSpec(request.row.name, request.spec.weights)
+    if request.rest and (request.role != "phi" or request.rest not in STAGES):
+        stages = " or ".join(f"{spec.name}/{stage}" for stage in STAGES)
+        raise RecosegError(
+            f"There is no {request.role} encoder {request.spec.name}. Ask for {spec.name}, or as "
+            f"phi also for {stages}."
+        )
+    key = (str(spec), request.compute)
     if key not in _MODELS:
         _MODELS.clear()
-        _MODELS[key] = _load(request)
+        _MODELS[key] = _load(replace(request, spec=spec))
     model = _MODELS[key]
     if request.role == "retrieval":
         return LiteImageText(model)
-    return LiteDenseText(model) if request.role == "saliency" else LiteFeatures(model)
+    if request.role == "saliency":
+        return LiteDenseText(model)
+    return LiteFeatures(model, request.rest or LAST)
 
 
 # The last model that was built: encoders of several roles are built one after the other.
@@ -172,7 +201,7 @@ def _load(request: BuildRequest) -> LiteModel:
         name=request.spec.name,
         weights=located.origin if located else "random",
         fingerprint=combine(fingerprint(state), fingerprint(text.state)),
-        dim=backbone.dim,
+        dim=backbone.widths[LAST],
         stride=STRIDE,
         file=located.own_file if located else "",
     )
