@@ -20,8 +20,8 @@ def default_settings(
 ) -> BankSettings:
     """The settings to learn and to segment with, where none are given.
 
-    They are the paper's, with what the recipe and the encoders' rows of the table change. If several
-    phi encoders change the same setting, the first one counts.
+    They are the paper's, with what the recipe and the encoders' rows of the table change. If
+    several phi encoders change the same setting, the first one counts.
 
     Args:
         saliency: The saliency encoder.

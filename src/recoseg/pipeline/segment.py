@@ -194,7 +194,7 @@ def open_segmenter(
         temperature = own.refine_temperature
     if regions is None and own.regions:
         regions = _regions_of_bank(own.regions)
-    changes = {
+    changes: dict[str, Any] = {
         "form": fusion,
         "phi_weights": None if phi_weights is None else tuple(phi_weights),
         "text_weight": text_weight,
