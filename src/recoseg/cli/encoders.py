@@ -11,7 +11,9 @@ def encoders() -> None:
     from recoseg.encoders.presets import PRESETS
     from recoseg.encoders.weight_sources import HubFile, PackageFile
 
-    presets = [(one.name, one.retrieval, one.saliency, one.phi, one.note) for one in PRESETS]
+    presets = [
+        (one.name, one.retrieval, one.saliency, ", ".join(one.phi), one.note) for one in PRESETS
+    ]
     say_table(("preset", "retrieval", "saliency", "phi", "note"), presets)
     rows: list[tuple[str, ...]] = []
     for row in TABLE:

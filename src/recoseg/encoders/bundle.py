@@ -195,6 +195,7 @@ def load_encoders(
     | str
     | Sequence[DenseImageEncoder | EncoderInfo | str]
     | None = None,
+    recipe: str | None = None,
     device: str = "auto",
     precision: str = "auto",
 ) -> Encoders:
@@ -208,6 +209,8 @@ def load_encoders(
         saliency: Likewise; an encoder has the members of `DenseTextEncoder`. One that needs another
             encoder's features, such as `ViT-B/16/proxy`, is given those of the first phi.
         phi: Likewise, one or a list; an encoder has the members of `DenseImageEncoder`.
+        recipe: Name of the recipe that the encoders are for, which may have another phi: that of
+            `lite` does for `paper`.
         device: Where encoders given by name run; see `resolve_compute`.
         precision: The precision of encoders given by name; see `resolve_compute`.
 
@@ -219,7 +222,9 @@ def load_encoders(
     """
     chosen = find_preset(preset)
     compute = resolve_compute(device, precision)
-    several = phi if isinstance(phi, list | tuple) else [chosen.phi if phi is None else phi]
+    if phi is None:
+        phi = chosen.phi_of(recipe)
+    several = phi if isinstance(phi, list | tuple) else [phi]
     if not several:
         check_phi([])
     first = _load("phi", build_phi, several[0], compute)

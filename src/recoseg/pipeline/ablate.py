@@ -243,7 +243,7 @@ def _setups(
 ) -> list[Setup]:
     """Every archive with every saliency encoder and every phi; each encoder is built once."""
     chosen = preset_of(preset or archives[0].preset or "lite")
-    specs, (first, *more) = saliencies or [chosen.saliency], phis or [chosen.phi]
+    specs, (first, *more) = saliencies or [chosen.saliency], phis or chosen.phi_of(PAPER_RECIPE)
     phi_encoders = [build_phi(first, compute)]
     built = [build_saliency(spec, compute, phi_encoders[0].info) for spec in specs]
     phi_encoders += [build_phi(spec, compute) for spec in more]

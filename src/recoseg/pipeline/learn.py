@@ -131,7 +131,7 @@ def learn(
         if bank is not None:
             _check_new(bank, [item.name for item in to_learn])
         if encoders is None:
-            chosen = choose_encoders(archive, bank, preset, retrieval, saliency, phi)
+            chosen = choose_encoders(archive, bank, preset, retrieval, saliency, phi, recipe)
             encoders = load_encoders(**chosen, device=device, precision=precision)
         if bank is None:
             defaults = default_settings(encoders.saliency.info, encoders.info.phi, recipe)
@@ -206,6 +206,7 @@ def choose_encoders(
     retrieval: Any = None,
     saliency: Any = None,
     phi: Any = None,
+    recipe: str | None = None,
 ) -> dict[str, Any]:
     """Choose each encoder from the arguments, or else from the bank, the index or the preset.
 
@@ -218,7 +219,7 @@ def choose_encoders(
     names: dict[str, Any] = {
         "retrieval": chosen.retrieval,
         "saliency": chosen.saliency,
-        "phi": chosen.phi,
+        "phi": list(chosen.phi_of(recipe)),
     }
     if index.info is not None and preset is None:
         names["retrieval"] = index.info

@@ -91,7 +91,7 @@ def remember(
         raise RecosegError(f"size is {size}; expected {SMALLEST} or more.")
     archive = index if isinstance(index, ArchiveIndex) else open_index(index)
     preset = preset_of(archive.preset or "lite")
-    chosen_phi = _several(phi) or (list(encoders.phi) if encoders else [preset.phi])
+    chosen_phi = _several(phi) or (list(encoders.phi) if encoders else list(preset.phi))
     chosen_texts = _several(saliency) or [encoders.saliency if encoders else preset.saliency]
     for spec in chosen_phi:
         check_encoder(spec, "phi")
