@@ -23,6 +23,9 @@ LARGEST = 1_000_000
 LARGEST_SIDE = 16_384
 """Largest side of an encoder's input that a setting may ask for, pixels."""
 
+NO_REGIONS = "none"
+"""Asks for no regions, whatever the settings say."""
+
 LONGEST_REGIONS = 200
 """Most characters of the setting that names regions."""
 
@@ -68,8 +71,6 @@ class LearnSettings:
         regions: What divides retrieved photos into regions, such as `clusters`: the mean of a
             seed's region then takes the place of the seed's features. Empty: seeds alone, as in the
             paper.
-        contrast: How much what is common in the whole archive counts against a patch: this multiple
-            of `commonness` is subtracted from its support. 0 in the paper.
         mend_outliers: Whether phi's outlier patches are mended before seeds are found; see
             `recoseg.cosegmentation.outliers`.
     """
@@ -88,7 +89,6 @@ class LearnSettings:
     context: tuple[str, ...] = PAPER_CONTEXT
     skip_duplicates: float = 0.0
     regions: str = ""
-    contrast: float = 0.0
     mend_outliers: bool = False
 
     def __post_init__(self) -> None:
@@ -98,13 +98,6 @@ class LearnSettings:
         for name in ("guidance_scale", "guidance_offset"):
             _check_range(self, name, -LARGEST, LARGEST)
         _check_range(self, "skip_duplicates", 0, 1)
-        _check_range(self, "contrast", 0, LARGEST)
-        if self.contrast and self.mend_outliers:
-            raise RecosegError(
-                "contrast and mend_outliers cannot be combined: cosines of mended features have "
-                "another scale. Set contrast to 0 (--contrast 0), or leave out mend_outliers "
-                "(--no-mend)."
-            )
         _check_regions(self.regions)
         for name, valid in (("block", get_args(Block)), ("reference", get_args(ReferenceForm))):
             if getattr(self, name) not in valid:
@@ -213,7 +206,7 @@ class BankSettings:
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON; those that earlier versions do not know only where they are set."""
         fields = asdict(self)
-        for name, default in (("regions", ""), ("contrast", 0.0), ("mend_outliers", False)):
+        for name, default in (("regions", ""), ("mend_outliers", False)):
             if fields["learn"][name] == default:
                 del fields["learn"][name]
         fusion = fields["segment"]["fusion"]

@@ -99,22 +99,15 @@ def learn(
         str | None,
         typer.Option(
             help="Comma-separated context classes to eliminate, such as 'sky, tree: tree; "
-            "forest', or none. By default as the recipe says: the five of the paper, or none."
+            "forest', or none. By default the five of the paper."
         ),
     ] = None,
     regions: Annotated[
         str | None,
         typer.Option(
             help="Learn from the region that a seed lies in instead of the seed alone: clusters, "
-            "or clusters:N for N regions per photo. By default the seed alone."
-        ),
-    ] = None,
-    contrast: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            help="How much it counts against a patch that it is common in the whole archive; 0 for "
-            "the published method. By default as the recipe says.",
+            "or clusters:N for N regions per photo; none for the seed alone. By default as the "
+            "recipe says."
         ),
     ] = None,
     mend: Annotated[
@@ -174,7 +167,6 @@ def learn(
         context=None if context is None else _context(context),
         skip_duplicates=skip_duplicates,
         regions=regions,
-        contrast=contrast,
         mend_outliers=mend,
     )
     say(f"Concept bank: {out} ({len(bank.classes)} classes)")

@@ -22,8 +22,8 @@ PresetName = Annotated[
 Recipe = Annotated[
     str | None,
     typer.Option(
-        help="Recipe: paper (as published), or regions (contrast with the archive, superpixels "
-        "vote). By default the one that suits the encoders."
+        help="Recipe: paper (as published), or regions (classes are learnt from regions, and "
+        "superpixels vote). By default the one that suits the encoders."
     ),
 ]
 Retrieval = Annotated[

@@ -1,7 +1,6 @@
 """Co-segmentation: pure functions from feature maps to seeds and a reference embedding."""
 
 from recoseg.cosegmentation.checks import CosegmentationError
-from recoseg.cosegmentation.contrast import commonness
 from recoseg.cosegmentation.cosegment import Cosegmentation, cosegment
 from recoseg.cosegmentation.guidance import context_elimination, language_guidance
 from recoseg.cosegmentation.outliers import distinctive, find_outliers, mend_outliers
@@ -13,7 +12,6 @@ __all__ = [
     "Cosegmentation",
     "CosegmentationError",
     "ReferenceForm",
-    "commonness",
     "context_elimination",
     "cosegment",
     "distinctive",

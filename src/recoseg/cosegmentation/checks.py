@@ -69,22 +69,6 @@ def check_same_grid(compared: Float[Tensor, "k c h w"], features: Float[Tensor, 
         )
 
 
-def check_common(common: Float[Tensor, "k h w"], features: Float[Tensor, "k C h w"]) -> None:
-    """Refuse numbers that do not fit the features or are not finite.
-
-    Raises:
-        CosegmentationError: The shape is not (k, h, w), or there is NaN or infinity.
-    """
-    expected = (features.shape[0], *features.shape[2:])
-    if tuple(common.shape) != expected:
-        raise CosegmentationError(
-            f"Expected how common each patch is as (k, h, w) = {expected}; got "
-            f"{tuple(common.shape)}."
-        )
-    if not torch.isfinite(common).all():
-        raise CosegmentationError("Expected finite numbers of how common each patch is.")
-
-
 def check_choice(kind: str, value: str, valid: tuple[str, ...]) -> None:
     """Refuse a name that is not among the valid ones.
 

@@ -9,12 +9,7 @@ from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
 from recoseg.cosegmentation.affinity import block_maxima
-from recoseg.cosegmentation.checks import (
-    check_common,
-    check_features,
-    check_same_grid,
-    check_weights,
-)
+from recoseg.cosegmentation.checks import check_features, check_same_grid, check_weights
 from recoseg.cosegmentation.reference import ReferenceForm, reference_embedding
 from recoseg.cosegmentation.seeds import (
     Block,
@@ -30,8 +25,7 @@ class Cosegmentation:
     """What k images of one class have in common.
 
     Attributes:
-        support: How well each patch is matched in all images, in [-1, 1]; with `common`, how much
-            better than it is matched elsewhere, from 0.
+        support: How well each patch is matched in all images, in [-1, 1].
         seeds: The cells of highest support in each image as (y, x), best first.
         seed_features: The features at the seeds, not normalised; with regions, those of the seeds'
             regions, L2-normalised.
@@ -61,7 +55,6 @@ def cosegment(
     border: int = 0,
     weigh_seeds: bool = False,
     compared: Float[Tensor, "k c h w"] | None = None,
-    common: Float[Tensor, "k h w"] | None = None,
     regions: Int32[Tensor, "k h w"] | None = None,
 ) -> Cosegmentation:
     """Find the patches that recur in all images (paper, section 3.2; supplement, Algorithm 1).
@@ -87,9 +80,6 @@ def cosegment(
             patch of low weight can still be a seed.
         compared: Features whose cosines are the votes, such as those of `distinctive`; by default
             `features`.
-        common: How common each patch is in photos of anything, such as a multiple of
-            `commonness`. It is subtracted from the support, the lowest value of which then
-            becomes 0.
         regions: Regions of each image on the grid of the features, from 1, and 0 for none. If
             given, the mean of a seed's region takes the place of the seed's features; see
             `gather_regions`.
@@ -119,10 +109,6 @@ def cosegment(
         check_same_grid(compared, features)
         votes = compared
     support = support_scores(block_maxima(votes, weights), block).view(k, height, width)
-    if common is not None:
-        check_common(common, features)
-        support = support - common.to(support)
-        support = support - support.min()
     if weigh_seeds and weights is not None:
         support = support * weights
     seeds = select_seeds(support, seeds_per_image, border)

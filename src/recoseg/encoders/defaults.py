@@ -44,7 +44,9 @@ def default_settings(
         settings = replace(
             settings,
             learn=replace(settings.learn, **defaults.learn),
-            segment=replace(settings.segment, **defaults.segment),
+            segment=replace(
+                settings.segment, **{**defaults.segment, **defaults.by_recipe.get(chosen.name, {})}
+            ),
         )
     return settings
 

@@ -49,6 +49,7 @@ _LITE_DEFAULTS: dict[EncoderRole, EncoderDefaults] = {
         },
         segment={"fusion": Fusion("sum"), "refine_temperature": 0.1},
         recipe="regions",
+        by_recipe={"regions": {"fusion": Fusion("sum", text_weight=0.8)}},
     ),
     "phi": EncoderDefaults(learn={"border": 2}),
 }

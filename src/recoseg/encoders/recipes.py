@@ -31,8 +31,8 @@ RECIPES = (
     Recipe(PAPER_RECIPE, "as published: context classes eliminated, every pixel by itself"),
     Recipe(
         "regions",
-        "what the whole archive has in common eliminated, superpixels vote",
-        learn={"context": (), "contrast": 1.0},
+        "references are means of the seeds' regions, and superpixels vote",
+        learn={"regions": "clusters"},
         segment={"regions": "superpixels"},
     ),
 )

@@ -77,11 +77,13 @@ class EncoderDefaults:
         learn: Fields of `LearnSettings`.
         segment: Fields of `SegmentSettings`.
         recipe: As a saliency encoder: name of the recipe that is used where none is given.
+        by_recipe: Fields of `SegmentSettings` for one recipe alone, by its name.
     """
 
     learn: Mapping[str, Any] = field(default_factory=dict, hash=False)
     segment: Mapping[str, Any] = field(default_factory=dict, hash=False)
     recipe: str = PAPER_RECIPE
+    by_recipe: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

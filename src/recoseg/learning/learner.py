@@ -21,11 +21,10 @@ from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.extract import DenseEncoder
 from recoseg.errors import ConceptError, RecosegError
-from recoseg.learning.background import Background, everyday_positions
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.feature_worker import Extraction
-from recoseg.learning.seed_regions import regions_of_photos, seed_regions
+from recoseg.learning.seed_regions import seed_regions
 from recoseg.photos.refs import Photo
 from recoseg.progress import track
 from recoseg.retrieval.class_texts import ClassTexts, check_index
@@ -140,22 +139,18 @@ def learn_bank(
             store = stack.enter_context(FeatureStore(used, chosen.image_size, cache, extraction))
         else:
             _check_store(store, used, chosen.image_size)
-        others = everyday_positions(len(index)) if chosen.contrast else []
-        positions = sorted({hit.position for found in hits for hit in found}.union(others))
+        positions = sorted({hit.position for found in hits for hit in found})
         store.fill(index, positions, progress=progress)
         for path in (index.path(position) for position in positions):
             if path in store.failures:
                 _log.warning("left out: %s: %s", path, store.failures[path])
-        background = Background.of(index, others, store, encoders.phi) if others else None
         steps = list(zip(tasks, hits, strict=True))
         for task, found in track(steps, "Co-segmenting", unit="classes", enabled=progress):
             shared = _shared_with_context(task, texts, bank)
             if shared is not None:
                 bank = bank.add([shared])
                 continue
-            learnt = _learn_one(
-                task, found, index, store, encoders, texts, bank, background, device
-            )
+            learnt = _learn_one(task, found, index, store, encoders, texts, bank, device)
             bank = bank.add([learnt.concept])
             if callback is not None:
                 callback(learnt)
@@ -203,10 +198,9 @@ def _learn_one(
     encoders: Encoders,
     texts: Float[Tensor, "m d"],
     bank: ConceptBank,
-    background: Background | None,
     device: torch.device | str,
 ) -> LearnedClass:
-    """Learn the references of one class; seeds are found for each phi, regions for all together."""
+    """Learn the references of one class, for each phi by its own features."""
     photos = [(hit, index.photo(hit.position)) for hit in hits]
     photos = [(hit, photo) for hit, photo in photos if photo.id in store]
     if not photos:
@@ -227,20 +221,21 @@ def _learn_one(
     if settings.mend_outliers:
         maps = [mend_outliers(features) for features in maps]
     provider = seed_regions(settings.regions)
-    regions = [None] * len(maps) if provider is None else regions_of_photos(provider, maps)
+    regions = [
+        None if provider is None else torch.stack(provider.regions_of([features]))
+        for features in maps
+    ]
     found: dict[str, Cosegmentation] = {}
     for info, features, labels in zip(bank.encoders.phi, maps, regions, strict=True):
-        features = features.to(device)
         found[info.key] = cosegment(
-            features,
+            features.to(device),
             _weights(features, scores, bank, info.key),
             seeds_per_image=settings.seeds_per_image,
             block=settings.block,
             reference=settings.reference,
             border=settings.border,
             weigh_seeds=settings.weigh_seeds,
-            compared=distinctive(features) if settings.mend_outliers else None,
-            common=_common(features, info.key, background, ids, settings.contrast),
+            compared=distinctive(features.to(device)) if settings.mend_outliers else None,
             regions=labels,
         ).cpu()
     first = found[bank.encoders.phi[0].key]
@@ -300,18 +295,6 @@ def _weights(
         kept = context_elimination(features, [concept.references[phi] for concept in bank.context])
         weights = kept if weights is None else weights * kept
     return weights
-
-
-def _common(
-    features: Float[Tensor, "k C h w"],
-    phi: str,
-    background: Background | None,
-    ids: Sequence[str],
-    contrast: float,
-) -> Float[Tensor, "k h w"] | None:
-    """What is subtracted from the support of each patch, if there are other photos."""
-    common = None if background is None else background.commonness(phi, features, ids)
-    return None if common is None else contrast * common
 
 
 def _retrieved(

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int32
-from torch import Tensor
-
 from recoseg.errors import RecosegError
 from recoseg.regions.clusters import ClusterRegions
 from recoseg.regions.providers import PROVIDERS, provider_of
@@ -33,22 +26,3 @@ def seed_regions(spec: str) -> ClusterRegions | None:
             "clusters:8."
         )
     return provider
-
-
-def regions_of_photos(
-    provider: ClusterRegions, features: Sequence[Float[Tensor, "k _ _ _"]]
-) -> list[Int32[Tensor, "k h w"]]:
-    """The regions of k photos on the grid of each phi.
-
-    They are found on the grid of the first phi from the features of all, and brought to the others
-    by nearest neighbours.
-    """
-    labels = torch.stack(provider.regions_of(features))
-    return [
-        labels
-        if part.shape[2:] == labels.shape[1:]
-        else F.interpolate(labels[:, None].float(), size=part.shape[2:], mode="nearest-exact")[
-            :, 0
-        ].int()
-        for part in features
-    ]

@@ -14,7 +14,7 @@ from typing import Any
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.concepts import ConceptBank
-from recoseg.config import LearnSettings
+from recoseg.config import NO_REGIONS, LearnSettings
 from recoseg.device import resolve_compute
 from recoseg.encoders.bundle import Encoders, load_encoders
 from recoseg.encoders.defaults import default_settings
@@ -113,6 +113,8 @@ def learn(
                 "Leave it out, or learn a new bank."
             )
     changes = {name: value for name, value in settings.items() if value is not None}
+    if changes.get("regions") == NO_REGIONS:
+        changes["regions"] = ""
     if isinstance(changes.get("context"), str):
         raise RecosegError(
             f"context is {changes['context']!r}; expected a list of classes, such as "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from recoseg.concepts import ConceptBank
-from recoseg.config import FusionForm
+from recoseg.config import NO_REGIONS, FusionForm
 from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_settings
@@ -38,9 +38,6 @@ Segmentable = ConceptBank | TrainedModel | str | Path
 training run)."""
 
 _REGION_CACHE_BYTES = 10_000_000_000
-
-NO_REGIONS = "none"
-"""Asks for no vote, whatever the bank's settings say."""
 
 _HARMLESS_REGIONS = ("superpixels", "slic", "clusters")
 
