@@ -10,7 +10,7 @@ from recoseg.concepts import ConceptBank
 from recoseg.cosegmentation import distinctive, mend_outliers
 from recoseg.errors import RecosegError, UnknownNameError
 from recoseg.learning.learner import learn_bank
-from recoseg.learning.seed_regions import regions_of_photos, seed_regions
+from recoseg.learning.seed_regions import seed_regions
 from recoseg.photos.frame import Frame
 from recoseg.photos.images import to_frame
 from tests.cosegmentation.literal import literal_cosegment
@@ -52,26 +52,15 @@ def test_references_are_the_means_of_the_seeds_regions(index):
     )
     provider = seed_regions("clusters:5,least=2")
     for concept in bank.classes:
-        maps = [features_of(index, concept, phi) for phi in encoders.phi]
-        regions = regions_of_photos(provider, maps)
-        assert torch.equal(regions[0], torch.stack(provider.regions_of(maps)))
-        for phi, features, labels in zip(encoders.phi, maps, regions, strict=True):
+        for phi in encoders.phi:  # each by its own features
+            features = features_of(index, concept, phi)
+            labels = torch.stack(provider.regions_of([features]))
             _, seeds, _ = literal_cosegment(features)
             means = literal_region_means(features, seeds, labels)
             expected = means.mean((0, 1))
             torch.testing.assert_close(
                 concept.references[phi.info.key][0], expected / expected.norm(), atol=1e-3, rtol=0
             )
-
-
-def test_the_regions_of_the_first_grid_are_brought_to_the_others():
-    features = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(1))
-    provider = seed_regions("clusters:3")
-    fine, coarse = regions_of_photos(provider, [features, features[:, :, ::2, ::2]])
-    assert coarse.shape == (2, 3, 3)
-    for y in range(3):
-        for x in range(3):  # the middle of the coarse cell lies in this cell
-            assert torch.equal(coarse[:, y, x], fine[:, 2 * y + 1, 2 * x + 1])
 
 
 def test_mended_learning_equals_the_slow_form(index):
