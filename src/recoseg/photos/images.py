@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -47,7 +47,9 @@ _DRAFT_MARGIN = 2
 """The sides of a JPEG that is decoded at reduced size stay this many times the frame's."""
 
 
-def decode_image(source: Path | bytes | BinaryIO) -> Image.Image:
+def decode_image(
+    source: Path | bytes | BinaryIO, check: Callable[[tuple[int, int]], None] | None = None
+) -> Image.Image:
     """Decode a photo to upright 8-bit RGB.
 
     Of an animation the first frame is used. EXIF orientation is applied, transparent images are
@@ -58,6 +60,8 @@ def decode_image(source: Path | bytes | BinaryIO) -> Image.Image:
 
     Args:
         source: A local file, its bytes, or an open binary file.
+        check: Called with width and height before the pixels are decoded; both are swapped if the
+            photo lies on its side.
 
     Returns:
         The image, mode `RGB`.
@@ -65,7 +69,7 @@ def decode_image(source: Path | bytes | BinaryIO) -> Image.Image:
     Raises:
         BadImageError: The photo cannot be used; the message is the reason.
     """
-    return _decode(source, None)[0]
+    return _decode(source, None, check)[0]
 
 
 def decode_for(
@@ -102,10 +106,14 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def _decode(
-    source: Path | bytes | BinaryIO, enough: int | None
+    source: Path | bytes | BinaryIO,
+    enough: int | None,
+    check: Callable[[tuple[int, int]], None] | None = None,
 ) -> tuple[Image.Image, tuple[int, int]]:
     """The upright RGB photo, of a JPEG at reduced size (sides >= `enough`), and its full size."""
     with _reasons(), open_image(source) as image:
+        if check is not None:
+            check(image.size)
         return _finish(image, enough)
 
 

@@ -1,9 +1,11 @@
 """How much memory a photo needs, estimated before it is scaled and encoded.
 
 Strangers' photos can be small files and yet need any amount of memory: a long and thin one of 2 KB
-is enlarged until its short side fits the encoders. The estimate counts the tensors of one photo:
+is enlarged until its short side fits the encoders. The estimate for one photo counts:
 
-    photo     3 h w bytes of the photo, 6 H W of the input and of its batch
+    photo     8 h w bytes of the photo (Pillow keeps RGB in 4 bytes) and of its labels, 6 H W of the
+              input and of its batch
+    decoding  30 h w bytes in all, of which grey of 32 bits needs the most
     encoder   350 P bytes, P the pixels that are encoded at a time: all H W, or those of a batch of
               windows; the networks at hand need 85 to 350 bytes per pixel of their input
     grids     4 gh gw (d + 2 c) bytes for each branch
@@ -11,12 +13,13 @@ is enlarged until its short side fits the encoders. The estimate counts the tens
               largest one while that is built
     scores    4 c s w bytes for each branch and three more, s the rows of a strip; or, where scores
               are refined, 16 (c + 1) h w + 256 h w bytes
-    kept      2 c h w bytes where scores are kept
-    labels    4 h w bytes
+    kept      2 c h w bytes where scores are kept, and as many again while they are written
+    overlay   40 h w bytes, h w at most `MAX_OVERLAY`, and 4 h w of other buffers of the writers
 
 with h x w the photo's size, H x W that of the input, gh x gw that of a grid, d the length of the
-features and c the number of classes. Encoding comes before the matrices and the scores, so only the
-larger of the two counts.
+features and c the number of classes. Decoding, encoding, scores and writing follow each other, so
+only the largest of them counts. What the program itself needs, and the weights of its models, come
+in addition.
 """
 
 from __future__ import annotations
@@ -25,9 +28,19 @@ from dataclasses import dataclass
 
 import torch
 
+from recoseg.drawing.overlay import MAX_OVERLAY
 from recoseg.errors import BadImageError
 from recoseg.memory import LIMIT, memory_limit
 from recoseg.segmentation.label_maps import MAX_STRIP
+
+_DECODING = 30
+"""Bytes that decoding needs per pixel of the photo, with the content of its file."""
+
+_OVERLAY = 40
+"""Bytes that an overlay needs per pixel, with its legend."""
+
+_WRITING = 4
+"""Bytes that writers need per pixel of the photo, in addition to overlays."""
 
 _ENCODER = 350
 """Bytes that networks need per pixel of their input."""
@@ -82,7 +95,10 @@ class Cost:
                 building = max(building, 4 * count * max(count * stride, side))
         scores = matrices + max(_BUILDING * building, self._scores(photo))
         kept = 2 * self.classes * pixels if self.keep_scores else 0
-        return 7 * pixels + 6 * inputs + grids + kept + max(_ENCODER * at_once, scores)
+        segmenting = 6 * inputs + grids + kept + max(_ENCODER * at_once, scores)
+        # Whatever the writers are: the segmenter does not know them.
+        writing = 2 * kept + _OVERLAY * min(pixels, MAX_OVERLAY) + _WRITING * pixels
+        return max(_DECODING * pixels, 8 * pixels + max(segmenting, writing))
 
     def _scores(self, photo: tuple[int, int]) -> int:
         width, height = photo
