@@ -14,7 +14,7 @@ from recoseg.device import Compute
 from recoseg.encoders.encoder_table import build_phi
 from recoseg.errors import BadImageError, RecosegError
 from recoseg.memory import LIMIT, memory_limit
-from recoseg.photos import images
+from recoseg.photos import opening
 from recoseg.photos.images import input_size
 from recoseg.photos.load import LoadedPhoto
 from recoseg.segmentation import batches, upsample
@@ -170,7 +170,7 @@ def test_a_long_thin_photo_is_left_out_before_it_grows(tmp_path, monkeypatch):
     made = segmenter(resize=320)
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "resize", grown)
-        patch.setattr(images, "MAX_PIXELS", 10**12)
+        patch.setattr(opening, "MAX_PIXELS", 10**12)
         [first] = made.stream([str(tmp_path / "a.png")])
     assert "too long and thin: 20000 x 30 pixels would become 213333 x 320" in first.failure
     assert "--resize" in first.failure

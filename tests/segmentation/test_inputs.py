@@ -184,3 +184,10 @@ def test_photos_without_an_image_suffix_are_photos(tmp_path):
     Image.fromarray(photo(8, 8)).save(tmp_path / "scan", "PNG")
     assert list(each_photo([str(tmp_path / "scan")])) == [str(tmp_path / "scan")]
     assert list(each_photo([b"abc"])) == [b"abc"]
+
+
+def test_a_resize_that_is_too_large_is_refused_at_once():
+    with pytest.raises(RecosegError, match="resize is 100000; expected 16,384 or less"):
+        check_plan(100_000, None, None, 1)
+    with pytest.raises(BadImageError, match="input would have 21333 x 16000 pixels, more than 178"):
+        input_size((640, 480), 16_000)

@@ -406,3 +406,12 @@ def test_verifying_finds_each_changed_file(tmp_path):
     assert all("no class: 1" in text for text in verify_masks(tmp_path).problems)
     with pytest.raises(FileError, match="holds no masks"):
         verify_masks(tmp_path / "labels")
+
+
+def test_names_of_outputs_hold_no_hidden_characters():
+    assert output_names(["a\u202eb.jpg", "c\u2028d.jpg", "e\x1b\u202ef.jpg"]) == [
+        "a_b",
+        "c_d",
+        "e_f",
+    ]
+    assert output_names(["été 犬\u200d.jpg"]) == ["été 犬\u200d"]

@@ -14,8 +14,9 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from recoseg.errors import BadImageError
+from recoseg.photos import opening
 from recoseg.photos.frame import Frame
-from recoseg.photos.opening import MAX_PIXELS, check_size, open_image
+from recoseg.photos.opening import check_size, open_image
 
 MAX_ENLARGED_ASPECT = 100
 """The largest ratio of the sides at which a whole photo is enlarged for the encoders.
@@ -153,7 +154,7 @@ def _reasons() -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise BadImageError("not an image of a known format") from error
     except Image.DecompressionBombError as error:
-        raise BadImageError(f"more than {MAX_PIXELS:,} pixels") from error
+        raise BadImageError(f"more than {opening.MAX_PIXELS:,} pixels") from error
     except MemoryError as error:
         raise BadImageError("too large for this machine's memory") from error
     except Exception as error:  # damaged files make decoders raise errors of many types
@@ -191,10 +192,16 @@ def input_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
         return size
     scaled = int(short_side * long / short)
     too_long = short_side > short and long > MAX_ENLARGED_ASPECT * short
-    if too_long or short_side * scaled > MAX_PIXELS:
+    if too_long or short_side * scaled > opening.MAX_PIXELS:
+        grown = f"{scaled} x {short_side}"
+        if long > MAX_ENLARGED_ASPECT * short:
+            raise BadImageError(
+                f"too long and thin: {width} x {height} pixels would become {grown} for the "
+                "encoders; use a smaller --resize (0 keeps the size), or cut it into parts"
+            )
         raise BadImageError(
-            f"too long and thin: {width} x {height} pixels would become {scaled} x {short_side} "
-            "for the encoders; use a smaller --resize (0 keeps the size), or cut it into parts"
+            f"the encoders' input would have {grown} pixels, more than {opening.MAX_PIXELS:,}; use "
+            "a smaller --resize (0 keeps the size)"
         )
     return (short_side, scaled) if width <= height else (scaled, short_side)
 

@@ -9,7 +9,7 @@ from typing import Any
 from recoseg.errors import FileError
 from recoseg.storage.checksums import checksum
 from recoseg.storage.fields import to_json
-from recoseg.storage.reading import read_json
+from recoseg.storage.reading import read_json, short
 
 SEAL = "checksum"
 """The field that holds the checksum of all other fields."""
@@ -43,7 +43,7 @@ def read_sealed(path: Path, limit: int) -> tuple[dict[str, Any], bool]:
     try:
         found = checksum(to_json(fields))
     except (ValueError, RecursionError) as error:
-        raise FileError(f"{path} is damaged ({str(error)[:200]}).") from error
+        raise FileError(f"{path} is damaged ({short(error)}).") from error
     if found != expected:
         raise FileError(
             f"{path} is damaged: its fields have the checksum {found}, but {str(expected)[:40]} "
