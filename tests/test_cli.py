@@ -326,7 +326,7 @@ class TestSegment:
         (["forget", "{}/bank.safetensors", "cow"], "no class cow. Its classes: dog, car"),
         (
             ["forget", "{}/bank.safetensors", "dog", "car"],
-            "Without dog, car the bank has no class.",
+            "Without dog, car the bank has no",
         ),
         (["segment", "{}/gone", "{}/photos", "--out", "{}/x"], "There is no concept bank"),
         (["segment", "{}/bank.safetensors", "{}/empty", "--out", "{}/x"], "No photos found"),

@@ -7,11 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from recoseg.errors import ArchiveError
+from recoseg.errors import ArchiveError, BadImageError, RecosegError
 from recoseg.photos import reading
+from recoseg.photos.images import input_size
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
 from recoseg.segmentation.each_photo import each_photo
+from recoseg.segmentation.input_plan import check_plan
 from recoseg.segmentation.segmenter import in_parallel
 from recoseg.segmentation.to_folder import folder_for, segment_to_folder
 
