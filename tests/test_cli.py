@@ -358,6 +358,10 @@ class TestSegment:
         (["inspect", "{}/gone"], "There is no concept bank"),
         (["inspect", "{}/classes.txt"], "damaged or not a safetensors file"),
         (["forget", "{}/bank.safetensors", "cow"], "no class cow. Its classes: dog, car"),
+        (
+            ["forget", "{}/bank.safetensors", "dog", "car"],
+            "Without dog, car the bank has no",
+        ),
         (["segment", "{}/gone", "{}/photos", "--out", "{}/x"], "There is no concept bank"),
         (["segment", "{}/bank.safetensors", "{}/empty", "--out", "{}/x"], "No photos found"),
         (

@@ -16,7 +16,7 @@ from recoseg.storage.reading import read_lines, split_lines
 _VERBATIM = "# recoseg: one name per line, as it is"
 """First line of a list whose names would be read in another way without it."""
 
-_MAX_BYTES = 1 << 26
+MAX_CLASSES_FILE = 1 << 26
 """Maximum size of a file of classes, bytes (64 MiB)."""
 
 
@@ -147,7 +147,7 @@ def read_classes(path: Path) -> list[ClassNames]:
         ConceptError: The file does not exist, cannot be read, is not UTF-8 text, or has no class.
     """
     try:
-        return parse_classes(read_lines(path, _MAX_BYTES))
+        return parse_classes(read_lines(path, MAX_CLASSES_FILE))
     except MissingFileError as error:
         raise ConceptError(
             f"No file of classes at {path}. Expected a text file with one class per line."

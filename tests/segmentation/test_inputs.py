@@ -7,11 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from recoseg.errors import ArchiveError
+from recoseg.errors import ArchiveError, BadImageError, RecosegError
 from recoseg.photos import reading
+from recoseg.photos.images import input_size
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
 from recoseg.segmentation.each_photo import each_photo
+from recoseg.segmentation.input_plan import check_plan
 from recoseg.segmentation.segmenter import in_parallel
 from recoseg.segmentation.to_folder import folder_for, segment_to_folder
 
@@ -184,3 +186,10 @@ def test_photos_without_an_image_suffix_are_photos(tmp_path):
     Image.fromarray(photo(8, 8)).save(tmp_path / "scan", "PNG")
     assert list(each_photo([str(tmp_path / "scan")])) == [str(tmp_path / "scan")]
     assert list(each_photo([b"abc"])) == [b"abc"]
+
+
+def test_a_resize_that_is_too_large_is_refused_at_once():
+    with pytest.raises(RecosegError, match="resize is 100000; expected 16,384 or less"):
+        check_plan(100_000, None, None, 1)
+    with pytest.raises(BadImageError, match="input would have 21333 x 16000 pixels, more than 178"):
+        input_size((640, 480), 16_000)

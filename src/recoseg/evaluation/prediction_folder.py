@@ -18,7 +18,7 @@ from recoseg.errors import BadImageError, DatasetError, FileError, LabelError
 from recoseg.evaluation.protocols import Protocol
 from recoseg.evaluation.translate import translation
 from recoseg.labels import IGNORE_INDEX, Segmentation, ignore_index
-from recoseg.photos.files import MAX_BYTES
+from recoseg.photos import files
 from recoseg.photos.load import LoadedPhoto
 from recoseg.photos.refs import Photo
 from recoseg.segmentation.result import Result
@@ -97,7 +97,7 @@ class PredictionFolder:
         if not path.exists():
             raise BadImageError(f"no prediction {path.name} in {path.parent}")
         try:
-            labels = decode_values(read_bytes(path, MAX_BYTES))
+            labels = decode_values(read_bytes(path, files.MAX_BYTES))
         except FileError as error:
             raise BadImageError(f"the prediction: {error}") from error
         except BadImageError as error:

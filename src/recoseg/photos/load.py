@@ -83,7 +83,7 @@ def load_whole(
     Args:
         given: The photo.
         short_side: Short side of the encoders' input, pixels; 0 keeps the size of the photo.
-        check: Called before the photo is scaled.
+        check: Called before the photo is decoded if it is a file, and before it is scaled.
 
     Returns:
         The loaded photo, or the photo with the reason why it cannot be used.
@@ -94,6 +94,11 @@ def load_whole(
     photo = as_photo(given)
     if photo.failure:
         return photo
+
+    def first(size: tuple[int, int]) -> None:
+        if check is not None:
+            check(size, input_size(size, short_side))
+
     try:
         if isinstance(given, Image.Image):
             image = upright_rgb(given)
@@ -101,7 +106,7 @@ def load_whole(
             image = Image.fromarray(_checked_pixels(given))
         else:
             data = given if isinstance(given, bytes) else read_photo(photo)
-            image = decode_image(data)
+            image = decode_image(data, first)
             photo = _known(photo, data, image.size)
     except (BadImageError, MemoryError) as error:
         return _failed(photo, error)

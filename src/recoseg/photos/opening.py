@@ -12,7 +12,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from recoseg.errors import BadImageError
-from recoseg.photos.files import MAX_BYTES
+from recoseg.photos import files
 from recoseg.photos.png import without_texts
 from recoseg.storage.reading import open_regular, why
 
@@ -70,13 +70,13 @@ def _read(source: Path | bytes | BinaryIO) -> bytes:
     try:
         if isinstance(source, Path):
             with open_regular(source) as file:
-                data = file.read(MAX_BYTES + 1)
+                data = file.read(files.MAX_BYTES + 1)
         else:
-            data = source.read(MAX_BYTES + 1)
+            data = source.read(files.MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         raise BadImageError(f"cannot be read: {why(error)}") from error
-    if len(data) > MAX_BYTES:
-        raise BadImageError(f"more than {MAX_BYTES:,} bytes")
+    if len(data) > files.MAX_BYTES:
+        raise BadImageError(f"more than {files.MAX_BYTES:,} bytes")
     return data
 
 

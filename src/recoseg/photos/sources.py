@@ -13,9 +13,8 @@ from braceexpand import braceexpand
 
 from recoseg.errors import ArchiveError, RecosegError
 from recoseg.photos.files import LIST_SUFFIXES, is_folder
-from recoseg.photos.filesystems import file_system
+from recoseg.photos.filesystems import connection_error, file_system, reason_of
 from recoseg.photos.lists import list_lines, located
-from recoseg.photos.reading import reason_of
 from recoseg.photos.refs import (
     Photo,
     full_name,
@@ -89,7 +88,11 @@ def _list_given(given: str) -> Iterator[PhotoSource]:
         raise
     except Exception as error:  # each file system raises its own types of errors
         verb = "read" if is_local(fs) else "reach"
-        raise ArchiveError(f"Cannot {verb} {given}: {reason_of(error)}") from error
+        advice = "Check the access to it, or leave it out."
+        reason = reason_of(error)
+        if isinstance(error, NotRegularError):
+            advice = "Expected a file, a folder or a glob."
+        raise ArchiveError(f"Cannot {verb} {given}: {reason}. {advice}") from error
 
 
 def _list_source(given: str) -> Iterator[PhotoSource]:
@@ -98,6 +101,7 @@ def _list_source(given: str) -> Iterator[PhotoSource]:
         yield from _list_glob(given)
         return
     if not fs.exists(path):
+        _check_connection(fs, path)
         raise ArchiveError(
             f"There is no source {given}.\nExpected a folder of photos, a .txt file of paths, a "
             ".tar shard, an image, or a glob that matches any of these."
@@ -116,6 +120,19 @@ def _list_source(given: str) -> Iterator[PhotoSource]:
             f"The type of {given} is unknown. Expected a folder, a .txt or .lst file of paths, an "
             "uncompressed .tar shard, or a file with an image's extension."
         )
+
+
+def _check_connection(fs: Any, path: str) -> None:
+    """Look for the reason why a place does not exist, which web servers are not asked for before.
+
+    Raises:
+        OSError: Its server cannot be reached.
+    """
+    try:
+        fs.info(path)
+    except FileNotFoundError as error:
+        if connection_error(error) is not None:
+            raise
 
 
 def _list_glob(given: str) -> Iterator[PhotoSource]:

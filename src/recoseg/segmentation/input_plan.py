@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from recoseg import config
 from recoseg.errors import RecosegError
 
 
@@ -50,3 +51,5 @@ def check_plan(short_side: int, window: int | None, step: int | None, batch_size
     ):
         if value is not None and value < least:
             raise RecosegError(f"{name} is {value}; expected {least} or more.")
+    if short_side > config.LARGEST_SIDE:
+        raise RecosegError(f"resize is {short_side}; expected {config.LARGEST_SIDE:,} or less.")

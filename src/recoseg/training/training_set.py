@@ -20,7 +20,7 @@ from recoseg.datasets.sample import Sample, SegmentationDataset
 from recoseg.drawing.palette import default_palette
 from recoseg.errors import BadImageError, DatasetError, FileError
 from recoseg.labels import IGNORE_INDEX, Colour
-from recoseg.photos.files import MAX_BYTES
+from recoseg.photos import files
 from recoseg.photos.images import decode_image
 from recoseg.photos.reading import read_photo
 from recoseg.photos.refs import Photo
@@ -269,7 +269,7 @@ def readable(
 
 def _bytes(path: Path, expected: str | None) -> bytes:
     try:
-        data = read_bytes(path, MAX_BYTES)
+        data = read_bytes(path, files.MAX_BYTES)
     except FileError as error:
         raise BadImageError(str(error).rstrip(".")) from error
     if expected is not None and checksum(data) != expected:
