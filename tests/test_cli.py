@@ -107,7 +107,7 @@ class TestRetrieve:
                 assert a.support == pytest.approx(b.support, rel=1e-5)
         refused = run("index", "s3://bucket/cli/photos", "--out", "s3://bucket/new")
         assert refused.code == 1
-        assert "Cannot write the index to s3://bucket/new" in refused.err
+        assert "Cannot write to s3://bucket/new" in refused.err
 
 
 class TestBank:

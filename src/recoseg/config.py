@@ -20,6 +20,9 @@ LARGEST = 1_000_000
 LARGEST_SIDE = 16_384
 """Largest side of an encoder's input that a setting may ask for, pixels."""
 
+MOST_CONTEXT = 1000
+"""Most context classes that a setting may name: each is learnt from photos of its own."""
+
 LONGEST_REGIONS = 200
 """Most characters of the setting that names regions."""
 
@@ -85,6 +88,10 @@ class LearnSettings:
         for name in ("guidance_scale", "guidance_offset"):
             _check_range(self, name, -LARGEST, LARGEST)
         _check_range(self, "skip_duplicates", 0, 1)
+        if len(self.context) > MOST_CONTEXT:
+            raise RecosegError(
+                f"context has {len(self.context):,} classes; expected at most {MOST_CONTEXT:,}."
+            )
         if len(self.regions) > LONGEST_REGIONS:
             raise RecosegError(
                 f"regions has {len(self.regions)} characters; expected at most {LONGEST_REGIONS}."

@@ -32,7 +32,9 @@ def as_list(paths: Paths) -> list[str]:
     """
     given = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     if "" in given:
-        raise RecosegError("The name of a source is empty. Expected a path, a URL or a glob.")
+        raise RecosegError(
+            "No photos are given: the name of a source is empty. Expected a path, a URL or a glob."
+        )
     if not given:
         raise RecosegError("No photos are given. Expected a file, folder, list, tar shard or glob.")
     return given

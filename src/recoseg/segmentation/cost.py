@@ -34,6 +34,7 @@ import torch
 
 from recoseg.allocator import LIMIT, memory_limit
 from recoseg.drawing.overlay import MAX_OVERLAY
+from recoseg.encoders.extract import ENCODING_BYTES
 from recoseg.errors import BadImageError
 from recoseg.refinement.lposs import LpossSettings
 from recoseg.segmentation.label_maps import MAX_STRIP
@@ -46,9 +47,6 @@ _OVERLAY = 40
 
 _WRITING = 4
 """Bytes that writers need per pixel of the photo, in addition to overlays."""
-
-_ENCODER = 350
-"""Bytes that networks need per pixel of their input."""
 
 _BUILDING = 5
 """Matrices of its size that exist while a matrix is built."""
@@ -118,7 +116,7 @@ class Cost:
         kept = 2 * self.classes * pixels if self.keep_scores else 0
         voting, spreading = self._voting(pixels), self._spreading(inputs)
         segmenting = 6 * inputs + grids + kept + voting + spreading
-        segmenting += max(_ENCODER * at_once, scores)
+        segmenting += max(ENCODING_BYTES * at_once, scores)
         # Whatever the writers are: the segmenter does not know them.
         writing = 2 * kept + _OVERLAY * min(pixels, MAX_OVERLAY) + _WRITING * pixels
         return max(_DECODING * pixels, 8 * pixels + max(segmenting, writing))
