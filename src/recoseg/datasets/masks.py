@@ -11,6 +11,7 @@ import numpy as np
 from recoseg.errors import BadImageError
 from recoseg.labels import IGNORE_INDEX
 from recoseg.photos.opening import open_image
+from recoseg.photos.stored import stored_values
 
 _FORMATS = ("PNG", "BMP", "TIFF")
 
@@ -71,7 +72,7 @@ def counted(classes: int, *, start: int = 0, channel: int | None = None) -> Mask
 
 
 def decode_values(source: Path | bytes, channel: int | None = None) -> np.ndarray:
-    """The values of a mask file; of a palette file the indices, not the colours.
+    """The values of a mask file, see `stored_values`; of a palette the indices, not the colours.
 
     Args:
         source: A PNG, BMP or TIFF file, or its bytes.
@@ -85,7 +86,7 @@ def decode_values(source: Path | bytes, channel: int | None = None) -> np.ndarra
     """
     try:
         with open_image(source, _FORMATS) as image:
-            values = np.asarray(image)
+            values = stored_values(image)
     except BadImageError as error:
         raise BadImageError(f"its mask: {error}") from error
     except Exception as error:  # decoders of damaged files raise nearly anything

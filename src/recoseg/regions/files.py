@@ -22,6 +22,7 @@ from torch import Tensor
 from recoseg.errors import FileError, MissingFileError, RecosegError
 from recoseg.photos.opening import MAX_PIXELS
 from recoseg.photos.refs import Photo, local_stamp, split_member
+from recoseg.photos.stored import stored_values
 from recoseg.regions.masks import paint, paint_each, relabel
 from recoseg.regions.rle import mask_of, run_lengths
 from recoseg.storage.paths import inside
@@ -233,7 +234,7 @@ def _read_png(path: Path) -> Int32[Tensor, "h w"]:
                     f"Expected a label map of 8 or 16 bits of grey or with a palette, got a PNG of "
                     f"mode {image.mode}."
                 )
-            array = np.asarray(image)
+            array = stored_values(image)
     except RecosegError:
         raise
     except Exception as error:  # damaged files make the decoder raise errors of many types
