@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from recoseg.classes import read_classes
-from recoseg.datasets.folder_layout import Layout
+from recoseg.datasets.folder_layout import MASK_ENDINGS, Layout
 from recoseg.datasets.masks import counted
 from recoseg.datasets.pairs import build
 from recoseg.datasets.sample import SegmentationDataset
@@ -45,7 +45,7 @@ def _open(
     layout: Layout, root: Path, split: str, images: str, masks: str, ids: Path | None
 ) -> SegmentationDataset:
     photos = layout.photos(root, layout.folder(root, [images]))
-    found = layout.files(root, layout.folder(root, [masks]), [".png"])
+    found = layout.files(root, layout.folder(root, [masks]), MASK_ENDINGS)
     if not (root / "classes.txt").is_file():
         raise layout.error(root, "no file classes.txt.")
     name = root.resolve().name

@@ -27,6 +27,7 @@ from recoseg.photos.refs import (
     remote_stamp,
 )
 from recoseg.photos.shards import cut_off, read_content
+from recoseg.photos.walk import is_passed_over, walk
 from recoseg.storage.claim import MARKS, format_in
 from recoseg.storage.reading import NotRegularError, why
 
@@ -168,55 +169,35 @@ def _list_folder(fs: Any, root: str) -> list[Photo]:
     if is_local(fs):
         found = list(_walk_local(root))
     else:
-        # Entries below hidden folders are skipped, as in a local walk.
         found = [
             Photo(full_name(fs, path), *remote_stamp(info))
             for path, info in fs.find(root, detail=True).items()
-            if is_image_name(path)
-            and not any(part.startswith(".") for part in path[len(root) :].split("/"))
+            if is_image_name(path) and not any(map(is_passed_over, path[len(root) :].split("/")))
         ]
     return sorted(found, key=lambda photo: natural_key(photo.path))
 
 
 def _walk_local(root: str) -> Iterator[Photo]:
-    """Photos below a local folder. Links to folders are followed; each real folder is read once."""
-    visited: set[tuple[int, int]] = set()
-    stack = [root]
-    while stack:
-        folder = stack.pop()
-        try:
-            status = Path(folder).stat()
-            entries = sorted(os.scandir(folder), key=lambda entry: natural_key(entry.name))
-        except OSError as error:
-            yield _unread_folder(folder, error)
-            continue
-        if (status.st_dev, status.st_ino) in visited:
-            continue
-        visited.add((status.st_dev, status.st_ino))
-        if folder != root and _is_output(folder, entries):
-            continue
-        for entry in entries:
-            if not entry.name.startswith("."):
-                yield from _walk_entry(entry, stack)
+    """Photos below a local folder, and the folders that cannot be read; see `walk`."""
+    unread: list[Photo] = []
+
+    def keep(folder: str, error: OSError) -> None:
+        unread.append(_unread_folder(folder, error))
+
+    for entry in walk(root, keep, _is_output):
+        if is_image_name(entry.name):
+            yield printable(_photo(entry))
+    yield from unread
 
 
-def _walk_entry(entry: os.DirEntry[str], stack: list[str]) -> Iterator[Photo]:
-    """The photo of an entry, if it is one; a folder is put on the stack."""
-    is_image = is_image_name(entry.name)
+def _photo(entry: os.DirEntry[str]) -> Photo:
     try:
         status = entry.stat()
-    except OSError as error:
-        if is_image:  # such as a broken link; its reading says why
-            yield printable(Photo(entry.path))
-        elif not entry.is_symlink() and entry.is_dir():
-            yield _unread_folder(entry.path, error)
-        return
-    if stat.S_ISDIR(status.st_mode):
-        stack.append(entry.path)
-    elif is_image and stat.S_ISREG(status.st_mode):
-        yield printable(Photo(entry.path, local_stamp(status), status.st_size))
-    elif is_image:
-        yield printable(Photo(entry.path, failure=f"cannot be read: {NotRegularError()}"))
+    except OSError:  # such as a broken link; its reading says why
+        return Photo(entry.path)
+    if stat.S_ISREG(status.st_mode):
+        return Photo(entry.path, local_stamp(status), status.st_size)
+    return Photo(entry.path, failure=f"cannot be read: {NotRegularError()}")
 
 
 def _unread_folder(folder: str, error: OSError) -> Photo:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from recoseg.errors import FileError, MissingFileError, RecosegError
 from recoseg.photos.opening import MAX_PIXELS
-from recoseg.photos.refs import Photo, local_stamp, split_member
+from recoseg.photos.refs import Photo, composed, local_stamp, split_member
 from recoseg.photos.stored import stored_values
 from recoseg.regions.masks import paint, paint_each, relabel
 from recoseg.regions.rle import mask_of, run_lengths
@@ -117,7 +117,8 @@ class FileRegions:
             return "-"
 
     def _find(self, name: str) -> Path:
-        for stem in dict.fromkeys((name, name.rsplit(".", 1)[0])):
+        stems = [form for stem in (name, name.rsplit(".", 1)[0]) for form in (stem, composed(stem))]
+        for stem in dict.fromkeys(stems):
             for suffix in SUFFIXES:
                 if stem and (path := inside(self._source, stem + suffix)).exists():
                     return path
