@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from recoseg.datasets.folders import open_folder
-from recoseg.errors import DatasetError
+from recoseg.errors import BadImageError, DatasetError
 from recoseg.evaluation.prediction_folder import PredictionFolder
 from recoseg.evaluation.protocols import protocol_of
 from recoseg.photos.load import scaled
@@ -90,3 +90,43 @@ def test_predictions_are_found_by_names_that_look_equal(tmp_path, suffix):
     assert second.labels.all()
     assert "no prediction c.png" in third.failure
     assert folder.stamp(ACCENTS[0]) != folder.stamp("c") == "-"
+
+
+def filled(root, values, names=("a", "b", "c")):
+    in_folders_of(root, [f"{name}.jpg" for name in names], [f"{name}.png" for name in names])
+    for name in names:
+        mask = np.resize(np.array(values, np.uint8), (6, 8))
+        Image.fromarray(mask).save(root / "masks" / f"{name}.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("values", "is_told"),
+    [((0, 255), True), ((255,), True), ((0, 1, 255), False), ((0,), False), ((0, 1), False)],
+)
+def test_black_and_white_masks_are_told(tmp_path, caplog, values, is_told):
+    root = filled(tmp_path, values)
+    for use in (lambda: open_folder(root), lambda: in_folders(root / "images", root / "masks")):
+        caplog.clear()
+        use()
+        assert ("only the values 0 and 255" in caplog.text) == is_told
+
+
+@pytest.mark.parametrize(
+    ("values", "hint"),
+    [
+        ((1, 2), "begin at 1"),
+        ((1, 2, 255), "begin at 1"),
+        ((0, 128), "spread over all greys"),
+        ((0, 85, 170), "spread over all greys"),
+        ((0, 127, 255), "spread over all greys"),
+        ((0, 1, 2), ""),
+        ((0, 7, 9), ""),
+    ],
+)
+def test_what_other_values_may_mean(tmp_path, values, hint):
+    [first, *_] = open_folder(filled(tmp_path, values)).samples
+    with pytest.raises(BadImageError, match="expected 0 to 1, 255") as caught:
+        first.read_target()
+    assert hint in str(caught.value)
+    assert bool(hint) == ("?" in str(caught.value))

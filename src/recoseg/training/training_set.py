@@ -16,7 +16,7 @@ from PIL import Image
 
 from recoseg.classes import read_classes
 from recoseg.datasets.folder_layout import MASK_ENDINGS
-from recoseg.datasets.folders import FOLDER
+from recoseg.datasets.folders import FOLDER, warn_of_black_and_white
 from recoseg.datasets.masks import counted, decode_values, to_labels
 from recoseg.datasets.sample import Sample, SegmentationDataset
 from recoseg.drawing.palette import default_palette
@@ -199,6 +199,7 @@ def in_folders(images: Path, masks: Path) -> TrainingSet:
             f"None of the {len(photos)} photos in {images} has a mask in {masks}. Expected "
             "NAME.png for NAME.jpg."
         )
+    warn_of_black_and_white([pair.mask for pair in pairs])
     return TrainingSet(names, default_palette(len(names)), pairs, {"masks": str(masks)})
 
 
