@@ -9,7 +9,8 @@ from PIL import Image
 
 from recoseg.errors import ArchiveError, BadImageError, RecosegError
 from recoseg.photos import reading
-from recoseg.photos.images import input_size
+from recoseg.photos.images import decode_image, input_size
+from recoseg.photos.load import scaled
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
 from recoseg.segmentation.each_photo import each_photo
@@ -45,6 +46,11 @@ def palette(path):
     Image.fromarray(photo(30, 42)).quantize(8).save(path)
 
 
+def of_a_dataset(path):
+    image = decode_image(path)
+    return scaled(Photo("x", width=image.width, height=image.height), image, 24)
+
+
 @pytest.mark.parametrize("write", [turned, grey, transparent, palette])
 def test_every_form_of_a_picture_gives_the_same_masks(tmp_path, write):
     path = tmp_path / "été.png"
@@ -58,6 +64,7 @@ def test_every_form_of_a_picture_gives_the_same_masks(tmp_path, write):
     forms = [
         str(path),
         Photo(str(path)),
+        of_a_dataset(path),
         path.read_bytes(),
         Image.open(path),
         expected.image,  # it is upright already, and stays so
