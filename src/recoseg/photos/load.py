@@ -23,6 +23,7 @@ from recoseg.photos.images import (
     to_tensor,
     upright_rgb,
 )
+from recoseg.photos.opening import MissingDecoderError
 from recoseg.photos.reading import UnreadableError, read_photo
 from recoseg.photos.refs import Photo
 from recoseg.storage.checksums import checksum
@@ -171,7 +172,7 @@ def _known(photo: Photo, data: bytes, size: tuple[int, int]) -> Photo:
 def _failed(photo: Photo, error: BadImageError | MemoryError) -> Photo:
     if isinstance(error, MemoryError):
         return photo.failed("too large for this machine's memory", retry=True)
-    return photo.failed(str(error), retry=isinstance(error, UnreadableError))
+    return photo.failed(str(error), retry=isinstance(error, UnreadableError | MissingDecoderError))
 
 
 def _checked_pixels(given: np.ndarray | Tensor) -> np.ndarray:
