@@ -30,7 +30,8 @@ from recoseg.pipeline.ablate import setup_of
 from recoseg.pipeline.classes import as_classes
 from recoseg.pipeline.index import open_index
 from recoseg.pipeline.learn import choose_encoders
-from recoseg.pipeline.segment import open_segmenter, voting_of
+from recoseg.pipeline.segment import open_segmenter
+from recoseg.pipeline.voting import voting_of
 
 WARM_UP = 8
 

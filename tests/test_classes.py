@@ -14,7 +14,9 @@ from recoseg.classes import (
     parse_classes,
     read_classes,
 )
-from recoseg.errors import ConceptError
+from recoseg.cli.options import names_in
+from recoseg.errors import ConceptError, RecosegError
+from recoseg.storage.reading import split_lines
 
 
 @pytest.mark.parametrize(
@@ -177,3 +179,41 @@ def test_spans_combine_each_class_separately():
     assert not spans.is_plain
     assert WordSpans.of([(1, 0), (1, 0)]).is_plain
     assert not WordSpans.of([(1, 0), (2, 0)]).is_plain
+
+
+def test_indented_comments_are_comments():
+    assert [item.name for item in parse_classes(["  # a comment", "\t#b", "dog"])] == ["dog"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "names"),
+    [
+        (["0: background", "1: dog", "2: car"], ["background", "dog", "car"]),
+        (["# mine", "0 :zero; nought", "", "1: one; -two"], ["zero", "one"]),
+        (["0: dog", "car"], ["0", "car"]),
+        (["0", "1"], ["0", "1"]),
+    ],
+)
+def test_numbers_of_classes_are_no_names(lines, names):
+    found = parse_classes(lines)
+    assert [item.name for item in found] == names
+    again = parse_classes([str(item) for item in found])
+    assert [item.name for item in again] == names
+    assert parse_classes(split_lines(class_list(names))) == [ClassNames(n, (n,)) for n in names]
+
+
+@pytest.mark.parametrize("numbers", [(1, 2, 3), (0, 2, 3), (1, 0, 2), (7, 8, 9)])
+def test_other_numbers_of_classes_are_refused(numbers):
+    with pytest.raises(ConceptError, match=r"numbers its classes .*Expected all numbers from 0"):
+        parse_classes([f"{number}: thing" + "s" * number for number in numbers])
+
+
+@pytest.mark.parametrize("name", ["building, edifice", 'it is a "dog"', "car/truck", "a; b"])
+def test_names_with_commas_in_options(name):
+    quoted = name.replace('"', '""')
+    assert names_in(f'sky, "{quoted}", sea,') == ["sky", name, "sea"]
+    if "," not in name:
+        assert names_in(f"sky,{name}") == ["sky", name]
+    assert names_in("") == []
+    with pytest.raises(RecosegError, match=r"cannot be read. Expected names with commas"):
+        names_in('sky, "sea')

@@ -107,7 +107,7 @@ class TestRetrieve:
                 assert a.support == pytest.approx(b.support, rel=1e-5)
         refused = run("index", "s3://bucket/cli/photos", "--out", "s3://bucket/new")
         assert refused.code == 1
-        assert "Cannot write the index to s3://bucket/new" in refused.err
+        assert "Cannot write to s3://bucket/new" in refused.err
 
 
 class TestBank:
@@ -383,6 +383,10 @@ class TestSegment:
         (["inspect", "{}/gone"], "There is no concept bank"),
         (["inspect", "{}/classes.txt"], "damaged or not a safetensors file"),
         (["forget", "{}/bank.safetensors", "cow"], "no class cow. Its classes: dog, car"),
+        (
+            ["forget", "{}/bank.safetensors", "dog", "car"],
+            "Without dog, car the bank has no",
+        ),
         (["segment", "{}/gone", "{}/photos", "--out", "{}/x"], "There is no concept bank"),
         (["segment", "{}/bank.safetensors", "{}/empty", "--out", "{}/x"], "No photos found"),
         (

@@ -18,6 +18,7 @@ from recoseg.config import BankSettings, Fusion, LearnSettings, SegmentSettings
 from recoseg.encoders.bundle import EncoderInfos
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.errors import ConceptError, EncoderMismatchError, RecosegError
+from recoseg.storage.tensors import read_tensors, write_tensors
 
 ENCODERS = EncoderInfos(
     EncoderInfo("ViT-L/14@336px", "timm/clip@abc", "0" * 16, 11),
@@ -469,3 +470,11 @@ def test_a_bank_that_lacks_a_tensor_is_damaged(tmp_path):
     for name in ("0.references.2", "2.references", "3.text_negative"):
         save_file({key: t for key, t in tensors.items() if key != name}, path, metadata)
         refused(path, f"damaged .*{name}")
+
+
+def test_what_deep_json_is_called(tmp_path):
+    path = tmp_path / "bank.safetensors"
+    make_bank().save(path)
+    tensors, metadata = read_tensors(path)
+    write_tensors(path, tensors, {**metadata, "concepts": "[" * 100_000})
+    refused(path, "nested too deeply")

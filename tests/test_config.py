@@ -154,3 +154,9 @@ def test_regions_are_bounded_and_stored_only_where_they_are_set():
     stored = json.loads(json.dumps(chosen.to_json()))
     assert (stored["learn"]["regions"], stored["learn"]["mend_outliers"]) == ("clusters", True)
     assert BankSettings.from_json(stored) == chosen
+
+
+def test_the_context_is_bounded():
+    assert len(LearnSettings(context=("a",) * 1000).context) == 1000
+    with pytest.raises(RecosegError, match="context has 1,001 classes; expected at most 1,000"):
+        LearnSettings(context=("a",) * 1001)

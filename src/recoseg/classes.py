@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,12 @@ from torch import Tensor
 from recoseg.errors import ConceptError, FileError, MissingFileError
 from recoseg.storage.reading import read_lines, split_lines
 
+_NUMBERED = re.compile(r"\s*(\d{1,6})\s*:\s*([^\s;-].*)", re.ASCII)
+
 _VERBATIM = "# recoseg: one name per line, as it is"
 """First line of a list whose names would be read in another way without it."""
 
-_MAX_BYTES = 1 << 26
+MAX_CLASSES_FILE = 1 << 26
 """Maximum size of a file of classes, bytes (64 MiB)."""
 
 
@@ -71,16 +74,31 @@ def parse_class(line: str) -> ClassNames:
 def parse_classes(lines: Sequence[str]) -> list[ClassNames]:
     """Read classes from lines; empty lines and lines that start with # are skipped.
 
-    If the first line is that of `class_list`, each further line is a name and nothing else.
+    If the first line is that of `class_list`, each further line is a name and nothing else. The
+    numbers of a list that counts all its classes from 0, as `0: background`, are left out.
 
     Raises:
-        ConceptError: There is no class, or a name occurs twice.
+        ConceptError: There is no class, a name occurs twice, or a list counts in another way.
     """
     if lines and lines[0] == _VERBATIM:
         return check_classes([ClassNames(name, (name,)) for name in lines[1:] if name])
-    return check_classes(
-        [parse_class(line) for line in lines if line.strip() and not line.startswith("#")]
-    )
+    kept = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return check_classes([parse_class(line) for line in _without_numbers(kept)])
+
+
+def _without_numbers(lines: list[str]) -> list[str]:
+    """The lines without the number of each class, if each has one."""
+    found = [_NUMBERED.fullmatch(line) for line in lines]
+    numbers = [int(one[1]) for one in found if one]
+    if not numbers or len(numbers) < len(lines):
+        return lines
+    if numbers != list(range(len(lines))):
+        shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
+        raise ConceptError(
+            f"The list numbers its classes {shown}. Expected all numbers from 0 in their order, as "
+            "labels are counted, or names without numbers."
+        )
+    return [one[2] for one in found if one]
 
 
 def class_list(names: Sequence[str]) -> str:
@@ -147,7 +165,7 @@ def read_classes(path: Path) -> list[ClassNames]:
         ConceptError: The file does not exist, cannot be read, is not UTF-8 text, or has no class.
     """
     try:
-        return parse_classes(read_lines(path, _MAX_BYTES))
+        return parse_classes(read_lines(path, MAX_CLASSES_FILE))
     except MissingFileError as error:
         raise ConceptError(
             f"No file of classes at {path}. Expected a text file with one class per line."

@@ -26,6 +26,7 @@ from recoseg.errors import (
     RecosegError,
 )
 from recoseg.storage.fields import read_fields
+from recoseg.storage.reading import short
 from recoseg.storage.tensors import (
     check_unit_rows,
     has_checksum,
@@ -159,9 +160,8 @@ class ConceptBank:
         present = [concept.name for concept in self.classes]
         absent = [name for name in names if name not in present]
         if absent:
-            raise ConceptError(
-                f"The bank has no class {', '.join(absent)}. Its classes: {', '.join(present)}."
-            )
+            has = ", ".join(present) or "none"
+            raise ConceptError(f"The bank has no class {', '.join(absent)}. Its classes: {has}.")
         kept = [c for c in self.concepts if c.role == "context" or c.name not in names]
         return replace(self, concepts=tuple(kept))
 
@@ -246,7 +246,7 @@ class ConceptBank:
         except KeyError as error:
             raise ConceptError(f"{path} is damaged ({error} is missing). {_LEARN}") from error
         except (RecosegError, ValueError, TypeError, RecursionError) as error:
-            raise ConceptError(f"{path} is damaged ({str(error)[:500]}). {_LEARN}") from error
+            raise ConceptError(f"{path} is damaged ({short(error)}). {_LEARN}") from error
 
     def _tensors(self, concept: Concept) -> dict[str, Tensor]:
         """The tensors of a concept under their names in the file, the references first."""

@@ -26,6 +26,9 @@ LARGEST_SIDE = 16_384
 NO_REGIONS = "none"
 """Asks for no regions, whatever the settings say."""
 
+MOST_CONTEXT = 1000
+"""Most context classes that a setting may name: each is learnt from photos of its own."""
+
 LONGEST_REGIONS = 200
 """Most characters of the setting that names regions."""
 
@@ -98,6 +101,10 @@ class LearnSettings:
         for name in ("guidance_scale", "guidance_offset"):
             _check_range(self, name, -LARGEST, LARGEST)
         _check_range(self, "skip_duplicates", 0, 1)
+        if len(self.context) > MOST_CONTEXT:
+            raise RecosegError(
+                f"context has {len(self.context):,} classes; expected at most {MOST_CONTEXT:,}."
+            )
         _check_regions(self.regions)
         for name, valid in (("block", get_args(Block)), ("reference", get_args(ReferenceForm))):
             if getattr(self, name) not in valid:

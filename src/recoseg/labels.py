@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ IGNORE_INDEX = 255
 
 WIDE_IGNORE_INDEX = 65535
 """The same in label maps of more classes, which are 16-bit."""
+
+_STRIP = 1 << 20  # pixels that are counted at a time
 
 
 def ignore_index(classes: int) -> int:
@@ -74,7 +77,9 @@ class Segmentation:
 
         Background counts as part of the photo, so the fractions may add up to less than 1.
         """
-        counts = np.bincount(self.labels.ravel(), minlength=len(self.names))[: len(self.names)]
+        counts = np.zeros(len(self.names), np.int64)
+        for rows in self._strips():
+            counts += np.bincount(rows.ravel(), minlength=len(self.names))[: len(self.names)]
         order = sorted(range(len(self.names)), key=lambda index: (-int(counts[index]), index))
         return {
             self.names[index]: float(counts[index] / self.labels.size)
@@ -85,7 +90,14 @@ class Segmentation:
     @property
     def background(self) -> float:
         """The fraction of the photo that is background."""
-        return float((self.labels == self.ignore_index).mean())
+        found = sum(int((rows == self.ignore_index).sum()) for rows in self._strips())
+        return found / self.labels.size
+
+    def _strips(self) -> Iterator[UInt[np.ndarray, "rows w"]]:
+        """The labels in parts of whole rows; what is counted in 64 bits needs little memory so."""
+        step = max(1, _STRIP // max(1, self.labels.shape[1]))
+        for start in range(0, self.labels.shape[0], step):
+            yield self.labels[start : start + step]
 
     def to_transformers(self) -> list[dict[str, Any]]:
         """The masks in the form of the `image-segmentation` pipeline of transformers.

@@ -193,7 +193,7 @@ def test_a_server_that_never_ends_a_page_or_a_file(tmp_path, web, monkeypatch):
 
     handler, address = web
     foreign(tmp_path / "web/index", [3])
-    monkeypatch.setattr(remote, "_PAGE", 1000)
+    monkeypatch.setattr(remote, "MAX_PAGE", 1000)
     handler.links = ("x" * 2000,)
     with pytest.raises(ArchiveError, match="has more than 1,000 bytes"):
         ArchiveIndex.open(f"{address}/index")

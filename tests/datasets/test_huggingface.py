@@ -15,6 +15,7 @@ from recoseg.datasets.huggingface import from_huggingface
 from recoseg.datasets.masks import mask_code
 from recoseg.datasets.spaces import label_space, space_of
 from recoseg.errors import BadImageError, DatasetError, MissingExtraError
+from recoseg.photos.images import decode_image
 
 from .trees import HEIGHT, WIDTH, lines, stripes, target
 
@@ -223,3 +224,14 @@ def test_rows_that_cannot_be_read(monkeypatch):
     [sample] = from_huggingface(rows, SPACE).samples
     with pytest.raises(BadImageError, match="its row cannot be read: list index out of range"):
         sample.read_image()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "L"])
+def test_photos_as_arrays_are_read_like_files(mode, tmp_path):
+    image = Image.linear_gradient("L").resize((WIDTH, HEIGHT)).convert(mode)
+    if "A" in mode:
+        image.putalpha(Image.linear_gradient("L").resize((WIDTH, HEIGHT)))
+    image.save(tmp_path / "a.png")
+    columns = {"image": [np.asarray(image).tolist()], "mask": [stripes((0, 1)).tolist()]}
+    [sample] = from_huggingface(hub.Dataset.from_dict(columns), SPACE).samples
+    np.testing.assert_array_equal(sample.read_image(), decode_image(tmp_path / "a.png"))

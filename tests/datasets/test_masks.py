@@ -128,7 +128,7 @@ def test_masks_and_photos_that_are_no_files_are_refused(tmp_path):
 
 
 def test_files_of_masks_are_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr("recoseg.photos.opening.MAX_BYTES", 50)
+    monkeypatch.setattr("recoseg.photos.files.MAX_BYTES", 50)
     (tmp_path / "m.png").write_bytes(bytes(60))
     with pytest.raises(BadImageError, match="its mask: more than 50 bytes"):
         decode_values(tmp_path / "m.png")

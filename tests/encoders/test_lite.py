@@ -10,16 +10,19 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from recoseg.classes import parse_classes
 from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency, find_row
 from recoseg.encoders.extract import SharesBackbone, extract
 from recoseg.encoders.lite import encoders as lite
 from recoseg.encoders.lite.backbone import LAST, MEAN, SCALE, STAGES, map_keys
 from recoseg.encoders.lite.bridge import ROW_WEIGHT, Bridge, KernelRidge, conse
 from recoseg.encoders.prompts import embed_names, prompt_set
+from recoseg.encoders.protocols import KnowsItsWords
 from recoseg.encoders.spec import parse_spec
 from recoseg.encoders.weights import find_weights, read_state_dict
-from recoseg.errors import RecosegError
+from recoseg.errors import ConceptError, RecosegError
 from recoseg.photos.images import decode_image, to_frame, to_tensor
+from recoseg.retrieval.class_texts import ClassTexts
 
 from .conftest import BF16, FP32, photos
 
@@ -388,3 +391,17 @@ def test_a_cache_that_cannot_be_written_to_costs_time_only(tmp_path, monkeypatch
     (tmp_path / "cache").write_text("a file in the way")
     monkeypatch.setenv("RECOSEG_CACHE", str(tmp_path / "cache"))
     assert lite._load_names(CountingText()).shape == (1000, 384)
+
+
+def test_words_that_the_text_encoder_does_not_know_are_refused(model):
+    words = ["\u732b", "\U0001f697", "\U0001f697 \U0001f436", "a \U0001f436", "caf\u00e9", "zxqj"]
+    strange = ClassTexts.of(parse_classes(["cat: \u732b", "dog; -\U0001f436"]))
+    for encoder in (lite.LiteImageText(model), lite.LiteDenseText(model)):
+        assert isinstance(encoder, KnowsItsWords)
+        assert encoder.unknown_words(words) == words[:3]
+        assert encoder.unknown_words([]) == []
+        with pytest.raises(
+            ConceptError, match=r"lite.* knows none of the words \u732b, \U0001f436"
+        ):
+            strange.embed(encoder, "none")
+        assert len(ClassTexts.of(parse_classes(["cat; \u00e9"])).embed(encoder, "none")) == 2

@@ -20,6 +20,8 @@ from recoseg.evaluation.evaluate import evaluate, settings_of
 from recoseg.evaluation.prediction_folder import PredictionFolder
 from recoseg.evaluation.protocols import Protocol, protocol_of
 from recoseg.evaluation.report_folder import write_evaluation
+from recoseg.regions.files import FileRegions
+from recoseg.segmentation.voting import Voting
 from tests.segmentation.fakes import ColourEncoder
 
 from .scenes import (
@@ -320,6 +322,20 @@ class TestResume:
         again = []
         assert same_scores(recorded(tmp_path, slow_dataset(read=again)), whole)
         assert not again, "a finished evaluation reads nothing"
+
+    def test_photos_whose_stored_regions_have_changed_are_counted_again(self, tmp_path):
+        stored = tmp_path / "stored"
+        stored.mkdir()
+        names = [sample.name.rsplit("/", 1)[-1] for sample in dataset(SCENES).samples]
+        sizes = [sample.read_image().size for sample in dataset(SCENES).samples]
+        for name, size in zip(names, sizes, strict=True):
+            Image.new("L", size, 1).save(stored / f"{name}.png")
+        voting = Voting(FileRegions(stored))
+        recorded(tmp_path, dataset(SCENES), voting=voting)
+        os.utime(stored / f"{names[1]}.png", ns=(1, 1))
+        read = []
+        recorded(tmp_path, dataset(SCENES, read=read), voting=voting)
+        assert read == [dataset(SCENES).samples[1].name]
 
     def test_overwriting_evaluates_all_again(self, tmp_path):
         recorded(tmp_path, dataset(SCENES))

@@ -101,3 +101,21 @@ def test_unknown_regions_are_refused():
     with pytest.raises(UnknownNameError, match="'cluster'"):
         seed_regions("cluster")
     assert seed_regions("") is None
+
+
+@pytest.mark.parametrize("spec", ["clusters:2000", "clusters:8,steps=1000000000"])
+def test_work_without_end_is_refused_before_photos_are_encoded(index, spec):
+    encoders = make_encoders()
+    bank = ConceptBank((), encoders.info, plain(regions=spec))
+    with pytest.raises(RecosegError, match="expected 1 to 1,0"):
+        learn_bank(index, parse_classes(["rose"]), encoders, bank=bank)
+    assert not encoders.phi[0].seen
+
+
+def test_an_image_size_that_no_photo_fits_in_memory_with_is_refused(index, monkeypatch):
+    encoders = make_encoders()
+    bank = ConceptBank((), encoders.info, plain(image_size=16_384))
+    monkeypatch.setenv("RECOSEG_MAX_MEMORY", "8")
+    with pytest.raises(RecosegError, match=r"image_size is 16384, .* about 94\.0 GB .* of 8\.0 GB"):
+        learn_bank(index, parse_classes(["rose"]), encoders, bank=bank)
+    assert not encoders.phi[0].seen

@@ -1,7 +1,11 @@
 """Search and values of a memory, here and at a URL; damage is found."""
 
+import json
+
 import fsspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +14,8 @@ from recoseg.errors import ArchiveError, EncoderMismatchError, RecosegError
 from recoseg.memory.region_memory import NOT_FOUND, RegionMemory, open_memory
 from recoseg.memory.verify import verify_memory
 from recoseg.retrieval.approximate import ApproximateIndex
+from recoseg.storage.checksums import checksum
+from recoseg.storage.sealed import sealed
 
 from .fakes import make_memory, synthetic
 
@@ -221,3 +227,67 @@ class TestDamage:
                 RegionMemory.open(tmp_path / "memory")
             path.write_bytes(good)
         assert len(RegionMemory.open(tmp_path / "memory")) == 39
+
+
+def rewritten(root, part, change):
+    """Change a table of a memory, and the checksum in its marker, as a stranger can."""
+    path = root / part / f"{part}_0.parquet"
+    pq.write_table(change(pq.read_table(path)), path)
+    marker = root / "shards" / "shard_0.json"
+    fields = json.loads(marker.read_text())
+    del fields["checksum"]
+    fields["checksums"][part] = checksum(path.read_bytes())
+    marker.write_bytes(sealed(fields))
+
+
+def with_column(name, make):
+    def change(table):
+        place = table.schema.get_field_index(name)
+        values = pa.array(make(table[name].to_pylist()), table.schema.field(name).type)
+        return table.set_column(place, name, values)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("photos", with_column("regions", lambda all_: [2**31 - 1] * len(all_)), "not those of"),
+        ("photos", with_column("regions", lambda all_: [-1] * len(all_)), "not those of"),
+        ("regions", with_column("photo", lambda all_: [99] * len(all_)), "not those of"),
+        ("regions", with_column("photo", lambda all_: [-1] * len(all_)), "not those of"),
+        ("photos", with_column("image_path", lambda all_: ["x" * 2**21] * len(all_)), "bytes"),
+        ("photos", lambda table: table.drop_columns(["photo_id"]), "Expected `photo_id`"),
+        ("regions", lambda table: pa.concat_tables([table] * 3), "rows. Expected"),
+    ],
+)
+def test_tables_that_would_fill_the_memory_are_refused(tmp_path, part, change, message):
+    make_memory(tmp_path)
+    rewritten(tmp_path / "memory", part, change)
+    memory = open_memory(tmp_path / "memory")
+    with pytest.raises(ArchiveError, match=message):
+        memory.photo_id(0), memory.region(0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("size", 0),
+        ("size", 10**9),
+        ("regions", -1),
+        ("photos", 10**12),
+        ("dim", 10**12),
+        ("dim", 0),
+        ("dim", 60_000),  # each may have it, but not their row
+    ],
+)
+def test_numbers_of_manifests_are_bounded(tmp_path, field, value):
+    make_memory(tmp_path)
+    path = tmp_path / "memory" / "manifest.json"
+    fields = json.loads(path.read_text())
+    del fields["checksum"]
+    for info in fields["phi"] if field == "dim" else [fields]:
+        info[field] = value
+    path.write_bytes(sealed(fields))
+    with pytest.raises(ArchiveError, match=r"is damaged .*Expected .* from [01] to"):
+        open_memory(tmp_path / "memory")

@@ -13,7 +13,7 @@ import pytest
 from fsspec.implementations.reference import ReferenceFileSystem
 
 from recoseg.errors import ArchiveError, BadImageError
-from recoseg.photos import files, filesystems, lists, reading
+from recoseg.photos import files, filesystems
 from recoseg.photos.images import decode_image
 from recoseg.photos.lists import LONGEST_LINE
 from recoseg.photos.load import load_whole
@@ -157,7 +157,7 @@ def test_a_path_without_a_scheme_is_local(tmp_path):
 
 
 def test_lists_are_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(lists, "MAX_LIST", 10)
+    monkeypatch.setattr(files, "MAX_LIST", 10)
     (tmp_path / "list.txt").write_text("a.jpg\n" * 3)
     with pytest.raises(ArchiveError, match="more than 10 bytes"):
         list_sources([tmp_path / "list.txt"])
@@ -201,7 +201,7 @@ def test_pipes_devices_and_sockets_are_refused(special, tmp_path):
 
 
 def test_open_files_are_read_within_the_bound(monkeypatch):
-    monkeypatch.setattr("recoseg.photos.opening.MAX_BYTES", 1000)
+    monkeypatch.setattr("recoseg.photos.files.MAX_BYTES", 1000)
     with (
         open("/dev/zero", "rb") if Path("/dev/zero").exists() else io.BytesIO(bytes(2000)) as file,  # noqa: PTH123
         pytest.raises(BadImageError, match="more than 1,000 bytes"),
@@ -270,6 +270,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self, body):
         kind, data = self.path.split("/")[1], encoded()
+        if kind == "away":
+            self.send_response(302)
+            self.send_header("Location", "file:///etc/hostname")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         told = {"true": len(data), "little": 10, "cut": len(data) + 99}.get(kind)
         if body and kind == "little":
             told = None
@@ -310,7 +316,7 @@ def server():
 
 @pytest.mark.timeout(120)
 def test_photos_of_the_web_are_bounded(server, monkeypatch):
-    monkeypatch.setattr(reading, "MAX_BYTES", 1 << 21)
+    monkeypatch.setattr(files, "MAX_BYTES", 1 << 21)
     for kind in ("true", "none"):
         assert read_photo(Photo(f"{server}/{kind}/a.png")) == encoded()
     Handler.sent = 0
@@ -337,7 +343,7 @@ def test_lists_of_the_web(server, monkeypatch):
         f"{server}/none/a.png",
         f"{server}/none/b.png",
     ]
-    monkeypatch.setattr(lists, "MAX_LIST", 1 << 20)
+    monkeypatch.setattr(files, "MAX_LIST", 1 << 20)
     with pytest.raises(ArchiveError, match="more than 1,048,576 bytes"):
         list_sources([f"{server}/endless/list.txt"])
     [photo] = listed(f"{server}/none/a.png")
@@ -382,3 +388,50 @@ def test_a_part_of_a_file(tmp_path):
     local = fsspec.filesystem("file")
     assert files.read_up_to(local, str(tmp_path / "a"), 3, 4) == b"456"
     assert files.read_up_to(local, str(tmp_path / "a"), 30, 8) == b"89"
+
+
+def test_schemes_in_upper_case(tmp_path, server):
+    make_photo(0).save(tmp_path / "a.png")
+    [photo] = listed(f"FILE://{tmp_path}/a.png")
+    assert (photo.path, photo.failure) == (f"{tmp_path}/a.png", "")
+    upper = server.replace("http", "HTTP")
+    (tmp_path / "list.txt").write_text(f"{upper}/true/a.png\n")
+    for source in (f"{upper}/true/a.png", tmp_path / "list.txt"):
+        [photo] = listed(source)
+        assert photo.path == f"{server}/true/a.png"
+        assert read_photo(photo) == encoded()
+    assert read_photo(Photo(f"{upper}/true/a.png")) == encoded()
+
+
+def test_reasons_of_the_web_are_plain(server, monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    with pytest.raises(ArchiveError, match=r"Cannot reach .*: the server refuses the con"):
+        listed("http://127.0.0.1:9/photo.png")
+    with pytest.raises(UnreadableError, match="leads on to an address that is not one of the web"):
+        read_photo(Photo(f"{server}/away/a.png"))
+    with pytest.raises(ArchiveError, match="leads on to an address that is not one of the web"):
+        listed(f"{server}/away/a.png")
+    assert filesystems.reason_of(RecursionError()) == "its folders or links lead deeper and deeper"
+
+
+def test_s3_without_credentials_says_what_to_set(monkeypatch, tmp_path):
+    pytest.importorskip("s3fs")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    with pytest.raises(UnreadableError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+        read_photo(Photo("s3://bucket-of-nobody/a.png"))
+
+
+def test_a_large_list_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    with (tmp_path / "list.txt").open("wb") as file:
+        file.truncate(files.MAX_LIST + 1)
+
+    def read(*_):
+        raise AssertionError("the list was read")
+
+    monkeypatch.setattr("recoseg.photos.lists.read_up_to", read)
+    with pytest.raises(ArchiveError, match="has more than 2,147,483,648 bytes"):
+        listed(tmp_path / "list.txt")

@@ -12,6 +12,7 @@ from recoseg.photos.refs import Photo
 from recoseg.regions import files as module
 from recoseg.regions.files import FileRegions, read_regions
 from recoseg.regions.masks import paint, relabel
+from recoseg.regions.protocol import StoredRegions
 
 from .test_rle import lengths_of, text_of
 
@@ -243,3 +244,28 @@ def test_wrong_pngs_are_told(folder):
         regions_of(folder)
     with pytest.raises(FileError, match="is none of"):
         read_regions(folder / "dog.gif")
+
+
+def test_the_stamp_follows_the_file_of_the_photo(folder):
+    provider = FileRegions(folder)
+    assert isinstance(provider, StoredRegions)
+    dog, cat = Photo("photos/dog.jpg"), Photo("shard.tar::photos/cat.jpg")
+    assert provider.stamp(dog) == provider.stamp(cat) == "-"
+    (folder / "dog.json").write_text("[1]")
+    (folder / "cat.png").write_bytes(b"1")
+    stamps = provider.stamp(dog), provider.stamp(cat)
+    assert len({"-", *stamps}) == 3
+    (folder / "dog.json").write_text("[12]")
+    assert provider.stamp(dog) != stamps[0]
+    assert provider.stamp(cat) == stamps[1]
+    (folder / "dog.jpg.json").write_text("[12]")  # which comes first
+    assert provider.stamp(dog).startswith("dog.jpg.json ")
+
+
+def test_the_stamp_of_one_file_for_many_photos(folder):
+    (folder / "all.json").write_text(coco())
+    provider = FileRegions(folder / "all.json")
+    before = provider.stamp(Photo("dog.jpg"))
+    assert before != "-"
+    (folder / "all.json").write_text(coco(info={}))
+    assert provider.stamp(Photo("dog.jpg")) != before

@@ -57,7 +57,10 @@ def test_unknown_names_are_told(spec, message):
     [
         ("superpixels:", "Expected a value after"),
         ("clusters:many", "expected a number of type int"),
-        ("clusters:0", "expected 1 or more"),
+        ("clusters:0", "expected 1 to 1,024"),
+        ("clusters:1025", "expected 1 to 1,024"),
+        ("clusters:8,steps=1000000000", "expected 1 to 1,000"),
+        ("clusters:8,least=1000000000", "expected 1 to 1,000,000"),
         ("superpixels:scale=1,scale=2", "given twice"),
         ("superpixels:min=2.5", "expected a number of type int"),
         ("files", "Expected the folder or file"),

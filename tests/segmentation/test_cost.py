@@ -1,5 +1,9 @@
 """A photo's memory is estimated before it is paid; what needs too much is left out alone."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +14,7 @@ from recoseg.allocator import LIMIT, memory_limit
 from recoseg.device import Compute
 from recoseg.encoders.encoder_table import build_phi
 from recoseg.errors import BadImageError, RecosegError
-from recoseg.photos import images
+from recoseg.photos import opening
 from recoseg.photos.images import input_size
 from recoseg.photos.load import LoadedPhoto
 from recoseg.regions import axes
@@ -93,6 +97,77 @@ def test_the_estimate_of_a_network(width, height):
     assert allocated < 350 * width * height
 
 
+MEASURED = """
+import sys
+from pathlib import Path
+import numpy as np
+from PIL import Image
+from tests.segmentation.test_cost import segmenter
+from recoseg.photos.images import input_size
+from recoseg.writers.formats import writer_of
+
+folder, photo, formats = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
+made = segmenter(resize=64)
+
+def run(path):
+    [result] = made.stream([path])
+    for name in formats:
+        writer = writer_of(name)
+        writer.begin(folder, (), ())
+        writer.write("a", result.image, result.segmentation)
+    result.areas(), result.segmentation.background
+    return result.image.size
+
+def told(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(key)).split()[1]) * 1024
+
+run(str(folder / "small.png"))
+Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+before = told("VmRSS")
+size = run(photo)
+print(told("VmHWM") - before, made.cost.bytes_of(size, input_size(size, 64)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are read on Linux")
+@pytest.mark.parametrize(
+    ("mode", "name", "formats"),
+    [
+        ("L", "photo.png", ("labels", "overlays")),
+        ("RGBA", "photo.png", ("labels",)),
+        ("F", "photo.tif", ()),
+    ],
+)
+def test_the_estimate_of_a_large_photo_is_not_below_the_peak(mode, name, formats, tmp_path):
+    Image.new("RGB", (64, 64), (200, 10, 10)).save(tmp_path / "small.png")
+    Image.linear_gradient("L").resize((6000, 6000)).convert(mode).save(tmp_path / name)
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, tmp_path, tmp_path / name, *formats],
+        capture_output=True,
+        text=True,
+        cwd=root,
+    )
+    assert done.returncode == 0, done.stderr
+    found, estimate = map(int, done.stdout.split())
+    assert found <= 1.02 * estimate <= 3 * found, (found / 36e6, estimate / 36e6)
+
+
+def test_a_photo_is_checked_before_it_is_decoded(tmp_path, monkeypatch):
+    def decoded(*_, **__):
+        raise AssertionError("the photo was decoded")
+
+    Image.new("L", (3000, 2000)).save(tmp_path / "a.png")
+    made = segmenter(resize=16)
+    monkeypatch.setenv(LIMIT, "0.16")
+    with monkeypatch.context() as patch:
+        patch.setattr("PIL.ImageFile.ImageFile.load", decoded)
+        [result] = made.stream([str(tmp_path / "a.png")])
+    assert "more than the limit of 0.2 GB" in result.failure
+
+
 def test_what_was_asked_of_small_files():
     """The cost of a long photo grows with the square of its length, unlike its file."""
     lite = Cost(((16, 1280), (16, 1664)), 27)
@@ -114,7 +189,7 @@ def test_a_long_thin_photo_is_left_out_before_it_grows(tmp_path, monkeypatch):
     made = segmenter(resize=320)
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "resize", grown)
-        patch.setattr(images, "MAX_PIXELS", 10**12)
+        patch.setattr(opening, "MAX_PIXELS", 10**12)
         [first] = made.stream([str(tmp_path / "a.png")])
     assert "too long and thin: 20000 x 30 pixels would become 213333 x 320" in first.failure
     assert "--resize" in first.failure

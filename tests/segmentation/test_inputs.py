@@ -7,11 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
-from recoseg.errors import ArchiveError
+from recoseg.errors import ArchiveError, BadImageError, RecosegError
 from recoseg.photos import reading
+from recoseg.photos.images import decode_image, input_size
+from recoseg.photos.load import scaled
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
 from recoseg.segmentation.each_photo import each_photo
+from recoseg.segmentation.input_plan import InputPlan
 from recoseg.segmentation.segmenter import in_parallel
 from recoseg.segmentation.to_folder import folder_for, segment_to_folder
 
@@ -43,6 +46,11 @@ def palette(path):
     Image.fromarray(photo(30, 42)).quantize(8).save(path)
 
 
+def of_a_dataset(path):
+    image = decode_image(path)
+    return scaled(Photo("x", width=image.width, height=image.height), image, 24)
+
+
 @pytest.mark.parametrize("write", [turned, grey, transparent, palette])
 def test_every_form_of_a_picture_gives_the_same_masks(tmp_path, write):
     path = tmp_path / "été.png"
@@ -56,6 +64,7 @@ def test_every_form_of_a_picture_gives_the_same_masks(tmp_path, write):
     forms = [
         str(path),
         Photo(str(path)),
+        of_a_dataset(path),
         path.read_bytes(),
         Image.open(path),
         expected.image,  # it is upright already, and stays so
@@ -184,3 +193,10 @@ def test_photos_without_an_image_suffix_are_photos(tmp_path):
     Image.fromarray(photo(8, 8)).save(tmp_path / "scan", "PNG")
     assert list(each_photo([str(tmp_path / "scan")])) == [str(tmp_path / "scan")]
     assert list(each_photo([b"abc"])) == [b"abc"]
+
+
+def test_a_resize_that_is_too_large_is_refused_at_once():
+    with pytest.raises(RecosegError, match="resize is 100000; expected 16,384 or less"):
+        InputPlan.of(100_000, None, None, 1)
+    with pytest.raises(BadImageError, match="input would have 21333 x 16000 pixels, more than 178"):
+        input_size((640, 480), 16_000)

@@ -7,7 +7,9 @@ from PIL import Image
 
 from recoseg.config import Fusion
 from recoseg.errors import BadImageError, RecosegError, UnknownNameError
+from recoseg.photos.refs import Photo
 from recoseg.pipeline.segment import open_segmenter, segment
+from recoseg.regions.cache import CachedRegions
 from recoseg.regions.clusters import ClusterRegions
 from recoseg.regions.providers import provider_of
 from recoseg.segmentation import label_maps, voting
@@ -147,3 +149,49 @@ def test_a_folder_is_continued_with_the_same_regions_only(tmp_path):
         segment(make_bank(), **run, regions="superpixels", resume=True, **options)
     with pytest.raises(RecosegError, match=r"other settings \(regions, vote\)"):
         segment(make_bank(), **run, resume=True, **options)
+
+
+def test_photos_whose_masks_have_changed_are_segmented_again(tmp_path):
+    for name in ("a", "b", "c"):
+        Image.fromarray(noise(1, 20, 30)).save(tmp_path / f"{name}.png")
+    stored = tmp_path / "stored"
+    stored.mkdir()
+
+    def store(name, column):
+        labels = np.ones((20, 30), np.uint8)
+        labels[:, column:] = 2
+        Image.fromarray(labels).save(stored / f"{name}.png")
+
+    def run(**options):
+        made_again = []
+        photos = [tmp_path / f"{name}.png" for name in "abc"]
+        phi, saliency = ColourEncoder(PHI), ColourEncoder(TEXT)
+        segment(
+            make_bank(),
+            photos,
+            tmp_path / "out",
+            phi=phi,
+            saliency=saliency,
+            regions=f"files:{stored}",
+            region_cache=tmp_path / "cache",
+            callback=lambda name, _: made_again.append(name),
+            **options,
+        )
+        return made_again
+
+    for name in "abc":
+        store(name, 10)
+    assert run() == ["a", "b", "c"]
+    assert run(resume=True) == []
+    store("b", 17)
+    before = (tmp_path / "out/labels/b.png").read_bytes()
+    assert run(resume=True) == ["b"]
+    assert (tmp_path / "out/labels/b.png").read_bytes() != before
+    assert run(resume=True) == []
+
+
+def test_regions_that_the_photo_decides_leave_its_stamp_as_it_is():
+    photo = Photo("a.png", stamp="1-2")
+    for provider in (Stripes(), provider_of("superpixels")):
+        cached = CachedRegions(provider, None)
+        assert Voting(provider).stamp(photo) == Voting(cached).stamp(photo) == ""

@@ -503,3 +503,12 @@ def test_a_line_of_strangers_removes_no_file_that_a_run_would_not_write(tmp_path
                 file.write(line_of(line))
         fill(tmp_path, [Photo("a.jpg")], **options)
         assert (tmp_path / name).read_text() == "mine"
+
+
+def test_names_of_outputs_hold_no_hidden_characters():
+    assert output_names(["a\u202eb.jpg", "c\u2028d.jpg", "e\x1b\u202ef.jpg"]) == [
+        "a_b",
+        "c_d",
+        "e_f",
+    ]
+    assert output_names(["été 犬\u200d.jpg"]) == ["été 犬\u200d"]

@@ -88,7 +88,9 @@ class ArchiveIndex:
         root = mirror.root if mirror else Path(path)
         try:
             manifest = Manifest.load(root)
-            shards = own_shards(root, manifest, mirror) if manifest else foreign_shards(root)
+            shards = (
+                own_shards(root, manifest, mirror) if manifest else foreign_shards(root, str(path))
+            )
         except OSError as error:
             raise ArchiveError(f"Cannot read the index {path}: {error}.") from error
         return cls(root, manifest, shards, selection, str(path) if mirror else "")

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urldefrag, urljoin
 
 from recoseg.archive.layout import FOLDERS
 from recoseg.errors import ArchiveError, FileError
+from recoseg.photos.filesystems import connection_error, reason_of
 from recoseg.storage.checksums import write_with_checksum
 from recoseg.storage.paths import inside
 
@@ -21,7 +22,7 @@ MAX_FILES = 4_000_000
 MAX_FILE = 1 << 36
 """Maximum size of a file of a remote index if nothing else is known about it, bytes (64 GiB)."""
 
-_PAGE = 1 << 26
+MAX_PAGE = 1 << 26
 """Maximum size of a page that lists the files of a folder, bytes."""
 _CHUNK = 1 << 20
 _LINK = re.compile(r"""<a\s[^<>]*?href\s*=\s*(?:"([^"<>]*)"|'([^'<>]*)'|([^\s"'<>]+))""", re.I)
@@ -88,7 +89,7 @@ class RemoteFolder:
                 f"The index at {self.url} is refused, and nothing was fetched. {error}"
             ) from error
         except Exception as error:  # each file system raises its own types of errors
-            raise ArchiveError(f"Cannot reach the index at {self.url}: {_line(error)}") from error
+            raise ArchiveError(f"Cannot reach the index at {self.url}: {_line(error)}.") from error
         if not found:
             raise ArchiveError(
                 f"There is no index at {self.url}: the folder is empty or missing, or the server "
@@ -168,8 +169,9 @@ class RemoteFolder:
                 name = f"{folder}/{name}" if folder else name
                 is_folder = info.get("type") == "directory" or name in FOLDERS
                 yield name, None if is_folder else _file(path, info)
-        except FileNotFoundError:
-            return
+        except FileNotFoundError as error:
+            if connection_error(error) is not None:
+                raise
 
     def _entries(self, place: str) -> Iterable[tuple[str, str, dict[str, Any]]]:
         for info in self._fs.ls(place, detail=True):
@@ -183,8 +185,8 @@ class RemoteFolder:
         data = bytearray()
         for part in self._parts(page):
             data += part
-            if len(data) > _PAGE:
-                raise ArchiveError(f"the page {page} has more than {_PAGE:,} bytes")
+            if len(data) > MAX_PAGE:
+                raise ArchiveError(f"the page {page} has more than {MAX_PAGE:,} bytes")
         found = _LINK.findall(data.decode("utf-8", "replace"))
         for link in dict.fromkeys(html.unescape("".join(parts)) for parts in found):
             try:
@@ -207,4 +209,4 @@ def _file(path: str, info: dict[str, Any]) -> RemoteFile:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return reason_of(error)[:300].removesuffix(".")

@@ -62,8 +62,12 @@ def own_shards(root: Path, manifest: Manifest, mirror: Mirror | None) -> list[Op
     return shards
 
 
-def foreign_shards(root: Path) -> list[OpenShard]:
+def foreign_shards(root: Path, place: str) -> list[OpenShard]:
     """The shards of a folder of embeddings that clip-retrieval wrote.
+
+    Args:
+        root: The folder.
+        place: The folder or URL as the user has named it, for messages.
 
     Raises:
         ArchiveError: There are no embeddings, files cannot be read or do not match each other, or
@@ -73,7 +77,7 @@ def foreign_shards(root: Path) -> list[OpenShard]:
     tables = sorted((root / "metadata").glob("*.parquet"), key=lambda path: natural_key(path.name))
     if not arrays:
         raise ArchiveError(
-            f"No index at {root}. Expected img_emb/img_emb_*.npy and metadata/metadata_*.parquet. "
+            f"No index at {place}. Expected img_emb/img_emb_*.npy and metadata/metadata_*.parquet. "
             "Build an index with `recoseg index SOURCE --out INDEX`."
         )
     if len(arrays) != len(tables):

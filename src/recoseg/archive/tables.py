@@ -66,6 +66,7 @@ def read_table(
     *,
     recorded: str = "",
     required: Sequence[str] = ("image_path",),
+    command: str = "recoseg index",
 ) -> pa.Table:
     """Read the known columns of a table.
 
@@ -75,6 +76,7 @@ def read_table(
         rows: Number of rows that the table must have; None if any number is right.
         recorded: Checksum of the file; empty if none was recorded.
         required: Columns that must be there and hold a value in every row.
+        command: The command that writes such tables, for messages.
 
     Returns:
         The known columns that the table has.
@@ -84,7 +86,7 @@ def read_table(
             of rows or other types, or lacks a required column or value.
     """
     limit = _LARGEST if rows is None else largest_table(rows)
-    source = _checked_bytes(path, limit, recorded) if recorded else path
+    source = _checked_bytes(path, limit, recorded, command) if recorded else path
     if not recorded:
         _check_regular(path)
     try:
@@ -123,15 +125,15 @@ def table_of(photos: Sequence[Photo], columns: Mapping[str, Any]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema(dict(columns)))
 
 
-def _checked_bytes(path: Path, limit: int, recorded: str) -> Any:
+def _checked_bytes(path: Path, limit: int, recorded: str, command: str) -> Any:
     try:
         data = read_bytes(path, limit)
     except FileError as error:
-        raise ArchiveError(f"{error} If the index was just written to, open it again.") from error
+        raise ArchiveError(f"{error} If it was just written to, open it again.") from error
     if checksum(data) != recorded:
         raise ArchiveError(
             f"{path} is damaged: its checksum is {checksum(data)}, but {recorded} was recorded "
-            "when it was written. Delete the marker of its shard and run `recoseg index` again."
+            f"when it was written. Delete the marker of its shard and run `{command}` again."
         )
     return pa.BufferReader(data)
 
@@ -177,7 +179,8 @@ def _column(path: Path, table: Any, name: str, kind: Any, limit: int) -> Any:
             )
         column = column.cast(column.type.value_type)
     is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    if is_text != (kind == pa.string()) or not (is_text or pa.types.is_integer(column.type)):
+    is_number = pa.types.is_floating if pa.types.is_floating(kind) else pa.types.is_integer
+    if is_text != (kind == pa.string()) or not (is_text or is_number(column.type)):
         raise ArchiveError(f"{path} has `{name}` of type {column.type}. Expected {kind}.")
     column = column.cast(kind)
     if not is_text and (pc.min(column).as_py() or 0) < -1:

@@ -131,7 +131,7 @@ def _check_shard(root: Path, shard: Shard, dim: int, found: _Findings) -> None:
 
 def _check_foreign(root: Path, found: _Findings) -> None:
     """Check a folder of clip-retrieval, whose embeddings are all checked when it is opened."""
-    for shard in foreign_shards(root):
+    for shard in foreign_shards(root, str(root)):
         found.unchecked += 2
         try:
             read_table(shard.metadata, {"image_path": METADATA["image_path"]}, len(shard.rows))

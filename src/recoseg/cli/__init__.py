@@ -26,6 +26,7 @@ from recoseg.cli.retrieve import retrieve
 from recoseg.cli.segment import segment
 from recoseg.cli.train import train
 from recoseg.cli.verify import verify
+from recoseg.errors import RecosegError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,6 +34,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _check_arguments(arguments: list[str]) -> None:
+    """Refuse empty arguments, which come from variables without a value: as a path, it is here.
+
+    Raises:
+        RecosegError: One is empty.
+    """
+    for argument in arguments:
+        if not argument or (argument.startswith("--") and argument.endswith("=")):
+            raise RecosegError(
+                f"An argument is empty{f': {argument}' if argument else ''}. Expected a value; "
+                "write . for the current folder."
+            )
 
 
 def _print_version(wanted: bool) -> None:
@@ -85,6 +100,7 @@ def main() -> None:
     keep_freed_memory()
     prepare_streams()
     try:
+        _check_arguments(sys.argv[1:])
         code = app(standalone_mode=False) or 0
     except (Exception, KeyboardInterrupt) as error:  # wrong usage, or before a command begins
         code = end(error)

@@ -9,9 +9,10 @@ import typer
 
 from recoseg.cli.output import say, say_json, say_table
 from recoseg.cli.remember import print_memory
+from recoseg.errors import ConceptError
 
 if TYPE_CHECKING:
-    from recoseg.concepts import Concept
+    from recoseg.concepts import Concept, ConceptBank
 
 
 def inspect(
@@ -88,8 +89,18 @@ def forget(
     from recoseg.storage.locks import lock_file
 
     target = check_output_file(bank if out is None else out)
-    ConceptBank.load(bank).remove(names)  # what cannot be done is refused without a trace
+    _without(ConceptBank.load(bank), names)  # what cannot be done is refused without a trace
     with lock_file(target):
-        kept = ConceptBank.load(bank).remove(names)
+        kept = _without(ConceptBank.load(bank), names)
         kept.save(target)
     say(f"Concept bank: {target} ({len(kept.classes)} classes)")
+
+
+def _without(bank: ConceptBank, names: list[str]) -> ConceptBank:
+    kept = bank.remove(names)
+    if not kept.classes:
+        raise ConceptError(
+            f"Without {', '.join(names)} the bank has no class. Keep one of them, or delete the "
+            "file."
+        )
+    return kept

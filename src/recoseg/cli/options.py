@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from recoseg.errors import RecosegError
 
 Device = Annotated[str, typer.Option(help="Device: auto, cpu, cuda, cuda:N or mps.")]
 Precision = Annotated[
@@ -112,7 +115,8 @@ Threshold = Annotated[
 Background = Annotated[
     str,
     typer.Option(
-        help="Comma-separated classes that become background; `context` for all context classes."
+        help="Comma-separated classes that become background, a name with a comma in double "
+        "quotes; `context` for all context classes."
     ),
 ]
 Refine = Annotated[
@@ -236,5 +240,20 @@ Quirks = Annotated[
 
 
 def names_in(text: str) -> list[str]:
-    """The names in a comma-separated list."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """The names in a comma-separated list; one that holds a comma is put in double quotes.
+
+    Raises:
+        RecosegError: A quote is not closed.
+
+    Example:
+        >>> names_in('sky, "building, edifice"')
+        ['sky', 'building, edifice']
+    """
+    try:
+        [found] = csv.reader([text], skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError) as error:
+        raise RecosegError(
+            f"The list {text!r} cannot be read. Expected names with commas between them, such as "
+            'sky, "building, edifice".'
+        ) from error
+    return [name.strip() for name in found if name.strip()]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from recoseg.errors import DatasetError
+from recoseg.photos.refs import IMAGE_SUFFIXES, composed
+from recoseg.photos.walk import walk
 from recoseg.storage.reading import read_lines, why
 
-PHOTO_ENDINGS = (".jpg", ".jpeg", ".png")
+PHOTO_ENDINGS = tuple(sorted(IMAGE_SUFFIXES))
 """Suffixes of photos, in lower or upper case."""
+
+MASK_ENDINGS = (".png", ".bmp", ".tif", ".tiff")
+"""Suffixes of masks in folders of the user's own, in lower or upper case."""
 
 _SHOWN = 5  # names in an error
 
@@ -74,9 +78,11 @@ class Layout:
     def files(self, root: Path, folder: Path, endings: Sequence[str]) -> dict[str, Path]:
         """The files below a folder, at any depth, by their relative names without suffix.
 
+        Names are `composed`, so that those of photos and masks are equal if they look equal.
+
         Args:
             root: Root of the data set, for errors.
-            folder: Where to look; hidden files are skipped.
+            folder: Where to look; see `walk`.
             endings: Suffixes in lower case; those of files may be in any case.
 
         Returns:
@@ -86,20 +92,15 @@ class Layout:
             DatasetError: Two files differ in their suffix only, or a folder cannot be read.
         """
 
-        def refuse(error: OSError) -> None:
-            raise self.error(root, f"the folder {error.filename} cannot be read: {why(error)}.")
+        def refuse(at: str, error: OSError) -> None:
+            raise self.error(root, f"the folder {at} cannot be read: {why(error)}.")
 
         found: dict[str, Path] = {}
-        paths = (
-            Path(at) / leaf
-            for at, _, leaves in os.walk(folder, onerror=refuse, followlinks=True)
-            for leaf in leaves
-        )
-        for path in paths:
+        for path in (Path(entry.path) for entry in walk(str(folder), refuse)):
             ending = next((e for e in endings if path.name.lower().endswith(e)), None)
-            if ending is None or path.name.startswith("."):
+            if ending is None:
                 continue
-            name = path.relative_to(folder).as_posix()[: -len(ending)]
+            name = composed(path.relative_to(folder).as_posix()[: -len(ending)])
             if name in found:
                 first, second = sorted((path, found[name]))
                 clash = f"{first} and {second.name} would have the same name"
@@ -131,7 +132,7 @@ class Layout:
         names = [line for line in lines if line and not line.startswith("#")]
         if not names:
             raise self.error(root, f"the list {path} is empty.")
-        return list(dict.fromkeys(names))
+        return list(dict.fromkeys(map(composed, names)))
 
     def pairs(
         self,

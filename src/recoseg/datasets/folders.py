@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from recoseg.classes import read_classes
-from recoseg.datasets.folder_layout import Layout
-from recoseg.datasets.masks import counted
+from recoseg.datasets.folder_layout import MASK_ENDINGS, Layout
+from recoseg.datasets.masks import counted, is_black_and_white
 from recoseg.datasets.pairs import build
 from recoseg.datasets.sample import SegmentationDataset
 from recoseg.datasets.spaces import space_of
@@ -26,6 +28,9 @@ MMSEG = Layout(
     ("img_dir/<split>/<name>.jpg", "ann_dir/<split>/<name>.png", "classes.txt"),
     FOLDER.advice,
 )
+_log = logging.getLogger(__name__)
+_LOOKED_AT = 20  # masks
+
 WHOLE = "all"
 """The split of a folder without splits."""
 
@@ -41,14 +46,26 @@ def open_mmseg(root: Path, split: str = "val", ids: Path | None = None) -> Segme
     return _open(MMSEG, root, split, f"img_dir/{split}", f"ann_dir/{split}", ids)
 
 
+def warn_of_black_and_white(masks: Sequence[Path]) -> None:
+    """Log a warning where the first masks hold nothing but 0 and 255."""
+    if is_black_and_white(masks[:_LOOKED_AT]):
+        _log.warning(
+            "the masks hold only the values 0 and 255, such as %s; 255 stands for pixels without a "
+            "label, so that the first class is the only one. If white means the second class, "
+            "write 1 instead of 255.",
+            masks[0],
+        )
+
+
 def _open(
     layout: Layout, root: Path, split: str, images: str, masks: str, ids: Path | None
 ) -> SegmentationDataset:
     photos = layout.photos(root, layout.folder(root, [images]))
-    found = layout.files(root, layout.folder(root, [masks]), [".png"])
+    found = layout.files(root, layout.folder(root, [masks]), MASK_ENDINGS)
     if not (root / "classes.txt").is_file():
         raise layout.error(root, "no file classes.txt.")
     name = root.resolve().name
     space = space_of(name, name, read_classes(root / "classes.txt"))
     pairs = layout.pairs(root, photos, found, ids=ids)
+    warn_of_black_and_white([pair.mask for pair in pairs])
     return build(name, split, space, pairs, counted(len(space.classes)))

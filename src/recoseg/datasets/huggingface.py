@@ -13,7 +13,7 @@ from recoseg.datasets.label_space import LabelSpace
 from recoseg.datasets.masks import MaskCode, counted, decode_values, one_channel, to_labels
 from recoseg.datasets.sample import Sample, SegmentationDataset
 from recoseg.errors import BadImageError, DatasetError
-from recoseg.photos.images import decode_image, upright_size
+from recoseg.photos.images import decode_image, upright_rgb, upright_size
 from recoseg.photos.reading import read_photo
 from recoseg.photos.refs import Photo
 from recoseg.storage.reading import why
@@ -109,7 +109,7 @@ def _read_photo(rows: Any, column: str, row: int) -> Image.Image:
     value = _value(rows, column, row)
     if isinstance(value, bytes):
         return decode_image(value)
-    return Image.fromarray(_pixels(value)).convert("RGB")
+    return upright_rgb(Image.fromarray(_pixels(value)))
 
 
 def _array(value: Any) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from recoseg.errors import BadImageError
 from recoseg.labels import IGNORE_INDEX
 from recoseg.photos.opening import open_image
+from recoseg.photos.stored import stored_values
 
 _FORMATS = ("PNG", "BMP", "TIFF")
 
@@ -71,7 +73,7 @@ def counted(classes: int, *, start: int = 0, channel: int | None = None) -> Mask
 
 
 def decode_values(source: Path | bytes, channel: int | None = None) -> np.ndarray:
-    """The values of a mask file; of a palette file the indices, not the colours.
+    """The values of a mask file, see `stored_values`; of a palette the indices, not the colours.
 
     Args:
         source: A PNG, BMP or TIFF file, or its bytes.
@@ -85,7 +87,7 @@ def decode_values(source: Path | bytes, channel: int | None = None) -> np.ndarra
     """
     try:
         with open_image(source, _FORMATS) as image:
-            values = np.asarray(image)
+            values = stored_values(image)
     except BadImageError as error:
         raise BadImageError(f"its mask: {error}") from error
     except Exception as error:  # decoders of damaged files raise nearly anything
@@ -162,8 +164,38 @@ def to_labels(values: np.ndarray, code: MaskCode, size: tuple[int, int]) -> np.n
         shown = ", ".join(str(value) for value in wrong[:5]) + (", ..." if wrong.size > 5 else "")
         raise BadImageError(
             f"its mask has values that are not labels: {shown}; expected {_ranges(code)}"
+            f"{_hint(np.unique(values), code)}"
         )
     return code.table[values]
+
+
+def is_black_and_white(masks: Iterable[Path]) -> bool:
+    """Whether some masks have the values 0 and 255 and no other: 255 was meant for a class.
+
+    Args:
+        masks: Files of masks; those that cannot be read do not count.
+    """
+    found: set[int] = set()
+    for path in masks:
+        with contextlib.suppress(BadImageError):
+            found |= set(np.unique(decode_values(path)).tolist())
+        if not found <= {0, IGNORE_INDEX}:
+            return False
+    return IGNORE_INDEX in found
+
+
+def _hint(found: np.ndarray, code: MaskCode) -> str:
+    """What values that are not labels may mean."""
+    labels = np.flatnonzero(code.known & (np.arange(256) != IGNORE_INDEX))
+    if not len(labels) or labels[0] != 0:
+        return ""
+    count = len(labels)
+    if found.min() > 0 and set(found.tolist()) <= {*range(1, count + 1), IGNORE_INDEX}:
+        return ". Do the labels begin at 1? They are counted from 0"
+    steps = np.diff(np.union1d(found, [0]))
+    if 1 < len(found) <= count + 1 and steps.min() > 1 and steps.max() - steps.min() <= 1:
+        return ". Are the labels spread over all greys? Label 1 has the value 1"
+    return ""
 
 
 def _check_integers(values: np.ndarray) -> None:

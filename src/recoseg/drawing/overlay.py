@@ -11,6 +11,9 @@ from recoseg.drawing.fonts import Font, drawable, load_font
 from recoseg.drawing.palette import BACKGROUND, colour_labels
 from recoseg.labels import Colour, Segmentation
 
+MAX_OVERLAY = 16_000_000
+"""Photos of more pixels are made smaller before they are painted over, to this many."""
+
 _SHORTEST_LONG_SIDE = 480
 _MOST_LISTED = 60
 
@@ -21,7 +24,8 @@ def draw_overlay(
     """Paint the classes over a photo.
 
     Photos with a long side of less than 480 pixels are enlarged first, so that the legend can be
-    read.
+    read. Photos of more than `MAX_OVERLAY` pixels are made smaller first, so that the memory that
+    an overlay needs has a bound.
 
     Args:
         image: The photo, RGB, of the label map's size.
@@ -30,7 +34,8 @@ def draw_overlay(
         legend: Whether to add each class's colour, name and share of the photo.
 
     Returns:
-        An RGB image; with a legend it is higher than the photo.
+        An RGB image of the photo's size, unless that is very small or large; with a legend it is
+        higher than the photo.
 
     Raises:
         ValueError: The photo and the label map differ in size.
@@ -41,6 +46,7 @@ def draw_overlay(
             f"Expected a photo of {labels.shape[1]} x {labels.shape[0]} pixels, as its label map "
             f"has; got {image.size[0]} x {image.size[1]}."
         )
+    image, labels = _reduced(image, labels)
     image = image.convert("RGB")
     factor = max(1, -(-_SHORTEST_LONG_SIDE // max(image.size)))
     if factor > 1:
@@ -61,6 +67,21 @@ def draw_overlay(
     canvas.paste(overlay, (0, 0))
     canvas.paste(below, (0, overlay.height))
     return canvas
+
+
+def _reduced(image: Image.Image, labels: np.ndarray) -> tuple[Image.Image, np.ndarray]:
+    """The photo and its label map with at most `MAX_OVERLAY` pixels, by the nearest label."""
+    if labels.size <= MAX_OVERLAY:
+        return image, labels
+    shorter = (MAX_OVERLAY / labels.size) ** 0.5
+    width, height = (max(1, int(side * shorter)) for side in image.size)
+    width, height = min(width, MAX_OVERLAY), min(height, MAX_OVERLAY)  # of a line of pixels
+    rows, columns = (
+        (np.arange(new) * 2 + 1) * old // (2 * new)
+        for new, old in zip((height, width), labels.shape, strict=True)
+    )
+    small = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return small, labels[rows[:, None], columns]
 
 
 def _edges(labels: np.ndarray) -> np.ndarray:
@@ -86,7 +107,7 @@ def _legend_items(segmentation: Segmentation) -> list[_LegendItem]:
     left_out = len(entries) - _MOST_LISTED
     if left_out > 0:
         entries = [*entries[:_MOST_LISTED], _LegendItem(f"and {left_out} more", BACKGROUND)]
-    rest = float((segmentation.labels == segmentation.ignore_index).mean())
+    rest = segmentation.background
     return [*entries, _LegendItem(f"(background) {rest:.1%}", BACKGROUND)] if rest else entries
 
 

@@ -14,6 +14,9 @@ from recoseg.errors import RecosegError
 
 DenseEncoder = DenseImageEncoder | DenseTextEncoder
 
+ENCODING_BYTES = 350
+"""Bytes that the networks at hand need at most per pixel of their input."""
+
 
 class SharedBackbone(Protocol):
     """A network whose feature maps several encoders use."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -88,6 +88,17 @@ class ImageTextEncoder(Protocol):
 
     def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """Embeddings of texts without any prompt added, rows L2-normalised."""
+
+
+@runtime_checkable
+class KnowsItsWords(Protocol):
+    """A text encoder that can tell which words it has never seen.
+
+    Encoders whose vocabulary holds every byte, such as CLIP's, know no unknown words.
+    """
+
+    def unknown_words(self, words: Sequence[str]) -> list[str]:
+        """The words of which no part is in the vocabulary: all have one and the same embedding."""
 
 
 class DenseTextEncoder(Protocol):

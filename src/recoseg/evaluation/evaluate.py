@@ -92,9 +92,14 @@ def evaluate(
 
 
 def _stamp(sample: Sample, rows: Rows) -> str:
-    """A text that changes when a photo, its truth or a prediction of it changes."""
-    predicted = [row.stamp(sample.name) for row in rows.values() if not isinstance(row, Segmenter)]
-    return "; ".join((sample.read_stamp(), *predicted))
+    """A text that changes when a photo, its truth, its regions or a prediction of it changes."""
+    predicted = [
+        row.labeller.stamp(Photo(sample.name))
+        if isinstance(row, Segmenter)
+        else row.stamp(sample.name)
+        for row in rows.values()
+    ]
+    return "; ".join((sample.read_stamp(), *filter(None, predicted)))
 
 
 def settings_of(

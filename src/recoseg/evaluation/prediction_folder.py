@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from recoseg.classes import read_classes
+from recoseg.datasets.folders import FOLDER
 from recoseg.datasets.label_space import LabelSpace
 from recoseg.datasets.masks import decode_values
 from recoseg.datasets.pairs import stamp_of
@@ -18,9 +20,9 @@ from recoseg.errors import BadImageError, DatasetError, FileError, LabelError
 from recoseg.evaluation.protocols import Protocol
 from recoseg.evaluation.translate import translation
 from recoseg.labels import IGNORE_INDEX, Segmentation, ignore_index
-from recoseg.photos.files import MAX_BYTES
+from recoseg.photos import files
 from recoseg.photos.load import LoadedPhoto
-from recoseg.photos.refs import Photo
+from recoseg.photos.refs import Photo, composed
 from recoseg.segmentation.result import Result
 from recoseg.storage.reading import read_bytes
 
@@ -64,7 +66,7 @@ class PredictionFolder:
 
     def stamp(self, name: str) -> str:
         """Size and modification time of the map of a photo, to see whether it has changed."""
-        return stamp_of(self._folder / f"{name}.png")
+        return stamp_of(self._path(name))
 
     def stream(self, photos: Iterable[LoadedPhoto | Photo]) -> Iterator[Result]:
         """The label maps of photos, in order.
@@ -92,12 +94,21 @@ class PredictionFolder:
                 found = Segmentation(labels, self.names, self.palette)
                 yield Result(item.photo, item.image, found)
 
+    def _path(self, name: str) -> Path:
+        path = self._folder / f"{name}.png"
+        return path if path.exists() else self._others.get(composed(name), path)
+
+    @cached_property
+    def _others(self) -> dict[str, Path]:
+        """The maps by name, also those whose suffix or letters are written in another way."""
+        return FOLDER.files(self._folder, self._folder, [".png"])
+
     def _read(self, photo: Photo, image: Image.Image) -> np.ndarray:
-        path = self._folder / f"{photo.path}.png"
+        path = self._path(photo.path)
         if not path.exists():
             raise BadImageError(f"no prediction {path.name} in {path.parent}")
         try:
-            labels = decode_values(read_bytes(path, MAX_BYTES))
+            labels = decode_values(read_bytes(path, files.MAX_BYTES))
         except FileError as error:
             raise BadImageError(f"the prediction: {error}") from error
         except BadImageError as error:

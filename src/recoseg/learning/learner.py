@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from recoseg.allocator import LIMIT, memory_limit
 from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames, combine_names, parse_classes
 from recoseg.concepts import Concept, ConceptBank, ConceptRole, RetrievedPhoto
@@ -19,7 +20,7 @@ from recoseg.cosegmentation import Cosegmentation, cosegment, distinctive, mend_
 from recoseg.cosegmentation.guidance import context_elimination, language_guidance
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_settings
-from recoseg.encoders.extract import DenseEncoder
+from recoseg.encoders.extract import ENCODING_BYTES, DenseEncoder
 from recoseg.errors import ConceptError, RecosegError
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_store import FeatureStore
@@ -117,6 +118,7 @@ def learn_bank(
         bank = ConceptBank((), encoders.info, settings)
     chosen = bank.settings.learn
     seed_regions(chosen.regions)  # refused before the photos are encoded
+    _check_image_size(chosen.image_size)
     to_learn = _classes_to_learn(classes, bank)
     words = ClassTexts.of([item for item, _ in to_learn])
     tasks = [
@@ -169,6 +171,17 @@ def _check_store(store: FeatureStore, used: Sequence[DenseEncoder], image_size: 
         raise RecosegError(
             f"Expected a feature store with an image size of {image_size} pixels, as in the "
             f"settings; got {store.image_size}. Create a store of that size."
+        )
+
+
+def _check_image_size(side: int) -> None:
+    """Refuse a size, which may be that of anyone's bank, at which not one photo can be encoded."""
+    needed, limit = ENCODING_BYTES * side**2, memory_limit()
+    if needed > limit:
+        raise RecosegError(
+            f"image_size is {side}, with which each photo needs about {needed / 1e9:.1f} GB of "
+            f"memory, more than the limit of {limit / 1e9:.1f} GB. Use a bank with a smaller "
+            f"image_size, or set {LIMIT} (GB)."
         )
 
 

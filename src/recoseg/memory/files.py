@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from recoseg.archive import tables
 from recoseg.errors import ArchiveError, FileError
 from recoseg.memory.layout import (
     MARKER_BYTES,
@@ -208,15 +207,25 @@ def read_table(files: MemoryFiles, shard: MemoryShard, part: Part) -> Any:
     count = shard.photos if part == "photos" else shard.regions
     if not count:
         return TABLES[part].empty_table()
-    path = files.path(shard, part)
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise ArchiveError(f"{path} cannot be read ({error}). {_advice(files, shard)}") from error
-    if table.schema != TABLES[part] or table.num_rows != count:
+    path, schema = files.path(shard, part), TABLES[part]
+    table = tables.read_table(
+        path,
+        dict(zip(schema.names, schema.types, strict=True)),
+        count,
+        recorded=shard.checksums.get(part, ""),
+        required=schema.names,
+        command="recoseg remember",
+    )
+    if part == "photos":
+        counts = table["regions"].to_numpy()
+        fits = counts.min() >= 0 and counts.sum(dtype=np.int64) == shard.regions
+    else:
+        owners = table["photo"].to_numpy()
+        fits = 0 <= owners.min() <= owners.max() < shard.photos
+    if not fits:
         raise ArchiveError(
-            f"{path} has {table.num_rows} rows of other columns or counts. Expected {count} of "
-            f"{', '.join(TABLES[part].names)}. {_advice(files, shard)}"
+            f"{path} is damaged: its regions are not those of {shard.photos:,} photos with "
+            f"{shard.regions:,} regions together. {_advice(files, shard)}"
         )
     return table
 

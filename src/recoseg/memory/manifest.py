@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from recoseg.config import LARGEST_SIDE
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.errors import (
     ArchiveError,
@@ -23,6 +24,11 @@ FORMAT = "recoseg-memory-1"
 MANIFEST_BYTES = 1 << 20
 """Maximum size of a manifest, bytes."""
 
+MAX_DIM = 65_536
+"""Maximum length of a row of keys or of values: rows of this length are made for each query."""
+
+_MOST = 1_000_000_000  # photos, regions or shards
+
 
 @dataclass(frozen=True)
 class MemoryManifest:
@@ -38,6 +44,9 @@ class MemoryManifest:
         photos: Number of photos after the last finished run.
         regions: Number of regions after the last finished run.
         shards: Number of shards after the last finished run.
+
+    Raises:
+        RecosegError: There are no encoders, or one of them twice, or a number is out of range.
     """
 
     phi: tuple[EncoderInfo, ...]
@@ -56,6 +65,17 @@ class MemoryManifest:
                 raise RecosegError(f"Expected at least one {name} encoder, got none.")
             if len({info.key for info in infos}) < len(infos):
                 raise RecosegError(f"Expected different {name} encoders, got one of them twice.")
+        dims = [info.dim for info in (*self.phi, *self.texts)]
+        rows = (self.key_dim, self.value_dim)
+        for what, values, least, most in (
+            ("dimensions", dims, 1, MAX_DIM),
+            ("lengths of rows", rows, 1, MAX_DIM),
+            ("a size", (self.size,), 1, LARGEST_SIDE),
+            ("counts", (self.photos, self.regions, self.shards), 0, _MOST),
+        ):
+            if not least <= min(values) <= max(values) <= most:
+                shown = ", ".join(map(str, values))[:200]
+                raise RecosegError(f"Expected {what} from {least} to {most:,}, got {shown}.")
 
     @property
     def key_spans(self) -> dict[str, slice]:

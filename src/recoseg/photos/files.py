@@ -18,7 +18,9 @@ MAX_LIST = 1 << 31
 LIST_SUFFIXES = (".txt", ".lst")
 """Extensions of lists of photos."""
 
-_MAX_PAGE = 1 << 24  # bytes of a web page of links
+MAX_PAGE = 1 << 24
+"""Maximum size of a web page whose links are listed as photos, bytes (16 MiB)."""
+
 _HTTP_CHUNK = 1 << 20
 
 
@@ -76,7 +78,7 @@ def is_folder(fs: Any, path: str) -> bool:
             return False
         if fs.info(path).get("mimetype") != "text/html":
             return False
-        if len(read_up_to(fs, path, _MAX_PAGE + 1)) > _MAX_PAGE:
+        if len(read_up_to(fs, path, MAX_PAGE + 1)) > MAX_PAGE:
             return False
     return bool(fs.isdir(path))
 

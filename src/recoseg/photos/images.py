@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -14,8 +14,9 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from recoseg.errors import BadImageError
+from recoseg.photos import opening
 from recoseg.photos.frame import Frame
-from recoseg.photos.opening import MAX_PIXELS, check_size, open_image
+from recoseg.photos.opening import check_size, open_image
 
 MAX_ENLARGED_ASPECT = 100
 """The largest ratio of the sides at which a whole photo is enlarged for the encoders.
@@ -47,7 +48,9 @@ _DRAFT_MARGIN = 2
 """The sides of a JPEG that is decoded at reduced size stay this many times the frame's."""
 
 
-def decode_image(source: Path | bytes | BinaryIO) -> Image.Image:
+def decode_image(
+    source: Path | bytes | BinaryIO, check: Callable[[tuple[int, int]], None] | None = None
+) -> Image.Image:
     """Decode a photo to upright 8-bit RGB.
 
     Of an animation the first frame is used. EXIF orientation is applied, transparent images are
@@ -58,6 +61,8 @@ def decode_image(source: Path | bytes | BinaryIO) -> Image.Image:
 
     Args:
         source: A local file, its bytes, or an open binary file.
+        check: Called with width and height before the pixels are decoded; both are swapped if the
+            photo lies on its side.
 
     Returns:
         The image, mode `RGB`.
@@ -65,7 +70,7 @@ def decode_image(source: Path | bytes | BinaryIO) -> Image.Image:
     Raises:
         BadImageError: The photo cannot be used; the message is the reason.
     """
-    return _decode(source, None)[0]
+    return _decode(source, None, check)[0]
 
 
 def decode_for(
@@ -102,10 +107,14 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def _decode(
-    source: Path | bytes | BinaryIO, enough: int | None
+    source: Path | bytes | BinaryIO,
+    enough: int | None,
+    check: Callable[[tuple[int, int]], None] | None = None,
 ) -> tuple[Image.Image, tuple[int, int]]:
     """The upright RGB photo, of a JPEG at reduced size (sides >= `enough`), and its full size."""
     with _reasons(), open_image(source) as image:
+        if check is not None:
+            check(image.size)
         return _finish(image, enough)
 
 
@@ -145,7 +154,7 @@ def _reasons() -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise BadImageError("not an image of a known format") from error
     except Image.DecompressionBombError as error:
-        raise BadImageError(f"more than {MAX_PIXELS:,} pixels") from error
+        raise BadImageError(f"more than {opening.MAX_PIXELS:,} pixels") from error
     except MemoryError as error:
         raise BadImageError("too large for this machine's memory") from error
     except Exception as error:  # damaged files make decoders raise errors of many types
@@ -183,10 +192,16 @@ def input_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
         return size
     scaled = int(short_side * long / short)
     too_long = short_side > short and long > MAX_ENLARGED_ASPECT * short
-    if too_long or short_side * scaled > MAX_PIXELS:
+    if too_long or short_side * scaled > opening.MAX_PIXELS:
+        grown = f"{scaled} x {short_side}"
+        if long > MAX_ENLARGED_ASPECT * short:
+            raise BadImageError(
+                f"too long and thin: {width} x {height} pixels would become {grown} for the "
+                "encoders; use a smaller --resize (0 keeps the size), or cut it into parts"
+            )
         raise BadImageError(
-            f"too long and thin: {width} x {height} pixels would become {scaled} x {short_side} "
-            "for the encoders; use a smaller --resize (0 keeps the size), or cut it into parts"
+            f"the encoders' input would have {grown} pixels, more than {opening.MAX_PIXELS:,}; use "
+            "a smaller --resize (0 keeps the size)"
         )
     return (short_side, scaled) if width <= height else (scaled, short_side)
 

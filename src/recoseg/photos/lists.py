@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from recoseg.errors import ArchiveError
-from recoseg.photos.files import MAX_LIST, read_up_to
-from recoseg.photos.filesystems import file_system, is_url
-from recoseg.photos.reading import reason_of
+from recoseg.photos import files
+from recoseg.photos.files import read_up_to
+from recoseg.photos.filesystems import file_system, is_url, reason_of
 from recoseg.photos.refs import Photo, full_name, is_local, look_up, printable, split_member
 from recoseg.storage.reading import NotRegularError, split_lines
 
@@ -33,9 +33,12 @@ def list_lines(fs: Any, path: str) -> Iterator[Photo]:
         ArchiveError: The list has more than `MAX_LIST` bytes.
         Exception: It cannot be read; each file system raises its own types of errors.
     """
-    data = read_up_to(fs, path, MAX_LIST + 1)
-    if len(data) > MAX_LIST:
-        raise ArchiveError(f"{path} has more than {MAX_LIST:,} bytes. Split it into several lists.")
+    known = look_up(fs, path)[1]
+    data = b"" if known > files.MAX_LIST else read_up_to(fs, path, files.MAX_LIST + 1)
+    if max(known, len(data)) > files.MAX_LIST:
+        raise ArchiveError(
+            f"{path} has more than {files.MAX_LIST:,} bytes. Split it into several lists."
+        )
     folder = full_name(fs, fs._parent(path))
     # Bytes that are not UTF-8 concern their own line only.
     text = data.decode("utf-8-sig", "surrogateescape")

@@ -23,6 +23,7 @@ from recoseg.photos.images import (
     to_tensor,
     upright_rgb,
 )
+from recoseg.photos.opening import MissingDecoderError
 from recoseg.photos.reading import UnreadableError, read_photo
 from recoseg.photos.refs import Photo
 from recoseg.storage.checksums import checksum
@@ -87,7 +88,7 @@ def load_whole(
     Args:
         given: The photo.
         short_side: Short side of the encoders' input, pixels; 0 keeps the size of the photo.
-        check: Called before the photo is scaled.
+        check: Called before the photo is decoded if it is a file, and before it is scaled.
 
     Returns:
         The loaded photo, or the photo with the reason why it cannot be used.
@@ -98,6 +99,11 @@ def load_whole(
     photo = as_photo(given)
     if photo.failure:
         return photo
+
+    def first(size: tuple[int, int]) -> None:
+        if check is not None:
+            check(size, input_size(size, short_side))
+
     try:
         if isinstance(given, Image.Image):
             image = upright_rgb(given)
@@ -105,7 +111,7 @@ def load_whole(
             image = Image.fromarray(_checked_pixels(given))
         else:
             data = given if isinstance(given, bytes) else read_photo(photo)
-            image = decode_image(data)
+            image = decode_image(data, first)
             photo = _known(photo, data, image.size)
     except (BadImageError, MemoryError) as error:
         return _failed(photo, error)
@@ -175,7 +181,7 @@ def _known(photo: Photo, data: bytes, size: tuple[int, int]) -> Photo:
 def _failed(photo: Photo, error: BadImageError | MemoryError) -> Photo:
     if isinstance(error, MemoryError):
         return photo.failed("too large for this machine's memory", retry=True)
-    return photo.failed(str(error), retry=isinstance(error, UnreadableError))
+    return photo.failed(str(error), retry=isinstance(error, UnreadableError | MissingDecoderError))
 
 
 def _checked_pixels(given: np.ndarray | Tensor) -> np.ndarray:

@@ -6,13 +6,14 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from recoseg.errors import BadImageError
-from recoseg.photos.files import MAX_BYTES
+from recoseg.photos import files
 from recoseg.photos.png import without_texts
 from recoseg.storage.reading import open_regular, why
 
@@ -31,9 +32,16 @@ FORMATS = (
     "AVIF",
     "JPEG2000",
     "MPO",
-    "HEIF",  # only where pillow-heif has registered itself
+    "HEIF",  # only with the extra `heif`
 )
 """The formats of photos, as Pillow calls them."""
+
+_HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")  # brands of its files
+
+
+class MissingDecoderError(BadImageError):
+    """A photo of a format that can be read once an extra is installed."""
+
 
 # `check_size` enforces the limit at which Pillow itself raises an error.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -51,17 +59,37 @@ def open_image(
 
     Raises:
         BadImageError: It cannot be read, is empty, or has too many pixels.
+        MissingDecoderError: It is of a format that an extra reads.
         Exception: It is damaged or of another format; decoders raise errors of many types.
     """
     data = _read(source)
     if not data:
         raise BadImageError("the file is empty")
     _check_webp(data)
-    Image.init()
+    _register()
     known = [name for name in formats if name in Image.OPEN]
-    with Image.open(io.BytesIO(without_texts(data)), formats=known) as image:
+    try:
+        opened = Image.open(io.BytesIO(without_texts(data)), formats=known)
+    except UnidentifiedImageError as error:
+        if data[4:8] == b"ftyp" and data[8:12] in _HEIF and "HEIF" in formats:
+            raise MissingDecoderError(
+                "a HEIC photo, which the extra `heif` reads: pip install 'recoseg[heif]'"
+            ) from error
+        raise
+    with opened as image:
         check_size(*image.size)
         yield image
+
+
+@cache
+def _register() -> None:
+    """Register the decoders of Pillow, and that of HEIC if it is installed."""
+    Image.init()
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return
+    register_heif_opener()
 
 
 def _read(source: Path | bytes | BinaryIO) -> bytes:
@@ -70,13 +98,13 @@ def _read(source: Path | bytes | BinaryIO) -> bytes:
     try:
         if isinstance(source, Path):
             with open_regular(source) as file:
-                data = file.read(MAX_BYTES + 1)
+                data = file.read(files.MAX_BYTES + 1)
         else:
-            data = source.read(MAX_BYTES + 1)
+            data = source.read(files.MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         raise BadImageError(f"cannot be read: {why(error)}") from error
-    if len(data) > MAX_BYTES:
-        raise BadImageError(f"more than {MAX_BYTES:,} bytes")
+    if len(data) > files.MAX_BYTES:
+        raise BadImageError(f"more than {files.MAX_BYTES:,} bytes")
     return data
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from recoseg.errors import BadImageError, RecosegError
-from recoseg.photos.files import MAX_BYTES, read_up_to
-from recoseg.photos.filesystems import file_system
+from recoseg.errors import BadImageError
+from recoseg.photos import files
+from recoseg.photos.files import read_up_to
+from recoseg.photos.filesystems import file_system, reason_of
 from recoseg.photos.refs import Photo, is_local, look_up, split_member
 from recoseg.photos.shards import Member, ShardContent, cut_off, read_content
-from recoseg.storage.reading import why
 
 
 class UnreadableError(BadImageError):
@@ -36,16 +36,9 @@ def read_photo(photo: Photo) -> bytes:
         raise UnreadableError(f"cannot be read: {reason_of(error)}") from error
 
 
-def reason_of(error: Exception) -> str:
-    """Why a photo's file cannot be read, in one line."""
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    return " ".join(str(error).split()) if isinstance(error, RecosegError) else why(error)
-
-
 def _read(fs: Any, path: str, photo: Photo) -> bytes:
     _check_size(photo.size)
-    data = read_up_to(fs, path, MAX_BYTES + 1)
+    data = read_up_to(fs, path, files.MAX_BYTES + 1)
     _check_size(len(data))
     if len(data) < photo.size and not is_local(fs):
         # Either the file has changed since it was listed, or the connection has lost a part.
@@ -74,8 +67,8 @@ def _read_member(fs: Any, path: str, shard: str, photo: Photo, name: str) -> byt
 
 
 def _check_size(size: int) -> None:
-    if size > MAX_BYTES:
-        raise BadImageError(f"more than {MAX_BYTES:,} bytes")
+    if size > files.MAX_BYTES:
+        raise BadImageError(f"more than {files.MAX_BYTES:,} bytes")
 
 
 def _lost(found: int, size: int) -> UnreadableError:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import stat
+import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,18 @@ def is_image_name(name: str) -> bool:
     """Whether a file name has the extension of an image and is not hidden."""
     leaf = Path(name)
     return leaf.suffix.lower() in IMAGE_SUFFIXES and not leaf.name.startswith(".")
+
+
+def composed(name: str) -> str:
+    r"""A name in the form in which names of different files are compared (NFC).
+
+    The same name may be stored in two ways: Macs write an accent after its letter.
+
+    Example:
+        >>> composed("cafe\u0301") == "caf\u00e9"
+        True
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def natural_key(text: str) -> tuple[list[tuple[int, int | str]], str]:

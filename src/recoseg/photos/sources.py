@@ -13,9 +13,8 @@ from braceexpand import braceexpand
 
 from recoseg.errors import ArchiveError, RecosegError
 from recoseg.photos.files import LIST_SUFFIXES, is_folder
-from recoseg.photos.filesystems import file_system
+from recoseg.photos.filesystems import connection_error, file_system, reason_of
 from recoseg.photos.lists import list_lines, located
-from recoseg.photos.reading import reason_of
 from recoseg.photos.refs import (
     Photo,
     full_name,
@@ -28,6 +27,7 @@ from recoseg.photos.refs import (
     remote_stamp,
 )
 from recoseg.photos.shards import cut_off, read_content
+from recoseg.photos.walk import is_passed_over, walk
 from recoseg.storage.claim import MARKS, format_in
 from recoseg.storage.reading import NotRegularError, why
 
@@ -89,7 +89,11 @@ def _list_given(given: str) -> Iterator[PhotoSource]:
         raise
     except Exception as error:  # each file system raises its own types of errors
         verb = "read" if is_local(fs) else "reach"
-        raise ArchiveError(f"Cannot {verb} {given}: {reason_of(error)}") from error
+        advice = "Check the access to it, or leave it out."
+        reason = reason_of(error)
+        if isinstance(error, NotRegularError):
+            advice = "Expected a file, a folder or a glob."
+        raise ArchiveError(f"Cannot {verb} {given}: {reason}. {advice}") from error
 
 
 def _list_source(given: str) -> Iterator[PhotoSource]:
@@ -98,6 +102,7 @@ def _list_source(given: str) -> Iterator[PhotoSource]:
         yield from _list_glob(given)
         return
     if not fs.exists(path):
+        _check_connection(fs, path)
         raise ArchiveError(
             f"There is no source {given}.\nExpected a folder of photos, a .txt file of paths, a "
             ".tar shard, an image, or a glob that matches any of these."
@@ -116,6 +121,19 @@ def _list_source(given: str) -> Iterator[PhotoSource]:
             f"The type of {given} is unknown. Expected a folder, a .txt or .lst file of paths, an "
             "uncompressed .tar shard, or a file with an image's extension."
         )
+
+
+def _check_connection(fs: Any, path: str) -> None:
+    """Look for the reason why a place does not exist, which web servers are not asked for before.
+
+    Raises:
+        OSError: Its server cannot be reached.
+    """
+    try:
+        fs.info(path)
+    except FileNotFoundError as error:
+        if connection_error(error) is not None:
+            raise
 
 
 def _list_glob(given: str) -> Iterator[PhotoSource]:
@@ -151,55 +169,35 @@ def _list_folder(fs: Any, root: str) -> list[Photo]:
     if is_local(fs):
         found = list(_walk_local(root))
     else:
-        # Entries below hidden folders are skipped, as in a local walk.
         found = [
             Photo(full_name(fs, path), *remote_stamp(info))
             for path, info in fs.find(root, detail=True).items()
-            if is_image_name(path)
-            and not any(part.startswith(".") for part in path[len(root) :].split("/"))
+            if is_image_name(path) and not any(map(is_passed_over, path[len(root) :].split("/")))
         ]
     return sorted(found, key=lambda photo: natural_key(photo.path))
 
 
 def _walk_local(root: str) -> Iterator[Photo]:
-    """Photos below a local folder. Links to folders are followed; each real folder is read once."""
-    visited: set[tuple[int, int]] = set()
-    stack = [root]
-    while stack:
-        folder = stack.pop()
-        try:
-            status = Path(folder).stat()
-            entries = sorted(os.scandir(folder), key=lambda entry: natural_key(entry.name))
-        except OSError as error:
-            yield _unread_folder(folder, error)
-            continue
-        if (status.st_dev, status.st_ino) in visited:
-            continue
-        visited.add((status.st_dev, status.st_ino))
-        if folder != root and _is_output(folder, entries):
-            continue
-        for entry in entries:
-            if not entry.name.startswith("."):
-                yield from _walk_entry(entry, stack)
+    """Photos below a local folder, and the folders that cannot be read; see `walk`."""
+    unread: list[Photo] = []
+
+    def keep(folder: str, error: OSError) -> None:
+        unread.append(_unread_folder(folder, error))
+
+    for entry in walk(root, keep, _is_output):
+        if is_image_name(entry.name):
+            yield printable(_photo(entry))
+    yield from unread
 
 
-def _walk_entry(entry: os.DirEntry[str], stack: list[str]) -> Iterator[Photo]:
-    """The photo of an entry, if it is one; a folder is put on the stack."""
-    is_image = is_image_name(entry.name)
+def _photo(entry: os.DirEntry[str]) -> Photo:
     try:
         status = entry.stat()
-    except OSError as error:
-        if is_image:  # such as a broken link; its reading says why
-            yield printable(Photo(entry.path))
-        elif not entry.is_symlink() and entry.is_dir():
-            yield _unread_folder(entry.path, error)
-        return
-    if stat.S_ISDIR(status.st_mode):
-        stack.append(entry.path)
-    elif is_image and stat.S_ISREG(status.st_mode):
-        yield printable(Photo(entry.path, local_stamp(status), status.st_size))
-    elif is_image:
-        yield printable(Photo(entry.path, failure=f"cannot be read: {NotRegularError()}"))
+    except OSError:  # such as a broken link; its reading says why
+        return Photo(entry.path)
+    if stat.S_ISREG(status.st_mode):
+        return Photo(entry.path, local_stamp(status), status.st_size)
+    return Photo(entry.path, failure=f"cannot be read: {NotRegularError()}")
 
 
 def _unread_folder(folder: str, error: OSError) -> Photo:

@@ -39,7 +39,7 @@ from recoseg.memory.region_memory import RegionMemory, open_memory
 from recoseg.pipeline.checks import check_encoder, check_output_folder
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import open_index
-from recoseg.pipeline.segment import voting_of
+from recoseg.pipeline.voting import voting_of
 from recoseg.regions.protocol import RegionProvider
 from recoseg.segmentation.memory_branch import shared_phi
 from recoseg.segmentation.voting import VoteForm, Voting

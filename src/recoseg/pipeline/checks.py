@@ -15,10 +15,11 @@ from recoseg.errors import MissingWeightsError, OutputError, RecosegError, Unkno
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # a `Path` has lost one of the slashes
-
 Paths = str | Path | Sequence[str | Path]
 """One path, URL or glob, or several."""
+
+_URL = re.compile("([A-Za-z][A-Za-z0-9+.-]+:)/")
+"""The beginning of a URL, of which `Path` leaves one slash; a drive has one letter only."""
 
 _TRIAL = 1 << 16  # bytes that a place for outputs must have room for
 
@@ -27,10 +28,14 @@ def as_list(paths: Paths) -> list[str]:
     """The paths as a list of strings.
 
     Raises:
-        RecosegError: There are none.
+        RecosegError: There are none, or one of them is an empty text.
     """
-    given = [str(paths)] if isinstance(paths, str | Path) else [str(path) for path in paths]
-    if not given or "" in given:
+    given = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    if "" in given:
+        raise RecosegError(
+            "No photos are given: the name of a source is empty. Expected a path, a URL or a glob."
+        )
+    if not given:
         raise RecosegError("No photos are given. Expected a file, folder, list, tar shard or glob.")
     return given
 
@@ -136,9 +141,11 @@ def check_encoder(spec: object, role: EncoderRole) -> None:
 def _local(path: str | Path) -> Path:
     text = os.fspath(path)
     if not text:
-        raise RecosegError("Expected a path to write to, got an empty text.")
-    if _URL.match(text):
-        raise RecosegError(f"Cannot write to {text}. Expected a local path.")
+        raise RecosegError("The name of an output is empty. Expected a local path.")
+    url = _URL.match(text)
+    if url and not Path(url[1]).exists():
+        address = text if "://" in text else text.replace(":/", "://", 1)
+        raise RecosegError(f"Cannot write to {address}. Expected a local path.")
     found = Path(text).expanduser()
     try:
         found.exists()

@@ -17,7 +17,7 @@ from recoseg.encoders.encoder_table import build_retrieval
 from recoseg.encoders.presets import preset as preset_of
 from recoseg.encoders.protocols import ImageTextEncoder
 from recoseg.executors import Executor, LocalExecutor
-from recoseg.pipeline.checks import Paths, as_list, check_encoder
+from recoseg.pipeline.checks import Paths, as_list, check_encoder, check_output_folder
 
 
 def build_index(
@@ -66,9 +66,10 @@ def build_index(
     chosen = preset_of(preset).retrieval if retrieval is None else retrieval
     if isinstance(chosen, str):
         check_encoder(chosen, "retrieval")
+    given = as_list(sources)
     report = write_index(
-        as_list(sources),
-        out,
+        given,
+        check_output_folder(out),
         partial(shard_worker, chosen, device, precision, batch_size, threads),
         executor or LocalExecutor(),
         preset=None if retrieval is not None and not isinstance(retrieval, str) else preset,

@@ -8,25 +8,24 @@ from pathlib import Path
 from typing import Any, get_args
 
 from recoseg.concepts import ConceptBank
-from recoseg.config import NO_REGIONS, FusionForm
-from recoseg.device import Compute, resolve_compute
+from recoseg.config import FusionForm
+from recoseg.device import resolve_compute
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
 from recoseg.errors import OutputError, RecosegError, UnknownNameError
 from recoseg.memory.region_memory import RegionMemory, open_memory
 from recoseg.pipeline.checks import Paths, check_encoder, check_output_folder, list_photos
+from recoseg.pipeline.voting import regions_of_bank, voting_of
 from recoseg.refinement.refiner import PUBLISHED_TEMPERATURE, RefineForm, RefineSettings
-from recoseg.regions.cache import CachedRegions, RegionCache
 from recoseg.regions.protocol import RegionProvider
-from recoseg.regions.providers import provider_of
 from recoseg.segmentation.bank_segmenter import bank_segmenter
 from recoseg.segmentation.naming import NAMES_TEMPERATURE, NameForm
 from recoseg.segmentation.presence import PresenceRule
 from recoseg.segmentation.result import Result
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.segmentation.to_folder import folder_for, segment_to_folder
-from recoseg.segmentation.voting import VoteForm, Voting
+from recoseg.segmentation.voting import VoteForm
 from recoseg.storage.claim import claim, format_in
 from recoseg.storage.locks import lock_folder
 from recoseg.training.model import TrainedModel, is_model
@@ -36,10 +35,6 @@ from recoseg.writers.folder import CLASSES, FORMAT, LINES
 Segmentable = ConceptBank | TrainedModel | str | Path
 """A concept bank, a trained model, or the file of either (for a model also the folder of its
 training run)."""
-
-_REGION_CACHE_BYTES = 10_000_000_000
-
-_HARMLESS_REGIONS = ("superpixels", "slic", "clusters")
 
 
 @dataclass(frozen=True)
@@ -190,7 +185,7 @@ def open_segmenter(
     if temperature is None:
         temperature = own.refine_temperature
     if regions is None and own.regions:
-        regions = _regions_of_bank(own.regions)
+        regions = regions_of_bank(own.regions)
     changes: dict[str, Any] = {
         "form": fusion,
         "phi_weights": None if phi_weights is None else tuple(phi_weights),
@@ -274,47 +269,6 @@ def segment(
                 source, listed, output, callback=callback, progress=progress
             )
     return SegmentReport(len(listed), failures)
-
-
-def _regions_of_bank(spec: str) -> str:
-    """The regions that a bank's settings name, which may come from anyone.
-
-    Raises:
-        RecosegError: They would read files or download a model.
-    """
-    name = spec.partition(":")[0]
-    if name not in _HARMLESS_REGIONS:
-        raise RecosegError(
-            f"The bank's settings name the regions {spec!r}; expected one of "
-            f"{', '.join(_HARMLESS_REGIONS)} in a bank. Choose them yourself by --regions, or none."
-        )
-    return spec
-
-
-def voting_of(
-    regions: str | RegionProvider | None,
-    vote: VoteForm | None,
-    cache: str | Path | None,
-    compute: Compute,
-) -> Voting | None:
-    """The vote that the options of `open_segmenter` describe; None if no regions vote.
-
-    Raises:
-        RecosegError: There are no regions, so that the other options would have no effect.
-    """
-    if regions is None or regions == NO_REGIONS:
-        given = {"--vote": vote, "--region-cache": cache}
-        unused = [name for name, value in given.items() if value is not None]
-        if unused:
-            raise RecosegError(
-                f"{', '.join(unused)} would have no effect without regions that vote. Add "
-                "--regions, such as --regions superpixels."
-            )
-        return None
-    provider = provider_of(regions, compute) if isinstance(regions, str) else regions
-    if cache is not None:
-        provider = CachedRegions(provider, RegionCache(Path(cache), _REGION_CACHE_BYTES))
-    return Voting(provider, vote or "mean")
 
 
 def _check_names(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from recoseg.errors import FileError
 from recoseg.photos.refs import Photo
-from recoseg.regions.protocol import RegionProvider
+from recoseg.regions.protocol import RegionProvider, StoredRegions
 from recoseg.storage.bounded_folder import BoundedFolder
 from recoseg.storage.reading import read_bytes
 
@@ -100,6 +100,10 @@ class CachedRegions:
         self.key = provider.key
         self.needs_features = provider.needs_features
         self.is_cacheable = provider.is_cacheable
+
+    def stamp(self, photo: Photo) -> str:
+        """That of the provider, if its regions are stored ones; see `StoredRegions`."""
+        return self._provider.stamp(photo) if isinstance(self._provider, StoredRegions) else ""
 
     def regions(
         self,

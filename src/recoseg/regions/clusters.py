@@ -13,7 +13,14 @@ from recoseg.errors import RecosegError
 from recoseg.photos.refs import Photo
 from recoseg.regions.masks import drop_small
 
+MOST_CLUSTERS = 1024
+"""Most clusters per photo that a spec may ask for; it may be that of anyone's bank."""
+
+MOST_STEPS = 1000
+"""Most steps of k-means that a spec may ask for."""
+
 _FEW_POINTS = 900  # up to which the products of all pairs of points take less time
+_MOST_LEAST = 1_000_000  # patches: more than any photo has
 
 
 def on_first_grid(features: Sequence[Float[Tensor, "n _ _ _"]]) -> list[Float[Tensor, "n _ _ _"]]:
@@ -97,21 +104,25 @@ class ClusterRegions:
     """Divides photos by k-means of the features of all phi (a `RegionProvider`).
 
     Args:
-        clusters: Number of clusters per photo.
-        steps: Steps of k-means.
-        least: Clusters of fewer patches are none.
+        clusters: Number of clusters per photo, 1 to `MOST_CLUSTERS`.
+        steps: Steps of k-means, 1 to `MOST_STEPS`.
+        least: Clusters of fewer patches are none; 1 or more.
 
     Raises:
-        RecosegError: A number is less than 1.
+        RecosegError: A number is out of range.
     """
 
     needs_features = True
     is_cacheable = False
 
     def __init__(self, clusters: int = 8, steps: int = 8, least: int = 4) -> None:
-        for name, value in (("clusters", clusters), ("steps", steps), ("least", least)):
-            if value < 1:
-                raise RecosegError(f"{name} is {value}; expected 1 or more.")
+        for name, value, most in (
+            ("clusters", clusters, MOST_CLUSTERS),
+            ("steps", steps, MOST_STEPS),
+            ("least", least, _MOST_LEAST),
+        ):
+            if not 1 <= value <= most:
+                raise RecosegError(f"{name} is {value}; expected 1 to {most:,}.")
         self._clusters, self._steps, self._least = clusters, steps, least
 
     @property

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from recoseg.errors import FileError, MissingFileError, RecosegError
 from recoseg.photos.opening import MAX_PIXELS
-from recoseg.photos.refs import Photo, split_member
+from recoseg.photos.refs import Photo, composed, local_stamp, split_member
+from recoseg.photos.stored import stored_values
 from recoseg.regions.masks import paint, paint_each, relabel
 from recoseg.regions.rle import mask_of, run_lengths
 from recoseg.storage.paths import inside
@@ -39,6 +40,8 @@ SUFFIXES = (".json", ".png", ".npz")
 
 class FileRegions:
     """Finds the regions of a photo by its name, in a folder or a file (a `RegionProvider`).
+
+    A run that is continued segments photos again whose file of masks has changed.
 
     In a folder, the masks of `photos/dog.jpg` are in `dog.json`, `dog.png` or `dog.npz`;
     `dog.jpg.json` and so on are found too, and come first.
@@ -86,8 +89,7 @@ class FileRegions:
             MissingFileError: There are no masks of the photo.
             FileError: They are damaged, or of another size than the photo.
         """
-        outer, _, member = split_member(photo.path)
-        name = (member or outer).replace("\\", "/").rsplit("/", 1)[-1]
+        name = _name(photo)
         if self._source.is_dir():
             path = self._find(name)
             labels = read_regions(path)
@@ -106,8 +108,17 @@ class FileRegions:
             )
         return labels
 
+    def stamp(self, photo: Photo) -> str:
+        """See `StoredRegions`: name, size and modification time of the file with the masks."""
+        try:
+            path = self._find(_name(photo)) if self._source.is_dir() else self._source
+            return f"{path.name} {local_stamp(path.stat())}"
+        except (FileError, OSError, ValueError):
+            return "-"
+
     def _find(self, name: str) -> Path:
-        for stem in dict.fromkeys((name, name.rsplit(".", 1)[0])):
+        stems = [form for stem in (name, name.rsplit(".", 1)[0]) for form in (stem, composed(stem))]
+        for stem in dict.fromkeys(stems):
             for suffix in SUFFIXES:
                 if stem and (path := inside(self._source, stem + suffix)).exists():
                     return path
@@ -134,6 +145,12 @@ class FileRegions:
                 f"`file_name`, and `annotations` with `image_id` ({type(error).__name__}: {error})."
             ) from error
         return found
+
+
+def _name(photo: Photo) -> str:
+    """The name of a photo's file, without folders."""
+    outer, _, member = split_member(photo.path)
+    return (member or outer).replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def read_regions(path: Path) -> Int32[Tensor, "h w"]:
@@ -218,7 +235,7 @@ def _read_png(path: Path) -> Int32[Tensor, "h w"]:
                     f"Expected a label map of 8 or 16 bits of grey or with a palette, got a PNG of "
                     f"mode {image.mode}."
                 )
-            array = np.asarray(image)
+            array = stored_values(image)
     except RecosegError:
         raise
     except Exception as error:  # damaged files make the decoder raise errors of many types

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int32, UInt8
 from torch import Tensor
@@ -47,3 +47,11 @@ class RegionProvider(Protocol):
             Labels from 1, and 0 for none; of the size of the pixels, or of the first phi's grid
             where the provider divides features.
         """
+
+
+@runtime_checkable
+class StoredRegions(Protocol):
+    """A provider that reads regions which others have stored, and which may change."""
+
+    def stamp(self, photo: Photo) -> str:
+        """A text that changes when the stored regions of the photo change, without reading them."""

@@ -11,8 +11,8 @@ from torch import Tensor
 from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames, WordSpans
 from recoseg.encoders.prompts import embed_names, prompt_set
-from recoseg.encoders.protocols import DenseTextEncoder, ImageTextEncoder
-from recoseg.errors import EncoderMismatchError
+from recoseg.encoders.protocols import DenseTextEncoder, ImageTextEncoder, KnowsItsWords
+from recoseg.errors import ConceptError, EncoderMismatchError
 from recoseg.retrieval.queries import Query
 
 
@@ -51,7 +51,18 @@ class ClassTexts:
 
         Returns:
             One row per word, on the CPU, rows L2-normalised.
+
+        Raises:
+            ConceptError: The encoder knows nothing of a word.
         """
+        unknown = encoder.unknown_words(self.words) if isinstance(encoder, KnowsItsWords) else []
+        if unknown:
+            raise ConceptError(
+                f"The text encoder {encoder.info.name} knows none of the words "
+                f"{', '.join(dict.fromkeys(unknown))}, and would take each of them for the same. "
+                "Name the classes in words that it knows, such as 'name: cat', or choose another "
+                "encoder."
+            )
         return embed_names(encoder.embed_texts, self.words, prompt_set(prompts)).cpu()
 
     def queries(self, encoder: ImageTextEncoder, prompts: str) -> list[Query]:

@@ -1,11 +1,11 @@
 """How much memory a photo needs, estimated before it is scaled and encoded.
 
 Strangers' photos can be small files and yet need any amount of memory: a long and thin one of 2 KB
-is enlarged until its short side fits the encoders. The estimate counts the tensors of one photo:
+is enlarged until its short side fits the encoders. The estimate for one photo counts:
 
-    photo     36 h w bytes: decoding, the photo, its label map, the drawing of an overlay, and the
-              compression of files (a photo of 169 megapixels took 34 per pixel, and 14 without
-              overlay); 6 H W of the input and of its batch
+    photo     8 h w bytes of the photo (Pillow keeps RGB in 4 bytes) and of its labels, 6 H W of the
+              input and of its batch
+    decoding  30 h w bytes in all, of which grey of 32 bits needs the most
     encoder   350 P bytes, P the pixels that are encoded at a time: all H W, or those of a batch of
               windows; the networks at hand need 85 to 350 bytes per pixel of their input
     grids     4 gh gw (d + 2 c) bytes for each branch; of windows 8 gh gw (d + c), gh x gw being
@@ -18,11 +18,13 @@ is enlarged until its short side fits the encoders. The estimate counts the tens
     patches   180 p n bytes for LPOSS, p the cells of the smallest stride and n the neighbours of
               each, and half a GB at most besides
     regions   60 h w + 8 c r bytes where regions vote, r <= 65,536 the regions
-    kept      2 c h w bytes where scores are kept
+    kept      2 c h w bytes where scores are kept, and as many again while they are written
+    overlay   40 h w bytes, h w at most `MAX_OVERLAY`, and 4 h w of other buffers of the writers
 
 with h x w the photo's size, H x W that of the input, gh x gw that of a grid, d the length of the
-features and c the number of classes. Encoding comes before the matrices and the scores, so only the
-larger of the two counts.
+features and c the number of classes. Decoding, encoding, scores and writing follow each other, so
+only the largest of them counts. What the program itself needs, and the weights of its models, come
+in addition.
 """
 
 from __future__ import annotations
@@ -32,16 +34,21 @@ from dataclasses import dataclass
 import torch
 
 from recoseg.allocator import LIMIT, memory_limit
+from recoseg.drawing.overlay import MAX_OVERLAY
+from recoseg.encoders.extract import ENCODING_BYTES
 from recoseg.errors import BadImageError
 from recoseg.refinement.lposs import LpossSettings
 from recoseg.segmentation.label_maps import MAX_STRIP
 from recoseg.segmentation.windows import window_starts
 
-_PHOTO = 36
-"""Bytes per pixel of a photo, from its file to the files that are written."""
+_DECODING = 30
+"""Bytes that decoding needs per pixel of the photo, with the content of its file."""
 
-_ENCODER = 350
-"""Bytes that networks need per pixel of their input."""
+_OVERLAY = 40
+"""Bytes that an overlay needs per pixel, with its legend."""
+
+_WRITING = 4
+"""Bytes that writers need per pixel of the photo, in addition to overlays."""
 
 _BUILDING = 5
 """Matrices of its size that exist while a matrix is built."""
@@ -116,8 +123,12 @@ class Cost:
                 building = max(building, 4 * count * max(padded, side))
         scores = matrices + max(_BUILDING * building, self._scores(photo))
         kept = 2 * self.classes * pixels if self.keep_scores else 0
-        kept += self._voting(pixels) + self._spreading(inputs)
-        return _PHOTO * pixels + 6 * inputs + grids + kept + max(_ENCODER * at_once, scores)
+        voting, spreading = self._voting(pixels), self._spreading(inputs)
+        segmenting = 6 * inputs + grids + kept + voting + spreading
+        segmenting += max(ENCODING_BYTES * at_once, scores)
+        # Whatever the writers are: the segmenter does not know them.
+        writing = 2 * kept + _OVERLAY * min(pixels, MAX_OVERLAY) + _WRITING * pixels
+        return max(_DECODING * pixels, 8 * pixels + max(segmenting, writing))
 
     def _voting(self, pixels: int) -> int:
         if not self.votes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from recoseg import config
 from recoseg.errors import RecosegError
 
 
@@ -40,6 +41,8 @@ class InputPlan:
         ):
             if value is not None and value < least:
                 raise RecosegError(f"{name} is {value}; expected {least} or more.")
+        if short_side > config.LARGEST_SIDE:
+            raise RecosegError(f"resize is {short_side}; expected {config.LARGEST_SIDE:,} or less.")
         if window is None:
             return cls(short_side, batch_size=batch_size)
         step = max(1, window // 2) if step is None else step

@@ -12,6 +12,7 @@ from torch import Tensor
 from recoseg.config import Fusion
 from recoseg.labels import Colour, Segmentation, ignore_index
 from recoseg.photos.load import LoadedPhoto
+from recoseg.photos.refs import Photo
 from recoseg.refinement.lposs import LpossSettings
 from recoseg.refinement.refiner import Refiner
 from recoseg.segmentation.branches import FEATURES
@@ -114,6 +115,10 @@ class Labeller:
             for one, regions in zip(labelled, divided, strict=True)
             if regions is not None
         ]
+
+    def stamp(self, photo: Photo) -> str:
+        """A text that changes when what is stored of a photo's regions changes; see `Voting`."""
+        return "" if self.voting is None else self.voting.stamp(photo)
 
     def _regions(
         self, photo: LoadedPhoto, grids: ScoreGrids, place: int

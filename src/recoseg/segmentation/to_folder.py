@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from recoseg.photos.refs import Photo
@@ -62,7 +63,7 @@ def segment_to_folder(
     Returns:
         The reason for each photo that could not be segmented, by its path.
     """
-    todo = folder.missing(photos)
+    todo = folder.missing(_stamped(segmenter, photo) for photo in photos)
     results = segmenter.stream(photo for _, photo in todo)
     failures = {}
     with StageProgress("Segmenting", len(todo), enabled=progress) as bar:
@@ -76,3 +77,9 @@ def segment_to_folder(
                 callback(name, result)
             bar.advance(failed=bool(result.failure))
     return failures
+
+
+def _stamped(segmenter: Segmenter, photo: Photo) -> Photo:
+    """The photo with a stamp that also changes when stored regions of it change."""
+    regions = segmenter.labeller.stamp(photo)
+    return replace(photo, stamp=f"{photo.stamp}; {regions}") if regions else photo

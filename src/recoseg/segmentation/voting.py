@@ -14,8 +14,9 @@ from torch import Tensor
 from recoseg.errors import BadImageError, FileError, UnknownNameError
 from recoseg.photos.images import to_tensor
 from recoseg.photos.load import LoadedPhoto
+from recoseg.photos.refs import Photo
 from recoseg.regions.pooling import region_sizes, spread, vote_mode
-from recoseg.regions.protocol import NONE, RegionProvider
+from recoseg.regions.protocol import NONE, RegionProvider, StoredRegions
 from recoseg.segmentation.fused_scores import FusedScores
 from recoseg.segmentation.label_maps import MAX_STRIP
 from recoseg.segmentation.score_grids import Grid
@@ -48,6 +49,10 @@ class Voting:
     def to_json(self) -> dict[str, Any]:
         """What decides the masks, as JSON fields."""
         return {"regions": self.provider.key, "vote": self.form}
+
+    def stamp(self, photo: Photo) -> str:
+        """See `StoredRegions`; empty where the photo's content decides its regions."""
+        return self.provider.stamp(photo) if isinstance(self.provider, StoredRegions) else ""
 
     def regions(self, item: LoadedPhoto, features: Sequence[Grid]) -> Int32[Tensor, "h w"]:
         """Divide a photo at its own size.

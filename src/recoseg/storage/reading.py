@@ -108,6 +108,13 @@ def why(error: BaseException) -> str:
     return str(reason) or type(error).__name__
 
 
+def short(error: BaseException) -> str:
+    """What an error says, in at most 300 characters and without a full stop, for brackets."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error)[:300].removesuffix(".")
+
+
 def _open_without_waiting(path: str, flags: int) -> int:
     """Open a file; without O_NONBLOCK, opening a pipe would wait for its writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
@@ -163,7 +170,7 @@ def parse_json(text: str, what: str) -> dict[str, Any]:
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise FileError(f"{what} is damaged: it is not JSON ({str(error)[:200]}).") from error
+        raise FileError(f"{what} is damaged: it is not JSON ({short(error)}).") from error
     if not isinstance(fields, dict):
         raise FileError(f"{what} is damaged: expected a JSON object, got {text.strip()[:40]!r}.")
     return fields

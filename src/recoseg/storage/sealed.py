@@ -10,7 +10,7 @@ from recoseg.errors import FileError
 from recoseg.storage.checksums import checksum
 from recoseg.storage.fields import to_json
 from recoseg.storage.json_lines import line_of
-from recoseg.storage.reading import read_json
+from recoseg.storage.reading import read_json, short
 
 SEAL = "checksum"
 """The field that holds the checksum of all other fields."""
@@ -47,7 +47,7 @@ def read_sealed(path: Path, limit: int) -> tuple[dict[str, Any], bool]:
     try:
         found = checksum(to_json(fields))
     except (ValueError, RecursionError) as error:
-        raise FileError(f"{path} is damaged ({str(error)[:200]}).") from error
+        raise FileError(f"{path} is damaged ({short(error)}).") from error
     if found != expected:
         raise FileError(
             f"{path} is damaged: its fields have the checksum {found}, but {str(expected)[:40]} "

@@ -137,7 +137,8 @@ def _metadata(path: Path, data: bytes) -> dict[str, str]:
 
 
 def _damaged(path: Path, reason: object) -> FileError:
-    return FileError(f"{path} is damaged or not a safetensors file ({str(reason)[:500]}).")
+    text = str(reason)[:500].removesuffix(".")
+    return FileError(f"{path} is damaged or not a safetensors file ({text}).")
 
 
 def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

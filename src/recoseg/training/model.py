@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from recoseg.config import LARGEST_SIDE
 from recoseg.encoders.normalisation import Normalisation
 from recoseg.encoders.weights import fingerprint
 from recoseg.errors import FileError, MissingFileError, RecosegError
@@ -62,7 +63,7 @@ class ModelInfo:
             ("a finite mean", all(map(math.isfinite, mean))),
             ("a finite deviation above 0", all(math.isfinite(x) and x > 0 for x in std)),
             (f"an output stride of {' or '.join(map(str, RATES))}", self.output_stride in RATES),
-            ("a short side of 1 or more", self.short_side >= 1),
+            (f"a short side of 1 to {LARGEST_SIDE:,}", 1 <= self.short_side <= LARGEST_SIDE),
         ):
             if not right:
                 raise RecosegError(f"expected {what}")

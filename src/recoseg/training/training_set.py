@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -14,21 +15,24 @@ import numpy as np
 from PIL import Image
 
 from recoseg.classes import read_classes
-from recoseg.datasets.folders import FOLDER
+from recoseg.datasets.folder_layout import MASK_ENDINGS
+from recoseg.datasets.folders import FOLDER, warn_of_black_and_white
 from recoseg.datasets.masks import counted, decode_values, to_labels
 from recoseg.datasets.sample import Sample, SegmentationDataset
 from recoseg.drawing.palette import default_palette
 from recoseg.errors import BadImageError, DatasetError, FileError
 from recoseg.labels import IGNORE_INDEX, Colour
-from recoseg.photos.files import MAX_BYTES
+from recoseg.photos import files
 from recoseg.photos.images import decode_image
 from recoseg.photos.reading import read_photo
-from recoseg.photos.refs import Photo
+from recoseg.photos.refs import Photo, composed
 from recoseg.progress import track
 from recoseg.storage.checksums import checksum
 from recoseg.storage.paths import inside
 from recoseg.storage.reading import read_bytes
 from recoseg.training.pseudo_labels import MANIFEST, PseudoLabels
+
+_log = logging.getLogger(__name__)
 
 _LARGEST = 1 << 30  # bytes of a mask file
 
@@ -150,7 +154,7 @@ def pseudo_labelled(folder: Path, images: Path | None = None) -> TrainingSet:
     moved = None if images is None else FOLDER.photos(images, images)
     photos = []
     for item in found.photos:
-        name, mask = Path(item.labels).stem, inside(folder, item.labels)
+        name, mask = composed(Path(item.labels).stem), inside(folder, item.labels)
         if moved is not None and name not in moved:
             raise DatasetError(f"No photo {name} in {images} for the mask {mask}.")
         photos.append(
@@ -175,7 +179,7 @@ def in_folders(images: Path, masks: Path) -> TrainingSet:
         DatasetError: There are no pairs, or no list of classes.
     """
     photos = FOLDER.photos(images, images)
-    found = FOLDER.files(masks, masks, [".png"])
+    found = FOLDER.files(masks, masks, MASK_ENDINGS)
     lists = [path for path in (masks, masks.parent) if (path / "classes.txt").is_file()]
     if not lists:
         raise DatasetError(f"No file classes.txt in {masks} or beside it; one class per line.")
@@ -187,11 +191,15 @@ def in_folders(images: Path, masks: Path) -> TrainingSet:
         for name, photo in photos.items()
         if name in found
     )
+    alone = [name for name in photos if name not in found]
+    if alone and pairs:
+        _log.warning("left out: %s photos have no mask: %s", len(alone), ", ".join(alone[:5]))
     if not pairs:
         raise DatasetError(
             f"None of the {len(photos)} photos in {images} has a mask in {masks}. Expected "
             "NAME.png for NAME.jpg."
         )
+    warn_of_black_and_white([pair.mask for pair in pairs])
     return TrainingSet(names, default_palette(len(names)), pairs, {"masks": str(masks)})
 
 
@@ -269,7 +277,7 @@ def readable(
 
 def _bytes(path: Path, expected: str | None) -> bytes:
     try:
-        data = read_bytes(path, MAX_BYTES)
+        data = read_bytes(path, files.MAX_BYTES)
     except FileError as error:
         raise BadImageError(str(error).rstrip(".")) from error
     if expected is not None and checksum(data) != expected:

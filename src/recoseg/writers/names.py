@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from recoseg.storage.shown import is_unsafe
+
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 _LONGEST = 180  # bytes; leaves room for a counter, a suffix and a temporary prefix below 255
@@ -75,6 +77,7 @@ def folded(name: str) -> str:
 def safe_name(name: str) -> str:
     """A name that every file system accepts, without a separator."""
     name = name.encode("utf-8", "replace").decode()  # undecodable bytes of a file name
+    name = "".join("\0" if is_unsafe(letter) else letter for letter in name)
     name = _UNSAFE.sub("_", name).strip(" .")
     if _RESERVED.fullmatch(name):
         name = f"_{name}"

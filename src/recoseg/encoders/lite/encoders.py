@@ -105,6 +105,10 @@ class LiteImageText:
         """Embeddings of texts, rows L2-normalised."""
         return self._model.embed_texts(texts)
 
+    def unknown_words(self, words: Sequence[str]) -> list[str]:
+        """See `KnowsItsWords`."""
+        return self._model.text.unknown(words)
+
 
 class LiteDenseText:
     """`lite` for saliency: joint embeddings of patches and texts (it `SharesBackbone`)."""
@@ -130,6 +134,10 @@ class LiteDenseText:
     def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """Embeddings of texts, rows L2-normalised."""
         return self._model.embed_texts(texts)
+
+    def unknown_words(self, words: Sequence[str]) -> list[str]:
+        """See `KnowsItsWords`."""
+        return self._model.text.unknown(words)
 
 
 class LiteFeatures:

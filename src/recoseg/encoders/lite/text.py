@@ -40,6 +40,12 @@ class MiniLM:
         self._model = model.eval().to(device)
         self.device = device
 
+    def unknown(self, texts: Sequence[str]) -> list[str]:
+        """The texts of which no token is known."""
+        nothing = {self._tokenizer.token_to_id(token) for token in ("[UNK]", "[PAD]")}
+        coded = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [text for text, item in zip(texts, coded, strict=True) if nothing >= set(item.ids)]
+
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Float[Tensor, "n 384"]:
         """The mean of the token embeddings, L2-normalised."""

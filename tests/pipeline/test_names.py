@@ -1,0 +1,66 @@
+"""Names of sources and outputs that are empty or in the wrong place are refused in one line."""
+
+import pytest
+
+from recoseg.errors import RecosegError
+from recoseg.pipeline.checks import as_list, check_output_file, check_output_folder
+from tests.command import run
+from tests.segmentation.fakes import make_bank
+
+
+@pytest.mark.parametrize("url", ["http://h/o", "http:/h/o", "s3://b/o", "HTTP:/h/o"])
+@pytest.mark.parametrize("check", [check_output_folder, check_output_file])
+def test_no_output_is_written_to_a_url(url, check, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scheme = url.split(":")[0]
+    with pytest.raises(RecosegError, match=rf"write to {scheme}://[hb]/o\. Expected a local"):
+        check(url)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / f"{scheme}:").mkdir()
+    if "://" not in url:
+        assert check(url), "a folder of that name"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "segment bank.safetensors photos --out http://h/o",
+        "index photos --out http://h/o",
+        "learn rose --index photos --out http://h/o.safetensors",
+        "train photos --out s3://b/o",
+        "demo --out s3://b/o",
+        "forget bank.safetensors a --out s3://b/o.safetensors",
+    ],
+)
+def test_no_command_writes_to_a_url(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_bank().save(tmp_path / "bank.safetensors")
+    (tmp_path / "photos").mkdir()
+    found = run(*command.split())
+    assert found.code in (1, 2)
+    assert [path.name for path in tmp_path.iterdir() if ":" in path.name] == [], found.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["segment", "bank.safetensors", "", "--out", "o"],
+        ["segment", "bank.safetensors", "photos", "--out", ""],
+        ["index", "photos", "--out="],
+    ],
+)
+def test_empty_arguments_are_refused(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = run(*arguments)
+    assert found.code == 1
+    assert "An argument is empty" in found.err
+    assert found.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_empty_names_are_refused():
+    for paths in ("", ["a", ""]):
+        with pytest.raises(RecosegError, match="name of a source is empty"):
+            as_list(paths)
+    with pytest.raises(RecosegError, match="name of an output is empty"):
+        check_output_folder("")
