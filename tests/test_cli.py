@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from recoseg.concepts import ConceptBank
-from tests.banks import references_of
+from tests.banks import assert_same_references
 
 from .command import Session, run
 
@@ -99,7 +98,7 @@ class TestRetrieve:
         assert learnt.code == 0, learnt.err
         local, bank = ConceptBank.load(session / "bank.safetensors"), ConceptBank.load(out)
         for one, other in zip(local.concepts, bank.concepts, strict=True):
-            assert references_of(one).equal(references_of(other))
+            assert_same_references(one, other)
             for a, b in zip(one.retrieved, other.retrieved, strict=True):
                 assert (a.path, a.photo_id, a.seeds) == (b.path, b.photo_id, b.seeds)
                 # Equal with the newest releases; with the oldest the last bits differ.
@@ -128,11 +127,15 @@ class TestBank:
         assert dogs == {"dog", "Dalmatian"}
         learn = found["settings"]["learn"]
         assert (learn["k"], learn["image_size"], learn["prompts"]) == (2, 160, "short5")
-        assert found["encoders"]["phi"]["name"] == "lite"
+        encoders = found["encoders"]
+        names = [info["name"] for info in (encoders["phi"], *encoders["more_phi"])]
+        assert names == ["lite/block4", "lite/block5"]
+        assert (found["settings"]["recipe"], learn["regions"]) == ("regions", "clusters")
         table = run("inspect", session / "bank.safetensors")
         assert table.code == 0
         assert "context" in table.out
         assert "k=2" in table.out
+        assert "recipe: regions (references are means of the seeds' regions, and" in table.out
 
     def test_add_and_forget(self, session):
         more = session / "more.safetensors"
@@ -145,7 +148,7 @@ class TestBank:
         assert [item.name for item in new.classes] == ["dog", "car", "bird"]
         assert len(new.classes[2].retrieved) == 2
         for one, other in zip(old.concepts, new.concepts, strict=False):
-            assert references_of(one).equal(references_of(other))
+            assert_same_references(one, other)
         fewer = session / "fewer.safetensors"
         assert run("forget", more, "dog", "car", "--out", fewer).code == 0
         assert [item.name for item in ConceptBank.load(fewer).classes] == ["bird"]
@@ -174,7 +177,7 @@ class TestBank:
                 ConceptBank.load(out).concepts,
                 strict=True,
             ):
-                assert references_of(one).equal(references_of(other))
+                assert_same_references(one, other)
         refused = run(
             *("learn", session / "index", "--classes", session / "classes.txt", "--out", out),
             *("--cache", session / "classes.txt"),
@@ -198,7 +201,7 @@ class TestBank:
                 photo.path for photo in other.retrieved
             ]
             # This process may have more threads for a product.
-            torch.testing.assert_close(references_of(one), references_of(other), atol=1e-3, rtol=0)
+            assert_same_references(one, other, atol=1e-3)
 
 
 class TestSegment:
@@ -256,7 +259,8 @@ class TestSegment:
             ),
         )
         assert labelled.code == 0, labelled.err
-        assert "--vote would have no effect" in segment(session, "other", "--vote", "mean").err
+        refused = segment(session, "other", "--regions", "none", "--vote", "mean")
+        assert "--vote would have no effect" in refused.err
 
     def test_names_compete_and_classes_are_left_out(self, session):
         options = (
