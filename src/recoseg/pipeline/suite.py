@@ -94,7 +94,7 @@ def evaluate_suite(
     if isinstance(options.get("memory"), str | Path):
         options["memory"] = open_memory(options["memory"])
     run: dict[str, Any] = {"device": device, "precision": precision, "progress": progress}
-    chosen = {name: options.get(name) for name in ("phi", "saliency", "recipe")}
+    chosen: dict[str, Any] = {name: options.get(name) for name in ("phi", "saliency", "recipe")}
     found: dict[str, Evaluation] = {}
     left_out: dict[str, str] = {}
     notes: dict[str, None] = {}
