@@ -60,7 +60,8 @@ def random_bank(phi: DenseImageEncoder, saliency: DenseTextEncoder, classes: int
         for number in range(classes)
     )
     encoders = EncoderInfos(saliency.info, saliency.info, (phi.info,))
-    return ConceptBank(concepts, encoders, default_settings(saliency.info, phi.info))
+    settings = default_settings(saliency.info, phi.info, PAPER_RECIPE)
+    return ConceptBank(concepts, encoders, settings)
 
 
 def plain(
