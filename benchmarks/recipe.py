@@ -19,6 +19,7 @@ import torch
 from measuring import machine, peak_bytes, print_head, print_row, printed_by, seconds
 
 from recoseg.allocator import keep_freed_memory
+from recoseg.config import PAPER_RECIPE
 from recoseg.device import resolve_compute
 from recoseg.encoders.bundle import load_encoders
 from recoseg.experiments.runner import learn_banks
@@ -46,7 +47,7 @@ def rows_of(options: argparse.Namespace) -> tuple[StudyRow, ...]:
     """The rows of the study, with the encoders and the memory that are given."""
     compute = resolve_compute("cpu", options.precision)
     archive = open_index(options.index)
-    chosen = choose_encoders(archive, None, options.preset, phi=options.phi)
+    chosen = choose_encoders(archive, None, options.preset, phi=options.phi, recipe=PAPER_RECIPE)
     encoders = load_encoders(**chosen, precision=options.precision, device="cpu")
     alone = replace(encoders, phi=encoders.phi[:1])
     several = setup_of(archive, encoders, options.k) if len(encoders.phi) > 1 else None

@@ -24,6 +24,7 @@ from torch import Tensor
 from recoseg.allocator import keep_freed_memory
 from recoseg.classes import ClassNames
 from recoseg.concepts import Concept, ConceptBank
+from recoseg.config import PAPER_RECIPE
 from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.bundle import EncoderInfos
 from recoseg.encoders.defaults import default_settings
@@ -41,9 +42,8 @@ def build(name: str, compute: Compute) -> tuple[DenseImageEncoder, DenseTextEnco
     base, _, weights = name.partition("=")
     chosen = preset(base)
     suffix = f"={weights}" if weights else ""
-    return build_phi(chosen.phi + suffix, compute), build_saliency(
-        chosen.saliency + suffix, compute
-    )
+    [phi] = chosen.phi_of(PAPER_RECIPE)
+    return build_phi(phi + suffix, compute), build_saliency(chosen.saliency + suffix, compute)
 
 
 def random_bank(phi: DenseImageEncoder, saliency: DenseTextEncoder, classes: int) -> ConceptBank:
@@ -60,7 +60,8 @@ def random_bank(phi: DenseImageEncoder, saliency: DenseTextEncoder, classes: int
         for number in range(classes)
     )
     encoders = EncoderInfos(saliency.info, saliency.info, (phi.info,))
-    return ConceptBank(concepts, encoders, default_settings(saliency.info, phi.info))
+    settings = default_settings(saliency.info, phi.info, PAPER_RECIPE)
+    return ConceptBank(concepts, encoders, settings)
 
 
 def plain(

@@ -4,15 +4,16 @@ import importlib.metadata
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from recoseg.concepts import ConceptBank
-from tests.banks import references_of
+from recoseg.config import BankSettings, Fusion, LearnSettings, SegmentSettings
+from tests.banks import assert_same_references
 
 from .command import Session, run
 
@@ -99,7 +100,7 @@ class TestRetrieve:
         assert learnt.code == 0, learnt.err
         local, bank = ConceptBank.load(session / "bank.safetensors"), ConceptBank.load(out)
         for one, other in zip(local.concepts, bank.concepts, strict=True):
-            assert references_of(one).equal(references_of(other))
+            assert_same_references(one, other)
             for a, b in zip(one.retrieved, other.retrieved, strict=True):
                 assert (a.path, a.photo_id, a.seeds) == (b.path, b.photo_id, b.seeds)
                 # Equal with the newest releases; with the oldest the last bits differ.
@@ -128,11 +129,15 @@ class TestBank:
         assert dogs == {"dog", "Dalmatian"}
         learn = found["settings"]["learn"]
         assert (learn["k"], learn["image_size"], learn["prompts"]) == (2, 160, "short5")
-        assert found["encoders"]["phi"]["name"] == "lite"
+        encoders = found["encoders"]
+        names = [info["name"] for info in (encoders["phi"], *encoders["more_phi"])]
+        assert names == ["lite/block4", "lite/block5"]
+        assert (found["settings"]["recipe"], learn["regions"]) == ("regions", "clusters")
         table = run("inspect", session / "bank.safetensors")
         assert table.code == 0
         assert "context" in table.out
         assert "k=2" in table.out
+        assert "recipe: regions (references are means of the seeds' regions, and" in table.out
 
     def test_add_and_forget(self, session):
         more = session / "more.safetensors"
@@ -145,7 +150,7 @@ class TestBank:
         assert [item.name for item in new.classes] == ["dog", "car", "bird"]
         assert len(new.classes[2].retrieved) == 2
         for one, other in zip(old.concepts, new.concepts, strict=False):
-            assert references_of(one).equal(references_of(other))
+            assert_same_references(one, other)
         fewer = session / "fewer.safetensors"
         assert run("forget", more, "dog", "car", "--out", fewer).code == 0
         assert [item.name for item in ConceptBank.load(fewer).classes] == ["bird"]
@@ -174,7 +179,7 @@ class TestBank:
                 ConceptBank.load(out).concepts,
                 strict=True,
             ):
-                assert references_of(one).equal(references_of(other))
+                assert_same_references(one, other)
         refused = run(
             *("learn", session / "index", "--classes", session / "classes.txt", "--out", out),
             *("--cache", session / "classes.txt"),
@@ -198,7 +203,90 @@ class TestBank:
                 photo.path for photo in other.retrieved
             ]
             # This process may have more threads for a product.
-            torch.testing.assert_close(references_of(one), references_of(other), atol=1e-3, rtol=0)
+            assert_same_references(one, other, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def published(session):
+    """A bank of the published recipe."""
+    out = session / "published.safetensors"
+    learnt = run(
+        *("learn", session / "index", "--classes", session / "classes.txt", "--out", out),
+        *("-k", 2, "--context", "sky,road", "--image-size", 160, "--precision", "fp32"),
+        *("--recipe", "paper"),
+    )
+    assert learnt.code == 0, learnt.err
+    return out
+
+
+class TestRecipe:
+    def test_the_published_one_has_one_phi_and_the_settings_of_earlier_versions(self, published):
+        bank = ConceptBank.load(published)
+        assert [info.name for info in bank.encoders.phi] == ["lite"]
+        learn = LearnSettings(
+            k=2,
+            image_size=160,
+            prompts="short5",
+            border=2,
+            weigh_seeds=True,
+            guidance_scale=30.0,
+            guidance_offset=0.2,
+            context=("sky", "road"),
+        )
+        segment = SegmentSettings(Fusion("sum", text_weight=0.4), refine_temperature=0.1)
+        assert bank.settings == BankSettings(learn, segment)
+        fields = bank.settings.to_json()
+        assert fields.keys() == {"learn", "segment"}
+        assert "regions" not in {*fields["learn"], *fields["segment"]}
+
+    def test_inspect(self, published):
+        shown = run("inspect", published)
+        assert shown.code == 0
+        assert "recipe: paper (as published: " in shown.out
+        assert "regions=" not in shown.out
+        found = json.loads(run("inspect", published, "--json").out)
+        assert "more_phi" not in found["encoders"]
+
+    def test_inspect_a_bank_of_a_later_version(self, session):
+        bank = ConceptBank.load(session / "bank.safetensors")
+        later = replace(bank, settings=replace(bank.settings, recipe="better"))
+        later.save(session / "later.safetensors")
+        shown = run("inspect", session / "later.safetensors")
+        assert "recipe: better (not known to this version)" in shown.out
+
+    def test_segment_by_another_recipe_and_other_weights(self, session, published):
+        common = (session / "photos", "--resize", 128, "--precision", "fp32", "--no-overlays")
+
+        def settings(bank, out, *arguments):
+            done = run("segment", bank, *common, "--out", session / out, *arguments)
+            assert done.code == 0, done.err
+            return json.loads((session / out / "settings.json").read_text(encoding="utf-8"))
+
+        plain = settings(published, "by-paper")
+        assert "regions" not in plain
+        assert plain["fusion"]["text_weight"] == 0.4
+        regions = settings(published, "by-regions", "--recipe", "regions")
+        assert regions["regions"].startswith("superpixels(")
+        assert regions["fusion"]["text_weight"] == 0.8
+        bank = session / "bank.safetensors"
+        chosen = ("--phi-weight", 0.5, "--phi-weight", 1.5, "--text-weight", 0.6)
+        weighed = settings(bank, "weighed", *chosen, "--regions", "none")
+        assert "regions" not in weighed
+        assert weighed["fusion"]["phi_weights"] == [0.5, 1.5]
+        assert weighed["fusion"]["text_weight"] == 0.6
+        assert settings(bank, "paper-settings", "--recipe", "paper")["fusion"] == plain["fusion"]
+
+    def test_learning_without_regions(self, session):
+        out = session / "seeds.safetensors"
+        learnt = run(
+            *("learn", session / "index", "--classes", session / "classes.txt", "--out", out),
+            *("-k", 2, "--context", "none", "--image-size", 160, "--precision", "fp32"),
+            *("--regions", "none"),
+        )
+        assert learnt.code == 0, learnt.err
+        settings = ConceptBank.load(out).settings
+        assert (settings.recipe, settings.learn.regions) == ("regions", "")
+        assert settings.segment.regions == "superpixels"
 
 
 class TestSegment:
@@ -256,7 +344,8 @@ class TestSegment:
             ),
         )
         assert labelled.code == 0, labelled.err
-        assert "--vote would have no effect" in segment(session, "other", "--vote", "mean").err
+        refused = segment(session, "other", "--regions", "none", "--vote", "mean")
+        assert "--vote would have no effect" in refused.err
 
     def test_names_compete_and_classes_are_left_out(self, session):
         options = (
@@ -372,6 +461,70 @@ class TestSegment:
                 "a",
             ],
             "Unknown preset 'a'. Valid: lite, paper, paper-light",
+        ),
+        (
+            [
+                "learn",
+                "{}/index",
+                "--classes",
+                "{}/more.txt",
+                "--out",
+                "{}/x.safetensors",
+                "--recipe",
+                "a",
+            ],
+            "Unknown recipe 'a'. Valid: paper, regions",
+        ),
+        (
+            [
+                "learn",
+                "{}/index",
+                "--classes",
+                "{}/more.txt",
+                "--out",
+                "{}/x.safetensors",
+                "--recipe",
+                "paper",
+                "--add-to",
+                "{}/bank.safetensors",
+            ],
+            "--recipe would have no effect",
+        ),
+        (
+            [
+                "segment",
+                "{}/bank.safetensors",
+                "{}/photos",
+                "--out",
+                "{}/x",
+                "--recipe",
+                "a",
+            ],
+            "Unknown recipe 'a'. Valid: paper, regions",
+        ),
+        (
+            [
+                "segment",
+                "{}/bank.safetensors",
+                "{}/photos",
+                "--out",
+                "{}/x",
+                "--phi-weight",
+                "1",
+            ],
+            "Expected a weight for each of the bank's 2 phi, in its order; got 1",
+        ),
+        (
+            [
+                "segment",
+                "{}/bank.safetensors",
+                "{}/photos",
+                "--out",
+                "{}/x",
+                "--text-weight",
+                "1e9",
+            ],
+            "text_weight is 1000000000.0; expected 1,000,000 or less",
         ),
         (["index", "{}/photos", "--out", "{}/x", "--preset", "best"], "Unknown preset 'best'"),
         (["index", "{}/photos", "--out", "{}/x", "--retrieval", "best"], "Unknown retrieval"),

@@ -83,12 +83,21 @@ def test_what_a_fusion_needs(form, visual, text):
             SegmentSettings(Fusion("sum", 2.0, 3.0, 0.25), 0),
         ),
         BankSettings(LearnSettings(context=())),
+        BankSettings(
+            LearnSettings(regions="clusters"),
+            SegmentSettings(
+                Fusion("sum", memory_weight=0.5, phi_weights=(0.5, 2.0)), regions="superpixels"
+            ),
+            "regions",
+        ),
+        BankSettings(recipe="of another version"),
     ],
 )
 def test_json_and_back(settings):
     again = BankSettings.from_json(json.loads(json.dumps(settings.to_json())))
     assert again == settings
     assert isinstance(again.learn.context, tuple)
+    assert isinstance(again.segment.fusion.phi_weights, tuple)
 
 
 def test_json_is_checked_too():
@@ -115,6 +124,10 @@ def test_json_is_checked_too():
         ("segment.refine_temperature", 0, "refine_temperature is 0; expected more than 0"),
         ("segment.fusion.text_scale", float("inf"), "text_scale is inf"),
         ("segment.fusion", [[0] * 999], r"expected fields"),
+        ("segment.fusion.phi_weights", ["1"], r"phi_weights\[?.*expected"),
+        ("segment.fusion.phi_weights", [float("nan")], "phi_weights has nan"),
+        ("segment.regions", 3, "segment.regions: expected str, got 3"),
+        ("recipe", ["paper"], "recipe: expected str"),
     ],
 )
 def test_json_of_other_types_and_fields_is_refused(path, value, match):
@@ -137,6 +150,61 @@ def test_json_of_an_earlier_version_may_lack_settings():
     fields = BankSettings().to_json()
     del fields["learn"]["border"], fields["segment"]["refine_temperature"]
     assert BankSettings.from_json(fields) == BankSettings()
+
+
+def test_json_of_the_papers_recipe_is_that_of_earlier_versions():
+    """Banks of both versions are then equal, and earlier versions can read both."""
+    fields = {
+        "learn": {
+            "k": 50,
+            "image_size": 224,
+            "prompts": "reco85",
+            "seeds_per_image": 1,
+            "block": "image",
+            "reference": "mean",
+            "border": 0,
+            "weigh_seeds": False,
+            "guidance": True,
+            "guidance_scale": 10.0,
+            "guidance_offset": 0.0,
+            "context": PAPER_CONTEXT,
+            "skip_duplicates": 0.0,
+        },
+        "segment": {
+            "fusion": {
+                "form": "product",
+                "visual_scale": 1.0,
+                "text_scale": 10.0,
+                "text_weight": 0.4,
+            },
+            "short_side": 320,
+            "refine_temperature": 1.0,
+        },
+    }
+    assert BankSettings().to_json() == fields
+    read = BankSettings.from_json(json.loads(json.dumps(fields)))
+    assert read == BankSettings()
+    assert (read.recipe, read.segment.regions, read.segment.fusion.phi_weights) == ("paper", "", ())
+
+
+def test_recipe_regions_and_weights_are_stored_where_they_are_set():
+    chosen = BankSettings(
+        segment=SegmentSettings(Fusion(phi_weights=(0.5, 2.0)), regions="slic"), recipe="regions"
+    )
+    stored = json.loads(json.dumps(chosen.to_json()))
+    assert stored["recipe"] == "regions"
+    assert stored["segment"]["regions"] == "slic"
+    assert stored["segment"]["fusion"]["phi_weights"] == [0.5, 2.0]
+    with pytest.raises(RecosegError, match="regions has 201 characters; expected at most 200"):
+        SegmentSettings(regions="x" * 201)
+
+
+@pytest.mark.parametrize("weight", [1_000_001, -1_000_001, float("nan"), float("inf")])
+def test_weights_of_phi_are_bounded(weight):
+    message = rf"phi_weights has {weight}; expected -1,000,000 to 1,000,000"
+    with pytest.raises(RecosegError, match=message):
+        Fusion(phi_weights=(1.0, weight))
+    assert Fusion(phi_weights=(-1_000_000, 1_000_000)).phi_weights == (-1_000_000, 1_000_000)
 
 
 def test_settings_are_frozen():

@@ -37,8 +37,8 @@ def photos(tmp_path_factory):
 def made(photos, tmp_path_factory):
     """The output folder of the demo, run on few photos so that it is quick."""
 
-    def quick(saliency, phi):
-        settings = default_settings(saliency, phi)
+    def quick(saliency, phi, recipe=None):
+        settings = default_settings(saliency, phi, recipe)
         return replace(
             settings,
             learn=replace(settings.learn, image_size=160),

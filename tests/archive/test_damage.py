@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.archive.selection import Selection
+from recoseg.archive.tables import METADATA, read_table
 from recoseg.archive.verify import verify_index
 from recoseg.errors import ArchiveError, RecosegError
 from recoseg.storage.arrays import map_array
@@ -258,6 +259,28 @@ def test_crafted_selections_are_one_line(tmp_path, photo_id):
     assert "\n" not in str(caught.value)
     with pytest.raises(ArchiveError, match="is not a regular file"):
         Selection.load(tmp_path)
+
+
+def test_every_bit_of_a_tables_footer(tmp_path):
+    """Damaged statistics of a column are an error, too, and do not end the process."""
+    path = tmp_path / "metadata_0.parquet"
+    pq.write_table(pa.table({"image_path": [f"{at}.png" for at in range(7)]}), path)
+    whole = path.read_bytes()
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    refused = []
+    for place in range(footer, len(whole) - 8):
+        for bit in range(8):
+            changed = bytearray(whole)
+            changed[place] ^= 1 << bit
+            path.write_bytes(changed)
+            try:
+                read_table(path, METADATA, 7)
+            except ArchiveError as error:
+                refused.append(str(error))
+    assert len(refused) > 100
+    assert not any("\n" in message for message in refused)
+    path.write_bytes(whole)
+    assert read_table(path, METADATA, 7).num_rows == 7
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -156,11 +156,10 @@ def test_unknown_timm_model(compute: Compute):
 
 def test_presets_name_encoders_of_the_table():
     for choice in PRESETS:
-        if choice.name == "lite":
-            continue
         find_row(choice.retrieval, "retrieval")
         find_row(choice.saliency, "saliency")
-        find_row(choice.phi, "phi")
+        for spec in (*choice.phi, *choice.paper_phi):
+            find_row(spec, "phi")
     assert preset("paper").retrieval == "ViT-L/14@336px"
     with pytest.raises(UnknownNameError, match="Valid: lite, paper, paper-light"):
         preset("large")

@@ -9,7 +9,11 @@ from PIL import Image
 
 from recoseg.concepts import ConceptBank
 from recoseg.datasets.spaces import class_lines, label_space
+from recoseg.device import resolve_compute
+from recoseg.refinement.refiner import RefineSettings
+from recoseg.regions.providers import provider_of
 from recoseg.segmentation.bank_segmenter import bank_segmenter
+from recoseg.segmentation.voting import Voting
 from tests.command import Session, run
 
 from .scenes import count_slowly, scene
@@ -279,13 +283,12 @@ def test_segment_with_refinement(session, written):
     plain = json.loads((session / "masks/settings.json").read_text(encoding="utf-8"))
     assert plain["refine"]["form"] == "none"
     assert plain["refine"]["temperature"] == loaded.settings.segment.refine_temperature
-    from recoseg.device import resolve_compute
-    from recoseg.refinement.refiner import RefineSettings
-
+    assert loaded.settings.segment.regions == plain["regions"].partition("(")[0] == "superpixels"
     made = bank_segmenter(
         loaded,
         resize=64,
         refine=RefineSettings("pamr", 0.05),
+        voting=Voting(provider_of("superpixels"), "mean"),
         compute=resolve_compute("cpu", "fp32"),
     )
     for number, labels in enumerate(refined):

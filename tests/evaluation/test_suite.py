@@ -139,6 +139,16 @@ def test_banks_are_learnt_and_a_run_goes_on(session):
     assert "made with other settings (protocol)" in other.err
 
 
+def test_banks_are_learnt_by_the_recipe(session):
+    write_cityscapes(session / "city/cityscapes", [7])
+    given = ("--index", session / "index", "--recipe", "paper")
+    result = suite(session, *given, root="city", banks="by-recipe")
+    assert result.code == 0, result.err
+    bank = ConceptBank.load(session / "by-recipe/cityscapes19.safetensors")
+    assert bank.settings.recipe == "paper"
+    assert [info.name for info in bank.encoders.phi] == ["lite"]
+
+
 def test_a_threshold_is_for_background(session):
     """Cityscapes has none, so all its pixels keep a class."""
     result = suite(session, "--out", session / "threshold", "--threshold", 1e3)

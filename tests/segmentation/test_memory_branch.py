@@ -168,6 +168,20 @@ def test_settings_say_which_memory(tmp_path):
     assert made(fewer).settings != settings
 
 
+def test_the_weight_can_be_given(tmp_path):
+    memory, pixels = make_memory(tmp_path / "one"), noise(5, 24, 36)
+    phi, text = ColourEncoder(PHI), ColourEncoder(TEXT)
+    bank = make_bank(fusion=Fusion("sum"))
+    found = open_segmenter(
+        bank, memory=memory, memory_weight=0.7, phi=phi, saliency=text, keep_scores=True
+    )
+    expected = made(memory)
+    assert found.settings == expected.settings
+    np.testing.assert_array_equal(found(pixels).scores, expected(pixels).scores)
+    default = open_segmenter(bank, memory=memory, phi=phi, saliency=text, keep_scores=True)
+    assert (default(pixels).scores != found(pixels).scores).any()
+
+
 def test_a_folder_is_continued_with_the_same_memory_only(tmp_path):
     (tmp_path / "photos").mkdir()
     Image.fromarray(noise(7, 24, 36)).save(tmp_path / "photos" / "a.png")

@@ -80,8 +80,8 @@ def evaluate_suite(
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
         progress: See `StageProgress`.
-        **options: Further options of `evaluate`, such as `refine`. `phi` and `saliency` are also
-            those that banks are learnt with.
+        **options: Further options of `evaluate`, such as `refine`. Banks are also learnt
+            with `phi`, `saliency` and `recipe`.
 
     Raises:
         RecosegError: No data set could be evaluated, or the options do not fit a bank.
@@ -94,7 +94,7 @@ def evaluate_suite(
     if isinstance(options.get("memory"), str | Path):
         options["memory"] = open_memory(options["memory"])
     run: dict[str, Any] = {"device": device, "precision": precision, "progress": progress}
-    encoders: dict[str, Any] = {name: options.get(name) for name in ("phi", "saliency")}
+    chosen: dict[str, Any] = {name: options.get(name) for name in ("phi", "saliency", "recipe")}
     found: dict[str, Evaluation] = {}
     left_out: dict[str, str] = {}
     notes: dict[str, None] = {}
@@ -131,7 +131,7 @@ def evaluate_suite(
                     continue
                 assert named is not None
                 bank.parent.mkdir(parents=True, exist_ok=True)
-                learn(index, named, out=bank, **encoders, **run)
+                learn(index, named, out=bank, **chosen, **run)
             own: dict[str, Any] = {}
             if label_space(name).background is not None:
                 own = {"threshold": threshold, "background": background or None}

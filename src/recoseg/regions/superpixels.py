@@ -20,6 +20,17 @@ MAX_SIDE = 640
 down, and each of its pixels gets the nearest label: the time grows with the pixels (about a second
 per million), while the regions that matter stay the same."""
 
+# Bounds, since options may come from anyone's bank.
+_MOST_SIDE = 16_384
+_MOST_SIGMA = 100
+_MOST_COUNT = 100_000
+_LARGEST = 1_000_000
+
+
+def _check_positive(name: str, value: float, most: int) -> None:
+    if not 0 < value <= most:
+        raise RecosegError(f"{name} is {value}; expected more than 0 and at most {most:,}.")
+
 
 class _Superpixels:
     """Divides the pixels of photos (a `RegionProvider`); photos of a long side are scaled down."""
@@ -28,8 +39,7 @@ class _Superpixels:
     is_cacheable = True
 
     def __init__(self, side: int) -> None:
-        if side < 1:
-            raise RecosegError(f"side is {side}; expected 1 pixel or more.")
+        _check_positive("side", side, _MOST_SIDE)
         self._side = side
 
     def regions(
@@ -68,11 +78,10 @@ class Felzenszwalb(_Superpixels):
         self, scale: float = 100, sigma: float = 0.7, min_size: int = 60, side: int = MAX_SIDE
     ) -> None:
         super().__init__(side)
-        for name, value in (("scale", scale), ("min", min_size)):
-            if not value > 0:
-                raise RecosegError(f"{name} is {value}; expected more than 0.")
-        if not sigma >= 0:
-            raise RecosegError(f"sigma is {sigma}; expected 0 or more.")
+        _check_positive("scale", scale, _LARGEST)
+        _check_positive("min", min_size, _LARGEST)
+        if not 0 <= sigma <= _MOST_SIGMA:
+            raise RecosegError(f"sigma is {sigma}; expected 0 to {_MOST_SIGMA}.")
         self._scale, self._sigma, self._min_size = scale, sigma, min_size
 
     @property
@@ -108,9 +117,8 @@ class Slic(_Superpixels):
 
     def __init__(self, count: int = 250, compactness: float = 10, side: int = MAX_SIDE) -> None:
         super().__init__(side)
-        for name, value in (("count", count), ("compactness", compactness)):
-            if not value > 0:
-                raise RecosegError(f"{name} is {value}; expected more than 0.")
+        _check_positive("count", count, _MOST_COUNT)
+        _check_positive("compactness", compactness, _LARGEST)
         self._count, self._compactness = count, compactness
 
     @property

@@ -134,8 +134,8 @@ def bank_segmenter(
     phis = len(bank.encoders.phi)
     if fusion.phi_weights and len(fusion.phi_weights) != phis:
         raise RecosegError(
-            f"{len(fusion.phi_weights)} weights of phi are given, but the bank has {phis} phi. "
-            "Give one weight for each, in the order of the bank."
+            f"Expected a weight for each of the bank's {phis} phi, in its order; got "
+            f"{len(fusion.phi_weights)}."
         )
     presence = presence or PresenceRule()
     labeller = Labeller(
