@@ -70,11 +70,15 @@ def test_the_report_is_one_escaped_file(made, photos):
     assert "broken &lt;u&gt;" in page
     assert "4 photos indexed" in page
     assert "3 classes learnt" in page
+    assert "phi lite, threshold 0.4, presence 0.5" in page
 
 
 def test_all_results_are_kept_beside_it(made):
     bank = ConceptBank.load(made / "bank.safetensors")
     assert [item.name for item in bank.classes] == ["cat", "rocket", "<b>cup</b>"]
+    assert [info.name for info in bank.encoders.phi] == ["lite"]
+    assert bank.settings.learn.regions == ""  # in two photos, a region in common may be the lawn
+    assert bank.settings.segment.regions == "superpixels"
     assert bank.context == ()  # an archive this small has no photos of context alone
     assert all(len(item.retrieved) == photos_per_class(4) == 2 for item in bank.concepts)
     assert Path(bank.classes[0].retrieved[0].path).name.startswith("chelsea")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from recoseg.drawing.cosegmentation_figure import cosegmentation_figure
 from recoseg.drawing.overlay import draw_overlay
-from recoseg.drawing.palette import _to_lab, colour_table, default_palette
+from recoseg.drawing.palette import _NATURAL, _to_lab, colour_table, default_palette, palette_of
 from recoseg.errors import FileError, OutputError, RecosegError, UnknownNameError
 from recoseg.labels import Segmentation
 from recoseg.photos.refs import Photo
@@ -53,6 +53,20 @@ def test_palette_colours_are_far_apart():
     distance = np.linalg.norm(lab[:, None] - lab[None], axis=2) + 1e3 * np.eye(21)
     assert distance.min() > 20  # about nine times what the eye just tells apart
     assert colour_table(colours)[255].tolist() == [255, 255, 255]
+
+
+def test_natural_colours_go_by_the_name():
+    first, sky, third = palette_of(["dog", "Sky", "cat"])
+    assert (first, third) == (default_palette(3)[0], default_palette(3)[2])
+    assert sky == palette_of(["sky"])[0] != default_palette(2)[1]
+    assert palette_of([]) == ()
+
+
+def test_natural_colours_are_far_apart():
+    colours = [*_NATURAL.values(), *default_palette(20), (255, 255, 255)]
+    lab = _to_lab(np.array(colours) / 255)
+    distance = np.linalg.norm(lab[:, None] - lab[None], axis=2) + 1e3 * np.eye(len(colours))
+    assert distance.min() > 20
 
 
 def test_lab_of_known_colours():

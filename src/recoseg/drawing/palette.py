@@ -1,4 +1,4 @@
-"""Colours that can be told apart, computed from the index alone."""
+"""Colours that can be told apart: a few by the name of the class, the others by its index."""
 
 from __future__ import annotations
 
@@ -12,6 +12,19 @@ from recoseg.labels import IGNORE_INDEX, Colour
 
 BACKGROUND: Colour = (255, 255, 255)
 """The colour of background, index 255: white, as in the supplement's Figure 2."""
+
+_NATURAL: dict[str, Colour] = {
+    "sky": (86, 180, 233),
+    "water": (45, 165, 160),
+    "tree": (20, 85, 35),
+    "grass": (140, 200, 60),
+    "building": (215, 125, 30),
+    "road": (120, 112, 135),
+    "pavement": (205, 170, 200),
+    "sand": (240, 215, 150),
+}
+"""Colours in which one expects these classes. They differ in lightness as well, for eyes that
+confuse hues, and are apart from the colours of the first 20 indices."""
 
 
 @functools.cache
@@ -58,6 +71,24 @@ def default_palette(classes: int) -> tuple[Colour, ...]:
     """
     colours = _ordered()
     return tuple(colours[index % len(colours)] for index in range(classes))
+
+
+def palette_of(names: Sequence[str]) -> tuple[Colour, ...]:
+    """RGB colours of classes: natural ones of sky, water, tree and the like, else by the index.
+
+    A class keeps its colour whatever the others are called, and whatever follows it.
+
+    Args:
+        names: Names of the classes, in the order of their labels; upper case counts as lower case.
+
+    Example:
+        >>> palette_of(["sky", "dog"])[1] == default_palette(2)[1]
+        True
+    """
+    return tuple(
+        _NATURAL.get(name.lower(), colour)
+        for name, colour in zip(names, default_palette(len(names)), strict=True)
+    )
 
 
 def colour_table(palette: Sequence[Colour]) -> np.ndarray:

@@ -14,7 +14,7 @@ from torch import Tensor
 from recoseg.concepts import Concept, ConceptBank
 from recoseg.config import Fusion, FusionForm
 from recoseg.device import Compute
-from recoseg.drawing.palette import default_palette
+from recoseg.drawing.palette import palette_of
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.extract import NeedsFeatures
 from recoseg.encoders.protocols import DenseTextEncoder
@@ -141,7 +141,7 @@ def bank_segmenter(
     labeller = Labeller(
         tuple(concept.name for concept in concepts),
         names,
-        default_palette(len(names)),
+        palette_of(names),
         rule,
         fusion,
         BackgroundRule(
