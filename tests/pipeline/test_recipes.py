@@ -191,3 +191,16 @@ def test_phi_of_the_preset_by_recipe(archive, recipe, phi):
     assert chosen["phi"] == (phi or ["lite/block4", "lite/block5"])
     given = choose_encoders(archive, None, "lite", phi="lite0", recipe=recipe)
     assert given["phi"] == "lite0"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"fusion": "product", "text_weight": 0.5}, "--text-weight .* fusion sum"),
+        ({"fusion": "text", "phi_weights": [2.0]}, "--phi-weight .* visual scores"),
+        ({"fusion": "sum", "memory_weight": 0.5}, "--memory-weight .* a memory"),
+    ],
+)
+def test_weights_without_effect_are_refused(bank, opened, options, expected):
+    with pytest.raises(RecosegError, match=expected):
+        opened(bank, **options)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from recoseg.concepts import ConceptBank
-from recoseg.config import FusionForm
+from recoseg.config import Fusion, FusionForm
 from recoseg.device import resolve_compute
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_settings
@@ -193,6 +193,8 @@ def open_segmenter(
         "memory_weight": memory_weight,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
+    weighed = replace(own.fusion, **changes)
+    _check_weights(weighed, set(changes), memory is not None)
     options["voting"] = voting_of(regions, vote, region_cache, compute)
     for spec in phi if isinstance(phi, list | tuple) else [phi]:
         if isinstance(spec, str):
@@ -205,7 +207,7 @@ def open_segmenter(
         phi=phi,
         saliency=saliency,
         compute=compute,
-        fusion=replace(own.fusion, **changes),
+        fusion=weighed,
         refine=_refinement(refine, temperature, refine_steps),
         memory=open_memory(memory) if isinstance(memory, str | Path) else memory,
         naming=names or "cosine",
@@ -287,6 +289,21 @@ def _check_names(
             "--names-temperature would have no effect without --names softmax. Add it, or leave "
             "the temperature out."
         )
+
+
+def _check_weights(fusion: Fusion, given: set[str], has_memory: bool) -> None:
+    """Refuse weights that would have no effect."""
+    for name, has_effect, needed in (
+        ("phi_weights", fusion.uses_visual, "visual scores"),
+        ("text_weight", fusion.form == "sum", "the fusion sum"),
+        ("memory_weight", has_memory, "a memory (--memory)"),
+    ):
+        if name in given and not has_effect:
+            option = name.replace("_weights", "_weight").replace("_", "-")
+            raise RecosegError(
+                f"--{option} would have no effect without {needed}; the fusion is {fusion.form}. "
+                "Leave it out."
+            )
 
 
 def _refuse_for_a_model(source: object, **given: object) -> None:
