@@ -414,10 +414,18 @@ def test_reasons_of_the_web_are_plain(server, monkeypatch):
     assert filesystems.reason_of(RecursionError()) == "its folders or links lead deeper and deeper"
 
 
-def test_s3_without_credentials_says_what_to_set(monkeypatch, tmp_path):
-    pytest.importorskip("s3fs")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+def test_s3_without_credentials_says_what_to_set(monkeypatch, tmp_path, request):
+    s3fs = pytest.importorskip("s3fs")
+    for name in (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_PROFILE",
+        "AWS_ENDPOINT_URL",
+    ):
         monkeypatch.delenv(name, raising=False)
+    # One of an earlier test may have credentials, and this one has none.
+    s3fs.S3FileSystem.clear_instance_cache()
+    request.addfinalizer(s3fs.S3FileSystem.clear_instance_cache)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
