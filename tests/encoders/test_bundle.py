@@ -25,6 +25,9 @@ class MyPhi:
         return torch.nn.functional.avg_pool2d(images.float(), 16)
 
 
+RECORD = EncoderInfo("ViT-B/16", "hub", "2" * 16, 512, 16)
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """What `load_encoders` asks to be built; nothing is built."""
@@ -66,6 +69,22 @@ def test_other_encoders_than_the_presets(asked):
     ]
     assert encoders.phi[1] is mine
     assert [info.name for info in encoders.info.phi] == ["dino-s16", "mine"]
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "built"),
+    [
+        ("ViT-B/16", "ViT-B/16/proxy"),
+        ("ViT-L/14@336px=clip.safetensors", "ViT-L/14@336px/proxy=clip.safetensors"),
+        ("ViT-B/16/values", "ViT-B/16/values"),
+        ("RN50=random", "RN50=random"),
+        ("lite", "lite"),
+        (RECORD, RECORD),  # what a bank has recorded keeps its meaning
+    ],
+)
+def test_the_form_of_a_vit_that_is_asked_for_without_one(asked, asked_for, built):
+    load_encoders("paper", saliency=asked_for, device="cpu")
+    assert [wanted for role, wanted, *_ in asked if role == "saliency"] == [built]
 
 
 def test_an_encoder_of_ones_own(asked):

@@ -15,6 +15,7 @@ from recoseg.encoders.encoder_table import (
     build_saliency,
     find_row,
     needs_features,
+    with_default_form,
 )
 from recoseg.encoders.extract import NeedsFeatures
 from recoseg.encoders.presets import preset as find_preset
@@ -207,7 +208,8 @@ def load_encoders(
             bank has recorded of its encoder, or an encoder: any object with the members of
             `ImageTextEncoder`.
         saliency: Likewise; an encoder has the members of `DenseTextEncoder`. One that needs another
-            encoder's features, such as `ViT-B/16/proxy`, is given those of the first phi.
+            encoder's features, such as `ViT-B/16/proxy`, is given those of the first phi. The name
+            of a ViT without a form, such as `ViT-B/16`, asks for `/proxy`.
         phi: Likewise, one or a list; an encoder has the members of `DenseImageEncoder`.
         recipe: Name of the recipe that the encoders are for, which may have another phi: that of
             `lite` does for `paper`.
@@ -228,6 +230,8 @@ def load_encoders(
     if not several:
         check_phi([])
     first = _load("phi", build_phi, several[0], compute)
+    if isinstance(saliency, str):
+        saliency = with_default_form(saliency)
     wanted = chosen.retrieval if retrieval is None else retrieval
     return Encoders(
         _load("retrieval", build_retrieval, wanted, compute),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -219,6 +220,21 @@ def needs_features(spec: str | EncoderInfo) -> bool:
     name = spec.name if isinstance(spec, EncoderInfo) else parse_spec(spec).name
     recipe = VIT_RECIPES.get(name.rpartition("/")[2])
     return recipe is not None and recipe.needs_features
+
+
+def with_default_form(spec: str) -> str:
+    """A saliency encoder as it is asked for; CLIP's ViTs without a form get `proxy`.
+
+    That form is the best one where phi runs anyway. A name without a form that a bank has recorded
+    keeps its meaning, `values`.
+
+    Example:
+        >>> with_default_form("ViT-B/16=clip.safetensors"), with_default_form("ViT-B/16/naclip")
+        ('ViT-B/16/proxy=clip.safetensors', 'ViT-B/16/naclip')
+    """
+    asked = parse_spec(spec)
+    named = {row.name for row in list_encoders("saliency") if row.arch.startswith("ViT")}
+    return str(replace(asked, name=f"{asked.name}/proxy")) if asked.name in named else spec
 
 
 def build_retrieval(spec: str | EncoderInfo, compute: Compute) -> ImageTextEncoder:

@@ -18,7 +18,12 @@ from recoseg.datasets.spaces import class_lines
 from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_prompts, default_settings
-from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency
+from recoseg.encoders.encoder_table import (
+    build_phi,
+    build_retrieval,
+    build_saliency,
+    with_default_form,
+)
 from recoseg.encoders.extract import NeedsFeatures
 from recoseg.encoders.presets import preset as preset_of
 from recoseg.errors import RecosegError
@@ -243,7 +248,8 @@ def _setups(
 ) -> list[Setup]:
     """Every archive with every saliency encoder and every phi; each encoder is built once."""
     chosen = preset_of(preset or archives[0].preset or "lite")
-    specs, (first, *more) = saliencies or [chosen.saliency], phis or chosen.phi_of(PAPER_RECIPE)
+    specs = [with_default_form(spec) for spec in saliencies or [chosen.saliency]]
+    first, *more = phis or chosen.phi_of(PAPER_RECIPE)
     phi_encoders = [build_phi(first, compute)]
     built = [build_saliency(spec, compute, phi_encoders[0].info) for spec in specs]
     phi_encoders += [build_phi(spec, compute) for spec in more]

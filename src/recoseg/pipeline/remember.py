@@ -12,7 +12,7 @@ from recoseg.allocator import keep_freed_memory
 from recoseg.archive.index import ArchiveIndex
 from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.bundle import Encoders, check_needs
-from recoseg.encoders.encoder_table import build_phi, build_saliency
+from recoseg.encoders.encoder_table import build_phi, build_saliency, with_default_form
 from recoseg.encoders.presets import preset as preset_of
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, EncoderInfo
 from recoseg.errors import RecosegError
@@ -93,6 +93,7 @@ def remember(
     preset = preset_of(archive.preset or "lite")
     chosen_phi = _several(phi) or (list(encoders.phi) if encoders else list(preset.phi))
     chosen_texts = _several(saliency) or [encoders.saliency if encoders else preset.saliency]
+    chosen_texts = [with_default_form(t) if isinstance(t, str) else t for t in chosen_texts]
     for spec in chosen_phi:
         check_encoder(spec, "phi")
     for spec in chosen_texts:
