@@ -244,7 +244,7 @@ def test_photos_that_cannot_be_read_are_named(session):
             False,
             "takes label maps as they are; --threshold, --refine would have no effect",
         ),
-        (("--threshold", "nan"), True, "background_threshold is not a number"),
+        (("--threshold", "nan"), True, "threshold is nan; expected a fused score"),
         (
             ("--predictions", "{}/data"),
             False,

@@ -204,3 +204,10 @@ def test_phi_of_the_preset_by_recipe(archive, recipe, phi):
 def test_weights_without_effect_are_refused(bank, opened, options, expected):
     with pytest.raises(RecosegError, match=expected):
         opened(bank, **options)
+
+
+def test_other_settings_than_those_of_the_bank_are_refused(archive, bank, encoders):
+    with pytest.raises(RecosegError, match="k is 4 there, and 5 would have no effect"):
+        recoseg.learn(archive, ["sea"], encoders=encoders, add_to=bank, k=5)
+    more = recoseg.learn(archive, ["sea"], encoders=encoders, add_to=bank, k=4)
+    assert more.settings == bank.settings

@@ -200,3 +200,12 @@ def test_a_resize_that_is_too_large_is_refused_at_once():
         InputPlan.of(100_000, None, None, 1)
     with pytest.raises(BadImageError, match="input would have 21333 x 16000 pixels, more than 178"):
         input_size((640, 480), 16_000)
+
+
+@pytest.mark.parametrize(
+    ("window", "step", "expected"),
+    [(1, None, "window is 1; expected 8 or more"), (None, 112, "no effect without windows")],
+)
+def test_windows_without_use_are_refused(window, step, expected):
+    with pytest.raises(RecosegError, match=expected):
+        InputPlan.of(320, window, step, 1)

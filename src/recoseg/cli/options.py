@@ -22,6 +22,14 @@ PresetName = Annotated[
         "that of the index.",
     ),
 ]
+OtherRecipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="Recipe whose settings replace the bank's for segmentation: paper (every pixel "
+        "by itself), or regions (superpixels vote). By default as the bank says.",
+    ),
+]
 Recipe = Annotated[
     str | None,
     typer.Option(

@@ -138,6 +138,8 @@ def _clip_encoder(
     """
     if request.role == "phi":
         return _clip_phi(request, POOL.get(request.spec, arch, request.compute, source))
+    if form and form not in VIT_RECIPES:
+        raise UnknownNameError(f"form of {model}", form, list(VIT_RECIPES))
     spec = EncoderSpec(model, request.spec.weights)
     recipe: FeatureRecipe | None = VIT_RECIPES.get(form)
     if recipe is None or not recipe.needs_features:

@@ -132,6 +132,7 @@ def learn(
         bank = ConceptBank.load(add_to) if isinstance(add_to, str | Path) else add_to
         if bank is not None:
             _check_new(bank, [item.name for item in to_learn])
+            _check_settings(bank, changes)
         if encoders is None:
             chosen = choose_encoders(archive, bank, preset, retrieval, saliency, phi, recipe)
             encoders = load_encoders(**chosen, device=device, precision=precision)
@@ -235,6 +236,18 @@ def choose_encoders(
         for spec in names[role] if isinstance(names[role], list | tuple) else [names[role]]:
             check_encoder(spec, role)
     return names
+
+
+def _check_settings(bank: ConceptBank, given: dict[str, Any]) -> None:
+    """Refuse settings that would have no effect, since a bank keeps its own."""
+    own = bank.settings.learn
+    for name, value in given.items():
+        kept = getattr(own, name)
+        if (tuple(value) if isinstance(kept, tuple) else value) != kept:
+            raise RecosegError(
+                f"A bank that classes are added to keeps its settings: {name} is {kept!r} there, "
+                f"and {value!r} would have no effect. Leave it out, or learn a new bank."
+            )
 
 
 def _check_new(bank: ConceptBank, names: Sequence[str]) -> None:

@@ -114,8 +114,8 @@ def bank_segmenter(
     rule = fusion_rule(fusion.form)
     short_side = segment.short_side if resize is None else resize
     plan = InputPlan.of(short_side, window, window_step, batch_size)
-    if background_threshold is not None and math.isnan(background_threshold):
-        raise RecosegError("background_threshold is not a number; expected a fused score.")
+    if background_threshold is not None and not math.isfinite(background_threshold):
+        raise RecosegError(f"threshold is {background_threshold}; expected a fused score.")
     if not isinstance(refine, RefineSettings):
         refine = RefineSettings(refine or "none", segment.refine_temperature)
     if memory is not None:

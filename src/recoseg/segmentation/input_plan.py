@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from recoseg import config
 from recoseg.errors import RecosegError
 
+SMALLEST_WINDOW = 8
+"""Smallest side of a window, pixels; a photo has about as many as cells of an encoder then."""
+
 
 @dataclass(frozen=True)
 class InputPlan:
@@ -36,13 +39,17 @@ class InputPlan:
         for name, value, least in (
             ("resize", short_side, 0),
             ("batch_size", batch_size, 1),
-            ("window", window, 1),
+            ("window", window, SMALLEST_WINDOW),
             ("window_step", step, 1),
         ):
             if value is not None and value < least:
                 raise RecosegError(f"{name} is {value}; expected {least} or more.")
         if short_side > config.LARGEST_SIDE:
             raise RecosegError(f"resize is {short_side}; expected {config.LARGEST_SIDE:,} or less.")
+        if window is None and step is not None:
+            raise RecosegError(
+                "window_step would have no effect without windows. Add --window, or leave it out."
+            )
         if window is None:
             return cls(short_side, batch_size=batch_size)
         step = max(1, window // 2) if step is None else step
