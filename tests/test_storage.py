@@ -2,11 +2,15 @@
 
 import os
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 
 from recoseg.errors import FileError, MissingFileError, OutputError
+from recoseg.storage import arrays
 from recoseg.storage.atomic import TEMPORARY, remove_leftovers, write_atomically, write_bytes
 from recoseg.storage.checksums import check_file, file_checksum
 from recoseg.storage.claim import claim, format_in
@@ -249,3 +253,21 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
     with pytest.raises(FileError, match="leaves the folder"), lock_file(tmp_path / "out/bank"):
         pass
     assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_one_thread_at_a_time_parses_headers_of_arrays(tmp_path, monkeypatch):
+    np.save(tmp_path / "array.npy", np.zeros((7, 3), np.float16))
+    working, together = [], []
+
+    def slow(file):
+        working.append(1)
+        together.append(len(working))
+        time.sleep(0.002)
+        working.pop()
+        return np.lib.format.read_array_header_1_0(file)
+
+    monkeypatch.setitem(arrays._READERS, (1, 0), slow)
+    with ThreadPoolExecutor(8) as pool:
+        headers = list(pool.map(arrays.array_header, [tmp_path / "array.npy"] * 16))
+    assert {header.shape for header in headers} == {(7, 3)}
+    assert together == [1] * 16

@@ -15,7 +15,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from jaxtyping import Float, Int32, UInt8
-from numpy.lib import format as npy
 from PIL import Image
 from torch import Tensor
 
@@ -25,6 +24,7 @@ from recoseg.photos.refs import Photo, composed, local_stamp, split_member
 from recoseg.photos.stored import stored_values
 from recoseg.regions.masks import paint, paint_each, relabel
 from recoseg.regions.rle import mask_of, run_lengths
+from recoseg.storage.arrays import parse_header
 from recoseg.storage.paths import inside
 from recoseg.storage.reading import MAX_TEXT, parse_json, read_bytes, read_json, read_text
 
@@ -274,11 +274,12 @@ def _read_npz(path: Path) -> Int32[Tensor, "h w"]:
 def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     """An array of an npz, whose header is checked before memory is taken for it."""
     with archive.open(name) as file:
-        version = npy.read_magic(file)
-        header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
-        if header is None:
-            raise FileError(f"Expected an array of NumPy's format 1.0 or 2.0, got {version}.")
-        shape, fortran, dtype = header(file)
+        try:
+            shape, fortran, dtype = parse_header(file)
+        except KeyError as error:
+            raise FileError(
+                f"Expected an array of NumPy's format 1.0 or 2.0, got {error}."
+            ) from error
         count = int(np.prod(shape, dtype=object)) if shape else 1
         if dtype.hasobject or dtype.kind not in "biu" or count * dtype.itemsize > MAX_ARRAY:
             raise FileError(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -18,6 +19,8 @@ _READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+
+_PARSING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,24 @@ class ArrayHeader:
     offset: int
 
 
+def parse_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Parse the header of an array, at which the file stands; nothing is unpickled.
+
+    One thread parses at a time. Python's own parser, which NumPy calls, fails now and then in some
+    releases if several threads use it at once, and a sound file would be taken for a damaged one;
+    nor is it safe in several threads to hide the warnings that a damaged header causes.
+
+    Returns:
+        Shape, whether the array is stored column by column, and type.
+
+    Raises:
+        Exception: Of many types, if it is no such header.
+    """
+    with _PARSING, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _READERS[np.lib.format.read_magic(file)](file)
+
+
 def array_header(path: Path, trailing: int = 0) -> ArrayHeader:
     """Read the header of an array of floating-point numbers; nothing is unpickled.
 
@@ -48,11 +69,9 @@ def array_header(path: Path, trailing: int = 0) -> ArrayHeader:
             float32 in this machine's byte order, row by row; or its size is not that of its shape.
     """
     try:
-        with open_regular(path) as file, warnings.catch_warnings():
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
-            warnings.simplefilter("ignore")
-            version = np.lib.format.read_magic(file)
-            shape, is_fortran, dtype = _READERS[version](file)
+            shape, is_fortran, dtype = parse_header(file)
             offset = file.tell()
     except FileNotFoundError as error:
         raise MissingFileError(f"There is no file {path}.") from error
