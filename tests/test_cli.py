@@ -138,6 +138,7 @@ class TestBank:
         assert "context" in table.out
         assert "k=2" in table.out
         assert "recipe: regions (references are means of the seeds' regions, and" in table.out
+        assert "changed from the recipe: k=2, image_size=160, context=('sky', 'road')" in table.out
 
     def test_add_and_forget(self, session):
         more = session / "more.safetensors"
@@ -243,6 +244,7 @@ class TestRecipe:
         shown = run("inspect", published)
         assert shown.code == 0
         assert "recipe: paper (as published: " in shown.out
+        assert "changed from the recipe: k=2, " in shown.out
         assert "regions=" not in shown.out
         found = json.loads(run("inspect", published, "--json").out)
         assert "more_phi" not in found["encoders"]
@@ -253,6 +255,7 @@ class TestRecipe:
         later.save(session / "later.safetensors")
         shown = run("inspect", session / "later.safetensors")
         assert "recipe: better (not known to this version)" in shown.out
+        assert "changed" not in shown.out
 
     def test_segment_by_another_recipe_and_other_weights(self, session, published):
         common = (session / "photos", "--resize", 128, "--precision", "fp32", "--no-overlays")

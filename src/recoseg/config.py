@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from recoseg.cosegmentation.reference import ReferenceForm
@@ -31,6 +31,9 @@ MOST_CONTEXT = 1000
 
 LONGEST_REGIONS = 200
 """Most characters of the setting that names regions."""
+
+LONGEST_MEMORY = 4096
+"""Most characters of the settings that say which region memory was used."""
 
 
 def _check_range(settings: object, name: str, least: float, most: float) -> None:
@@ -179,14 +182,25 @@ class SegmentSettings:
             paper.
         regions: What divides photos into regions that vote, such as `superpixels`; empty for no
             vote, as in the paper.
+        memory: Folder or URL of the region memory that these settings are meant for; empty for
+            none. Photos can be segmented without it or with another one, which is told.
+        memory_content: What it held; see `RegionMemory.content`.
     """
 
     fusion: Fusion = field(default_factory=Fusion)
     short_side: int = 320
     refine_temperature: float = 1.0
     regions: str = ""
+    memory: str = ""
+    memory_content: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("memory", "memory_content"):
+            if len(getattr(self, name)) > LONGEST_MEMORY:
+                raise RecosegError(
+                    f"{name} has {len(getattr(self, name)):,} characters; expected at most "
+                    f"{LONGEST_MEMORY:,}."
+                )
         _check_regions(self.regions)
         _check_range(self, "short_side", 0, LARGEST_SIDE)
         if not 0 < self.refine_temperature <= LARGEST:
@@ -219,7 +233,9 @@ class BankSettings:
         fusion = fields["segment"]["fusion"]
         if fusion["memory_weight"] == Fusion.memory_weight:
             del fusion["memory_weight"]
-        for part, name in ((fusion, "phi_weights"), (fields["segment"], "regions")):
+        unset = [(fusion, "phi_weights")]
+        unset += [(fields["segment"], name) for name in ("regions", "memory", "memory_content")]
+        for part, name in unset:
             if not part[name]:
                 del part[name]
         if fields["recipe"] == PAPER_RECIPE:
@@ -242,3 +258,26 @@ class _StoredSettings:
     learn: LearnSettings
     segment: SegmentSettings
     recipe: str = PAPER_RECIPE
+
+
+_NO_MEMORY = {"memory": "", "memory_content": ""}
+
+
+def changed_fields(usual: BankSettings, own: BankSettings) -> list[str]:
+    """The settings that differ from the usual ones, each as `NAME=VALUE`, without the memory.
+
+    Example:
+        >>> changed_fields(BankSettings(), BankSettings(LearnSettings(k=20)))
+        ['k=20']
+    """
+    pairs = [
+        (usual.learn, own.learn),
+        (usual.segment.fusion, own.segment.fusion),
+        (usual.segment, replace(own.segment, fusion=usual.segment.fusion, **_NO_MEMORY)),
+    ]
+    return [
+        f"{name}={value!r}"
+        for before, after in pairs
+        for name, value in asdict(after).items()
+        if value != asdict(before)[name]
+    ]

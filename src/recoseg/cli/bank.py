@@ -23,6 +23,8 @@ def inspect(
     from dataclasses import asdict
 
     from recoseg.concepts import ConceptBank
+    from recoseg.config import changed_fields
+    from recoseg.encoders.defaults import default_settings
     from recoseg.encoders.recipes import RECIPES
 
     if "://" in bank or Path(bank).is_dir():
@@ -54,6 +56,10 @@ def inspect(
     recipe = settings.pop("recipe", loaded.settings.recipe)
     notes = {one.name: one.note for one in RECIPES}
     say(f"recipe: {recipe} ({notes.get(recipe, 'not known to this version')})")
+    if recipe in notes:
+        usual = default_settings(encoders.saliency, encoders.phi, recipe)
+        changed = changed_fields(usual, loaded.settings)
+        say(f"changed from the recipe: {', '.join(changed) or 'nothing'}")
     for stage, values in settings.items():
         listed = ", ".join(f"{name}={value}" for name, value in values.items())
         say(f"{stage}: {listed}")

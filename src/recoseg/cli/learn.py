@@ -60,6 +60,13 @@ def learn(
         bool,
         typer.Option(help="Also use the aliases and background words of the data set's classes."),
     ] = False,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="Region memory that photos are to be segmented with, as a folder or URL: the bank "
+            "records it."
+        ),
+    ] = None,
     recipe: Recipe = None,
     preset: PresetName = None,
     retrieval: Retrieval = None,
@@ -149,6 +156,7 @@ def learn(
         saliency=saliency,
         phi=phi,
         aliases=aliases,
+        memory=memory,
         figures=figures,
         overwrite=overwrite,
         cache=cache,

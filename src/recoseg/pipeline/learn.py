@@ -28,10 +28,12 @@ from recoseg.learning.feature_worker import Extraction, dense_worker
 from recoseg.learning.figure_folder import FORMAT, LINES, FigureWriter
 from recoseg.learning.learner import LearnedClass, learn_bank
 from recoseg.learning.seed_regions import seed_regions
+from recoseg.memory.region_memory import RegionMemory, open_memory
 from recoseg.pipeline.checks import check_encoder, check_output_file, check_output_folder
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import open_index
 from recoseg.pipeline.retrieve import search_in
+from recoseg.segmentation.memory_branch import shared_phi
 from recoseg.storage.cache import cache_folder
 from recoseg.storage.claim import claim
 from recoseg.storage.locks import lock_file
@@ -52,6 +54,7 @@ def learn(
     saliency: str | DenseTextEncoder | None = None,
     phi: str | DenseImageEncoder | Sequence[str | DenseImageEncoder] | None = None,
     aliases: bool = False,
+    memory: RegionMemory | str | Path | None = None,
     figures: str | Path | None = None,
     overwrite: bool = False,
     cache: str | Path | None = None,
@@ -81,6 +84,8 @@ def learn(
         saliency: The dense text encoder that guides co-segmentation.
         phi: The dense image encoder. If there are several, the bank has references for each.
         aliases: Whether to use the aliases and background words of a label space as well.
+        memory: Region memory, or its folder or URL, that photos are to be segmented with. The bank
+            records which one it was; segmenting without it, or with another one, tells so.
         figures: Folder for a co-segmentation figure of each class; None draws no figures.
         overwrite: Whether to remove the figures that an earlier run has drawn there.
         cache: Folder where features of photos are kept for the next bank; None keeps nothing.
@@ -101,7 +106,7 @@ def learn(
         ConceptError: A class cannot be read or is in the bank already, or none of its photos can
             be read.
         ArchiveError: There is no index.
-        EncoderMismatchError: The index or the bank was made with other encoders.
+        EncoderMismatchError: The index, the bank or the memory was made with other encoders.
         RecosegError: An output cannot be written, or a setting is out of range.
     """
     to_learn = as_classes(classes, aliases=aliases)
@@ -127,6 +132,8 @@ def learn(
         drawn = check_output_folder(figures)
         claim(drawn, FORMAT, [LINES, "settings.json"], what="figures", overwrite=overwrite)
     archive = index if isinstance(index, ArchiveIndex) else open_index(index)
+    if isinstance(memory, str | Path):
+        memory = open_memory(memory)
     with nullcontext() if file is None else lock_file(file):
         # Read under the lock, so that no class is lost that another process is adding.
         bank = ConceptBank.load(add_to) if isinstance(add_to, str | Path) else add_to
@@ -141,6 +148,8 @@ def learn(
             bank = ConceptBank(
                 (), encoders.info, replace(defaults, learn=replace(defaults.learn, **changes))
             )
+        if memory is not None:
+            bank = _with_memory(bank, memory)
         runner = executor or LocalExecutor()
         draw = None
         if figures is not None:
@@ -236,6 +245,13 @@ def choose_encoders(
         for spec in names[role] if isinstance(names[role], list | tuple) else [names[role]]:
             check_encoder(spec, role)
     return names
+
+
+def _with_memory(bank: ConceptBank, memory: RegionMemory) -> ConceptBank:
+    """The bank with a record of the memory, which has to fit to its encoders."""
+    shared_phi(memory, bank)
+    recorded = replace(bank.settings.segment, memory=memory.location, memory_content=memory.content)
+    return replace(bank, settings=replace(bank.settings, segment=recorded))
 
 
 def _check_settings(bank: ConceptBank, given: dict[str, Any]) -> None:

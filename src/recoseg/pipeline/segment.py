@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from recoseg.concepts import ConceptBank
-from recoseg.config import Fusion, FusionForm
+from recoseg.config import Fusion, FusionForm, SegmentSettings
 from recoseg.device import resolve_compute
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_settings
@@ -31,6 +32,8 @@ from recoseg.storage.locks import lock_folder
 from recoseg.training.model import TrainedModel, is_model
 from recoseg.training.model_segmenter import model_segmenter
 from recoseg.writers.folder import CLASSES, FORMAT, LINES
+
+_log = logging.getLogger(__name__)
 
 Segmentable = ConceptBank | TrainedModel | str | Path
 """A concept bank, a trained model, or the file of either (for a model also the folder of its
@@ -177,8 +180,11 @@ def open_segmenter(
         chosen = _refinement(refine, temperature or PUBLISHED_TEMPERATURE, refine_steps)
         return model_segmenter(source, compute=compute, refine=chosen, **options)
     _check_names(names, names_temperature, temperature)
+    if isinstance(memory, str | Path):
+        memory = open_memory(memory)
     bank = source if isinstance(source, ConceptBank) else ConceptBank.load(source)
     own = bank.settings.segment
+    _tell_memory(own, memory)
     if recipe is not None:
         own = default_settings(bank.encoders.saliency, bank.encoders.phi, recipe).segment
         options["resize"] = own.short_side if resize is None else resize
@@ -209,7 +215,7 @@ def open_segmenter(
         compute=compute,
         fusion=weighed,
         refine=_refinement(refine, temperature, refine_steps),
-        memory=open_memory(memory) if isinstance(memory, str | Path) else memory,
+        memory=memory,
         naming=names or "cosine",
         names_temperature=NAMES_TEMPERATURE if names_temperature is None else names_temperature,
         ambiguity=ambiguity,
@@ -289,6 +295,17 @@ def _check_names(
             "--names-temperature would have no effect without --names softmax. Add it, or leave "
             "the temperature out."
         )
+
+
+def _tell_memory(own: SegmentSettings, memory: RegionMemory | None) -> None:
+    """Tell where photos are not segmented with the region memory that the bank is meant for."""
+    if not own.memory or (memory is not None and memory.content == own.memory_content):
+        return
+    _log.warning(
+        "The bank is meant for the region memory %s; photos are segmented %s.",
+        own.memory,
+        "without one" if memory is None else f"with {memory.location}, which holds other regions",
+    )
 
 
 def _check_weights(fusion: Fusion, given: set[str], has_memory: bool) -> None:
