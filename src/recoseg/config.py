@@ -270,7 +270,7 @@ def changed_fields(usual: BankSettings, own: BankSettings) -> list[str]:
         >>> changed_fields(BankSettings(), BankSettings(LearnSettings(k=20)))
         ['k=20']
     """
-    pairs = [
+    pairs: list[tuple[Any, Any]] = [
         (usual.learn, own.learn),
         (usual.segment.fusion, own.segment.fusion),
         (usual.segment, replace(own.segment, fusion=usual.segment.fusion, **_NO_MEMORY)),
