@@ -260,9 +260,6 @@ class _StoredSettings:
     recipe: str = PAPER_RECIPE
 
 
-_NO_MEMORY = {"memory": "", "memory_content": ""}
-
-
 def changed_fields(usual: BankSettings, own: BankSettings) -> list[str]:
     """The settings that differ from the usual ones, each as `NAME=VALUE`, without the memory.
 
@@ -270,10 +267,11 @@ def changed_fields(usual: BankSettings, own: BankSettings) -> list[str]:
         >>> changed_fields(BankSettings(), BankSettings(LearnSettings(k=20)))
         ['k=20']
     """
+    others = replace(own.segment, fusion=usual.segment.fusion, memory="", memory_content="")
     pairs: list[tuple[Any, Any]] = [
         (usual.learn, own.learn),
         (usual.segment.fusion, own.segment.fusion),
-        (usual.segment, replace(own.segment, fusion=usual.segment.fusion, **_NO_MEMORY)),
+        (usual.segment, others),
     ]
     return [
         f"{name}={value!r}"
