@@ -131,11 +131,13 @@ class Fusion:
         form: `product`: sigmoid(visual_scale * visual score) * sigmoid(text_scale * text score),
             as published. `sum`: visual score + text_weight * text score. `visual` and `text`: one
             of the two scores alone. All but the product also add memory_weight * memory score
-            where a region memory is used.
+            where a region memory is used, and photo_weight * photo score.
         visual_scale: Factor on the visual score in the product; 1 in the paper.
         text_scale: Factor on the text score in the product; 10 in the paper.
         text_weight: Weight of the text score in the sum.
         memory_weight: Weight of the score by a region memory; without a memory it has no effect.
+        photo_weight: Weight of the score of the whole photo, the cosine of its embedding by the
+            retrieval encoder with the text; 0 does without.
         phi_weights: Factor on the visual score of each phi, in the order of the bank; empty for 1
             each.
     """
@@ -145,12 +147,14 @@ class Fusion:
     text_scale: float = 10.0
     text_weight: float = 0.4
     memory_weight: float = 0.8
+    photo_weight: float = 0.0
     phi_weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.form not in get_args(FusionForm):
             raise UnknownNameError("fusion", self.form, list(get_args(FusionForm)))
-        for name in ("visual_scale", "text_scale", "text_weight", "memory_weight"):
+        weights = ("text_weight", "memory_weight", "photo_weight")
+        for name in ("visual_scale", "text_scale", *weights):
             _check_range(self, name, -LARGEST, LARGEST)
         for weight in self.phi_weights:
             if not -LARGEST <= weight <= LARGEST:
@@ -231,8 +235,9 @@ class BankSettings:
             if fields["learn"][name] == default:
                 del fields["learn"][name]
         fusion = fields["segment"]["fusion"]
-        if fusion["memory_weight"] == Fusion.memory_weight:
-            del fusion["memory_weight"]
+        for name in ("memory_weight", "photo_weight"):
+            if fusion[name] == getattr(Fusion, name):
+                del fusion[name]
         unset = [(fusion, "phi_weights")]
         unset += [(fields["segment"], name) for name in ("regions", "memory", "memory_content")]
         for part, name in unset:

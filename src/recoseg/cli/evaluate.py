@@ -24,6 +24,7 @@ from recoseg.cli.options import (
     Overwrite,
     Phi,
     PhiWeight,
+    PhotoWeight,
     Precision,
     Presence,
     Quirks,
@@ -91,6 +92,7 @@ def evaluate(
     phi_weight: PhiWeight = None,
     text_weight: TextWeight = None,
     memory_weight: MemoryWeight = None,
+    photo_weight: PhotoWeight = None,
     resize: Annotated[
         int | None,
         typer.Option(
@@ -147,6 +149,7 @@ def evaluate(
         "phi_weights": phi_weight or None,
         "text_weight": text_weight,
         "memory_weight": memory_weight,
+        "photo_weight": photo_weight,
         "threshold": threshold,
         "background": names_in(background) or None,
         "refine": None if refine == "none" else refine,

@@ -155,6 +155,14 @@ MemoryWeight = Annotated[
     float | None,
     typer.Option(help="Weight of the scores by a memory. By default as the bank says."),
 ]
+PhotoWeight = Annotated[
+    float | None,
+    typer.Option(
+        help="Weight of the scores of the whole photo, by the encoder of the index: classes that "
+        "the photo fits as a whole gain at all its pixels. By default as the bank says, most often "
+        "0."
+    ),
+]
 Regions = Annotated[
     str | None,
     typer.Option(

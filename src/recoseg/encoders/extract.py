@@ -107,7 +107,7 @@ def extract(
 def _check_shape(features: Tensor, images: Tensor, info: EncoderInfo) -> None:
     """Refuse features that do not have the shape that the encoder's info says."""
     height, width = images.shape[2:]
-    grid = (-(-height // info.stride), -(-width // info.stride)) if info.stride else (0, 0)
+    grid = (-(-height // info.stride), -(-width // info.stride)) if info.stride else (1, 1)
     expected = (len(images), info.dim, *grid)
     if tuple(features.shape) != expected:
         raise RecosegError(

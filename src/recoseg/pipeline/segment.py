@@ -64,6 +64,7 @@ def open_segmenter(
     phi_weights: Sequence[float] | None = None,
     text_weight: float | None = None,
     memory_weight: float | None = None,
+    photo_weight: float | None = None,
     resize: int | None = None,
     window: int | None = None,
     window_step: int | None = None,
@@ -103,6 +104,8 @@ def open_segmenter(
         phi_weights: Factor on the visual score of each phi, in the order of the bank.
         text_weight: Weight of the text score where scores are added.
         memory_weight: Weight of the memory's score.
+        photo_weight: Weight of the score of the whole photo: how well its embedding by the
+            retrieval encoder, which is loaded in addition, fits each class.
         resize: Short side of the encoders' input, pixels; 0 for the photo's own size, None for
             that of the bank or model. Label maps always have the photo's own size.
         window: Side of sliding windows over larger inputs, pixels; None for no windows.
@@ -175,6 +178,7 @@ def open_segmenter(
             phi_weights=phi_weights,
             text_weight=text_weight,
             memory_weight=memory_weight,
+            photo_weight=photo_weight,
         )
         options["voting"] = voting_of(regions, vote, region_cache, compute)
         chosen = _refinement(refine, temperature or PUBLISHED_TEMPERATURE, refine_steps)
@@ -197,6 +201,7 @@ def open_segmenter(
         "phi_weights": None if phi_weights is None else tuple(phi_weights),
         "text_weight": text_weight,
         "memory_weight": memory_weight,
+        "photo_weight": photo_weight,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     weighed = replace(own.fusion, **changes)

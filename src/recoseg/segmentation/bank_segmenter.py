@@ -23,7 +23,7 @@ from recoseg.memory.region_memory import RegionMemory
 from recoseg.refinement.refiner import RefineForm, RefineSettings, build_refiner
 from recoseg.segmentation.bank_encoders import BankEncoders, Phi, infos_as_json
 from recoseg.segmentation.branches import FEATURES, Branch, Score
-from recoseg.segmentation.fusion import FusionRule, fusion_rule
+from recoseg.segmentation.fusion import fusion_rule
 from recoseg.segmentation.input_plan import InputPlan
 from recoseg.segmentation.label_maps import BackgroundRule, class_indices
 from recoseg.segmentation.labeller import Labeller
@@ -35,6 +35,7 @@ from recoseg.segmentation.naming import (
     name_scores,
     words_by_name,
 )
+from recoseg.segmentation.photo_branch import photo_branch
 from recoseg.segmentation.presence import PresenceRule
 from recoseg.segmentation.scores import text_scores, visual_scores
 from recoseg.segmentation.segmenter import Segmenter
@@ -71,7 +72,8 @@ def bank_segmenter(
 
     Args:
         bank: The bank, or its file.
-        encoders: Loaded encoders, those of the bank among them.
+        encoders: Loaded encoders, those of the bank among them. The retrieval encoder is used if
+            the fusion gives the whole photo a weight.
         phi: A dense image encoder or its spec, or several, instead of those in `encoders`. Those
             of the bank that are not given are built.
         saliency: The saliency encoder or its spec, instead of the one in `encoders`. By default it
@@ -119,7 +121,10 @@ def bank_segmenter(
     if not isinstance(refine, RefineSettings):
         refine = RefineSettings(refine or "none", segment.refine_temperature)
     if memory is not None:
-        _check_memory(memory, bank, fusion, rule)
+        _check_able(fusion, "memory", "region memory")
+        shared_phi(memory, bank)
+    if fusion.photo_weight:
+        _check_able(fusion, "photo", "score of the whole photo")
     names = tuple(concept.name for concept in bank.classes)
     concepts = (*bank.classes, *_competing_context(bank, names, background))
     by_name = None
@@ -167,6 +172,9 @@ def bank_segmenter(
     branches = list(_branches(dense, concepts, kinds, by_name, fusion.phi_weights))
     if memory is not None:
         branches.append(memory_branch(memory, bank, dense.phis, concepts))
+    if fusion.photo_weight:
+        retrieval = None if encoders is None else encoders.retrieval
+        branches.append(photo_branch(bank, concepts, retrieval, compute))
     return Segmenter(
         branches=tuple(branches),
         labeller=labeller,
@@ -235,23 +243,22 @@ def _weighted(score: Score, weight: float, features: Tensor) -> Tensor:
     return weight * score(features)
 
 
-def _check_memory(
-    memory: RegionMemory, bank: ConceptBank, fusion: Fusion, rule: FusionRule
-) -> None:
-    """Refuse a memory that the fusion does not use, or that shares no encoders with the bank."""
-    if "memory" not in rule.on_grid:
-        able = [form for form in get_args(FusionForm) if "memory" in fusion_rule(form).on_grid]
+def _check_able(fusion: Fusion, kind: str, what: str) -> None:
+    """Refuse scores that the fusion does not use."""
+    if kind not in fusion_rule(fusion.form).on_grid:
+        able = [form for form in get_args(FusionForm) if kind in fusion_rule(form).on_grid]
         raise RecosegError(
-            f"The fusion {fusion.form} uses no region memory. Choose one of {', '.join(able)} "
-            "(--fusion), or leave out the memory."
+            f"The fusion {fusion.form} uses no {what}. Choose one of {', '.join(able)} "
+            "(--fusion), or leave it out."
         )
-    shared_phi(memory, bank)
 
 
 def _fusion_as_json(fusion: Fusion, memory: RegionMemory | None) -> dict[str, Any]:
     fields = asdict(fusion)
     if memory is None:  # so that the settings of runs without one stay equal
         del fields["memory_weight"]
+    if not fusion.photo_weight:
+        del fields["photo_weight"]
     if not fusion.phi_weights:
         del fields["phi_weights"]
     return fields

@@ -25,7 +25,7 @@ class Branch:
     Attributes:
         name: `KIND:ENCODER`, such as `visual:dino_vits8` or `text:DenseCLIP-RN50x16`; unique among
             the branches of a segmenter. That of a region memory is `memory`, a trained model's
-            `model`.
+            `model`. A branch of the kind `photo` has one cell, the whole photo.
         encoder: Describes the cells of a photo.
         score: From the encoder's features to scores.
         scored: What the scores are of, such as the concepts of a bank. Branches of the same kind,
@@ -48,7 +48,7 @@ class Branch:
 
     @property
     def stride(self) -> int:
-        """Pixels of the encoder's input per cell."""
+        """Pixels of the encoder's input per cell; 0 where the whole photo is one cell."""
         return self.encoder.info.stride
 
     @property

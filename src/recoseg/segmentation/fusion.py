@@ -61,6 +61,10 @@ def _memory_weighted(scores: Tensor, fusion: Fusion) -> Tensor:
     return fusion.memory_weight * scores
 
 
+def _photo_weighted(scores: Tensor, fusion: Fusion) -> Tensor:
+    return fusion.photo_weight * scores
+
+
 def _multiply(parts: Sequence[Tensor]) -> Tensor:
     return functools.reduce(torch.mul, parts)
 
@@ -73,16 +77,17 @@ def _log_softmax(parts: Sequence[Tensor]) -> Tensor:
     return _add(parts).log_softmax(-3)
 
 
-def _with_memory(on_grid: Mapping[str, OnGrid]) -> FusionRule:
-    """A sum, to which the scores by a region memory are added where there is one."""
-    return FusionRule({**on_grid, "memory": _memory_weighted}, _add, ("memory",))
+def _sum(on_grid: Mapping[str, OnGrid]) -> FusionRule:
+    """A sum, to which the scores of a region memory and of the whole photo are added if given."""
+    optional: dict[str, OnGrid] = {"memory": _memory_weighted, "photo": _photo_weighted}
+    return FusionRule({**on_grid, **optional}, _add, tuple(optional))
 
 
 FUSIONS: dict[str, FusionRule] = {
     "product": FusionRule({"visual": _visual_sigmoid, "text": _text_sigmoid}, _multiply),
-    "sum": _with_memory({"visual": _unchanged, "text": _text_weighted}),
-    "visual": _with_memory({"visual": _unchanged}),
-    "text": _with_memory({"text": _unchanged}),
+    "sum": _sum({"visual": _unchanged, "text": _text_weighted}),
+    "visual": _sum({"visual": _unchanged}),
+    "text": _sum({"text": _unchanged}),
     "logits": FusionRule({"model": _unchanged}, _log_softmax),
 }
 """The forms of fusion: those of `FusionForm` for concept banks, and `logits` for trained models,

@@ -21,7 +21,7 @@ class Grid(NamedTuple):
 
     Attributes:
         scores: Scores of each class in each cell; the grids of windows lie side by side.
-        stride: Pixels of the encoder's input per cell.
+        stride: Pixels of the encoder's input per cell; 0 where the whole input is one cell.
         windows: The windows; by default one, the whole input.
     """
 
@@ -55,9 +55,15 @@ def score_grids(
     if windows.are_one:
         found = _score(pixels, branches)
     else:
-        found = _score_windows(pixels, branches, windows, plan.batch_size)
+        parts = {key: one for key, one in branches.items() if one.stride}
+        whole = {key: one for key, one in branches.items() if not one.stride}
+        found = _score_windows(pixels, parts, windows, plan.batch_size) | _score(pixels, whole)
     return [
-        {one.name: Grid(found[one.key], one.stride, windows) for one in ones} for ones in wanted
+        {
+            one.name: Grid(found[one.key], one.stride, windows if one.stride else Windows())
+            for one in ones
+        }
+        for ones in wanted
     ]
 
 

@@ -89,7 +89,7 @@ class Segmenter:
         """How much memory its photos need."""
         labeller = self.labeller
         return Cost(
-            tuple((one.stride, one.dim) for one in self.branches),
+            tuple((one.stride, one.dim) for one in self.branches if one.stride),
             labeller.maps,
             self.plan.window,
             self.plan.step,

@@ -47,7 +47,7 @@ class Upsampler:
 
         Args:
             grid_hw: Size of the grid; of windows, that of all their grids side by side.
-            stride: Pixels of the encoder's input per cell.
+            stride: Pixels of the encoder's input per cell; 0 if one cell is the whole input.
             input_hw: Size of the encoder's input.
             output_hw: Size of the photo.
             device: Where the matrices are kept.
@@ -56,7 +56,11 @@ class Upsampler:
         windows = windows or Windows()
         rows, columns = (
             axis_matrix(
-                grid_hw[axis] // len(starts), stride, input_hw[axis], output_hw[axis], starts
+                grid_hw[axis] // len(starts),
+                stride or input_hw[axis],
+                input_hw[axis],
+                output_hw[axis],
+                starts,
             ).to(device)
             for axis, starts in enumerate((windows.rows, windows.columns))
         )
