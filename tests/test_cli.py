@@ -42,7 +42,7 @@ def session(tmp_path_factory):
         *("-k", 2, "--context", "sky,road", "--image-size", 160, "--precision", "fp32"),
     )
     assert learnt.code == 0, learnt.err
-    assert "(2 classes)" in learnt.out
+    assert "(classes: 2)" in learnt.out
     return Session(root)
 
 
@@ -155,7 +155,7 @@ class TestBank:
         fewer = session / "fewer.safetensors"
         assert run("forget", more, "dog", "car", "--out", fewer).code == 0
         assert [item.name for item in ConceptBank.load(fewer).classes] == ["bird"]
-        assert "(2 classes)" in run("forget", more, "bird").out  # in place
+        assert "(classes: 2)" in run("forget", more, "bird").out  # in place
         assert [item.name for item in ConceptBank.load(more).classes] == ["dog", "car"]
         again = run(
             *("learn", session / "index", "--classes", session / "classes.txt", "--out", more),

@@ -300,7 +300,7 @@ def test_segment_with_refinement(session, written):
 def test_learning_a_label_space(session):
     plain = learn(session, "voc21", "voc", "--prompts", "none")
     assert plain.code == 0, plain.err
-    assert "(20 classes)" in plain.out, "nothing can be retrieved for background"
+    assert "(classes: 20)" in plain.out, "nothing can be retrieved for background"
     with_aliases = learn(session, "voc21", "voc-aliases", "--aliases", "--prompts", "none")
     assert with_aliases.code == 0, with_aliases.err
     for name, aliases in (("voc", False), ("voc-aliases", True)):

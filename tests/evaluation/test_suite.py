@@ -172,6 +172,15 @@ def test_options_that_do_not_fit(session, arguments, message):
     assert message in result.err
 
 
+def test_a_single_bank_is_no_folder_of_banks(session, tmp_path):
+    (tmp_path / "bank.safetensors").write_bytes(b"")
+    result = run(
+        "evaluate", tmp_path / "bank.safetensors", "--dataset", "community", "--root", tmp_path
+    )
+    assert result.code == 1
+    assert "bank.safetensors is a single file. Expected a folder with a bank" in result.err
+
+
 def test_an_index_for_one_data_set_and_no_folder_of_banks(tmp_path):
     given = ("--root", tmp_path, "--index", tmp_path)
     result = run("evaluate", tmp_path, "--dataset", "voc20", *given)

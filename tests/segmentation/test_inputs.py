@@ -195,9 +195,12 @@ def test_photos_without_an_image_suffix_are_photos(tmp_path):
     assert list(each_photo([b"abc"])) == [b"abc"]
 
 
-def test_a_resize_that_is_too_large_is_refused_at_once():
+def test_a_resize_that_is_too_large_or_too_small_is_refused_at_once():
     with pytest.raises(RecosegError, match="resize is 100000; expected 16,384 or less"):
         InputPlan.of(100_000, None, None, 1)
+    with pytest.raises(RecosegError, match="resize is 7; expected 8 or more, or 0 for the photo's"):
+        InputPlan.of(7, None, None, 1)
+    assert InputPlan.of(0, None, None, 1).short_side == 0
     with pytest.raises(BadImageError, match="input would have 21333 x 16000 pixels, more than 178"):
         input_size((640, 480), 16_000)
 

@@ -178,9 +178,11 @@ def test_unclear_pixels_become_background(refine):
 
 
 def test_numbers_are_checked():
-    with pytest.raises(RecosegError, match="presence is not a number"):
-        PresenceRule(float("nan"))
+    for wrong in ("nan", "inf"):
+        with pytest.raises(RecosegError, match=f"presence is {wrong}; expected a fused score"):
+            PresenceRule(float(wrong))
     with pytest.raises(RecosegError, match="area_threshold is 1"):
         PresenceRule(least_area=1.0)
-    with pytest.raises(RecosegError, match="ambiguity is -1"):
-        segmenter(ambiguity=-1.0)
+    for wrong in (-1.0, float("inf"), float("nan")):
+        with pytest.raises(RecosegError, match=f"ambiguity is {wrong}; expected 0 or more"):
+            segmenter(ambiguity=wrong)

@@ -99,7 +99,7 @@ def forget(
     with lock_file(target):
         kept = _without(ConceptBank.load(bank), names)
         kept.save(target)
-    say(f"Concept bank: {target} ({len(kept.classes)} classes)")
+    say(f"Concept bank: {target} (classes: {len(kept.classes)})")
 
 
 def _without(bank: ConceptBank, names: list[str]) -> ConceptBank:

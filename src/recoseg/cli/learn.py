@@ -177,7 +177,7 @@ def learn(
         regions=regions,
         mend_outliers=mend,
     )
-    say(f"Concept bank: {out} ({len(bank.classes)} classes)")
+    say(f"Concept bank: {out} (classes: {len(bank.classes)})")
     if figures is not None:
         say(f"Figures: {figures}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recoseg.errors import RecosegError
+from recoseg.errors import RecosegError, UnknownNameError
 from recoseg.regions.clusters import ClusterRegions
 from recoseg.regions.providers import PROVIDERS, provider_of
 
@@ -17,8 +17,11 @@ def seed_regions(spec: str) -> ClusterRegions | None:
     if not spec:
         return None
     # The spec may come from anyone's bank: the others are not made, since they would read files.
+    kind = spec.partition(":")[0]
     others = {provider.name for provider in PROVIDERS} - {"clusters"}
-    provider = None if spec.partition(":")[0] in others else provider_of(spec)
+    if kind != "clusters" and kind not in others:
+        raise UnknownNameError("regions", kind, ["clusters", "none"])
+    provider = None if kind in others else provider_of(spec)
     if not isinstance(provider, ClusterRegions):
         raise RecosegError(
             f"Classes cannot be learnt with the regions {spec!r}, which need the photos' pixels; "

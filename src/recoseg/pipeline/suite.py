@@ -90,6 +90,11 @@ def evaluate_suite(
     if out is None and (resume or overwrite):
         option = "--resume" if resume else "--overwrite"
         raise RecosegError(f"{option} needs the folder of the earlier run: --out.")
+    if Path(banks).is_file():
+        raise RecosegError(
+            f"{banks} is a single file. Expected a folder with a bank NAME.safetensors for each "
+            f"data set: {', '.join(FOLDERS)}."
+        )
     folder = None if out is None else check_output_folder(out)
     if isinstance(options.get("memory"), str | Path):
         options["memory"] = open_memory(options["memory"])

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from recoseg import config
 from recoseg.errors import RecosegError
 
-SMALLEST_WINDOW = 8
-"""Smallest side of a window, pixels; a photo has about as many as cells of an encoder then."""
+SMALLEST_SIDE = 8
+"""Smallest side of an encoder's input or of a window, pixels: less than a cell of most encoders."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,16 @@ class InputPlan:
         for name, value, least in (
             ("resize", short_side, 0),
             ("batch_size", batch_size, 1),
-            ("window", window, SMALLEST_WINDOW),
+            ("window", window, SMALLEST_SIDE),
             ("window_step", step, 1),
         ):
             if value is not None and value < least:
                 raise RecosegError(f"{name} is {value}; expected {least} or more.")
+        if 0 < short_side < SMALLEST_SIDE:
+            raise RecosegError(
+                f"resize is {short_side}; expected {SMALLEST_SIDE} or more, or 0 for the photo's "
+                "own size."
+            )
         if short_side > config.LARGEST_SIDE:
             raise RecosegError(f"resize is {short_side}; expected {config.LARGEST_SIDE:,} or less.")
         if window is None and step is not None:

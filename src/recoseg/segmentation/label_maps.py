@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -38,8 +39,10 @@ class BackgroundRule:
     ambiguity: float | None = None
 
     def __post_init__(self) -> None:
-        if self.ambiguity is not None and not self.ambiguity >= 0:
-            raise RecosegError(f"ambiguity is {self.ambiguity}; expected 0 or more.")
+        if self.ambiguity is not None and not 0 <= self.ambiguity < math.inf:
+            raise RecosegError(
+                f"ambiguity is {self.ambiguity}; expected 0 or more, and not infinity."
+            )
 
 
 def label_map(

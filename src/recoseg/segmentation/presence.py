@@ -31,8 +31,8 @@ class PresenceRule:
     least_area: float | None = None
 
     def __post_init__(self) -> None:
-        if self.least_best is not None and math.isnan(self.least_best):
-            raise RecosegError("presence is not a number; expected a fused score.")
+        if self.least_best is not None and not math.isfinite(self.least_best):
+            raise RecosegError(f"presence is {self.least_best}; expected a fused score.")
         if self.least_area is not None and not 0 <= self.least_area < 1:
             raise RecosegError(
                 f"area_threshold is {self.least_area}; expected 0 or more, and less than 1."
