@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Processes that run the tests, with one thread each.
+JOBS ?= 2
 PHOTOS ?=
 CLASSES ?=
 
@@ -11,7 +13,7 @@ demo: $(VENV)/.demo
 	$(BIN)/recoseg demo --out $(if $(PHOTOS),demo/own,demo) $(if $(PHOTOS),--photos "$(PHOTOS)") $(if $(CLASSES),--classes "$(CLASSES)")
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check src tests benchmarks examples docs conftest.py
