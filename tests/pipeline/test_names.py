@@ -1,6 +1,11 @@
 """Names of sources and outputs that are empty or in the wrong place are refused in one line."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from recoseg.errors import RecosegError
 from recoseg.pipeline.checks import as_list, check_output_file, check_output_folder
@@ -64,3 +69,26 @@ def test_empty_names_are_refused():
             as_list(paths)
     with pytest.raises(RecosegError, match="name of an output is empty"):
         check_output_folder("")
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        (b"\x89PNG", "bytes"),
+        (np.zeros((4, 5, 3), np.uint8), "ndarray"),
+        (torch.zeros(3, 4, 5, dtype=torch.uint8), "Tensor"),
+        (Image.new("RGB", (4, 5)), "Image"),
+        (["a.jpg", Image.new("RGB", (4, 5))], "Image"),
+        ([b"abc"], "bytes"),
+        (5, "int"),
+        (None, "NoneType"),
+    ],
+)
+def test_photos_in_memory_are_no_paths(given, kind):
+    with pytest.raises(RecosegError, match=f"got a {kind}. Photos in memory are segmented by"):
+        as_list(given)
+
+
+def test_paths_of_any_type_are_taken():
+    assert as_list(Path("a.jpg")) == ["a.jpg"]
+    assert as_list(iter(["a", Path("b")])) == ["a", "b"]

@@ -20,6 +20,7 @@ from recoseg.encoders.encoder_table import (
 from recoseg.encoders.extract import NeedsFeatures
 from recoseg.encoders.presets import preset as find_preset
 from recoseg.encoders.protocols import (
+    MEMBERS,
     DenseImageEncoder,
     DenseTextEncoder,
     EncoderInfo,
@@ -30,13 +31,6 @@ from recoseg.errors import EncoderMismatchError, RecosegError, UnknownNameError
 from recoseg.storage.fields import read_fields
 
 EncoderT = TypeVar("EncoderT", bound=Encoder)
-
-_MEMBERS: dict[EncoderRole, tuple[str, ...]] = {
-    "retrieval": ("info", "frame", "embed_images", "embed_texts"),
-    "saliency": ("info", "features", "embed_texts"),
-    "phi": ("info", "features"),
-}
-
 
 _MOST = 1 << 16  # numbers of a feature, and pixels of a stride, that a file may claim
 
@@ -259,10 +253,10 @@ def _load(
             f"Expected a {role} encoder; got the class {wanted.__name__}. Create an object of it: "
             f"{wanted.__name__}(...)."
         )
-    missing = [name for name in _MEMBERS[role] if not hasattr(wanted, name)]
+    missing = [name for name in MEMBERS[role] if not hasattr(wanted, name)]
     if missing:
         raise RecosegError(
-            f"Expected a {role} encoder with the members {', '.join(_MEMBERS[role])}; "
+            f"Expected a {role} encoder with the members {', '.join(MEMBERS[role])}; "
             f"{type(wanted).__name__} has no {', '.join(missing)}."
         )
     return wanted

@@ -16,6 +16,7 @@ from recoseg.encoders.builders import (
     build_timm_row,
 )
 from recoseg.encoders.lite.encoders import build_lite
+from recoseg.encoders.own import build_from_place, is_place, registered
 from recoseg.encoders.protocols import (
     DenseImageEncoder,
     DenseTextEncoder,
@@ -179,8 +180,13 @@ TABLE: tuple[EncoderRow, ...] = (
 
 
 def list_encoders(role: EncoderRole | None = None) -> list[EncoderRow]:
-    """The rows of the table: all of them, or those that can take a role."""
-    return [row for row in TABLE if role is None or role in row.roles]
+    """The rows of the table: all of them, or those that can take a role.
+
+    Encoders that installed packages register follow; see `recoseg.encoders.own`.
+    """
+    names = {row.name for row in TABLE}
+    own = [row for row in registered() if row.name not in names]
+    return [row for row in (*TABLE, *own) if role is None or role in row.roles]
 
 
 def find_row(name: str, role: EncoderRole) -> tuple[EncoderRow, str]:
@@ -207,7 +213,17 @@ def find_row(name: str, role: EncoderRole) -> tuple[EncoderRow, str]:
     if slash and variant and base in rows:
         return rows[base], variant
     valid = [row.name + ("MODEL" if row.name.endswith(":") else "") for row in rows.values()]
+    valid.append("MODULE:NAME")
     raise UnknownNameError(f"{role} encoder", name, valid)
+
+
+def is_own(name: str, role: EncoderRole) -> bool:
+    """Whether a name is not of the table but of the form `MODULE:NAME`, which users may give."""
+    try:
+        find_row(name, role)
+    except UnknownNameError:
+        return is_place(name)
+    return False
 
 
 def needs_features(spec: str | EncoderInfo) -> bool:
@@ -294,6 +310,8 @@ def _build_spec(
     recorded: str = "",
 ) -> Encoder:
     spec = parse_spec(text)
+    if is_own(spec.name, role):
+        return build_from_place(role, spec, compute)
     row, rest = find_row(spec.name, role)
     return row.build(BuildRequest(role, row, spec, rest, compute, proxy, recorded))
 
@@ -307,7 +325,7 @@ def _build_recorded(
     except UnknownNameError as error:
         raise RecosegError(
             f"The {role} encoder {info.name!r} was not built by name, so it cannot be built again. "
-            f"Pass the encoder itself: {role}=..."
+            f"Name it by --{role} MODULE:NAME, or pass the encoder itself: {role}=..."
         ) from error
     if not info.file or Path(info.file).is_file():
         return _build_spec(role, info.spec, compute, proxy, info.fingerprint)

@@ -124,3 +124,11 @@ class DenseImageEncoder(Protocol):
 
     def features(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c gh gw"]:
         """Patch features, not normalised; gh = ceil(h / stride), gw = ceil(w / stride)."""
+
+
+MEMBERS: dict[str, tuple[str, ...]] = {
+    "retrieval": ("info", "frame", "embed_images", "embed_texts"),
+    "saliency": ("info", "features", "embed_texts"),
+    "phi": ("info", "features"),
+}
+"""What an object needs to be an encoder, by its role."""

@@ -7,8 +7,13 @@ import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-from recoseg.encoders.encoder_table import find_row
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from recoseg.encoders.encoder_table import find_row, is_own
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.spec import EncoderRole, parse_spec
 from recoseg.errors import MissingWeightsError, OutputError, RecosegError, UnknownNameError
@@ -21,6 +26,9 @@ Paths = str | Path | Sequence[str | Path]
 _URL = re.compile("([A-Za-z][A-Za-z0-9+.-]+:)/")
 """The beginning of a URL, of which `Path` leaves one slash; a drive has one letter only."""
 
+_IN_MEMORY = (bytes, bytearray, np.ndarray, Tensor, Image.Image)
+"""Photos rather than lists of paths, although some can be iterated over."""
+
 _TRIAL = 1 << 16  # bytes that a place for outputs must have room for
 
 
@@ -28,9 +36,19 @@ def as_list(paths: Paths) -> list[str]:
     """The paths as a list of strings.
 
     Raises:
-        RecosegError: There are none, or one of them is an empty text.
+        RecosegError: There are none, one of them is an empty text, or one is not a path.
     """
-    given = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    several: list[Any] = [paths]
+    if isinstance(paths, Iterable) and not isinstance(paths, (str, *_IN_MEMORY)):
+        several = list(paths)
+    for path in several:
+        if not isinstance(path, str | os.PathLike):
+            raise RecosegError(
+                f"Expected a path, a URL or a glob, or a list of those; got a "
+                f"{type(path).__name__}. Photos in memory are segmented by "
+                "recoseg.open_segmenter(bank)(photo)."
+            )
+    given = [os.fspath(path) for path in several]
     if "" in given:
         raise RecosegError(
             "No photos are given: the name of a source is empty. Expected a path, a URL or a glob."
@@ -124,13 +142,13 @@ def check_encoder(spec: object, role: EncoderRole) -> None:
         except UnknownNameError as error:
             raise RecosegError(
                 f"The {role} encoder {spec.name!r} was not built by name, so it cannot be built "
-                "again. Pass the encoder object in Python, or name another one by --retrieval, "
-                "--saliency or --phi."
+                f"again. Name it by --{role} MODULE:NAME, or pass the encoder object in Python."
             ) from error
     if not isinstance(spec, str):
         return
     parsed = parse_spec(spec)
-    find_row(parsed.name, role)
+    if not is_own(parsed.name, role):
+        find_row(parsed.name, role)
     if parsed.weights and not parsed.is_random and not Path(parsed.weights).expanduser().is_file():
         raise MissingWeightsError(
             f"There is no weights file {parsed.weights!r} (named in {spec!r}).\n"
