@@ -159,10 +159,28 @@ class TestBank:
         assert [item.name for item in ConceptBank.load(more).classes] == ["dog", "car"]
         again = run(
             *("learn", session / "index", "--classes", session / "classes.txt", "--out", more),
-            *("--add-to", session / "bank.safetensors", "--precision", "fp32"),
+            *("--add-to", session / "bank.safetensors", "--precision", "fp32", "--overwrite"),
         )
         assert again.code == 1
         assert "already holds: dog, car" in again.err
+
+    def test_no_bank_is_replaced_without_asking(self, session):
+        kept = session / "kept.safetensors"
+        shutil.copy(session / "bank.safetensors", kept)
+        before = kept.read_bytes()
+        learn = ("learn", session / "index", "--classes", session / "more.txt", "--out", kept)
+        forget = ("forget", session / "bank.safetensors", "dog", "--out", kept)
+        for command in (learn, (*learn, "--add-to", session / "bank.safetensors"), forget):
+            refused = run(*command)
+            assert refused.code == 1
+            assert f"{kept} exists already. Name another file, or replace it by" in refused.err
+            assert kept.read_bytes() == before
+        assert run(*learn, "--add-to", kept, "--precision", "fp32").code == 0  # added in place
+        assert [one.name for one in ConceptBank.load(kept).classes] == ["dog", "car", "bird"]
+        assert run(*forget, "--overwrite").code == 0
+        assert [one.name for one in ConceptBank.load(kept).classes] == ["car"]
+        assert run(*learn, "--overwrite", "-k", 2, "--precision", "fp32").code == 0
+        assert [one.name for one in ConceptBank.load(kept).classes] == ["bird"]
 
     def test_cache_gives_the_same_bank_and_keeps_to_its_size(self, session):
         folder, out = session / "cache", session / "cached.safetensors"
@@ -170,7 +188,7 @@ class TestBank:
             learnt = run(
                 *("learn", session / "index", "--classes", session / "classes.txt", "--out", out),
                 *("-k", 2, "--context", "sky,road", "--image-size", 160, "--precision", "fp32"),
-                *("--cache", folder, "--cache-size", size),
+                *("--cache", folder, "--cache-size", size, "--overwrite"),
             )
             assert learnt.code == 0, learnt.err
             held = sum(path.stat().st_size for path in folder.rglob("*.npy"))
@@ -183,7 +201,7 @@ class TestBank:
                 assert_same_references(one, other)
         refused = run(
             *("learn", session / "index", "--classes", session / "classes.txt", "--out", out),
-            *("--cache", session / "classes.txt"),
+            *("--cache", session / "classes.txt", "--overwrite"),
         )
         assert refused.code == 1
         assert "classes.txt" in refused.err

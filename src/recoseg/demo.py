@@ -187,6 +187,7 @@ def _learn(
             index,
             wanted,
             out=out / "bank.safetensors",
+            overwrite=True,
             encoders=encoders,
             k=photos_per_class(len(index)),
             regions=NO_REGIONS,

@@ -88,15 +88,19 @@ def forget(
     out: Annotated[
         Path | None, typer.Option(help="Bank to write. By default the given bank is overwritten.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another bank, if --out names one.")
+    ] = False,
 ) -> None:
     """Remove classes from a concept bank. The other classes do not change."""
     from recoseg.concepts import ConceptBank
-    from recoseg.pipeline.checks import check_output_file
+    from recoseg.pipeline.checks import check_output_file, refuse_to_replace
     from recoseg.storage.locks import lock_file
 
     target = check_output_file(bank if out is None else out)
     _without(ConceptBank.load(bank), names)  # what cannot be done is refused without a trace
     with lock_file(target):
+        refuse_to_replace(target, overwrite=overwrite, source=bank)
         kept = _without(ConceptBank.load(bank), names)
         kept.save(target)
     say(f"Concept bank: {target} (classes: {len(kept.classes)})")

@@ -54,7 +54,10 @@ def learn(
         Path | None, typer.Option(help="Folder for a co-segmentation figure of each class.")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Remove the figures that an earlier run has drawn.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace the bank, and the figures that an earlier run has drawn."
+        ),
     ] = False,
     aliases: Annotated[
         bool,

@@ -95,6 +95,24 @@ def check_output_file(path: str | Path, suffixes: Iterable[str] = ()) -> Path:
     return file
 
 
+def refuse_to_replace(file: Path, *, overwrite: bool, source: object = None) -> None:
+    """Refuse an output file that exists already.
+
+    Args:
+        file: The output file.
+        overwrite: Whether the user allows it to be replaced.
+        source: The file that the output is made of, if any, which may be updated in place.
+
+    Raises:
+        OutputError: It exists and would be replaced.
+    """
+    if overwrite or not file.exists():
+        return
+    if isinstance(source, str | Path) and Path(source).exists() and file.samefile(source):
+        return
+    raise OutputError(f"{file} exists already. Name another file, or replace it by --overwrite.")
+
+
 def list_photos(paths: Paths, out: Path) -> list[Photo]:
     """All photos of the sources, in order; see `list_sources`.
 

@@ -29,7 +29,12 @@ from recoseg.learning.figure_folder import FORMAT, LINES, FigureWriter
 from recoseg.learning.learner import LearnedClass, learn_bank
 from recoseg.learning.seed_regions import seed_regions
 from recoseg.memory.region_memory import RegionMemory, open_memory
-from recoseg.pipeline.checks import check_encoder, check_output_file, check_output_folder
+from recoseg.pipeline.checks import (
+    check_encoder,
+    check_output_file,
+    check_output_folder,
+    refuse_to_replace,
+)
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import open_index
 from recoseg.pipeline.retrieve import search_in
@@ -72,7 +77,8 @@ def learn(
         index: The index, or its path or URL.
         classes: Lines such as `sofa; couch; -bed`, a file of such lines, or the name of a label
             space.
-        out: File of the bank to write, `.safetensors`; None writes no file.
+        out: File of the bank to write, `.safetensors`; None writes no file. One that exists is
+            only replaced if it is `add_to` itself, or by `overwrite`.
         add_to: Bank, or its file, to which the classes are added. Its context, encoders and
             settings are used.
         encoders: Encoders that are loaded already; see `load_encoders`. If None, each encoder is
@@ -87,7 +93,7 @@ def learn(
         memory: Region memory, or its folder or URL, that photos are to be segmented with. The bank
             records which one it was; segmenting without it, or with another one, tells so.
         figures: Folder for a co-segmentation figure of each class; None draws no figures.
-        overwrite: Whether to remove the figures that an earlier run has drawn there.
+        overwrite: Whether to replace the file of the bank, and the figures of an earlier run.
         cache: Folder where features of photos are kept for the next bank; None keeps nothing.
         cache_gigabytes: Maximum size of that folder, GB; least recently used entries are removed
             first.
@@ -106,6 +112,7 @@ def learn(
         ConceptError: A class cannot be read or is in the bank already, or none of its photos can
             be read.
         ArchiveError: There is no index.
+        OutputError: The file of the bank exists, or the folder holds figures of an earlier run.
         EncoderMismatchError: The index, the bank or the memory was made with other encoders.
         RecosegError: An output cannot be written, or a setting is out of range.
     """
@@ -135,6 +142,8 @@ def learn(
     if isinstance(memory, str | Path):
         memory = open_memory(memory)
     with nullcontext() if file is None else lock_file(file):
+        if file is not None:
+            refuse_to_replace(file, overwrite=overwrite, source=add_to)
         # Read under the lock, so that no class is lost that another process is adding.
         bank = ConceptBank.load(add_to) if isinstance(add_to, str | Path) else add_to
         if bank is not None:
