@@ -3,7 +3,7 @@ import re
 import pytest
 
 from recoseg import progress
-from recoseg.progress import StageProgress
+from recoseg.progress import StageProgress, resumable, telling_what_is_kept
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,39 @@ def test_failures_are_counted(capsys):
         bar.advance()
         bar.advance(failed=1)
     assert re.fullmatch(r"Indexing: 2 images in .*, 1 failed\n", capsys.readouterr().err)
+
+
+def test_long_work_writes_a_line_every_half_minute(monkeypatch, capsys):
+    now = 0.0
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now)
+    with StageProgress("Indexing", 1200) as bar:
+        for _ in range(12):
+            now += 10
+            bar.advance(100)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Indexing: 300 of 1,200 images so far, 10.0 images/s"
+    assert [line.split(" of ")[0] for line in lines[:4]] == [
+        f"Indexing: {done}" for done in ("300", "600", "900", "1,200")
+    ]
+    assert lines[4] == "Indexing: 1,200 images in 120.0 s, 10.0 images/s"
+    assert len(lines) == 5
+
+
+def test_nothing_is_written_when_it_is_not_enabled(monkeypatch, capsys):
+    now = 0.0
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now)
+    with StageProgress("Indexing", None, enabled=False) as bar:
+        now += 100
+        bar.advance()
+    assert capsys.readouterr().err == ""
+
+
+def test_an_interruption_says_what_is_kept_once(tmp_path):
+    with (
+        pytest.raises(KeyboardInterrupt, match=r"^Interrupted. out keeps what is done; go on with"),
+        telling_what_is_kept(lambda: "never said"),
+        telling_what_is_kept(lambda: resumable("out")),
+    ):
+        raise KeyboardInterrupt
+    with pytest.raises(ValueError, match=r"^other$"), telling_what_is_kept(lambda: "never said"):
+        raise ValueError("other")

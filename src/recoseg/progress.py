@@ -1,9 +1,11 @@
-"""A progress bar that shows speed, failures and time left, and prints one line to log files."""
+"""Progress of long work: a bar on a terminal, lines in log files, and what Ctrl-C leaves."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -21,18 +23,21 @@ from recoseg.storage.shown import shown
 
 T = TypeVar("T")
 
+_LINE_SECONDS = 30.0
+"""Seconds between two lines where there is no terminal."""
+
 
 class StageProgress:
     """Shows the progress of one stage on standard error.
 
-    On a terminal this is a bar; elsewhere it is a single line at the end.
+    On a terminal this is a bar; elsewhere it is a line every 30 seconds, and one at the end.
 
     Args:
         description: The name of the stage, such as `Indexing`.
         total: Number of steps; None if unknown.
         unit: Name of the things that are counted, in the plural.
-        enabled: None for a bar on a terminal and the final line elsewhere, True for a bar even
-            without a terminal, False for no output.
+        enabled: None for a bar on a terminal and lines elsewhere, True for a bar even without a
+            terminal, False for no output.
 
     Example:
         >>> with StageProgress("Indexing", 3, enabled=False) as progress:
@@ -56,7 +61,8 @@ class StageProgress:
         self._unit = unit
         self._silent = enabled is False
         self._console = Console(stderr=True, force_terminal=True if enabled else None)
-        self._started = time.perf_counter()
+        self._total = total
+        self._started = self._told = time.perf_counter()
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -84,9 +90,13 @@ class StageProgress:
         self.done += steps
         self.failed += failed
         self._bar.update(self._task, advance=steps, detail=self._detail())
+        if self._writes_lines and time.perf_counter() - self._told >= _LINE_SECONDS:
+            self._told = time.perf_counter()
+            of_all = "" if self._total is None else f" of {self._total:,}"
+            self._print(f"{self.done:,}{of_all} {self._unit} so far, {self._detail()}")
 
     def __enter__(self) -> Self:
-        self._started = time.perf_counter()
+        self._started = self._told = time.perf_counter()
         if not self._bar.disable:
             self._bar.start()
         return self
@@ -99,13 +109,15 @@ class StageProgress:
     ) -> None:
         if not self._bar.disable:  # Rich before 14.3 ends a disabled bar with an empty line
             self._bar.stop()
-        if not self._silent and not self._console.is_terminal and kind is None:
-            self._console.print(
-                f"{self._description}: {self.done:,} {self._unit} in {self.seconds:.1f} s, "
-                f"{self._detail()}",
-                markup=False,
-                soft_wrap=True,
-            )
+        if self._writes_lines and kind is None:
+            self._print(f"{self.done:,} {self._unit} in {self.seconds:.1f} s, {self._detail()}")
+
+    @property
+    def _writes_lines(self) -> bool:
+        return not self._silent and not self._console.is_terminal
+
+    def _print(self, text: str) -> None:
+        self._console.print(f"{self._description}: {text}", markup=False, soft_wrap=True)
 
     def _detail(self) -> str:
         speed = f"{self.per_second:.1f} {self._unit}/s"
@@ -134,3 +146,34 @@ def track(
         for item in items:
             yield item
             progress.advance()
+
+
+def resumable(folder: Path) -> str:
+    """What is kept by a command that `--resume` continues."""
+    return f"{folder} keeps what is done; go on with --resume."
+
+
+@contextlib.contextmanager
+def telling_what_is_kept(kept: Callable[[], str]) -> Iterator[None]:
+    """Let Ctrl-C also say what is kept and how to go on.
+
+    Args:
+        kept: Says so, in a sentence; called after the interruption.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C; its message is what the user is told.
+
+    Example:
+        >>> try:
+        ...     with telling_what_is_kept(lambda: "The first half is kept."):
+        ...         raise KeyboardInterrupt
+        ... except KeyboardInterrupt as error:
+        ...     print(error)
+        Interrupted. The first half is kept.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if str(error):  # somebody has said it already
+            raise
+        raise KeyboardInterrupt(f"Interrupted. {kept()}") from error

@@ -47,7 +47,7 @@ def write_index(
     executor: Executor,
     *,
     preset: str | None = None,
-    shard_size: int = 1024,
+    shard_size: int = 512,
     prune: bool = False,
     progress: bool | None = False,
 ) -> IndexReport:

@@ -51,7 +51,7 @@ def index(
         typer.Option(
             min=1, help="Photos per shard. An interrupted run loses only unfinished shards."
         ),
-    ] = 1024,
+    ] = 512,
     prune: Annotated[
         bool,
         typer.Option(help="Remove photos from the index that are no longer in the sources."),

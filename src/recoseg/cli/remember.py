@@ -70,7 +70,7 @@ def remember(
         typer.Option(
             min=1, help="Photos per shard. An interrupted run loses only unfinished shards."
         ),
-    ] = 1024,
+    ] = 512,
     prune: Annotated[
         bool,
         typer.Option(

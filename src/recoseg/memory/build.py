@@ -39,7 +39,7 @@ def write_memory(
     build: Callable[[], Worker[Sequence[Photo], Described]],
     executor: Executor,
     *,
-    shard_size: int = 1024,
+    shard_size: int = 512,
     prune: bool = False,
     progress: bool | None = False,
 ) -> MemoryReport:

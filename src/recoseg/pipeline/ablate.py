@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ from recoseg.pipeline.checks import check_encoder, check_output_folder
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import open_index
 from recoseg.pipeline.voting import voting_of
+from recoseg.progress import resumable, telling_what_is_kept
 from recoseg.regions.protocol import RegionProvider
 from recoseg.segmentation.memory_branch import shared_phi
 from recoseg.segmentation.voting import VoteForm, Voting
@@ -158,6 +160,7 @@ def ablate(
         )
     with ExitStack() as stack:
         stack.enter_context(lock_folder(folder))
+        stack.enter_context(telling_what_is_kept(partial(resumable, folder)))
         entries = ["settings.json", LINES, *files_of(names)]
         claim(folder, FORMAT, entries, what=_WHAT, resume=resume, overwrite=overwrite)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from recoseg.evaluation.report_folder import FILES, write_evaluation
 from recoseg.evaluation.rows import Row
 from recoseg.pipeline.checks import check_output_folder
 from recoseg.pipeline.segment import Segmentable, open_segmenter
+from recoseg.progress import resumable, telling_what_is_kept
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.storage.claim import claim
 from recoseg.storage.locks import lock_folder
@@ -116,6 +118,7 @@ def evaluate(
     with ExitStack() as stack:
         if folder is not None:
             stack.enter_context(lock_folder(folder))
+            stack.enter_context(telling_what_is_kept(partial(resumable, folder)))
             claim(folder, FORMAT, ENTRIES, what=WHAT, resume=resume, overwrite=overwrite)
         data = open_dataset(
             dataset,

@@ -10,6 +10,7 @@ from typing import cast
 from recoseg.allocator import keep_freed_memory
 from recoseg.archive.build import write_index
 from recoseg.archive.index import ArchiveIndex
+from recoseg.archive.layout import read_shards
 from recoseg.archive.selection import Selection
 from recoseg.archive.worker import ShardWorker
 from recoseg.device import resolve_compute
@@ -18,6 +19,7 @@ from recoseg.encoders.presets import preset as preset_of
 from recoseg.encoders.protocols import ImageTextEncoder
 from recoseg.executors import Executor, LocalExecutor
 from recoseg.pipeline.checks import Paths, as_list, check_encoder, check_output_folder
+from recoseg.progress import telling_what_is_kept
 
 
 def build_index(
@@ -30,7 +32,7 @@ def build_index(
     precision: str = "auto",
     batch_size: int = 64,
     threads: int | None = None,
-    shard_size: int = 1024,
+    shard_size: int = 512,
     prune: bool = False,
     executor: Executor | None = None,
     progress: bool | None = False,
@@ -67,19 +69,26 @@ def build_index(
     if isinstance(chosen, str):
         check_encoder(chosen, "retrieval")
     given = as_list(sources)
-    report = write_index(
-        given,
-        check_output_folder(out),
-        partial(shard_worker, chosen, device, precision, batch_size, threads),
-        executor or LocalExecutor(),
-        preset=None if retrieval is not None and not isinstance(retrieval, str) else preset,
-        shard_size=shard_size,
-        prune=prune,
-        progress=progress,
-    )
+    folder = check_output_folder(out)
+    with telling_what_is_kept(partial(_kept, folder)):
+        report = write_index(
+            given,
+            folder,
+            partial(shard_worker, chosen, device, precision, batch_size, threads),
+            executor or LocalExecutor(),
+            preset=None if retrieval is not None and not isinstance(retrieval, str) else preset,
+            shard_size=shard_size,
+            prune=prune,
+            progress=progress,
+        )
     index = open_index(out)
     index.report = report
     return index
+
+
+def _kept(folder: Path) -> str:
+    photos = sum(shard.photos for shard in read_shards(folder)[0])
+    return f"{folder} keeps {photos:,} photos; run the same command again to go on."
 
 
 def open_index(

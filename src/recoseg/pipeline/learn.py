@@ -38,6 +38,7 @@ from recoseg.pipeline.checks import (
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import open_index
 from recoseg.pipeline.retrieve import search_in
+from recoseg.progress import telling_what_is_kept
 from recoseg.segmentation.memory_branch import shared_phi
 from recoseg.storage.cache import cache_folder
 from recoseg.storage.claim import claim
@@ -179,7 +180,7 @@ def learn(
 
         compute = encoders.compute or resolve_compute(device, precision)
         kept = None if cache is None else Path(cache)
-        with draw or nullcontext(), runner.connection():
+        with telling_what_is_kept(partial(_kept, kept)), draw or nullcontext(), runner.connection():
             bank = learn_bank(
                 archive,
                 to_learn,
@@ -197,6 +198,15 @@ def learn(
         if file is not None:
             _save(bank, file)
     return bank
+
+
+def _kept(cache: Path | None) -> str:
+    if cache is None:
+        return (
+            "No class was written. With --cache FOLDER the features of photos are kept for the "
+            "next run."
+        )
+    return f"{cache} keeps the features of the photos so far; run the same command again."
 
 
 def _save(bank: ConceptBank, file: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from recoseg.pipeline.checks import Paths, check_output_folder, list_photos
 from recoseg.pipeline.segment import Segmentable, open_segmenter
+from recoseg.progress import resumable, telling_what_is_kept
 from recoseg.segmentation.segmenter import Segmenter, in_parallel
 from recoseg.storage.locks import lock_folder
 from recoseg.training.confidence import Ignoring
@@ -57,7 +59,7 @@ def pseudo_label(
     """
     ignoring = Ignoring(min_confidence, quantile)
     folder = check_output_folder(out)
-    with lock_folder(folder):
+    with lock_folder(folder), telling_what_is_kept(partial(resumable, folder)):
         check_free(folder, resume=resume, overwrite=overwrite)
         listed = list_photos(photos, folder)
         if not isinstance(source, Segmenter):

@@ -18,10 +18,12 @@ from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, Enco
 from recoseg.errors import RecosegError
 from recoseg.executors import Executor, LocalExecutor
 from recoseg.memory.build import write_memory
+from recoseg.memory.layout import read_shards
 from recoseg.memory.region_memory import RegionMemory
 from recoseg.memory.worker import RegionWorker
 from recoseg.pipeline.checks import check_encoder
 from recoseg.pipeline.index import open_index
+from recoseg.progress import telling_what_is_kept
 from recoseg.regions.protocol import RegionProvider
 from recoseg.regions.providers import provider_of
 
@@ -45,7 +47,7 @@ def remember(
     precision: str = "auto",
     batch_size: int = 32,
     threads: int | None = None,
-    shard_size: int = 1024,
+    shard_size: int = 512,
     prune: bool = False,
     executor: Executor | None = None,
     progress: bool | None = False,
@@ -99,28 +101,34 @@ def remember(
     for spec in chosen_texts:
         check_encoder(spec, "saliency")
     given = encoders.compute.precision if encoders and encoders.compute else precision
-    report = write_memory(
-        archive,
-        out,
-        partial(
-            region_worker,
-            chosen_phi,
-            chosen_texts,
-            regions,
-            size=size,
-            device=device,
-            precision=given,
-            batch_size=batch_size,
-            threads=threads,
-        ),
-        executor or LocalExecutor(),
-        shard_size=shard_size,
-        prune=prune,
-        progress=progress,
-    )
+    with telling_what_is_kept(partial(_kept, Path(out))):
+        report = write_memory(
+            archive,
+            out,
+            partial(
+                region_worker,
+                chosen_phi,
+                chosen_texts,
+                regions,
+                size=size,
+                device=device,
+                precision=given,
+                batch_size=batch_size,
+                threads=threads,
+            ),
+            executor or LocalExecutor(),
+            shard_size=shard_size,
+            prune=prune,
+            progress=progress,
+        )
     memory = RegionMemory.open(os.fspath(out), index=archive)
     memory.report = report
     return memory
+
+
+def _kept(folder: Path) -> str:
+    regions = sum(shard.regions for shard in read_shards(folder)[0])
+    return f"{folder} keeps {regions:,} regions; run the same command again to go on."
 
 
 def region_worker(

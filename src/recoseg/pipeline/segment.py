@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from recoseg.concepts import ConceptBank
-from recoseg.config import Fusion, FusionForm, SegmentSettings
+from recoseg.config import FusionForm
 from recoseg.device import resolve_compute
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
-from recoseg.errors import OutputError, RecosegError, UnknownNameError
+from recoseg.errors import OutputError
 from recoseg.memory.region_memory import RegionMemory, open_memory
 from recoseg.pipeline.checks import Paths, check_encoder, check_output_folder, list_photos
+from recoseg.pipeline.segment_options import (
+    check_names,
+    check_weights,
+    refinement_of,
+    refuse_for_a_model,
+    tell_memory,
+)
 from recoseg.pipeline.voting import regions_of_bank, voting_of
-from recoseg.refinement.refiner import PUBLISHED_TEMPERATURE, RefineForm, RefineSettings
+from recoseg.progress import resumable, telling_what_is_kept
+from recoseg.refinement.refiner import PUBLISHED_TEMPERATURE, RefineForm
 from recoseg.regions.protocol import RegionProvider
 from recoseg.segmentation.bank_segmenter import bank_segmenter
 from recoseg.segmentation.naming import NAMES_TEMPERATURE, NameForm
@@ -32,8 +40,6 @@ from recoseg.storage.locks import lock_folder
 from recoseg.training.model import TrainedModel, is_model
 from recoseg.training.model_segmenter import model_segmenter
 from recoseg.writers.folder import CLASSES, FORMAT, LINES
-
-_log = logging.getLogger(__name__)
 
 Segmentable = ConceptBank | TrainedModel | str | Path
 """A concept bank, a trained model, or the file of either (for a model also the folder of its
@@ -164,7 +170,7 @@ def open_segmenter(
     if isinstance(source, TrainedModel) or (
         not isinstance(source, ConceptBank) and is_model(source)
     ):
-        _refuse_for_a_model(
+        refuse_for_a_model(
             source,
             encoders=encoders,
             fusion=fusion,
@@ -181,14 +187,14 @@ def open_segmenter(
             photo_weight=photo_weight,
         )
         options["voting"] = voting_of(regions, vote, region_cache, compute)
-        chosen = _refinement(refine, temperature or PUBLISHED_TEMPERATURE, refine_steps)
+        chosen = refinement_of(refine, temperature or PUBLISHED_TEMPERATURE, refine_steps)
         return model_segmenter(source, compute=compute, refine=chosen, **options)
-    _check_names(names, names_temperature, temperature)
+    check_names(names, names_temperature, temperature)
     if isinstance(memory, str | Path):
         memory = open_memory(memory)
     bank = source if isinstance(source, ConceptBank) else ConceptBank.load(source)
     own = bank.settings.segment
-    _tell_memory(own, memory)
+    tell_memory(own, memory)
     if recipe is not None:
         own = default_settings(bank.encoders.saliency, bank.encoders.phi, recipe).segment
         options["resize"] = own.short_side if resize is None else resize
@@ -205,7 +211,7 @@ def open_segmenter(
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     weighed = replace(own.fusion, **changes)
-    _check_weights(weighed, set(changes), memory is not None)
+    check_weights(weighed, set(changes), memory is not None)
     options["voting"] = voting_of(regions, vote, region_cache, compute)
     for spec in phi if isinstance(phi, list | tuple) else [phi]:
         if isinstance(spec, str):
@@ -219,7 +225,7 @@ def open_segmenter(
         saliency=saliency,
         compute=compute,
         fusion=weighed,
-        refine=_refinement(refine, temperature, refine_steps),
+        refine=refinement_of(refine, temperature, refine_steps),
         memory=memory,
         naming=names or "cosine",
         names_temperature=NAMES_TEMPERATURE if names_temperature is None else names_temperature,
@@ -275,76 +281,13 @@ def segment(
             source = open_segmenter(source, keep_scores=scores, **options)
         chosen = {"labels": True, "overlays": overlays, "scores": scores}
         writers = [name for name, is_chosen in chosen.items() if is_chosen]
-        with folder_for(
-            source, folder, writers=writers, resume=resume, overwrite=overwrite
-        ) as output:
+        with (
+            telling_what_is_kept(partial(resumable, folder)),
+            folder_for(
+                source, folder, writers=writers, resume=resume, overwrite=overwrite
+            ) as output,
+        ):
             failures = segment_to_folder(
                 source, listed, output, callback=callback, progress=progress
             )
     return SegmentReport(len(listed), failures)
-
-
-def _check_names(
-    names: NameForm | None, names_temperature: float | None, temperature: float | None
-) -> None:
-    """Refuse unknown names, and a temperature that would have no effect."""
-    if names is not None and names not in get_args(NameForm):
-        raise UnknownNameError("names", names, list(get_args(NameForm)))
-    if names == "softmax" and temperature is not None:
-        raise RecosegError(
-            "--names softmax refines probabilities of names, which --names-temperature decides; "
-            "--temperature would have no effect. Leave it out."
-        )
-    if names != "softmax" and names_temperature is not None:
-        raise RecosegError(
-            "--names-temperature would have no effect without --names softmax. Add it, or leave "
-            "the temperature out."
-        )
-
-
-def _tell_memory(own: SegmentSettings, memory: RegionMemory | None) -> None:
-    """Tell where photos are not segmented with the region memory that the bank is meant for."""
-    if not own.memory or (memory is not None and memory.content == own.memory_content):
-        return
-    _log.warning(
-        "The bank is meant for the region memory %s; photos are segmented %s.",
-        own.memory,
-        "without one" if memory is None else f"with {memory.location}, which holds other regions",
-    )
-
-
-def _check_weights(fusion: Fusion, given: set[str], has_memory: bool) -> None:
-    """Refuse weights that would have no effect."""
-    for name, has_effect, needed in (
-        ("phi_weights", fusion.uses_visual, "visual scores"),
-        ("text_weight", fusion.form == "sum", "the fusion sum"),
-        ("memory_weight", has_memory, "a memory (--memory)"),
-    ):
-        if name in given and not has_effect:
-            option = name.replace("_weights", "_weight").replace("_", "-")
-            raise RecosegError(
-                f"--{option} would have no effect without {needed}; the fusion is {fusion.form}. "
-                "Leave it out."
-            )
-
-
-def _refuse_for_a_model(source: object, **given: object) -> None:
-    unused = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
-    if unused:
-        what = "This" if isinstance(source, TrainedModel) else str(Path(str(source)))
-        raise RecosegError(
-            f"{what} is a trained model; {', '.join(unused)} would have no effect. Leave it out."
-        )
-
-
-def _refinement(form: RefineForm, temperature: float, steps: int | None) -> RefineSettings:
-    settings = RefineSettings(form, temperature)
-    if steps is None:
-        return settings
-    if settings.spreads_patches:
-        return replace(settings, lposs=replace(settings.lposs, steps=steps))
-    return replace(
-        settings,
-        pamr=replace(settings.pamr, iterations=steps),
-        crf=replace(settings.crf, iterations=steps),
-    )

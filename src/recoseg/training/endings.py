@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from recoseg.errors import OutputError, RecosegError
+from recoseg.progress import telling_what_is_kept
 from recoseg.training.checkpoints import newest_step
 
 
@@ -30,13 +32,10 @@ def endings(out: Path) -> Iterator[None]:
         SystemExit: After SIGTERM, with 128 + 15.
     """
     try:
-        yield
+        with telling_what_is_kept(partial(_kept, out)):
+            yield
     except SIGTERMException as error:
         raise SystemExit(128 + signal.SIGTERM) from error
-    except KeyboardInterrupt as error:
-        if str(error):
-            raise
-        raise KeyboardInterrupt(f"Interrupted. {_kept(out)}") from error
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt(f"Interrupted. {_kept(out)}") from error
