@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -94,6 +94,11 @@ class ArchiveIndex:
         except OSError as error:
             raise ArchiveError(f"Cannot read the index {path}: {error}.") from error
         return cls(root, manifest, shards, selection, str(path) if mirror else "")
+
+    def without(self, left_out: Mapping[str, str]) -> ArchiveIndex:
+        """The same index, of which more photos are left out: a reason for each, by photo id."""
+        selection = self.selection.left_out_with(left_out)
+        return ArchiveIndex(self.root, self.manifest, self._shards, selection, self.location)
 
     def __len__(self) -> int:
         return self._starts[-1]

@@ -50,6 +50,19 @@ def learn(
             help="Existing bank to add the classes to; its encoders, context and settings are used."
         ),
     ] = None,
+    relearn: Annotated[
+        bool,
+        typer.Option(
+            "--relearn", help="Learn classes again that the bank of --add-to already holds."
+        ),
+    ] = False,
+    reject: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Photo of the index that nothing is learnt from, by its path or the end of it; "
+            "repeat the option for several photos."
+        ),
+    ] = None,
     figures: Annotated[
         Path | None, typer.Option(help="Folder for a co-segmentation figure of each class.")
     ] = None,
@@ -153,6 +166,8 @@ def learn(
         classes,
         out=out,
         add_to=add_to,
+        relearn=relearn,
+        reject=reject or (),
         recipe=recipe,
         preset=preset,
         retrieval=retrieval,

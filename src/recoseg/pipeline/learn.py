@@ -37,6 +37,7 @@ from recoseg.pipeline.checks import (
 )
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import open_index
+from recoseg.pipeline.relearn import in_former_order, without_photos
 from recoseg.pipeline.retrieve import search_in
 from recoseg.progress import telling_what_is_kept
 from recoseg.segmentation.memory_branch import shared_phi
@@ -53,6 +54,8 @@ def learn(
     *,
     out: str | Path | None = None,
     add_to: ConceptBank | str | Path | None = None,
+    relearn: bool = False,
+    reject: Sequence[str] = (),
     encoders: Encoders | None = None,
     recipe: str | None = None,
     preset: str | None = None,
@@ -82,6 +85,8 @@ def learn(
             only replaced if it is `add_to` itself, or by `overwrite`.
         add_to: Bank, or its file, to which the classes are added. Its context, encoders and
             settings are used.
+        relearn: Whether classes that `add_to` holds already are learnt again, at their places.
+        reject: Paths of photos, or the ends of their paths, that nothing is learnt from.
         encoders: Encoders that are loaded already; see `load_encoders`. If None, each encoder is
             taken from the arguments below, or else from `add_to`, the index or the preset.
         recipe: Name of the recipe whose settings the bank gets; see `recoseg.encoders.recipes`. By
@@ -140,15 +145,24 @@ def learn(
         drawn = check_output_folder(figures)
         claim(drawn, FORMAT, [LINES, "settings.json"], what="figures", overwrite=overwrite)
     archive = index if isinstance(index, ArchiveIndex) else open_index(index)
+    if reject:
+        archive = without_photos(archive, reject)
     if isinstance(memory, str | Path):
         memory = open_memory(memory)
+    if relearn and add_to is None:
+        raise RecosegError(
+            "--relearn would have no effect without a bank to learn classes of again: --add-to."
+        )
     with nullcontext() if file is None else lock_file(file):
         if file is not None:
             refuse_to_replace(file, overwrite=overwrite, source=add_to)
         # Read under the lock, so that no class is lost that another process is adding.
         bank = ConceptBank.load(add_to) if isinstance(add_to, str | Path) else add_to
+        former = bank
         if bank is not None:
-            _check_new(bank, [item.name for item in to_learn])
+            names = [item.name for item in to_learn]
+            bank = bank.remove(_held(bank, names)) if relearn else bank
+            _check_new(bank, names)
             _check_settings(bank, changes)
         if encoders is None:
             chosen = choose_encoders(archive, bank, preset, retrieval, saliency, phi, recipe)
@@ -195,6 +209,8 @@ def learn(
                 callback=learned,
                 progress=progress,
             )
+        if former is not None and relearn:
+            bank = in_former_order(former, bank)
         if file is not None:
             _save(bank, file)
     return bank
@@ -285,12 +301,17 @@ def _check_settings(bank: ConceptBank, given: dict[str, Any]) -> None:
             )
 
 
-def _check_new(bank: ConceptBank, names: Sequence[str]) -> None:
+def _held(bank: ConceptBank, names: Sequence[str]) -> list[str]:
+    """Those of the names that classes of the bank have."""
     present = {concept.name for concept in bank.classes}
-    twice = [name for name in names if name in present]
+    return [name for name in names if name in present]
+
+
+def _check_new(bank: ConceptBank, names: Sequence[str]) -> None:
+    twice = _held(bank, names)
     if twice:
         raise ConceptError(
-            f"The bank already holds: {', '.join(twice)}. Remove them first to learn them again."
+            f"The bank already holds: {', '.join(twice)}. Add --relearn to learn them again."
         )
 
 
