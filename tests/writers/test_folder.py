@@ -13,7 +13,7 @@ from PIL import Image
 
 from recoseg.drawing.cosegmentation_figure import cosegmentation_figure
 from recoseg.drawing.overlay import draw_overlay
-from recoseg.drawing.palette import _NATURAL, _to_lab, colour_table, default_palette, palette_of
+from recoseg.drawing.palette import default_palette
 from recoseg.errors import FileError, OutputError, RecosegError, UnknownNameError
 from recoseg.labels import Segmentation
 from recoseg.photos.refs import Photo
@@ -45,35 +45,6 @@ def test_transformers_form():
     assert make([[0]]).to_transformers()[0]["score"] is None
 
 
-def test_palette_colours_are_far_apart():
-    colours = default_palette(255)
-    assert len(set(colours)) == 255
-    assert colours[:9] == default_palette(9)
-    lab = _to_lab(np.array([*colours[:20], (255, 255, 255)]) / 255)
-    distance = np.linalg.norm(lab[:, None] - lab[None], axis=2) + 1e3 * np.eye(21)
-    assert distance.min() > 20  # about nine times what the eye just tells apart
-    assert colour_table(colours)[255].tolist() == [255, 255, 255]
-
-
-def test_natural_colours_go_by_the_name():
-    first, sky, third = palette_of(["dog", "Sky", "cat"])
-    assert (first, third) == (default_palette(3)[0], default_palette(3)[2])
-    assert sky == palette_of(["sky"])[0] != default_palette(2)[1]
-    assert palette_of([]) == ()
-
-
-def test_natural_colours_are_far_apart():
-    colours = [*_NATURAL.values(), *default_palette(20), (255, 255, 255)]
-    lab = _to_lab(np.array(colours) / 255)
-    distance = np.linalg.norm(lab[:, None] - lab[None], axis=2) + 1e3 * np.eye(len(colours))
-    assert distance.min() > 20
-
-
-def test_lab_of_known_colours():
-    lab = _to_lab(np.array([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]]))
-    np.testing.assert_allclose(lab, [[100, 0, 0], [53.2, 80.1, 67.2]], atol=0.2)
-
-
 def test_label_map_png_keeps_labels_and_colours():
     result = make([[0, 1, 255]])
     image = Image.open(io.BytesIO(encode_label_map(result)))
@@ -103,33 +74,6 @@ def test_scores_round_trip():
     assert loaded["names"].tolist() == ["sky", "été"]
     with pytest.raises(ValueError, match="keep_scores"):
         encode_scores(make([[0]]))
-
-
-@pytest.mark.parametrize("size", [(1, 1), (31, 17), (640, 97), (97, 1201)])
-def test_overlay_fits_any_size(size):
-    width, height = size
-    names = tuple(f"a very long class name, number {i}" for i in range(40))
-    labels = np.arange(width * height).reshape(height, width) % 40
-    photo = Image.new("RGB", size, (9, 9, 9))
-    overlay = draw_overlay(photo, make(labels, names))
-    bare = draw_overlay(photo, make(labels, names), legend=False)
-    assert max(bare.size) >= 480
-    assert overlay.width == bare.width
-    assert overlay.height > bare.height
-    assert np.asarray(overlay)[bare.height :].std() > 0
-
-
-def test_overlay_leaves_background_as_it_is():
-    photo = Image.new("RGB", (600, 2), (10, 20, 30))
-    labels = np.full((2, 600), 255)
-    labels[:, :200] = 0
-    result = make(labels)
-    bare = np.asarray(draw_overlay(photo, result, opacity=0.5, legend=False))
-    assert bare[0, 400].tolist() == [10, 20, 30]
-    expected = (np.array([10, 20, 30]) + np.array(result.palette[0])) / 2
-    assert np.abs(bare[0, 50] - expected).max() <= 1
-    with pytest.raises(ValueError, match="600 x 2"):
-        draw_overlay(Image.new("RGB", (2, 2)), result)
 
 
 def test_names_by_hand(tmp_path):

@@ -78,7 +78,7 @@ class Result:
         """The fraction of the photo that each present class covers, the largest class first."""
         return self._found.areas()
 
-    def overlay(self, *, opacity: float = 0.55, legend: bool = True) -> Image.Image:
+    def overlay(self, *, opacity: float = 0.5, legend: bool = True) -> Image.Image:
         """The photo with its classes painted over it; see `draw_overlay`."""
         found = self._found
         assert self.image is not None
