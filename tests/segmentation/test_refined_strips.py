@@ -10,7 +10,7 @@ from PIL import Image
 from recoseg.allocator import LIMIT
 from recoseg.config import Fusion
 from recoseg.errors import BadImageError
-from recoseg.refinement import pamr_strips
+from recoseg.refinement import pamr, pamr_strips
 from recoseg.refinement.refiner import PamrSettings, RefineSettings, build_refiner
 from recoseg.segmentation.bank_segmenter import bank_segmenter
 from recoseg.segmentation.cost import Cost, MemoryGuard
@@ -62,6 +62,7 @@ OPTIONS = [
 
 
 def whole_and_split(options, photos, most, monkeypatch):
+    monkeypatch.setattr(pamr, "_AFFINITY_PIXELS", 1)
     whole = list(segmenter(**options).stream(photos))
     monkeypatch.setattr(pamr_strips, "MAX_REFINED", most)
     made = segmenter(**options)
@@ -131,13 +132,17 @@ def test_other_refinements_take_the_photo_whole(form, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("size", "most"), [((600, 700), 90_000_000), ((300, 1000), 60_000_000), ((900, 330), 10**8)]
+    ("size", "most", "lanes"),
+    [((600, 700), 90_000_000, 1), ((300, 1000), 60_000_000, 1), ((760, 600), 40_000_000, 3)],
 )
 @pytest.mark.parametrize("options", [{}, {"background_threshold": 0.4, "ambiguity": 0.1}])
-def test_the_estimate_of_strips_is_not_below_what_is_allocated(size, most, options, monkeypatch):
+def test_the_estimate_of_strips_is_not_below_what_is_allocated(
+    size, most, lanes, options, monkeypatch
+):
     monkeypatch.setattr(pamr_strips, "MAX_REFINED", most)
-    made, photo = segmenter(refine="pamr", **options), picture(*size)
-    assert made.labeller.refiner.splits(4, size[1], size[0])
+    refine = RefineSettings("pamr", 1.0, PamrSettings(5))
+    made, photo = segmenter(refine=refine, **options), picture(*size)
+    assert len(made.labeller.refiner._plan(4, size[1], size[0]).lanes) == lanes
     allocated = peak(lambda: made(photo))
     estimate = made.cost.bytes_of(size, (40 * size[0] // min(size), 40 * size[1] // min(size)))
     others = 30 * size[0] * size[1]  # decoding, the photo and its labels are no tensors

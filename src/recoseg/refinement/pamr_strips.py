@@ -31,6 +31,7 @@ pixels together as one over the whole photo and gives the same digits."""
 
 _ROWS = 32  # the fewest rows of a strip; each step copies 2 * dilation rows for each of them
 _READING = 6  # maps of its classes that exist while a strip is read
+_COMPUTING = 12  # numbers per neighbour that exist while the weights of some rows are computed
 _OTHERS = 64  # bytes per pixel of other buffers where a whole photo is refined
 
 
@@ -96,7 +97,7 @@ def plan_strips(
     rows = -(-max(_ROWS, margin) // _ALIGNED) * _ALIGNED
     reach = iterations * margin
     held = iterations * _capacity(rows, margin, width)
-    weights = reach + 3 * rows + affinity_rows(width)
+    weights = reach + 3 * rows + (1 + _COMPUTING) * affinity_rows(width)
     per_column = 4 * (classes * (held + _READING * rows) + count * weights)
     inner = max(MAX_REFINED // per_column - 2 * reach, reach, 1)
     if per_column * width <= MAX_REFINED:
