@@ -17,6 +17,7 @@ from recoseg.errors import BadImageError, RecosegError
 from recoseg.photos import opening
 from recoseg.photos.images import input_size
 from recoseg.photos.load import LoadedPhoto
+from recoseg.refinement.refiner import RefineSettings, build_refiner
 from recoseg.regions import axes
 from recoseg.regions.axes import axis_matrix
 from recoseg.segmentation import batches
@@ -296,7 +297,9 @@ def test_the_limit_is_that_of_the_machine_the_container_or_the_user(tmp_path, mo
 
 def test_a_guard_takes_the_largest_of_several(monkeypatch):
     monkeypatch.setenv(LIMIT, "0.01")
-    guard = MemoryGuard([Cost(((4, 3),), 2), Cost(((4, 3),), 2, refined=True)])
+    guard = MemoryGuard(
+        [Cost(((4, 3),), 2), Cost(((4, 3),), 2, refiner=build_refiner(RefineSettings("pamr")))]
+    )
     assert guard.count((10, 10), (10, 10)) > 1
     with pytest.raises(BadImageError, match="needs about"):
         guard.check((200, 200), (200, 200))

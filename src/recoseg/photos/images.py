@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +11,13 @@ from typing import BinaryIO
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from recoseg.errors import BadImageError
 from recoseg.photos import opening
 from recoseg.photos.frame import Frame
-from recoseg.photos.opening import check_size, open_image
+from recoseg.photos.opening import MissingDecoderError, check_size, open_image
 
 MAX_ENLARGED_ASPECT = 100
 """The largest ratio of the sides at which a whole photo is enlarged for the encoders.
@@ -33,6 +34,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION_TAG = 0x0112
+_NO_DECODER = re.compile(r"decoder \w+ not available")  # Pillow's words
 _SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
 _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -53,7 +55,8 @@ def decode_image(
 ) -> Image.Image:
     """Decode a photo to upright 8-bit RGB.
 
-    Of an animation the first frame is used. EXIF orientation is applied, transparent images are
+    Of an animation and of a file of several pages the first is used, and of a raw photo in the form
+    of TIFF, such as DNG, the largest preview. EXIF orientation is applied, transparent images are
     placed on white, and CMYK is converted. Greyscale of more than 8 bits is rescaled: 16-bit images
     from their full range; 32-bit integers and floats from the smallest of the ranges [0, 1] (floats
     only), [0, 255] and [0, 65535] that contains their values, or else from their minimum to their
@@ -151,14 +154,17 @@ def _reasons() -> Iterator[None]:
         yield
     except BadImageError:
         raise
-    except UnidentifiedImageError as error:
-        raise BadImageError("not an image of a known format") from error
     except Image.DecompressionBombError as error:
         raise BadImageError(f"more than {opening.MAX_PIXELS:,} pixels") from error
     except MemoryError as error:
         raise BadImageError("too large for this machine's memory") from error
     except Exception as error:  # damaged files make decoders raise errors of many types
         reason = " ".join(str(error).split()) or type(error).__name__
+        if _NO_DECODER.fullmatch(reason):
+            raise MissingDecoderError(
+                f"this build of Pillow lacks what the photo needs ({reason}): "
+                "pip install --force-reinstall pillow"
+            ) from error
         raise BadImageError(f"damaged: {reason[:200]}") from error
 
 
@@ -254,6 +260,8 @@ def to_frame(image: Image.Image, frame: Frame) -> UInt8[Tensor, "3 size size"]:
 
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation; 1 (upright) where the tags are absent or damaged."""
+    if image.format == "JXL" and not getattr(image, "jpeg", False):
+        return 1  # the decoder has turned it, unless the file is a JPEG that was packed
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # the pixels may be intact although a tag is damaged

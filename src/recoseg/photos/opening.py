@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -14,7 +14,10 @@ from PIL import Image, UnidentifiedImageError
 
 from recoseg.errors import BadImageError
 from recoseg.photos import files
+from recoseg.photos.jxl import jxl_size
+from recoseg.photos.kinds import missing_decoder, unread_kind
 from recoseg.photos.png import without_texts
+from recoseg.photos.raw import raw_preview
 from recoseg.storage.reading import open_regular, why
 
 MAX_PIXELS = 178_956_970
@@ -33,14 +36,15 @@ FORMATS = (
     "JPEG2000",
     "MPO",
     "HEIF",  # only with the extra `heif`
+    "JXL",  # only with the extra `jxl`
 )
 """The formats of photos, as Pillow calls them."""
 
-_HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")  # brands of its files
+_ORIENTATION_TAG = 0x0112
 
 
 class MissingDecoderError(BadImageError):
-    """A photo of a format that can be read once an extra is installed."""
+    """A photo of a format that can be read once a decoder is installed."""
 
 
 # `check_size` enforces the limit at which Pillow itself raises an error.
@@ -58,38 +62,45 @@ def open_image(
         formats: Names of the formats, as Pillow calls them.
 
     Raises:
-        BadImageError: It cannot be read, is empty, or has too many pixels.
+        BadImageError: It cannot be read, is empty, has too many pixels, or is no photo.
         MissingDecoderError: It is of a format that an extra reads.
-        Exception: It is damaged or of another format; decoders raise errors of many types.
+        Exception: It is damaged, or of none of the given formats; decoders raise errors of many
+            types.
     """
     data = _read(source)
     if not data:
         raise BadImageError("the file is empty")
-    _check_webp(data)
+    _check_early(data)
     _register()
     known = [name for name in formats if name in Image.OPEN]
+    preview = raw_preview(data) if formats is FORMATS else None
     try:
-        opened = Image.open(io.BytesIO(without_texts(data)), formats=known)
+        content = io.BytesIO(preview[0] if preview else without_texts(data))
+        opened = Image.open(content, formats=known)
     except UnidentifiedImageError as error:
-        if data[4:8] == b"ftyp" and data[8:12] in _HEIF and "HEIF" in formats:
-            raise MissingDecoderError(
-                "a HEIC photo, which the extra `heif` reads: pip install 'recoseg[heif]'"
-            ) from error
-        raise
+        if formats is not FORMATS:
+            raise
+        missing = missing_decoder(data)
+        if missing:
+            raise MissingDecoderError(missing) from error
+        raise BadImageError(unread_kind(data)) from error
     with opened as image:
         check_size(*image.size)
+        if preview:  # the preview itself has no tags
+            image.getexif()[_ORIENTATION_TAG] = preview[1]
         yield image
 
 
 @cache
 def _register() -> None:
-    """Register the decoders of Pillow, and that of HEIC if it is installed."""
+    """Register the decoders of Pillow, and those of HEIC and JPEG XL if they are installed."""
     Image.init()
-    try:
+    with suppress(ImportError):
         from pillow_heif import register_heif_opener
-    except ImportError:
-        return
-    register_heif_opener()
+
+        register_heif_opener()
+    with suppress(ImportError):
+        import pillow_jxl  # noqa: F401, it registers itself
 
 
 def _read(source: Path | bytes | BinaryIO) -> bytes:
@@ -108,8 +119,11 @@ def _read(source: Path | bytes | BinaryIO) -> bytes:
     return data
 
 
-def _check_webp(data: bytes) -> None:
-    """Check the size of an extended WebP image, whose pixels Pillow allocates on opening it."""
+def _check_early(data: bytes) -> None:
+    """Check the size of images whose pixels are allocated or decoded when they are opened."""
+    size = jxl_size(data)
+    if size is not None:
+        check_size(*size)
     if data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X" and len(data) >= 30:
         width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
         check_size(width, height)

@@ -15,7 +15,7 @@ from recoseg.storage.reading import NotRegularError
 
 _SUFFIXES = """
 .jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm .avif .jp2 .mpo
-.heic .heif
+.heic .heif .jxl .dng
 """
 IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
 """Extensions of files that are treated as photos, in lower case; case is ignored."""

@@ -72,17 +72,22 @@ def affinities(
     n, _, height, width = images.shape
     margin = max(dilations)
     weights = torch.empty(n, height, width, len(offsets), device=images.device)
-    rows = max(1, _AFFINITY_PIXELS // width)
+    rows = affinity_rows(width)
     for image, out in zip(images, weights, strict=True):
         padded = F.pad(image[None].float(), [margin] * 4, mode="replicate")[0]
         for start in range(0, height, rows):
             end = min(start + rows, height)
             strip = padded[:, start : end + 2 * margin]
-            out[start:end] = _strip_affinities(strip, offsets, margin).permute(1, 2, 0)
+            out[start:end] = strip_affinities(strip, offsets, margin).permute(1, 2, 0)
     return weights
 
 
-def _strip_affinities(
+def affinity_rows(width: int) -> int:
+    """Rows of a photo whose affinities are computed at once."""
+    return max(1, _AFFINITY_PIXELS // width)
+
+
+def strip_affinities(
     padded: Float[Tensor, "3 hp wp"], offsets: Sequence[tuple[int, int]], margin: int
 ) -> Float[Tensor, "k h w"]:
     """The affinities of the pixels within the margin."""

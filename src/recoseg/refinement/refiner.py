@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
-from typing import Any, Literal, final, get_args
+from typing import Any, Literal, NamedTuple, final, get_args
 
 import torch
 from jaxtyping import Float, UInt8
@@ -25,6 +25,7 @@ from recoseg.refinement.pamr import (
     neighbour_offsets,
     pamr,
 )
+from recoseg.refinement.pamr_strips import StripPlan, pamr_strips, plan_strips
 from recoseg.storage.fields import read_fields
 
 RefineForm = Literal["none", "pamr", "crf", "lposs", "lposs+"]
@@ -34,6 +35,7 @@ does so, and then spreads them between pixels."""
 
 _MOST_DILATIONS = 64
 _LARGEST_DILATION = 1024  # pixels
+_BUFFERS = 256  # bytes per pixel that a refinement needs in addition to its score maps
 
 PUBLISHED_TEMPERATURE = 1.0
 """In the published evaluation of ReCo the CRF starts from the softmax over classes of the fused
@@ -126,6 +128,24 @@ def probabilities(scores: Float[Tensor, "n c h w"], temperature: float) -> Float
     return (scores.float() / temperature).softmax(1)
 
 
+Read = Callable[[slice, slice], tuple[UInt8[Tensor, "3 r w"], Float[Tensor, "c r w"]]]
+"""Gives the pixels and the fused scores of rows and columns of a photo."""
+
+
+class Part(NamedTuple):
+    """The refined probabilities of a part of a photo.
+
+    Attributes:
+        rows: Where the part lies.
+        columns: Where the part lies.
+        scores: Probabilities, fp32, which add up to 1 over the classes.
+    """
+
+    rows: slice
+    columns: slice
+    scores: Float[Tensor, "c _ _"]
+
+
 class Refiner(AbstractContextManager["Refiner"]):
     """Refines score maps; a context manager that frees its processes.
 
@@ -149,6 +169,36 @@ class Refiner(AbstractContextManager["Refiner"]):
         Returns:
             Probabilities, fp32, which add up to 1 over the classes, on the device of the scores.
         """
+
+    def bytes_of(self, classes: int, height: int, width: int) -> int:
+        """Estimate of the memory that refining a photo needs, with its score maps.
+
+        Args:
+            classes: Number of score maps, or more.
+            height: Of the photo, pixels.
+            width: Of the photo, pixels.
+        """
+        return (16 * classes + _BUFFERS) * height * width
+
+    def splits(self, classes: int, height: int, width: int) -> bool:
+        """Whether a photo is refined by `parts`, because it is large, and not by a call."""
+        return False
+
+    def parts(self, read: Read, classes: int, height: int, width: int) -> Iterator[Part]:
+        """Refine a photo part by part; by default all of it is one.
+
+        Args:
+            read: Gives its pixels and scores; called more than once for some of them.
+            classes: Number of score maps, or more, as for `splits`.
+            height: Of the photo, pixels.
+            width: Of the photo, pixels.
+
+        Yields:
+            Parts that together are the photo.
+        """
+        rows, columns = slice(0, height), slice(0, width)
+        pixels, scores = read(rows, columns)
+        yield Part(rows, columns, self(pixels[None], scores[None])[0])
 
     def close(self) -> None:
         """Free resources; by default there are none."""
@@ -174,6 +224,36 @@ class PamrRefiner(Refiner):
         chosen = self.settings.pamr
         probs = probabilities(scores, self.settings.temperature)
         return pamr(probs, images, chosen.iterations, chosen.dilations)
+
+    def bytes_of(self, classes: int, height: int, width: int) -> int:
+        """See `Refiner`."""
+        return self._plan(classes, height, width).needed
+
+    def splits(self, classes: int, height: int, width: int) -> bool:
+        """See `Refiner`."""
+        return bool(self._plan(classes, height, width).lanes)
+
+    def parts(self, read: Read, classes: int, height: int, width: int) -> Iterator[Part]:
+        """See `Refiner`."""
+        plan, chosen = self._plan(classes, height, width), self.settings.pamr
+
+        def strips(columns: slice) -> Iterator[tuple[Tensor, Tensor]]:
+            for rows in plan.strips(height):
+                pixels, scores = read(rows, columns)
+                yield pixels, probabilities(scores[None], self.settings.temperature)[0]
+
+        for lane in plan.lanes:
+            start = 0
+            for found in pamr_strips(
+                strips(lane.around), height, plan.rows, chosen.iterations, chosen.dilations
+            ):
+                rows = slice(start, start + found.shape[1])
+                yield Part(rows, lane.columns, found[:, :, lane.inside])
+                start = rows.stop
+
+    def _plan(self, classes: int, height: int, width: int) -> StripPlan:
+        chosen = self.settings.pamr
+        return plan_strips(classes, height, width, chosen.iterations, chosen.dilations)
 
 
 @final
@@ -218,6 +298,11 @@ class LpossRefiner(Refiner):
         ]
         # Back from sums of scores to their range; the order of the classes stays.
         return probabilities((1 - chosen.alpha) * torch.stack(spread), self.settings.temperature)
+
+    def bytes_of(self, classes: int, height: int, width: int) -> int:
+        """See `Refiner`; each pixel has a weight for each of its neighbours."""
+        near = 6 * self.settings.lposs.square**2
+        return super().bytes_of(classes, height, width) + near * height * width
 
 
 def build_refiner(settings: RefineSettings, workers: int | None = None) -> Refiner | None:

@@ -14,7 +14,9 @@ is enlarged until its short side fits the encoders. The estimate for one photo c
               largest one while that is built
     scores    4 c s w bytes for each branch and three more, s the rows of a strip; or, where scores
               are refined, 16 (c + 1) h w + 256 h w bytes, and for LPOSS+ 6 n h w, n the pixels of
-              the square of neighbours
+              the square of neighbours. For PAMR 1.5 GB at most, which refines larger photos in
+              strips (see `recoseg.refinement.pamr_strips`), or with more than 400 classes and the
+              published settings 3.5 MB for each of them
     patches   180 p n bytes for LPOSS, p the cells of the smallest stride and n the neighbours of
               each, and half a GB at most besides
     regions   60 h w + 8 c r bytes where regions vote, r <= 65,536 the regions
@@ -29,7 +31,7 @@ in addition.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -38,6 +40,7 @@ from recoseg.drawing.overlay import MAX_OVERLAY
 from recoseg.encoders.extract import ENCODING_BYTES
 from recoseg.errors import BadImageError
 from recoseg.refinement.lposs import LpossSettings
+from recoseg.refinement.refiner import PamrRefiner, Refiner, RefineSettings
 from recoseg.segmentation.label_maps import MAX_STRIP
 from recoseg.segmentation.windows import window_starts
 
@@ -52,9 +55,6 @@ _WRITING = 4
 
 _BUILDING = 5
 """Matrices of its size that exist while a matrix is built."""
-
-_REFINEMENT = 256
-"""Bytes that a refinement needs per pixel, in addition to its score maps."""
 
 _REGIONS = 60
 """Bytes that dividing a photo and its vote need per pixel."""
@@ -82,7 +82,7 @@ class Cost:
         window: Side of the windows, pixels; None where whole photos are encoded.
         step: Pixels from one window to the next.
         batch_size: Windows that are encoded together.
-        refined: Whether scores are refined.
+        refiner: Refines the scores, if they are refined.
         keep_scores: Whether scores are kept.
         spreading: The parameters of LPOSS, if scores are spread between patches.
         votes: Whether regions vote.
@@ -93,7 +93,7 @@ class Cost:
     window: int | None = None
     step: int = 0
     batch_size: int = 1
-    refined: bool = False
+    refiner: Refiner | None = None
     keep_scores: bool = False
     spreading: LpossSettings | None = None
     votes: bool = False
@@ -144,9 +144,8 @@ class Cost:
 
     def _scores(self, photo: tuple[int, int]) -> int:
         width, height = photo
-        if self.refined:
-            square = 0 if self.spreading is None else 6 * self.spreading.square**2
-            return (16 * (self.classes + 1) + _REFINEMENT + square) * width * height
+        if self.refiner is not None:
+            return self.refiner.bytes_of(self.classes + 1, height, width)
         rows = min(height, max(1, MAX_STRIP // (self.classes * width)))
         return 4 * self.classes * rows * width * (len(self.grids) + 3)
 
@@ -176,9 +175,21 @@ class MemoryGuard:
         if needed > self._limit:
             raise BadImageError(
                 f"needs about {needed / 1e9:.1f} GB of memory, more than the limit of "
-                f"{self._limit / 1e9:.1f} GB; use a smaller --resize, or --window, or set {LIMIT} "
-                "(GB)"
+                f"{self._limit / 1e9:.1f} GB; {self._way_out(photo, given)}, or set {LIMIT} (GB)"
             )
+
+    def _way_out(self, photo: tuple[int, int], given: tuple[int, int]) -> str:
+        """What the user can do about a photo that needs too much."""
+        for refiner, way in (
+            (PamrRefiner(RefineSettings("pamr")), "use --refine pamr, which works in strips"),
+            (None, "leave out --refine"),
+        ):
+            others = [
+                one if one.refiner is None else replace(one, refiner=refiner) for one in self._costs
+            ]
+            if max(one.bytes_of(photo, given) for one in others) <= self._limit:
+                return f"its refinement is what needs most: {way}"
+        return "use a smaller --resize, or --window"
 
     def count(self, photo: tuple[int, int], given: tuple[int, int]) -> int:
         """How many photos of this size fit within the limit together; at least one."""

@@ -13,7 +13,7 @@ from recoseg.photos.images import to_tensor
 from recoseg.refinement.lposs import LpossSettings, lposs, patch_centres
 from recoseg.segmentation.fusion import FusionRule
 from recoseg.segmentation.score_grids import Grid
-from recoseg.segmentation.upsample import Upsampler
+from recoseg.segmentation.upsample import ALL, Upsampler
 
 
 class FusedScores:
@@ -47,14 +47,19 @@ class FusedScores:
         """Number of classes."""
         return len(self._maps[0][0])
 
-    @property
-    def pixels(self) -> UInt8[Tensor, "3 h w"]:
-        """The photo itself, on the scores' device."""
-        return to_tensor(self._image).to(self._maps[0][0].device)
+    def pixels(self, rows: slice = ALL, columns: slice = ALL) -> UInt8[Tensor, "3 strip w"]:
+        """The photo itself, or a part of it, on the scores' device."""
+        height, width = self.output_hw
+        (top, bottom, _), (left, right, _) = rows.indices(height), columns.indices(width)
+        image = self._image
+        if (top, bottom, left, right) != (0, height, 0, width):
+            image = image.crop((left, top, right, bottom))
+        return to_tensor(image).to(self._maps[0][0].device)
 
-    def __call__(self, start: int, end: int) -> Float[Tensor, "c strip w"]:
-        """The scores of rows `start` to `end` (exclusive)."""
-        return self._rule.combine([up.strip(scores, start, end) for scores, up in self._maps])
+    def __call__(self, start: int, end: int, columns: slice = ALL) -> Float[Tensor, "c strip w"]:
+        """The scores of rows `start` to `end` (exclusive), of all columns or some."""
+        parts = [up.strip(scores, start, end, columns) for scores, up in self._maps]
+        return self._rule.combine(parts)
 
 
 def spread_grids(

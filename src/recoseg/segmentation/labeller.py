@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int32
 from torch import Tensor
@@ -14,7 +15,7 @@ from recoseg.labels import Colour, Segmentation, ignore_index
 from recoseg.photos.load import LoadedPhoto
 from recoseg.photos.refs import Photo
 from recoseg.refinement.lposs import LpossSettings
-from recoseg.refinement.refiner import Refiner
+from recoseg.refinement.refiner import Part, Refiner
 from recoseg.segmentation.branches import FEATURES
 from recoseg.segmentation.fused_scores import FusedScores, spread_grids
 from recoseg.segmentation.fusion import FusionRule
@@ -27,8 +28,9 @@ from recoseg.segmentation.label_maps import (
     score_strips,
 )
 from recoseg.segmentation.naming import Naming
-from recoseg.segmentation.presence import PresenceRule, is_ambiguous, leave_out
+from recoseg.segmentation.presence import PresenceRule
 from recoseg.segmentation.score_grids import Grid, ScoreGrids, whole_grid
+from recoseg.segmentation.unrefined import Unrefined
 from recoseg.segmentation.voting import VotedScores, Voting, vote_labels
 
 Scores = FusedScores | VotedScores
@@ -161,25 +163,33 @@ class Labeller:
             return scores
         return self.naming.best(self.naming.probabilities(scores))
 
+    def _strips(self, fused: Scores) -> Iterator[Float[Tensor, "c _ w"]]:
+        """The scores of classes before refinement, strip by strip."""
+        strip = self._reader(fused)
+        return score_strips(strip, len(self.scored), fused.output_hw, self._most)
+
+    def _reader(self, fused: Scores) -> Callable[[int, int], Float[Tensor, "c strip w"]]:
+        """What gives the scores of classes before refinement of some rows."""
+        return lambda start, end: self._by_class(fused(start, end))
+
+    @property
+    def _most(self) -> int:
+        """Bound on the scores of classes in a strip."""
+        return MAX_STRIP * len(self.scored) // self.maps
+
     def _label_strips(self, fused: Scores) -> Segmentation:
-        def strip(start: int, end: int) -> Tensor:
-            return self._by_class(fused(start, end))
-
-        def strips() -> Iterator[Tensor]:
-            return score_strips(strip, len(self.scored), fused.output_hw, most)
-
-        most = MAX_STRIP * len(self.scored) // self.maps
         always = self.background.classes
-        present = self.presence.large(strips(), always, self.presence.strong(strips(), always))
+        present = self.presence.strong(self._strips(fused), always)
+        present = self.presence.large(self._strips(fused), always, present)
         labels, kept = label_strips(
-            strip,
+            self._reader(fused),
             len(self.scored),
             fused.output_hw,
             self.background,
             ignored=self.ignored,
             keep_scores=self.keep_scores,
             kept=present,
-            max_elements=most,
+            max_elements=self._most,
         )
         own = None if kept is None else kept[: len(self.names)]
         return Segmentation(labels, self.names, self.palette, own)
@@ -194,8 +204,14 @@ class Labeller:
             for start in range(0, len(group), count):
                 yield group[start : start + count]
 
-    def _refine(self, fused: Sequence[Scores]) -> list[Segmentation]:
-        """Refine photos of equal size.
+    @property
+    def _has_level(self) -> bool:
+        """Whether the threshold of background is refined as the score of a class of its own."""
+        return self.background.threshold is not None and self.naming is None
+
+    @property
+    def _refined_background(self) -> BackgroundRule:
+        """Which pixels become background by their refined scores.
 
         Where scores are those of classes, a background threshold is added as a class whose score is
         the threshold everywhere. This makes the same decision as without refinement, and the edges
@@ -203,46 +219,74 @@ class Labeller:
         afterwards. Which classes are strong enough, and which pixels are ambiguous, is decided by
         the scores before refinement.
         """
+        if self._has_level:
+            return BackgroundRule(classes=(*self.background.classes, len(self.scored)))
+        return replace(self.background, ambiguity=None)
+
+    def _with_level(self, scores: Float[Tensor, "n m h w"]) -> Float[Tensor, "n _ h w"]:
+        """The scores with the class of the threshold, if there is one."""
+        level = self.background.threshold
+        if not self._has_level or level is None:
+            return scores
+        return torch.cat([scores, scores.new_full((len(scores), 1, *scores.shape[2:]), level)], 1)
+
+    def _refine(self, fused: Sequence[Scores]) -> list[Segmentation]:
+        """Refine photos of equal size, together or, where they are large, each part by part."""
         assert self.refiner is not None
         height, width = fused[0].output_hw
+        if self.refiner.splits(self.maps + 1, height, width):
+            return [self._refine_parts(one) for one in fused]
         scores = torch.stack([one(0, height) for one in fused])
-        background = replace(self.background, ambiguity=None)
-        given = scores
-        if background.threshold is not None and self.naming is None:
-            level = scores.new_full((len(scores), 1, height, width), background.threshold)
-            given = torch.cat([scores, level], dim=1)
-            background = BackgroundRule(classes=(*background.classes, len(self.scored)))
-        images = torch.stack([one.pixels for one in fused])
-        refined = self.refiner(images, given)
-        return [
-            self._refined(before, after, background)
-            for before, after in zip(scores, refined, strict=True)
-        ]
+        images = torch.stack([one.pixels() for one in fused])
+        refined = self.refiner(images, self._with_level(scores))
+        found = []
+        for before, after in zip(scores, refined, strict=True):
+            classes = self._by_class(before)
+            own = self._unrefined((height, width), [classes])
+            whole = Part(slice(0, height), slice(0, width), after)
+            own.see(whole.rows, whole.columns, classes)
+            found.append(self._refined(own, lambda: iter([whole])))  # noqa: B023
+        return found
 
-    def _refined(
-        self,
-        before: Float[Tensor, "m h w"],
-        after: Float[Tensor, "_ h w"],
-        background: BackgroundRule,
-    ) -> Segmentation:
-        """Label a photo by its refined scores, given those before."""
-        fused = self._by_class(before)
-        named = fused[: len(self.names)]
-        found = after if self.naming is None else self.naming.best(after)
-        kept = self.presence.strong([fused], self.background.classes)
-        ambiguity = self.background.ambiguity
-        is_unclear = None if ambiguity is None else is_ambiguous(leave_out(fused, kept), ambiguity)
-        if kept is not None and len(found) > len(kept):  # the level of the threshold
+    def _refine_parts(self, fused: Scores) -> Segmentation:
+        """Refine a large photo; twice where classes are left out for their areas."""
+        assert self.refiner is not None
+        refiner, (height, width) = self.refiner, fused.output_hw
+        own = self._unrefined(fused.output_hw, self._strips(fused))
+
+        def read(rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
+            scores = fused(rows.start, rows.stop, columns)
+            if own.looks:
+                own.see(rows, columns, self._by_class(scores))
+            return fused.pixels(rows, columns), self._with_level(scores[None])[0]
+
+        return self._refined(own, lambda: refiner.parts(read, self.maps + 1, height, width))
+
+    def _refined(self, own: Unrefined, parts: Callable[[], Iterator[Part]]) -> Segmentation:
+        """Label a photo by its refined scores, and by what those before decide."""
+
+        def by_class() -> Iterator[Tensor]:
+            return (find(part.scores) for part in parts())
+
+        find = (lambda scores: scores) if self.naming is None else self.naming.best
+        background, kept = self._refined_background, own.kept
+        if kept is not None and self._has_level:
             kept = torch.cat([kept, kept.new_ones(1)])
-        kept = self.presence.large([found], background.classes, kept)
-        labels = label_map(found, background, self.ignored, kept)
-        if is_unclear is not None:
-            labels = torch.where(is_unclear, self.ignored, labels)
-        return Segmentation(
-            labels.cpu().numpy().astype(label_dtype(self.ignored)),
-            self.names,
-            self.palette,
-            named.half().cpu().numpy() if self.keep_scores else None,
+        kept = self.presence.large(by_class(), background.classes, kept)
+        labels = np.empty(own.output_hw, label_dtype(self.ignored))
+        for part in parts():
+            found = label_map(find(part.scores), background, self.ignored, kept)
+            labels[part.rows, part.columns] = found.cpu().numpy()
+        if own.unclear is not None:
+            labels[own.unclear] = self.ignored
+        return Segmentation(labels, self.names, self.palette, own.scores)
+
+    def _unrefined(self, output_hw: tuple[int, int], strips: Iterable[Tensor]) -> Unrefined:
+        return Unrefined(
+            output_hw,
+            len(self.names) if self.keep_scores else 0,
+            self.background.ambiguity,
+            self.presence.strong(strips, self.background.classes),
         )
 
 

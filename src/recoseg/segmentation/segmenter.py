@@ -94,7 +94,7 @@ class Segmenter:
             self.plan.window,
             self.plan.step,
             self.plan.batch_size,
-            labeller.refiner is not None,
+            labeller.refiner,
             labeller.keep_scores,
             labeller.spreading,
             labeller.voting is not None,

@@ -20,6 +20,9 @@ from torch import Tensor
 from recoseg.regions.axes import axis_matrix
 from recoseg.segmentation.windows import Windows
 
+ALL = slice(None)
+"""All rows, or all columns."""
+
 
 @dataclass(frozen=True)
 class Upsampler:
@@ -67,12 +70,19 @@ class Upsampler:
         return cls(rows, columns)
 
     def strip(
-        self, scores: Float[Tensor, "c gh gw"], start: int, end: int
+        self, scores: Float[Tensor, "c gh gw"], start: int, end: int, columns: slice = ALL
     ) -> Float[Tensor, "c strip w"]:
-        """Rows `start` to `end` (exclusive) of all score maps at the size of the photo."""
+        """Rows `start` to `end` (exclusive) of all score maps at the size of the photo.
+
+        Args:
+            scores: The grid.
+            start: First row.
+            end: The row after the last.
+            columns: The columns of the photo; by default all.
+        """
         # Only the grid rows that these photo rows depend on.
         block = self.rows[start:end]
         seen = block.abs().sum(0).nonzero()
         first, last = int(seen[0]), int(seen[-1]) + 1
         narrow = torch.matmul(block[:, first:last], scores[:, first:last])
-        return torch.matmul(narrow, self.columns.T)
+        return torch.matmul(narrow, self.columns[columns].T)

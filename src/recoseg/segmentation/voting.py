@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int32, UInt
+from jaxtyping import Float, Int32, UInt, UInt8
 from torch import Tensor
 
 from recoseg.errors import BadImageError, FileError, UnknownNameError
@@ -20,6 +20,7 @@ from recoseg.regions.protocol import NONE, RegionProvider, StoredRegions
 from recoseg.segmentation.fused_scores import FusedScores
 from recoseg.segmentation.label_maps import MAX_STRIP
 from recoseg.segmentation.score_grids import Grid
+from recoseg.segmentation.upsample import ALL
 from recoseg.storage.checksums import checksum
 
 VoteForm = Literal["mean", "mode"]
@@ -99,15 +100,14 @@ class VotedScores:
         """Size of the photo, pixels."""
         return self._own.output_hw
 
-    @property
-    def pixels(self) -> Tensor:
-        """The photo itself (3, h, w), on the scores' device."""
-        return self._own.pixels
+    def pixels(self, rows: slice = ALL, columns: slice = ALL) -> UInt8[Tensor, "3 strip w"]:
+        """The photo itself, or a part of it, on the scores' device."""
+        return self._own.pixels(rows, columns)
 
-    def __call__(self, start: int, end: int) -> Float[Tensor, "c strip w"]:
-        """The scores of rows `start` to `end` (exclusive)."""
-        regions = self._regions[start:end]
-        fill = self._own(start, end) if bool((regions == NONE).any()) else 0.0
+    def __call__(self, start: int, end: int, columns: slice = ALL) -> Float[Tensor, "c strip w"]:
+        """The scores of rows `start` to `end` (exclusive), of all columns or some."""
+        regions = self._regions[start:end, columns]
+        fill = self._own(start, end, columns) if bool((regions == NONE).any()) else 0.0
         return spread(self._means, regions, fill)
 
 
