@@ -112,6 +112,13 @@ def evaluate(
     names_temperature: NamesTemperature = None,
     presence: Presence = None,
     area_threshold: AreaThreshold = None,
+    min_area: Annotated[
+        float,
+        typer.Option(
+            help="Parts of a mask with fewer pixels (or, below 1, with a smaller share of the "
+            "photo) take the labels around them, and so do holes. By default none do, as published."
+        ),
+    ] = 0,
     ambiguity: Ambiguity = None,
     boundary: Annotated[
         float | None,
@@ -163,6 +170,7 @@ def evaluate(
         "names_temperature": names_temperature,
         "presence": presence,
         "area_threshold": area_threshold,
+        "min_area": min_area or None,
         "ambiguity": ambiguity,
         "saliency": saliency,
         "phi": phi or None,

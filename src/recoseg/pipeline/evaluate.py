@@ -89,7 +89,8 @@ def evaluate(
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
         progress: See `StageProgress`.
-        **options: Further options of `open_segmenter`, such as `threshold` or `refine`.
+        **options: Further options of `open_segmenter`, such as `threshold` or `refine`. By default
+            `min_area` is 0, as published.
 
     Raises:
         DatasetError: The data set is not found or its files are not as expected.
@@ -132,6 +133,7 @@ def evaluate(
             name, notes = row.name, []
         else:
             assert source is not None
+            options.setdefault("min_area", 0)
             row = open_segmenter(
                 source, device=device, precision=precision, **options, **chosen.segmenter_options
             )

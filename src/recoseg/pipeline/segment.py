@@ -6,17 +6,18 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from recoseg.concepts import ConceptBank
-from recoseg.config import Fusion, FusionForm, SegmentSettings
+from recoseg.config import FusionForm
 from recoseg.device import resolve_compute
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
-from recoseg.errors import OutputError, RecosegError, UnknownNameError
+from recoseg.errors import OutputError, RecosegError
 from recoseg.memory.region_memory import RegionMemory, open_memory
 from recoseg.pipeline.checks import Paths, check_encoder, check_output_folder, list_photos
+from recoseg.pipeline.segment_checks import check_names, check_weights, tell_memory
 from recoseg.pipeline.voting import regions_of_bank, voting_of
 from recoseg.refinement.refiner import PUBLISHED_TEMPERATURE, RefineForm, RefineSettings
 from recoseg.regions.protocol import RegionProvider
@@ -25,6 +26,7 @@ from recoseg.segmentation.naming import NAMES_TEMPERATURE, NameForm
 from recoseg.segmentation.presence import PresenceRule
 from recoseg.segmentation.result import Result
 from recoseg.segmentation.segmenter import Segmenter
+from recoseg.segmentation.specks import speck_rule
 from recoseg.segmentation.to_folder import folder_for, segment_to_folder
 from recoseg.segmentation.voting import VoteForm
 from recoseg.storage.claim import claim, format_in
@@ -81,6 +83,7 @@ def open_segmenter(
     names_temperature: float | None = None,
     presence: float | None = None,
     area_threshold: float | None = None,
+    min_area: float | None = None,
     ambiguity: float | None = None,
     keep_scores: bool = False,
     batch_size: int = 8,
@@ -134,6 +137,9 @@ def open_segmenter(
             `PresenceRule`.
         area_threshold: So is a class that wins at most this share of the pixels that are not
             background.
+        min_area: Parts of a label map with fewer pixels (or, below 1, with a smaller share of the
+            photo) take the labels around them; see `SpeckRule`. 0 leaves all parts. By default
+            `REFINED_SHARE` where edges are refined, and 0 elsewhere and by the recipe `paper`.
         ambiguity: Pixels whose two best classes are too weak or too close become background; see
             `is_ambiguous`.
         keep_scores: Whether results hold their score maps.
@@ -181,17 +187,19 @@ def open_segmenter(
             photo_weight=photo_weight,
         )
         options["voting"] = voting_of(regions, vote, region_cache, compute)
+        options["specks"] = speck_rule(min_area, refine)
         chosen = _refinement(refine, temperature or PUBLISHED_TEMPERATURE, refine_steps)
         return model_segmenter(source, compute=compute, refine=chosen, **options)
-    _check_names(names, names_temperature, temperature)
+    check_names(names, names_temperature, temperature)
     if isinstance(memory, str | Path):
         memory = open_memory(memory)
     bank = source if isinstance(source, ConceptBank) else ConceptBank.load(source)
     own = bank.settings.segment
-    _tell_memory(own, memory)
+    tell_memory(own, memory)
     if recipe is not None:
         own = default_settings(bank.encoders.saliency, bank.encoders.phi, recipe).segment
         options["resize"] = own.short_side if resize is None else resize
+    options["specks"] = speck_rule(min_area, refine, recipe or bank.settings.recipe)
     if temperature is None:
         temperature = own.refine_temperature
     if regions is None and own.regions:
@@ -205,7 +213,7 @@ def open_segmenter(
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     weighed = replace(own.fusion, **changes)
-    _check_weights(weighed, set(changes), memory is not None)
+    check_weights(weighed, set(changes), memory is not None)
     options["voting"] = voting_of(regions, vote, region_cache, compute)
     for spec in phi if isinstance(phi, list | tuple) else [phi]:
         if isinstance(spec, str):
@@ -282,50 +290,6 @@ def segment(
                 source, listed, output, callback=callback, progress=progress
             )
     return SegmentReport(len(listed), failures)
-
-
-def _check_names(
-    names: NameForm | None, names_temperature: float | None, temperature: float | None
-) -> None:
-    """Refuse unknown names, and a temperature that would have no effect."""
-    if names is not None and names not in get_args(NameForm):
-        raise UnknownNameError("names", names, list(get_args(NameForm)))
-    if names == "softmax" and temperature is not None:
-        raise RecosegError(
-            "--names softmax refines probabilities of names, which --names-temperature decides; "
-            "--temperature would have no effect. Leave it out."
-        )
-    if names != "softmax" and names_temperature is not None:
-        raise RecosegError(
-            "--names-temperature would have no effect without --names softmax. Add it, or leave "
-            "the temperature out."
-        )
-
-
-def _tell_memory(own: SegmentSettings, memory: RegionMemory | None) -> None:
-    """Tell where photos are not segmented with the region memory that the bank is meant for."""
-    if not own.memory or (memory is not None and memory.content == own.memory_content):
-        return
-    _log.warning(
-        "The bank is meant for the region memory %s; photos are segmented %s.",
-        own.memory,
-        "without one" if memory is None else f"with {memory.location}, which holds other regions",
-    )
-
-
-def _check_weights(fusion: Fusion, given: set[str], has_memory: bool) -> None:
-    """Refuse weights that would have no effect."""
-    for name, has_effect, needed in (
-        ("phi_weights", fusion.uses_visual, "visual scores"),
-        ("text_weight", fusion.form == "sum", "the fusion sum"),
-        ("memory_weight", has_memory, "a memory (--memory)"),
-    ):
-        if name in given and not has_effect:
-            option = name.replace("_weights", "_weight").replace("_", "-")
-            raise RecosegError(
-                f"--{option} would have no effect without {needed}; the fusion is {fusion.form}. "
-                "Leave it out."
-            )
 
 
 def _refuse_for_a_model(source: object, **given: object) -> None:
