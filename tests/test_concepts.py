@@ -13,11 +13,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from recoseg.classes import ClassNames
-from recoseg.concepts import FORMAT, Concept, ConceptBank, RetrievedPhoto
+from recoseg.concepts import FORMAT, Concept, ConceptBank
 from recoseg.config import BankSettings, Fusion, LearnSettings, SegmentSettings
 from recoseg.encoders.bundle import EncoderInfos
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.errors import ConceptError, EncoderMismatchError, RecosegError
+from recoseg.evidence import RetrievedPhoto
 from recoseg.storage.tensors import read_tensors, write_tensors
 
 ENCODERS = EncoderInfos(

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 import recoseg
 from recoseg.classes import ClassNames
 from recoseg.cli.output import refuse_nothing, say_json
-from recoseg.concepts import ConceptBank, RetrievedPhoto
+from recoseg.concepts import ConceptBank
 from recoseg.errors import RecosegError
+from recoseg.evidence import RetrievedPhoto
 from recoseg.progress import StageProgress
 from recoseg.storage.shown import shown, shown_lines
 from tests.command import run

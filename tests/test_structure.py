@@ -15,7 +15,7 @@ ROOMS = (
     "photos",
     *("classes", "cosegmentation", "config", "executors", "refinement", "regions"),
     "encoders",
-    "concepts",
+    *("evidence", "concepts"),
     "archive",
     "retrieval",
     "memory",

@@ -25,6 +25,7 @@ from recoseg.errors import (
     MissingFileError,
     RecosegError,
 )
+from recoseg.evidence import Evidence, RetrievedPhoto, Verdict, judge
 from recoseg.storage.fields import read_fields
 from recoseg.storage.reading import short
 from recoseg.storage.tensors import (
@@ -41,25 +42,6 @@ ConceptRole = Literal["class", "context"]
 
 
 @dataclass(frozen=True)
-class RetrievedPhoto:
-    """A photo that a class was learnt from.
-
-    Attributes:
-        path: Its path or address.
-        photo_id: Hash of its content.
-        score: Cosine of the photo with the class.
-        seeds: Its seed pixels as (y, x), cells of the first phi's grid over the centre crop.
-        support: The support scores of the seeds.
-    """
-
-    path: str
-    photo_id: str
-    score: float
-    seeds: tuple[tuple[int, int], ...]
-    support: tuple[float, ...]
-
-
-@dataclass(frozen=True)
 class Concept:
     """One class of a bank.
 
@@ -73,6 +55,8 @@ class Concept:
         text_positive: Embeddings of its prompts by the saliency encoder, rows L2-normalised.
         text_negative: Embeddings of its negative words by the saliency encoder, rows L2-normalised.
         retrieved: The photos it was learnt from, best first.
+        evidence: What these photos are compared with; None if it was not measured, as by earlier
+            versions.
     """
 
     words: ClassNames
@@ -81,11 +65,17 @@ class Concept:
     text_positive: Float[Tensor, "a d"]
     text_negative: Float[Tensor, "b d"]
     retrieved: tuple[RetrievedPhoto, ...] = ()
+    evidence: Evidence | None = None
 
     @property
     def name(self) -> str:
         """The name of the class."""
         return self.words.name
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the archive shows the class; see `judge`."""
+        return judge([photo.score for photo in self.retrieved], self.evidence)
 
 
 @dataclass(frozen=True)
@@ -209,6 +199,7 @@ class ConceptBank:
                     "role": concept.role,
                     "retrieved": [asdict(photo) for photo in concept.retrieved],
                 }
+                | ({} if concept.evidence is None else {"evidence": asdict(concept.evidence)})
             )
         # File names may hold bytes that are not UTF-8, which become escapes of JSON.
         text = json.dumps(entries, ensure_ascii=False)
@@ -278,6 +269,7 @@ class _StoredConcept:
     words: ClassNames
     role: ConceptRole
     retrieved: tuple[RetrievedPhoto, ...]
+    evidence: Evidence | None = None
 
 
 def _read_concept(
@@ -294,6 +286,7 @@ def _read_concept(
         text_positive=tensors[f"{number}.text_positive"],
         text_negative=tensors[f"{number}.text_negative"],
         retrieved=stored.retrieved,
+        evidence=stored.evidence,
     )
     _check_values(concept, encoders)
     return concept

@@ -65,14 +65,14 @@ def masks(session, out, *arguments):
         *("--no-overlays", "--resize", 64, *FAST, *arguments),
     )
     assert done.code == 0, done.err
-    return [np.asarray(Image.open(session / out / "labels" / f"{n}.png")) for n in range(4)]
+    return [np.asarray(Image.open(session / out / "labels/town" / f"{n}.png")) for n in range(4)]
 
 
 @pytest.fixture(scope="module")
 def written(session):
     """The label maps of the bank, in a folder as `--predictions` takes it."""
     labels = masks(session, "masks")
-    shutil.copytree(session / "masks/labels", session / "predictions/town")
+    shutil.copytree(session / "masks/labels", session / "predictions")
     return labels
 
 
@@ -175,16 +175,43 @@ def test_masks_as_segment_writes_them(session, evaluated, tmp_path):
     shutil.copytree(session / "data/masks/town", tmp_path / "data/masks")
     shutil.copy(session / "data/classes.txt", tmp_path / "data")
     masks(session, "segmented")
+    flat = session / "segmented/labels/town"
+    shutil.copy(session / "segmented/classes.txt", flat)
     result = evaluate(
         session,
-        *("--predictions", session / "segmented", "--root", tmp_path / "data"),
-        *("--out", tmp_path / "out"),
+        *("--predictions", flat, "--root", tmp_path / "data", "--out", tmp_path / "out"),
         bank=False,
     )
     assert result.code == 0, result.err
     ours, theirs = counts_of(session / "out"), counts_of(tmp_path / "out")
     np.testing.assert_array_equal(theirs[0], ours[0])
     assert theirs[1]["settings"]["classes"] == list(CLASSES)
+
+
+def test_masks_of_nested_folders_are_found_and_missing_ones_are_an_error(session, evaluated):
+    masks(session, "nested")
+    folder = session / "nested"
+    result = evaluate(session, "--predictions", folder, bank=False)
+    assert result.code == 0, result.err
+    assert result.out == evaluate(session, "--resize", 64, bank=True).out
+    for number in (0, 2, 3):
+        (folder / f"labels/town/{number}.png").unlink()
+    result = evaluate(session, "--predictions", folder, bank=False)
+    assert (result.code, result.out) == (1, "")
+    assert "3 of 4 photos have no prediction in" in result.err
+    assert "town/0, town/2, town/3. Expected a file NAME.png" in result.err
+    out = session / "some"
+    result = evaluate(session, "--predictions", folder, "--allow-missing", "--out", out, bank=False)
+    assert result.code == 0, result.err
+    assert result.err.count("Left out") == 1
+    assert "Left out: 3 photos, such as town/0: no prediction in" in result.err
+    assert "| 1 of 4 |" in result.out
+    report = (out / "report.md").read_text(encoding="utf-8")
+    assert "|\n\nOf 1 of 4 photos.\n" in report
+    (folder / "labels/town/1.png").unlink()
+    result = evaluate(session, "--predictions", folder, "--allow-missing", bank=False)
+    assert result.code == 1
+    assert "4 of 4 photos have no prediction" in result.err
 
 
 def test_bare_names_under_a_protocol_of_aliases(session, tmp_path):
@@ -248,8 +275,9 @@ def test_photos_that_cannot_be_read_are_named(session):
         (
             ("--predictions", "{}/data"),
             False,
-            "None of the 4 photos could be evaluated. The first, town/0: no prediction 0.png in",
+            "4 of 4 photos have no prediction in",
         ),
+        (("--allow-missing",), True, "--allow-missing would have no effect without --predictions"),
     ],
 )
 def test_errors_are_one_message(session, arguments, bank, message):

@@ -93,7 +93,7 @@ def test_maps_of_the_photos_own_size_and_of_the_prepared_one(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "protocol", "reason"),
     [
-        (None, NATIVE, "no prediction 0.png in"),
+        (None, NATIVE, "no prediction in"),
         (b"no picture", NATIVE, r"the prediction .*0\.png: its mask is not a PNG"),
         (LABELS.T, NATIVE, "has 31 x 47 pixels; expected 47 x 31$"),
         # The protocol would make this one 20 x 20 as well, of other pixels.

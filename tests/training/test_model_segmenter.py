@@ -106,6 +106,7 @@ def test_commands_take_a_run_for_a_bank(run, tmp_path):
     assert done.code == 0, done.err
     settings = json.loads((tmp_path / "masks/settings.json").read_text())
     assert settings["model"] == run.model.fingerprint
+    assert settings["min_area"] == 0.0003  # edges are refined
     with Image.open(tmp_path / "masks/labels/0.png") as mask:
         assert mask.size == (96, 72)
     done = command(
@@ -115,9 +116,14 @@ def test_commands_take_a_run_for_a_bank(run, tmp_path):
     assert done.code == 0, done.err
     assert "mIoU" in done.out
     done = command(
-        *("pseudo-label", run.out, photos, "--out", tmp_path / "pseudo", "--quantile", 0.1)
+        *("pseudo-label", run.out, photos, "--out", tmp_path / "pseudo", "--quantile", 0.1),
+        *("--min-area", 9),
     )
     assert done.code == 0, done.err
+    assert (
+        json.loads((tmp_path / "pseudo/pseudo_labels.json").read_text())["provenance"]["min_area"]
+        == 9
+    )
     done = command("segment", run.out, photos, "--out", tmp_path / "x", "--fusion", "text")
     assert done.code == 1
     assert "--fusion would have no effect" in done.err

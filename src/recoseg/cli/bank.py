@@ -9,6 +9,7 @@ import typer
 
 from recoseg.cli.output import say, say_json, say_table
 from recoseg.cli.remember import print_memory
+from recoseg.cli.verdicts import say_verdicts
 from recoseg.errors import ConceptError
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def inspect(
                 "role": concept.role,
                 "references": _references(concept),
                 "retrieved": [asdict(photo) for photo in concept.retrieved],
+                "evidence": None if concept.evidence is None else asdict(concept.evidence),
+                "verdict": asdict(concept.verdict),
             }
             for concept in loaded.concepts
         ]
@@ -47,6 +50,7 @@ def inspect(
         return
     titles = ("class", "role", "references", "photos", "best cosine", "best photo")
     say_table(titles, map(_row, loaded.concepts))
+    say_verdicts(loaded.concepts)
     roles = [("retrieval", encoders.retrieval), ("saliency", encoders.saliency)]
     for role, info in [*roles, *(("phi", info) for info in encoders.phi)]:
         say(

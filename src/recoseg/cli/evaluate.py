@@ -87,6 +87,13 @@ def evaluate(
             "order of classes.txt in the folder, or else of the data set."
         ),
     ] = None,
+    allow_missing: Annotated[
+        bool,
+        typer.Option(
+            "--allow-missing",
+            help="Score the predictions that are there; by default a missing one is an error.",
+        ),
+    ] = False,
     recipe: OtherRecipe = None,
     fusion: FusionForm = None,
     phi_weight: PhiWeight = None,
@@ -112,6 +119,13 @@ def evaluate(
     names_temperature: NamesTemperature = None,
     presence: Presence = None,
     area_threshold: AreaThreshold = None,
+    min_area: Annotated[
+        float,
+        typer.Option(
+            help="Parts of a mask with fewer pixels (or, below 1, with a smaller share of the "
+            "photo) take the labels around them, and so do holes. By default none do, as published."
+        ),
+    ] = 0,
     ambiguity: Ambiguity = None,
     boundary: Annotated[
         float | None,
@@ -163,6 +177,7 @@ def evaluate(
         "names_temperature": names_temperature,
         "presence": presence,
         "area_threshold": area_threshold,
+        "min_area": min_area or None,
         "ambiguity": ambiguity,
         "saliency": saliency,
         "phi": phi or None,
@@ -176,12 +191,13 @@ def evaluate(
     if dataset == SUITE:
         quirks = published_quirks or None
         alone = {"split": split, "ids": ids, "predictions": predictions, "published-quirks": quirks}
+        alone["allow-missing"] = allow_missing or None
         _refuse(f"for the data set {SUITE}", alone)
         _evaluate_suite(bank, root, index, options)
         return
     _refuse(f"without the data set {SUITE}", {"index": index})
 
-    from recoseg.evaluation.markdown import headline
+    from recoseg.evaluation.markdown import headline, reasons
     from recoseg.pipeline.evaluate import evaluate as run
 
     report = run(
@@ -191,13 +207,14 @@ def evaluate(
         split=split,
         ids=ids,
         predictions=predictions,
+        allow_missing=allow_missing,
         published_quirks=published_quirks,
         **options,
     )
     for note in report.notes:
         say_lines(note, err=True)
-    for image in report.evaluation.failures:
-        say(f"Left out: {image.name}: {image.error}", err=True)
+    for line in reasons(report.evaluation.failures):
+        say(f"Left out: {line}", err=True)
     for problem in report.not_written:
         say(f"Not written: {problem}", err=True)
     tried, failed = len(report.evaluation.images), len(report.evaluation.failures)
@@ -210,6 +227,7 @@ def evaluate(
 def _evaluate_suite(
     banks: Path | None, root: Path | None, index: str | None, options: dict[str, Any]
 ) -> None:
+    from recoseg.evaluation.markdown import reasons
     from recoseg.pipeline.suite import FILES, evaluate_suite
 
     if banks is None or root is None:
@@ -220,8 +238,8 @@ def _evaluate_suite(
     for note in report.notes:
         say_lines(note, err=True)
     for name, evaluation in report.evaluations.items():
-        for image in evaluation.failures:
-            say(f"Left out: {name}, {image.name}: {image.error}", err=True)
+        for line in reasons(evaluation.failures):
+            say(f"Left out: {name}, {line}", err=True)
     for name, reason in report.left_out.items():
         say_lines(f"Left out: {name}: {reason}", err=True)
     for problem in report.not_written:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,6 +31,10 @@ from recoseg.cli.options import (
     names_in,
 )
 from recoseg.cli.output import say
+from recoseg.cli.verdicts import say_verdicts
+
+if TYPE_CHECKING:
+    from recoseg.learning.learner import LearnedClass
 
 
 def learn(
@@ -156,11 +160,12 @@ def learn(
     """Learn classes from their names and write a concept bank.
 
     For each class, photos are retrieved from the index, and the patches that they have in common
-    are found.
+    are found. A table says how well the archive shows each class.
     """
     from recoseg.pipeline.index import open_index
     from recoseg.pipeline.learn import learn as run
 
+    learnt: list[LearnedClass] = []
     bank = run(
         index if selection is None else open_index(index, selection=selection),
         classes,
@@ -194,7 +199,9 @@ def learn(
         skip_duplicates=skip_duplicates,
         regions=regions,
         mend_outliers=mend,
+        callback=learnt.append,
     )
+    say_verdicts(item.concept for item in learnt)
     say(f"Concept bank: {out} (classes: {len(bank.classes)})")
     if figures is not None:
         say(f"Figures: {figures}")

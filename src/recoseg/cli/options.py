@@ -212,6 +212,14 @@ AreaThreshold = Annotated[
         "left out of it, such as 0.1. By default none are."
     ),
 ]
+MinArea = Annotated[
+    float | None,
+    typer.Option(
+        help="Parts of a mask with fewer pixels (or, below 1, with a smaller share of the photo) "
+        "take the labels around them, and so do holes. By default 0.0003 where edges are refined, "
+        "and 0 elsewhere and by the recipe paper."
+    ),
+]
 Ambiguity = Annotated[
     float | None,
     typer.Option(

@@ -13,6 +13,9 @@ import typer
 from recoseg.errors import RecosegError
 from recoseg.storage.shown import is_unsafe, shown, shown_lines
 
+_WIDEST = 10_000
+"""Characters in a line of a table that is not shown on a terminal."""
+
 
 def say(line: object, *, err: bool = False) -> None:
     """Print one line; line breaks within it are shown as escapes.
@@ -45,14 +48,16 @@ def say_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         rows: The cells of each row.
     """
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(*titles)
+    # In a narrow terminal long paths go on in the next line; elsewhere nothing limits the width.
+    table = Table(*(Column(title, overflow="fold") for title in titles))
     for row in rows:
         table.add_row(*(Text(shown(cell)) for cell in row))
+    width = None if sys.stdout.isatty() else _WIDEST
     with naming(sys.stdout):
-        Console().print(table)
+        Console(width=width).print(table)
 
 
 def refuse_nothing(done: int, tried: int, verb: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
@@ -36,6 +37,17 @@ class Cosegmentation:
     seeds: Int64[Tensor, "k s 2"]
     seed_features: Float[Tensor, "k s C"]
     reference: Float[Tensor, " C"]
+
+    @property
+    def seeds_alike(self) -> float:
+        """Mean cosine between the seeds of different images, in [-1, 1]; 1 for a single image."""
+        images, count = self.seed_features.shape[:2]
+        if images == 1:
+            return 1.0
+        of_images = F.normalize(self.seed_features.double(), dim=-1).sum(1)
+        # All pairs, less those within an image.
+        pairs = of_images.sum(0).square().sum() - of_images.square().sum()
+        return float(pairs) / (images * (images - 1) * count**2)
 
     def cpu(self) -> Cosegmentation:
         """A copy on the CPU."""

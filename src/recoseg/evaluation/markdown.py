@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from recoseg.evaluation.evaluation import Evaluation
+from recoseg.evaluation.evaluation import Evaluation, ImageScore
 from recoseg.evaluation.metrics import confusions
 
 _NONE = "-"
@@ -82,7 +82,7 @@ def report_markdown(evaluation: Evaluation, *, most_confusions: int = 10) -> str
         _counts_line(evaluation),
         "## Settings\n\n"
         + markdown_table(["setting", "value"], settings_rows(evaluation.settings), numbers_from=2),
-        "## Classes\n\n" + _classes(evaluation),
+        "## Classes\n\n" + _classes(evaluation) + _of_photos(evaluation),
     ]
     wrong = _confusions(evaluation, most_confusions)
     if wrong:
@@ -123,20 +123,45 @@ def headline(evaluation: Evaluation) -> str:
     if evaluation.boundary_scores is not None:
         header.append("boundary F")
         row.append(percent(evaluation.boundary_scores.mean_f))
+    header.append("photos")
+    row.append(photo_count(evaluation))
     return markdown_table(header, [row], numbers_from=0)
 
 
+def photo_count(evaluation: Evaluation) -> str:
+    """How many photos the scores are of, such as `296` or, if others failed, `2 of 296`."""
+    tried, failed = len(evaluation.images), len(evaluation.failures)
+    return f"{tried:,}" if not failed else f"{tried - failed:,} of {tried:,}"
+
+
+def reasons(failures: Sequence[ImageScore]) -> list[str]:
+    """Why photos could not be evaluated: one line for all that have the same reason."""
+    names: dict[str, list[str]] = {}
+    for image in failures:
+        names.setdefault(str(image.error), []).append(image.name)
+    return [
+        f"{same[0]}: {reason}"
+        if len(same) == 1
+        else f"{len(same):,} photos, such as {same[0]}: {reason}"
+        for reason, same in names.items()
+    ]
+
+
 def _counts_line(evaluation: Evaluation) -> str:
-    total, failed = len(evaluation.images), len(evaluation.failures)
     void = sum(image.error is None and image.miou is None for image in evaluation.images)
     pixels = int(evaluation.counts.sum())
     left = int(evaluation.counts[:, -1].sum())
-    parts = [f"{total - failed} of {total} photos", f"{pixels:,} labelled pixels"]
+    parts = [f"{photo_count(evaluation)} photos", f"{pixels:,} labelled pixels"]
     if left:
         parts.append(f"{percent(left / pixels)} % of them without a prediction, counted as wrong")
     if void:
         parts.append(f"{void} photo{'s' * (void > 1)} without a labelled pixel")
     return f"{', '.join(parts)}; {evaluation.seconds:.0f} s."
+
+
+def _of_photos(evaluation: Evaluation) -> str:
+    """A sentence below a table that is not of all photos."""
+    return f"\n\nOf {photo_count(evaluation)} photos." if evaluation.failures else ""
 
 
 def _classes(evaluation: Evaluation) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from recoseg.photos.load import LoadedPhoto
 from recoseg.photos.refs import Photo, composed
 from recoseg.segmentation.result import Result
 from recoseg.storage.reading import read_bytes
+
+_SHOWN = 5  # names in an error
 
 
 class PredictionFolder:
@@ -68,6 +70,34 @@ class PredictionFolder:
         """Size and modification time of the map of a photo, to see whether it has changed."""
         return stamp_of(self._path(name))
 
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Those of the photos that have no map."""
+        return [name for name in names if not self._path(name).exists()]
+
+    def refuse_missing(self, names: Sequence[str], *, allowed: bool) -> None:
+        """Refuse a folder that lacks the maps of photos.
+
+        Args:
+            names: The photos, by their names in the data set.
+            allowed: Whether some may be missing.
+
+        Raises:
+            DatasetError: One is missing that may not, or all are.
+        """
+        missing = self.missing(names)
+        if not missing or (allowed and len(missing) < len(names)):
+            return
+        shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+        advice = (
+            "Make the others, or score those that are there with --allow-missing."
+            if len(missing) < len(names)
+            else "Check the folder: NAME has the folders of the photo's name."
+        )
+        raise DatasetError(
+            f"{len(missing):,} of {len(names):,} photos have no prediction in {self._folder}: "
+            f"{shown}. Expected a file NAME.png for each photo, such as {missing[0]}.png. {advice}"
+        )
+
     def stream(self, photos: Iterable[LoadedPhoto | Photo]) -> Iterator[Result]:
         """The label maps of photos, in order.
 
@@ -106,7 +136,7 @@ class PredictionFolder:
     def _read(self, photo: Photo, image: Image.Image) -> np.ndarray:
         path = self._path(photo.path)
         if not path.exists():
-            raise BadImageError(f"no prediction {path.name} in {path.parent}")
+            raise BadImageError(f"no prediction in {self._folder}")
         try:
             labels = decode_values(read_bytes(path, files.MAX_BYTES))
         except FileError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recoseg.evaluation.evaluation import Evaluation
-from recoseg.evaluation.markdown import escaped, markdown_table, percent
+from recoseg.evaluation.markdown import escaped, markdown_table, percent, photo_count
 
 SUITE = "community"
 """Name of the suite in place of that of a data set."""
@@ -63,7 +63,7 @@ def suite_markdown(found: Mapping[str, Evaluation], left_out: Mapping[str, str])
             scores = one.scores
             values = (scores.miou, scores.accuracy, scores.mean_class_accuracy)
             measures = [percent(value) for value in values]
-        rows.append([name, _photos(one), *measures])
+        rows.append([name, photo_count(one), *measures])
     scored = sum(bool(one.counts.any()) for one in found.values())
     mean = percent(mean_miou(found))
     rows.append([f"mean of {scored} of {len(FOLDERS)}", "", mean, "", ""])
@@ -91,8 +91,3 @@ def suite_json(found: Mapping[str, Evaluation], left_out: Mapping[str, str]) -> 
         "left_out": dict(left_out),
         "mean_miou": mean_miou(found),
     }
-
-
-def _photos(evaluation: Evaluation) -> str:
-    tried, failed = len(evaluation.images), len(evaluation.failures)
-    return f"{tried:,}" if not failed else f"{tried - failed:,} of {tried:,}"

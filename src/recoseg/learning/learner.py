@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from torch import Tensor
 from recoseg.allocator import LIMIT, memory_limit
 from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames, combine_names, parse_classes
-from recoseg.concepts import Concept, ConceptBank, ConceptRole, RetrievedPhoto
+from recoseg.concepts import Concept, ConceptBank, ConceptRole
 from recoseg.config import BankSettings
 from recoseg.cosegmentation import Cosegmentation, cosegment, distinctive, mend_outliers
 from recoseg.cosegmentation.guidance import context_elimination, language_guidance
@@ -22,6 +22,7 @@ from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.extract import ENCODING_BYTES, DenseEncoder
 from recoseg.errors import ConceptError, RecosegError
+from recoseg.evidence import Evidence, RetrievedPhoto
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.feature_worker import Extraction
@@ -31,6 +32,7 @@ from recoseg.progress import track
 from recoseg.retrieval.class_texts import ClassTexts, check_index
 from recoseg.retrieval.duplicates import Hit
 from recoseg.retrieval.retriever import Search, retrieve
+from recoseg.retrieval.spread import Spread, measure
 
 _log = logging.getLogger(__name__)
 
@@ -127,13 +129,15 @@ def learn_bank(
             to_learn, words.spans.positive, words.spans.negative, strict=True
         )
     ]
+    queries = words.queries(encoders.retrieval, chosen.prompts)
     hits = retrieve(
         index,
-        words.queries(encoders.retrieval, chosen.prompts),
+        queries,
         chosen.k,
         skip_duplicates=chosen.skip_duplicates or False,
         search=search,
     )
+    spread = measure(index, queries, encoders.retrieval, chosen.prompts)
     texts = words.embed(encoders.saliency, chosen.prompts)
     used = [*encoders.phi, *([encoders.saliency] if chosen.guidance else [])]
     with ExitStack() as stack:
@@ -147,12 +151,14 @@ def learn_bank(
             if path in store.failures:
                 _log.warning("left out: %s: %s", path, store.failures[path])
         steps = list(zip(tasks, hits, strict=True))
-        for task, found in track(steps, "Co-segmenting", unit="classes", enabled=progress):
+        tracked = track(steps, "Co-segmenting", unit="classes", enabled=progress)
+        for place, (task, found) in enumerate(tracked):
             shared = _shared_with_context(task, texts, bank)
             if shared is not None:
                 bank = bank.add([shared])
                 continue
             learnt = _learn_one(task, found, index, store, encoders, texts, bank, device)
+            learnt = _with_evidence(learnt, spread, place)
             bank = bank.add([learnt.concept])
             if callback is not None:
                 callback(learnt)
@@ -270,10 +276,23 @@ def _shared_with_context(
     for other in bank.context:
         if other.name == task.words.name or _same_words(other.words, task.words):
             positive, negative = texts[task.positive], texts[task.negative]
-            return Concept(
-                task.words, "class", other.references, positive, negative, other.retrieved
+            return replace(
+                other,
+                words=task.words,
+                role="class",
+                text_positive=positive,
+                text_negative=negative,
             )
     return None
+
+
+def _with_evidence(learnt: LearnedClass, spread: Spread | None, place: int) -> LearnedClass:
+    """A class with what its photos are compared with; `place` is its place in the spread."""
+    if spread is None or not spread.step > 0:
+        return learnt
+    alike = learnt.cosegmentation.seeds_alike
+    evidence = Evidence(spread.photos, spread.medians[place], spread.step, alike)
+    return replace(learnt, concept=replace(learnt.concept, evidence=evidence))
 
 
 def _same_words(one: ClassNames, other: ClassNames) -> bool:

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import unicodedata
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class Photo:
         height: Height of the upright photo, pixels; 0 if not known.
         hash: BLAKE2b hash of the bytes, 32 hex digits; empty if not known.
         failure: Why the photo cannot be used; empty if no reason is known.
+        below: Path of the photo below the folder that was given, with `/` between its parts; empty
+            if it was given alone. It says nothing about the photo itself.
     """
 
     path: str
@@ -51,6 +53,7 @@ class Photo:
     height: int = 0
     hash: str = ""
     failure: str = ""
+    below: str = field(default="", compare=False)
 
     @property
     def id(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from braceexpand import braceexpand
 
 from recoseg.errors import ArchiveError, RecosegError
 from recoseg.photos.files import LIST_SUFFIXES, is_folder
-from recoseg.photos.filesystems import connection_error, file_system, reason_of
+from recoseg.photos.filesystems import connection_error, file_system, is_url, reason_of
 from recoseg.photos.lists import list_lines, located
 from recoseg.photos.refs import (
     Photo,
@@ -25,6 +26,7 @@ from recoseg.photos.refs import (
     natural_key,
     printable,
     remote_stamp,
+    split_member,
 )
 from recoseg.photos.shards import cut_off, read_content
 from recoseg.photos.walk import is_passed_over, walk
@@ -43,6 +45,39 @@ class PhotoSource:
 
     name: str
     photos: tuple[Photo, ...]
+
+
+def below(source: str, path: str) -> str:
+    """The path of a photo below its source, for names that mirror the folders of photos.
+
+    Args:
+        source: The name of a `PhotoSource`. Below a list are the photos in the folder of the list,
+            and below a glob those in its part before the first wildcard.
+        path: The path of the photo.
+
+    Returns:
+        A relative path with `/` between its parts; empty for a photo that was given alone or is
+        elsewhere.
+
+    Example:
+        >>> below("photos", "photos/farm/1.jpg"), below("photos/*/*.jpg", "photos/farm/1.jpg")
+        ('farm/1.jpg', 'farm/1.jpg')
+        >>> below("a.tar", "a.tar::farm/1.jpg"), below("photos/1.jpg", "photos/1.jpg")
+        ('farm/1.jpg', '')
+    """
+    shard, mark, member = split_member(path)
+    if mark and shard == source:
+        return member
+    if source.lower().endswith(LIST_SUFFIXES):
+        folder = source.rpartition("/")[0]
+    elif not path.startswith(source) and any(sign in source for sign in "*?[{"):
+        folder = re.split(r"[*?\[{]", source)[0].rpartition("/")[0]
+    else:
+        folder = source
+    if not is_url(path):
+        folder, path = (Path(place).absolute().as_posix() for place in (folder, path))
+    folder = folder.rstrip("/") + "/"
+    return path[len(folder) :] if path.startswith(folder) else ""
 
 
 def list_sources(sources: Iterable[str | os.PathLike[str]]) -> list[PhotoSource]:

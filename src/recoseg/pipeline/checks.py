@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.spec import EncoderRole, parse_spec
 from recoseg.errors import MissingWeightsError, OutputError, RecosegError, UnknownNameError
 from recoseg.photos.refs import Photo
-from recoseg.photos.sources import list_sources
+from recoseg.photos.sources import below, list_sources
 
 Paths = str | Path | Sequence[str | Path]
 """One path, URL or glob, or several."""
@@ -114,7 +115,7 @@ def refuse_to_replace(file: Path, *, overwrite: bool, source: object = None) -> 
 
 
 def list_photos(paths: Paths, out: Path) -> list[Photo]:
-    """All photos of the sources, in order; see `list_sources`.
+    """All photos of the sources, in order, with their paths `below` these; see `list_sources`.
 
     Args:
         paths: The sources.
@@ -132,7 +133,11 @@ def list_photos(paths: Paths, out: Path) -> list[Photo]:
             f"The output folder {out} is a source of photos, too, so its masks would be photos of "
             "the next run. Nothing was changed; write to another folder."
         )
-    photos = [photo for source in listed for photo in source.photos]
+    photos = [
+        replace(photo, below=below(source.name, photo.path))
+        for source in listed
+        for photo in source.photos
+    ]
     if not photos:
         raise RecosegError(
             f"No photos found in {', '.join(sources)}. Expected files that are not hidden and have "

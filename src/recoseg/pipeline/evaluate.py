@@ -60,6 +60,7 @@ def evaluate(
     protocol: str = "native",
     published_quirks: bool = False,
     predictions: str | Path | None = None,
+    allow_missing: bool = False,
     resize: int | None = None,
     boundary: float | None = None,
     out: str | Path | None = None,
@@ -82,6 +83,7 @@ def evaluate(
             `proxyclip` (with larger windows) or `native`.
         published_quirks: Whether to repeat the errors of the published evaluation.
         predictions: Folder of label maps `NAME.png` to score instead of a bank or model.
+        allow_missing: Whether photos without a label map are left out; otherwise they are an error.
         resize: Short side of the encoders' input, pixels. By default that of the protocol.
         boundary: Tolerance of the boundary F-score, in pixels, or as a fraction of the diagonal if
             below 1; None does not measure it.
@@ -91,10 +93,12 @@ def evaluate(
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
         progress: See `StageProgress`.
-        **options: Further options of `open_segmenter`, such as `threshold` or `refine`.
+        **options: Further options of `open_segmenter`, such as `threshold` or `refine`. By default
+            `min_area` is 0, as published.
 
     Raises:
-        DatasetError: The data set is not found or its files are not as expected.
+        DatasetError: The data set is not found, its files are not as expected, or photos have no
+            label map among the predictions.
         LabelError: The classes differ from those of the data set.
         OutputError: `out` holds an earlier run, which is neither continued nor replaced.
         RecosegError: Options do not fit together, or no photo could be evaluated.
@@ -111,6 +115,8 @@ def evaluate(
             f"--predictions takes label maps as they are; {given} would have no effect. Leave it "
             "out."
         )
+    if predictions is None and allow_missing:
+        raise RecosegError("--allow-missing would have no effect without --predictions.")
     if out is None and (resume or overwrite):
         option = "--resume" if resume else "--overwrite"
         raise RecosegError(f"{option} needs the folder of the earlier run: --out.")
@@ -133,8 +139,11 @@ def evaluate(
         if predictions is not None:
             row = PredictionFolder(Path(predictions), data.space, chosen)
             name, notes = row.name, []
+            samples = [sample.name for sample in data.samples]
+            row.refuse_missing(samples, allowed=allow_missing)
         else:
             assert source is not None
+            options.setdefault("min_area", 0)
             row = open_segmenter(
                 source, device=device, precision=precision, **options, **chosen.segmenter_options
             )

@@ -33,6 +33,7 @@ from recoseg.segmentation.naming import NAMES_TEMPERATURE, NameForm
 from recoseg.segmentation.presence import PresenceRule
 from recoseg.segmentation.result import Result
 from recoseg.segmentation.segmenter import Segmenter
+from recoseg.segmentation.specks import speck_rule
 from recoseg.segmentation.to_folder import folder_for, segment_to_folder
 from recoseg.segmentation.voting import VoteForm
 from recoseg.storage.claim import claim, format_in
@@ -87,6 +88,7 @@ def open_segmenter(
     names_temperature: float | None = None,
     presence: float | None = None,
     area_threshold: float | None = None,
+    min_area: float | None = None,
     ambiguity: float | None = None,
     keep_scores: bool = False,
     batch_size: int = 8,
@@ -140,6 +142,9 @@ def open_segmenter(
             `PresenceRule`.
         area_threshold: So is a class that wins at most this share of the pixels that are not
             background.
+        min_area: Parts of a label map with fewer pixels (or, below 1, with a smaller share of the
+            photo) take the labels around them; see `SpeckRule`. 0 leaves all parts. By default
+            `REFINED_SHARE` where edges are refined, and 0 elsewhere and by the recipe `paper`.
         ambiguity: Pixels whose two best classes are too weak or too close become background; see
             `is_ambiguous`.
         keep_scores: Whether results hold their score maps.
@@ -187,6 +192,7 @@ def open_segmenter(
             photo_weight=photo_weight,
         )
         options["voting"] = voting_of(regions, vote, region_cache, compute)
+        options["specks"] = speck_rule(min_area, refine)
         chosen = refinement_of(refine, temperature or PUBLISHED_TEMPERATURE, refine_steps)
         return model_segmenter(source, compute=compute, refine=chosen, **options)
     check_names(names, names_temperature, temperature)
@@ -198,6 +204,7 @@ def open_segmenter(
     if recipe is not None:
         own = default_settings(bank.encoders.saliency, bank.encoders.phi, recipe).segment
         options["resize"] = own.short_side if resize is None else resize
+    options["specks"] = speck_rule(min_area, refine, recipe or bank.settings.recipe)
     if temperature is None:
         temperature = own.refine_temperature
     if regions is None and own.regions:

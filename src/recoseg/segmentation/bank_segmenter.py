@@ -39,6 +39,7 @@ from recoseg.segmentation.photo_branch import photo_branch
 from recoseg.segmentation.presence import PresenceRule
 from recoseg.segmentation.scores import text_scores, visual_scores
 from recoseg.segmentation.segmenter import Segmenter
+from recoseg.segmentation.specks import SpeckRule
 from recoseg.segmentation.voting import Voting
 
 CONTEXT = "context"
@@ -65,6 +66,7 @@ def bank_segmenter(
     names_temperature: float = NAMES_TEMPERATURE,
     ambiguity: float | None = None,
     presence: PresenceRule | None = None,
+    specks: SpeckRule | None = None,
     keep_scores: bool = False,
     batch_size: int = 8,
 ) -> Segmenter:
@@ -99,6 +101,7 @@ def bank_segmenter(
         ambiguity: Pixels whose two best classes are too weak or too close become background; see
             `is_ambiguous`.
         presence: Which classes are left out of a photo; by default none are.
+        specks: Which parts of a label map are too small; by default none are.
         keep_scores: Whether results hold their score maps, 2 c h w bytes each.
         batch_size: Photos (or windows) of equal size that are embedded together.
 
@@ -158,6 +161,7 @@ def bank_segmenter(
         voting,
         by_name,
         presence,
+        specks or SpeckRule(),
     )
     if encoders is not None:
         phi = encoders.phi if phi is None else phi
@@ -192,6 +196,7 @@ def bank_segmenter(
             **({} if by_name is None else {"names_temperature": by_name.temperature}),
             **({} if ambiguity is None else {"ambiguity": ambiguity}),
             **presence.to_json(),
+            **labeller.specks.to_json(),
         },
         identity={"bank": _identity(bank)},
         kind="bank",

@@ -20,6 +20,7 @@ is enlarged until its short side fits the encoders. The estimate for one photo c
     patches   180 p n bytes for LPOSS, p the cells of the smallest stride and n the neighbours of
               each, and half a GB at most besides
     regions   60 h w + 8 c r bytes where regions vote, r <= 65,536 the regions
+    specks    40 h w bytes where small parts of the label maps are removed
     kept      2 c h w bytes where scores are kept, and as many again while they are written
     overlay   40 h w bytes, h w at most `MAX_OVERLAY`, and 4 h w of other buffers of the writers
 
@@ -59,6 +60,9 @@ _BUILDING = 5
 _REGIONS = 60
 """Bytes that dividing a photo and its vote need per pixel."""
 
+_SPECKS = 40
+"""Bytes that removing small parts of a label map needs per pixel."""
+
 _MOST_REGIONS = 65_536
 """Regions that a photo is expected to have at most."""
 
@@ -86,6 +90,7 @@ class Cost:
         keep_scores: Whether scores are kept.
         spreading: The parameters of LPOSS, if scores are spread between patches.
         votes: Whether regions vote.
+        cleans: Whether small parts of the label maps are removed.
     """
 
     grids: tuple[tuple[int, int], ...]
@@ -97,6 +102,7 @@ class Cost:
     keep_scores: bool = False
     spreading: LpossSettings | None = None
     votes: bool = False
+    cleans: bool = False
 
     def bytes_of(self, photo: tuple[int, int], given: tuple[int, int]) -> int:
         """The estimate for one photo, bytes.
@@ -122,6 +128,7 @@ class Cost:
                 padded = -(-input_side // stride) * stride
                 building = max(building, 4 * count * max(padded, side))
         scores = matrices + max(_BUILDING * building, self._scores(photo))
+        scores += _SPECKS * pixels if self.cleans else 0
         kept = 2 * self.classes * pixels if self.keep_scores else 0
         voting, spreading = self._voting(pixels), self._spreading(inputs)
         segmenting = 6 * inputs + grids + kept + voting + spreading

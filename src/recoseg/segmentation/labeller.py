@@ -30,6 +30,7 @@ from recoseg.segmentation.label_maps import (
 from recoseg.segmentation.naming import Naming
 from recoseg.segmentation.presence import PresenceRule
 from recoseg.segmentation.score_grids import Grid, ScoreGrids, whole_grid
+from recoseg.segmentation.specks import SpeckRule
 from recoseg.segmentation.unrefined import Unrefined
 from recoseg.segmentation.voting import VotedScores, Voting, vote_labels
 
@@ -58,6 +59,7 @@ class Labeller:
         naming: The names of all scored classes, where scores become probabilities by name; the
             scores of branches of the kind `text` are then those of names. None for scores by class.
         presence: Which classes are left out of a photo.
+        specks: Which parts of a label map are too small.
     """
 
     scored: tuple[str, ...]
@@ -72,6 +74,7 @@ class Labeller:
     voting: Voting | None = None
     naming: Naming | None = None
     presence: PresenceRule = field(default_factory=PresenceRule)
+    specks: SpeckRule = field(default_factory=SpeckRule)
 
     @property
     def maps(self) -> int:
@@ -110,13 +113,15 @@ class Labeller:
             for part in self._refined_together(fused):
                 results |= zip(part, self._refine([fused[index] for index in part]), strict=True)
             labelled = [results[index] for index in range(len(photos))]
-        if self.voting is None or self.voting.form != "mode":
+        if self.voting is not None and self.voting.form == "mode":
+            labelled = [
+                replace(one, labels=vote_labels(one.labels, regions))
+                for one, regions in zip(labelled, divided, strict=True)
+                if regions is not None
+            ]
+        if self.specks.is_idle:
             return labelled
-        return [
-            replace(one, labels=vote_labels(one.labels, regions))
-            for one, regions in zip(labelled, divided, strict=True)
-            if regions is not None
-        ]
+        return [replace(one, labels=self.specks.clean(one.labels)) for one in labelled]
 
     def stamp(self, photo: Photo) -> str:
         """A text that changes when what is stored of a photo's regions changes; see `Voting`."""

@@ -98,6 +98,7 @@ class Segmenter:
             labeller.keep_scores,
             labeller.spreading,
             labeller.voting is not None,
+            not labeller.specks.is_idle,
         )
 
     @overload  # some forms of one photo are iterable, too

@@ -181,8 +181,8 @@ class Findings:
     def unnamed(self, folder: Path, named: Collection[str]) -> None:
         """Find files that nothing names, in the folders of those that are named and of labels."""
         for kind in sorted({"labels", *(name.split("/")[0] for name in named if "/" in name)}):
-            for path in sorted((folder / kind).glob("*")):
-                is_named = f"{kind}/{path.name}" in named
+            for path in sorted((folder / kind).rglob("*")):
+                is_named = path.relative_to(folder).as_posix() in named
                 if path.is_file() and not is_named and not path.name.startswith("."):
                     self.problems.append(
                         f"{path} is recorded nowhere. Delete it, unless a run is writing."

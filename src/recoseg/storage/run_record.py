@@ -50,7 +50,8 @@ class RunRecord:
         resume: Continue an earlier run with equal settings.
         overwrite: Replace an earlier run.
         owned: Patterns of the names of all files that lines may name, relative to the folder, such
-            as `labels/*.png`; by default the entries, and what is directly in them.
+            as `labels/**/*.png`, in which `**` stands for any number of folders; by default the
+            entries, and what is directly in them.
         keep: Which lines of the earlier run count; by default all.
 
     Attributes:
@@ -245,9 +246,10 @@ class RunRecord:
             folders[path.parent] = None
         for folder in folders:
             remove_leftovers(folder)
-            if folder != self._folder:
-                with contextlib.suppress(OSError):  # it holds other files, or does not exist
+            with contextlib.suppress(OSError):  # it holds other files, or does not exist
+                while folder != self._folder:
                     folder.rmdir()
+                    folder = folder.parent
 
     def _write_lines(self, lines: Iterable[Mapping[str, Any]]) -> None:
         self._close_lines()
@@ -303,8 +305,12 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _matches(name: str, pattern: str) -> bool:
-    """Whether a relative name fits a pattern, whose * stands for no slash."""
+    """Whether a relative name fits a pattern, whose * stands for no slash, and ** for folders."""
     parts, patterns = name.split("/"), pattern.split("/")
+    if "**" in patterns:
+        first = patterns.index("**")
+        between = max(0, len(parts) - len(patterns) + 1)
+        patterns[first : first + 1] = ["*"] * between
     return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
 
 

@@ -23,6 +23,7 @@ from recoseg.segmentation.label_maps import BackgroundRule, class_indices
 from recoseg.segmentation.labeller import Labeller
 from recoseg.segmentation.presence import PresenceRule
 from recoseg.segmentation.segmenter import Segmenter
+from recoseg.segmentation.specks import SpeckRule
 from recoseg.segmentation.voting import Voting
 from recoseg.training.model import TrainedModel
 from recoseg.training.network import SCORE_STRIDE
@@ -67,6 +68,7 @@ def model_segmenter(
     refine: RefineForm | RefineSettings | None = None,
     voting: Voting | None = None,
     presence: PresenceRule | None = None,
+    specks: SpeckRule | None = None,
     keep_scores: bool = False,
     batch_size: int = 8,
 ) -> Segmenter:
@@ -90,6 +92,7 @@ def model_segmenter(
             phi.
         presence: Which classes are left out of a photo, by their best probability and their area;
             by default none are.
+        specks: Which parts of a label map are too small; by default none are.
         keep_scores: Whether results hold their score maps, 2 c h w bytes each.
         batch_size: Photos (or windows) of equal size that pass the network together.
 
@@ -134,6 +137,7 @@ def model_segmenter(
         keep_scores=keep_scores,
         voting=voting,
         presence=replace(presence, least_best=least_best),
+        specks=specks or SpeckRule(),
     )
     encoder = ModelEncoder(model, fingerprint, compute or resolve_compute())
     described = asdict(info)
@@ -151,6 +155,7 @@ def model_segmenter(
             "refine": refine.to_json(),
             **({} if voting is None else voting.to_json()),
             **presence.to_json(),
+            **labeller.specks.to_json(),
         },
         identity={"model": {"fingerprint": fingerprint} | described},
         kind="model",

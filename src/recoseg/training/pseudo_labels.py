@@ -199,7 +199,7 @@ def pseudo_label(
             overwrite=existing and overwrite,
         )
         # The masks to train on are always written anew.
-        owned = [MANIFEST, "balance.txt", "classes.txt", "labels/*.png"]
+        owned = [MANIFEST, "balance.txt", "classes.txt", "labels/**/*.png"]
         masks = RunRecord(folder, FILES, FORMAT, {}, what=WHAT, overwrite=existing, owned=owned)
         # A run that is continued is checked first, which needs the teacher's settings.
         order = (output, masks) if existing and resume else (masks, output)

@@ -26,7 +26,7 @@ from recoseg.writers.protocol import Writer
 FORMAT = "recoseg-masks-1"
 LINES = "segmentations.jsonl"
 CLASSES = "classes.txt"
-OWNED = ("confidence/*.png",)
+OWNED = ("confidence/**/*.png",)
 """Patterns of the files of confidence maps, which pseudo-labels have beside those of `FORMATS`."""
 
 _ANY = "any-name"  # stands for the name of a photo
@@ -112,7 +112,7 @@ class OutputFolder:
         """Patterns of the files of these writers and of recoseg's own, which may be replaced."""
         writers = [*self._writers, *(writer_of(name) for name in FORMATS)]
         files = [file for writer in writers for file in writer.files(_ANY).values()]
-        return [*OWNED, *(glob.escape(file).replace(_ANY, "*") for file in files)]
+        return [*OWNED, *(pattern for file in files for pattern in _patterns(file))]
 
     def _files(self, name: str) -> dict[str, str]:
         return {kind: file for w in self._writers for kind, file in w.files(name).items()}
@@ -156,11 +156,13 @@ class OutputFolder:
                 self._record.drop(lambda fields: fields.get("path") in changed)
             self._finished = {p: has for p, has in self._finished.items() if p not in changed}
         # Names are those of an undisturbed run, unless photos that are not listed have them.
-        named = zip(listed, output_names(list(listed)), strict=True)
+        below = {path: photo.below for path, photo in listed.items()}
+        named = zip(listed, output_names(list(listed), (), list(below.values())), strict=True)
         todo = {path: name for path, name in named if path not in self._finished}
         taken = [name for name, _ in self._finished.values()]
         if {folded(name) for name in todo.values()} & {folded(name) for name in taken}:
-            todo = dict(zip(todo, output_names(list(todo), taken), strict=True))
+            own = [below[path] for path in todo]
+            todo = dict(zip(todo, output_names(list(todo), taken, own), strict=True))
         return [(name, listed[path]) for path, name in todo.items()]
 
     def write(
@@ -209,6 +211,18 @@ class OutputFolder:
         """Write the line of a photo that could not be segmented: path and error."""
         with self._record.writing():
             self._record.add({"path": path, "error": reason})
+
+
+def _patterns(file: str) -> list[str]:
+    """Patterns of the names of a writer's files, given one of them; names may have folders."""
+    escaped = glob.escape(file)
+    folder, _, leaf = escaped.rpartition("/")
+    start = f"{folder}/" if folder else ""
+    if _ANY not in leaf:
+        return [escaped.replace(_ANY, "*")]
+    before, _, after = leaf.partition(_ANY)
+    within = f"{before}*/**" if before else "**"
+    return [f"{start}{before}*{after}", f"{start}{within}/*{after}"]
 
 
 def read_segmentations(folder: Path) -> Iterator[dict[str, Any] | None]:

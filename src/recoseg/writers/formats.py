@@ -17,7 +17,7 @@ from recoseg.errors import UnknownNameError
 from recoseg.labels import IGNORE_INDEX, Colour, Segmentation
 from recoseg.storage.atomic import write_bytes
 from recoseg.storage.paths import inside
-from recoseg.writers.names import safe_name
+from recoseg.writers.names import safe_path
 from recoseg.writers.protocol import Writer
 
 _JPEG_LIMIT = 65_500  # pixels to a side
@@ -26,7 +26,7 @@ _JPEG_LIMIT = 65_500  # pixels to a side
 @final
 @dataclass
 class FilePerPhoto:
-    """A writer of one file per photo, `KIND/NAME.SUFFIX`; see `Writer`.
+    """A writer of one file per photo, `KIND/NAME.SUFFIX`, in folders as the name has; see `Writer`.
 
     Attributes:
         kind: What it writes, which is also the name of the sub-folder.
@@ -46,7 +46,8 @@ class FilePerPhoto:
 
     def files(self, name: str) -> dict[str, str]:
         """See `Writer`."""
-        return {self.kind: f"{self.kind}/{safe_name(name)}{self.suffix}"}
+        folder, _, stem = name.rpartition("/")
+        return {self.kind: f"{self.kind}/{safe_path(folder, stem)}{self.suffix}"}
 
     def write(self, name: str, image: Image.Image, segmentation: Segmentation) -> None:
         """See `Writer`; a file is whole or absent."""

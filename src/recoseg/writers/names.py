@@ -11,44 +11,53 @@ from recoseg.storage.shown import is_unsafe
 
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+_FILE_LIKE = re.compile(r"(?i)\.(png|jpe?g|npz)$")
 _LONGEST = 180  # bytes; leaves room for a counter, a suffix and a temporary prefix below 255
 
 
-def output_names(paths: Sequence[str | Path], taken: Iterable[str] = ()) -> list[str]:
+def output_names(
+    paths: Sequence[str | Path], taken: Iterable[str] = (), below: Sequence[str] = ()
+) -> list[str]:
     """One file name without suffix for each input, all different, safe on every file system.
 
-    A name is the stem of the input. Where stems are equal (upper and lower case count as equal),
-    the folders in which the inputs differ are put in front, and a counter is appended if that is
-    not enough. Unicode is kept. No name contains a separator, so no file leaves the output folder.
+    A name mirrors the folders of an input below its source, with `/` between its parts, so that it
+    does not depend on the other inputs; that of an input without a source is its stem. Where names
+    are equal (upper and lower case count as equal), the folders in which the inputs differ are put
+    in front, and a counter is appended if that is not enough. Unicode is kept. No name leaves the
+    output folder.
 
     Args:
         paths: The inputs.
         taken: Names that other inputs have already.
+        below: The path of each input below its source, or an empty text; see `Photo.below`.
 
     Example:
         >>> output_names(["a/dog.jpg", "b/dog.jpg", "b/été.png"])
-        ['a__dog', 'b__dog', 'été']
+        ['a/dog', 'b/dog', 'été']
+        >>> output_names(["photos/farm/1.jpg"], below=["farm/1.jpg"])
+        ['farm/1']
         >>> output_names(["b/dog.jpg"], taken=["dog"])
         ['dog-2']
     """
     absolute = [Path(path).absolute() for path in paths]
-    stems = [safe_name(path.stem) for path in absolute]
-    counts: dict[str, int] = {}
-    for stem in stems:
-        counts[folded(stem)] = counts.get(folded(stem), 0) + 1
-    colliding = [
-        path for path, stem in zip(absolute, stems, strict=True) if counts[folded(stem)] > 1
+    own = [
+        safe_path(inner.rpartition("/")[0], Path(inner).stem) if inner else safe_path("", path.stem)
+        for path, inner in zip(absolute, below or [""] * len(absolute), strict=True)
     ]
+    counts: dict[str, int] = {}
+    for name in own:
+        counts[folded(name)] = counts.get(folded(name), 0) + 1
+    colliding = [path for path, name in zip(absolute, own, strict=True) if counts[folded(name)] > 1]
     common = _common_parts(colliding)
     others = {folded(name) for name in taken}
-    alone = {stem for stem in counts if counts[stem] == 1 and stem not in others}
+    alone = {name for name in counts if counts[name] == 1 and name not in others}
     used = others | alone
     names = []
-    for path, stem in zip(absolute, stems, strict=True):
-        name = stem
-        if folded(stem) not in alone:
-            parts = path.parent.parts[common:] if counts[folded(stem)] > 1 else ()
-            base = safe_name("__".join((*parts, path.stem)))
+    for path, first in zip(absolute, own, strict=True):
+        name = first
+        if folded(first) not in alone:
+            parts = path.parent.parts[common:] if counts[folded(first)] > 1 else ()
+            base = safe_path("/".join(parts), path.stem) if parts else first
             name, count = base, 1
             while folded(name) in used:
                 count += 1
@@ -72,6 +81,22 @@ def _common_parts(paths: Sequence[Path]) -> int:
 def folded(name: str) -> str:
     """Equal for names that some file systems take for the same."""
     return unicodedata.normalize("NFC", name).casefold()
+
+
+def safe_path(folder: str, stem: str) -> str:
+    """A name below a folder, each part of which every file system accepts.
+
+    Args:
+        folder: The folders with `/` between them, or an empty text.
+        stem: The last part.
+
+    Example:
+        >>> safe_path("../a:b", "c")
+        'image/a_b/c'
+    """
+    # A folder `dog.png` would take the place of the file of `dog.jpg`.
+    folders = [_FILE_LIKE.sub(r"\g<0>_", safe_name(part)) for part in folder.split("/") if part]
+    return "/".join([*folders, safe_name(stem)])
 
 
 def safe_name(name: str) -> str:

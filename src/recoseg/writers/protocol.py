@@ -43,7 +43,8 @@ class Writer(Protocol):
         """The files that `write` will write for a photo, by kind, relative to the folder.
 
         Args:
-            name: A name without suffix, unique in the run and safe on every file system.
+            name: A name without suffix, unique in the run and safe on every file system. It mirrors
+                the folders of the photo, with `/` between its parts.
         """
 
     def write(self, name: str, image: Image.Image, segmentation: Segmentation) -> None:

@@ -1,0 +1,88 @@
+"""How the scores of classes are spread over all photos of an archive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from recoseg.classes import parse_class
+from recoseg.encoders.protocols import ImageTextEncoder, KnowsItsWords
+from recoseg.retrieval.class_texts import ClassTexts
+from recoseg.retrieval.duplicates import EmbeddedArchive
+from recoseg.retrieval.queries import Query, QueryWords
+
+YARDSTICK = ("tree", "sky", "building", "road", "person")
+"""Everyday words whose scores give the step of an archive, so that it depends on the archive and
+the encoder alone. With a word that many photos show, a spread of its own would be wider."""
+
+_MEASURED = 16_384
+"""Photos whose scores are measured; of larger archives evenly spaced runs are taken."""
+_RUN = 256
+"""Photos of a run."""
+_BELOW = 0.1587
+"""The share of a normal distribution that lies more than one standard deviation below its mean."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The scores of the photos of an archive.
+
+    Attributes:
+        photos: Number of photos that were measured.
+        medians: Median of the scores of each class.
+        step: The spread of the archive; 0 if all photos score alike.
+    """
+
+    photos: int
+    medians: tuple[float, ...]
+    step: float
+
+
+def measure(
+    index: EmbeddedArchive, queries: Sequence[Query], encoder: ImageTextEncoder, prompts: str
+) -> Spread | None:
+    """Measure the scores of classes over an archive, or over an even sample of a large one.
+
+    Args:
+        index: The archive.
+        queries: The classes.
+        encoder: The retrieval encoder, which embeds the yardstick.
+        prompts: Name of the prompt set; see `prompt_set`.
+
+    Returns:
+        The spread; None if the archive has no photo, or the encoder does not know the words of the
+        yardstick.
+    """
+    if isinstance(encoder, KnowsItsWords) and encoder.unknown_words(list(YARDSTICK)):
+        return None
+    yardstick = ClassTexts.of([parse_class(word) for word in YARDSTICK])
+    rows = _sample(index)
+    if not len(rows):
+        return None
+    words = QueryWords([*queries, *yardstick.queries(encoder, prompts)])
+    exact = words.products[-1]
+    scores = torch.cat([words.scores(part, exact).clone() for part in torch.split(rows, 2048)])
+    medians = scores.median(0).values
+    own = scores[:, len(queries) :]
+    below = own.quantile(0.5, dim=0) - own.quantile(_BELOW, dim=0)
+    return Spread(len(rows), tuple(medians[: len(queries)].tolist()), float(below.mean()))
+
+
+def _sample(index: EmbeddedArchive) -> Float[Tensor, "n d"]:
+    """The embeddings of all photos, or of evenly spaced runs; without those that are left out."""
+    total = len(index)
+    if total <= _MEASURED:
+        runs = [(0, total)]
+    else:
+        starts = np.linspace(0, total - _RUN, _MEASURED // _RUN).astype(int).tolist()
+        runs = [(start, start + _RUN) for start in starts]
+    parts = [rows for first, stop in runs for _, rows in index.blocks(first=first, stop=stop)]
+    if not parts:
+        return torch.empty(0, 0)
+    found = torch.from_numpy(np.concatenate(parts)).float()
+    return found[found.isfinite().all(1)]
