@@ -30,7 +30,7 @@ _ALIGNED = 16
 pixels together as one over the whole photo and gives the same digits."""
 
 _ROWS = 32  # the fewest rows of a strip; each step copies 2 * dilation rows for each of them
-_READING = 8  # maps of its classes that exist while a strip is read and refined ones are labelled
+_READING = 10  # maps of its classes while a strip is read and another labelled, and gaps between
 _COMPUTING = 12  # numbers per neighbour that exist while the weights of some rows are computed
 _OTHERS = 64  # bytes per pixel of other buffers where a whole photo is refined
 

@@ -15,8 +15,8 @@ is enlarged until its short side fits the encoders. The estimate for one photo c
     scores    4 c s w bytes for each branch and three more, s the rows of a strip; or, where scores
               are refined, 16 (c + 1) h w + 256 h w bytes, and for LPOSS+ 6 n h w, n the pixels of
               the square of neighbours. For PAMR 1.5 GB at most, which refines larger photos in
-              strips (see `recoseg.refinement.pamr_strips`), or with more than 400 classes and the
-              published settings 3.5 MB for each of them
+              strips (see `recoseg.refinement.pamr_strips`), or with more than 380 classes and the
+              published settings 4 MB for each of them
     patches   180 p n bytes for LPOSS, p the cells of the smallest stride and n the neighbours of
               each, and half a GB at most besides
     regions   60 h w + 8 c r bytes where regions vote, r <= 65,536 the regions
