@@ -144,9 +144,9 @@ def split_member(path: str) -> tuple[str, str, str]:
         (('a/b.tar', '::', 'c/d.png'), ('a/12::30.jpg', '', ''))
     """
     found = _MEMBER.search(path)
-    return (
-        (path[: found.start()] + found[1], "::", path[found.end() :]) if found else (path, "", "")
-    )
+    if found is None:
+        return path, "", ""
+    return path[: found.end(1)], "::", path[found.end() :]
 
 
 def printable(photo: Photo) -> Photo:

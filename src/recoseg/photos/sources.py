@@ -178,7 +178,7 @@ def _list_folder(fs: Any, root: str) -> list[Photo]:
             if _is_photo(path[len(root) :]) and not path.startswith(outputs)
         ]
     if not found:
-        _check_shards(root, os.listdir(root) if is_local(fs) else listed)
+        _check_shards(root, (p.name for p in Path(root).iterdir()) if is_local(fs) else listed)
     return sorted(found, key=lambda photo: natural_key(photo.path))
 
 
