@@ -178,7 +178,9 @@ class ArchiveIndex:
 
     def photos(self) -> Iterator[Photo]:
         """The photos that the selection keeps, in order of position."""
-        for number in range(len(self._shards)):
+        for number, shard in enumerate(self._shards):
+            if not len(shard.rows):  # only photos that could not be used; there is no table
+                continue
             left_out = self._left_out_of(number)
             for at, row in enumerate(self._table(number).to_pylist()):
                 if not (len(left_out) and left_out[at]):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recoseg.archive.layout import Shard, read_failures, shard_files
 from recoseg.archive.tables import METADATA, read_table
-from recoseg.photos.refs import Photo, is_image_name
+from recoseg.photos.refs import Photo, is_image_name, split_member
 from recoseg.photos.sources import PhotoSource
 
 
@@ -90,18 +90,18 @@ def places_of(path: str) -> Iterator[str]:
         >>> list(places_of("/a/b.tar::c/d.png"))
         ['/a/b.tar::c', '/a/b.tar', '/a', '/']
     """
-    outer, mark, _ = path.partition(".tar::")
+    outer, mark, _ = split_member(path)
     scheme, sign, _ = path.partition("://")
     shortest = len(scheme + sign) if sign else 0
     end = path.rfind("/")
     while end > shortest:
-        if mark and end <= len(outer):
-            yield f"{outer}.tar"
+        if mark and end < len(outer):
+            yield outer
             mark = ""
         yield path[:end]
         end = path.rfind("/", 0, end)
     if mark:
-        yield f"{outer}.tar"
+        yield outer
     if path.startswith("/"):
         yield "/"
 

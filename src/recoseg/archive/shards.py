@@ -13,7 +13,8 @@ from recoseg.archive.mirror import Mirror, RemoteRows
 from recoseg.archive.rows import check_values, map_rows
 from recoseg.archive.tables import describe_table
 from recoseg.errors import ArchiveError
-from recoseg.photos.refs import local_stamp, natural_key
+from recoseg.photos.folder_files import files_of
+from recoseg.photos.refs import local_stamp
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ def foreign_shards(root: Path, place: str) -> list[OpenShard]:
         ArchiveError: There are no embeddings, files cannot be read or do not match each other, or
             any embedding is not finite or not L2-normalised.
     """
-    arrays = sorted((root / "img_emb").glob("*.npy"), key=lambda path: natural_key(path.name))
-    tables = sorted((root / "metadata").glob("*.parquet"), key=lambda path: natural_key(path.name))
+    arrays = files_of(root / "img_emb", "*.npy")
+    tables = files_of(root / "metadata", "*.parquet")
     if not arrays:
         raise ArchiveError(
             f"No index at {place}. Expected img_emb/img_emb_*.npy and metadata/metadata_*.parquet. "

@@ -20,6 +20,7 @@ from recoseg.archive.rows import map_rows, wrong_rows
 from recoseg.archive.shards import foreign_shards
 from recoseg.archive.tables import METADATA, read_table
 from recoseg.errors import RecosegError
+from recoseg.photos.folder_files import files_of
 from recoseg.progress import StageProgress
 from recoseg.storage.checksums import check_file
 from recoseg.storage.sealed import read_sealed
@@ -96,7 +97,7 @@ def _check_own(root: Path, manifest: Manifest, found: _Findings, progress: bool 
                 found.problems.append(
                     f"{path} belongs to no finished shard. Delete it, unless a run is writing."
                 )
-    for record in sorted((root / "approximate").glob("*.json")):
+    for record in files_of(root / "approximate", "*.json"):
         _check_recorded(record, found)
 
 

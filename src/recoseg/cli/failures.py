@@ -19,6 +19,7 @@ import select
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -206,13 +207,23 @@ def _write_log(text: str) -> Path:
 
 
 def prepare_streams() -> None:
-    """Let standard output and error take any character: what they cannot hold becomes an escape."""
+    """Let standard output and error take any character: what they cannot hold becomes an escape.
+
+    Warnings are printed as all other messages, without the line of code that they come from. Those
+    of Pillow are about metadata that does not matter; what does matter is raised.
+    """
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+    warnings.formatwarning = _in_plain_words
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     if logging.lastResort is not None:  # what prints warnings where no logging is set up
         logging.lastResort.setFormatter(_Visible())
+
+
+def _in_plain_words(message: Warning | str, *_: object, **__: object) -> str:
+    return f"{shown_lines(message)}\n"
 
 
 class _Visible(logging.Formatter):

@@ -13,6 +13,7 @@ from recoseg.datasets.pairs import build
 from recoseg.datasets.sample import SegmentationDataset
 from recoseg.datasets.spaces import label_space
 from recoseg.labels import IGNORE_INDEX
+from recoseg.photos.folder_files import files_of
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ def curated_list(root: Path) -> Path | None:
     folder = root / "curated" / "val2017"
     if (folder / CURATED).is_file():
         return folder / CURATED
-    lists = sorted(folder.glob("*.txt"))
+    lists = files_of(folder, "*.txt")
     if len(lists) > 1:
         raise STUFF.error(root, f"{len(lists)} lists in {folder}, none named {CURATED}.")
     return lists[0] if lists else None

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from recoseg.classes import ClassNames
 from recoseg.errors import DatasetError, FileError
+from recoseg.photos.refs import composed, split_member
 from recoseg.storage.reading import read_text
 
 _WNID = re.compile(r"(n\d{8})(?!\d)")
-_SEPARATORS = re.compile(r"::|[/\\]")
+_SEPARATORS = re.compile(r"[/\\]")
 _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 
 
@@ -100,8 +101,9 @@ def _imagenet() -> tuple[dict[str, int], tuple[ClassNames, ...]]:
 
 
 def _parts(path: str | Path) -> tuple[str, ...]:
-    """The folders and the name of a path, without suffix."""
-    *folders, name = [part for part in _SEPARATORS.split(str(path)) if part] or [""]
+    """The folders and the name of a path, composed and without suffix; a shard is a folder."""
+    outer, _, member = split_member(composed(str(path)))
+    *folders, name = [part for part in _SEPARATORS.split(f"{outer}/{member}") if part] or [""]
     return (*folders, _SUFFIX.sub("", name))
 
 
@@ -115,8 +117,8 @@ def _wnid(path: str | Path) -> str:
 
 
 def _folder(path: str | Path) -> str | None:
-    inside = str(path).rsplit("::", 1)[-1]
-    parts = _parts(inside)
+    outer, mark, member = split_member(str(path))
+    parts = _parts(member if mark else outer)
     return parts[-2].replace("_", " ").strip() or None if len(parts) > 1 else None
 
 

@@ -146,9 +146,11 @@ def to_labels(values: np.ndarray, code: MaskCode, size: tuple[int, int]) -> np.n
         [[255, 0, 255]]
     """
     if values.shape != size:
+        is_turned = values.shape == size[::-1]
+        turned = ". Is the photo turned by its EXIF tag, and the mask not?" if is_turned else ""
         raise BadImageError(
             f"its mask is {values.shape[0]} x {values.shape[1]} pixels (height x width), "
-            f"the photo {size[0]} x {size[1]}"
+            f"the photo {size[0]} x {size[1]}{turned}"
         )
     if values.dtype == bool:
         values = values.astype(np.uint8)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from recoseg.drawing.pages import thumbnail_uri, write_page
 from recoseg.errors import BadImageError
+from recoseg.photos.refs import split_member
 from recoseg.retrieval.duplicates import Hit
 
 
@@ -67,7 +68,8 @@ def sheet_cells(hits: Sequence[Hit], index: PhotoArchive, height: int) -> list[S
 
 def _cell(rank: int, hit: Hit, index: PhotoArchive, height: int) -> SheetCell:
     path = index.path(hit.position)
-    name = path.rsplit("::", 1)[-1].rsplit("/", 1)[-1]
+    outer, _, member = split_member(path)
+    name = (member or outer).rsplit("/", 1)[-1]
     try:
         uri, problem = thumbnail_uri(index.read(hit.position), height), ""
     except BadImageError as error:

@@ -222,6 +222,11 @@ def _learn_one(
     """Learn the references of one class, for each phi by its own features."""
     photos = [(hit, index.photo(hit.position)) for hit in hits]
     photos = [(hit, photo) for hit, photo in photos if photo.id in store]
+    if not hits:
+        raise ConceptError(
+            f"The index has no photo for {task.words.name!r}: it is empty, or its selection leaves "
+            "out all. Index photos with `recoseg index`."
+        )
     if not photos:
         raise ConceptError(
             f"None of the {len(hits)} photos retrieved for {task.words.name!r} can be read. Check "

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from recoseg.errors import BadImageError
 from recoseg.photos import files
 from recoseg.photos.files import read_up_to
-from recoseg.photos.filesystems import file_system, reason_of
+from recoseg.photos.filesystems import file_system, is_url, reason_of
 from recoseg.photos.refs import Photo, is_local, look_up, split_member
 from recoseg.photos.shards import Member, ShardContent, cut_off, read_content
 
@@ -27,6 +28,8 @@ def read_photo(photo: Photo) -> bytes:
         BadImageError: The photo does not exist, is too large or cannot be read.
     """
     outer, mark, member = split_member(photo.path)
+    if mark and photo.offset < 0 and not is_url(outer) and Path(photo.path).is_file():
+        outer, mark = photo.path, ""  # names of files may hold anything
     try:
         fs, inner = file_system(outer)
         return _read_member(fs, inner, outer, photo, member) if mark else _read(fs, inner, photo)

@@ -20,6 +20,8 @@ _SUFFIXES = """
 IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
 """Extensions of files that are treated as photos, in lower case; case is ignored."""
 
+_MEMBER = re.compile(r"(\.tar)::", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Photo:
@@ -136,9 +138,18 @@ def local_stamp(status: os.stat_result) -> str:
 
 
 def split_member(path: str) -> tuple[str, str, str]:
-    """Split `shard.tar::member` into shard, `::` and member; the last two are empty for files."""
-    head, mark, member = path.partition(".tar::")
-    return (f"{head}.tar", "::", member) if mark else (path, "", "")
+    """Split `shard.tar::member` into shard, `::` and member; the last two are empty for files.
+
+    Other names may hold `::`, too.
+
+    Example:
+        >>> split_member("a/b.tar::c/d.png"), split_member("a/12::30.jpg")
+        (('a/b.tar', '::', 'c/d.png'), ('a/12::30.jpg', '', ''))
+    """
+    found = _MEMBER.search(path)
+    if found is None:
+        return path, "", ""
+    return path[: found.end(1)], "::", path[found.end() :]
 
 
 def printable(photo: Photo) -> Photo:

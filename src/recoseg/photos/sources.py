@@ -16,6 +16,7 @@ from recoseg.errors import ArchiveError, RecosegError
 from recoseg.photos.files import LIST_SUFFIXES, is_folder
 from recoseg.photos.filesystems import connection_error, file_system, is_url, reason_of
 from recoseg.photos.lists import list_lines, located
+from recoseg.photos.outputs import output_folders
 from recoseg.photos.refs import (
     Photo,
     full_name,
@@ -145,7 +146,7 @@ def _list_source(given: str) -> Iterator[PhotoSource]:
     name = full_name(fs, path)
     if is_folder(fs, path):
         yield PhotoSource(name, tuple(_list_folder(fs, path)))
-    elif name.endswith(".tar"):
+    elif name.lower().endswith(".tar"):
         yield PhotoSource(name, tuple(_list_tar(fs, path, name)))
     elif name.lower().endswith(LIST_SUFFIXES):
         yield PhotoSource(name, tuple(list_lines(fs, path)))
@@ -204,11 +205,15 @@ def _list_folder(fs: Any, root: str) -> list[Photo]:
     if is_local(fs):
         found = list(_walk_local(root))
     else:
+        listed = fs.find(root, detail=True)
+        outputs = output_folders(fs, root, listed)
         found = [
             Photo(full_name(fs, path), *remote_stamp(info))
-            for path, info in fs.find(root, detail=True).items()
-            if is_image_name(path) and not any(map(is_passed_over, path[len(root) :].split("/")))
+            for path, info in listed.items()
+            if _is_photo(path[len(root) :]) and not path.startswith(outputs)
         ]
+    if not found:
+        _check_shards(root, (p.name for p in Path(root).iterdir()) if is_local(fs) else listed)
     return sorted(found, key=lambda photo: natural_key(photo.path))
 
 
@@ -223,6 +228,26 @@ def _walk_local(root: str) -> Iterator[Photo]:
         if is_image_name(entry.name):
             yield printable(_photo(entry))
     yield from unread
+
+
+def _is_photo(path: str) -> bool:
+    """Whether a path below a source is that of a photo, by its name and those of its folders."""
+    names = (name for name in path.split("/") if name not in ("", ".", ".."))
+    return is_image_name(path) and not any(map(is_passed_over, names))
+
+
+def _check_shards(folder: str, names: Iterable[str]) -> None:
+    """Refuse a folder without photos that holds shards, which would be passed over.
+
+    Raises:
+        ArchiveError: It holds some.
+    """
+    shards = sum(name.lower().endswith(".tar") for name in names)
+    if shards:
+        raise ArchiveError(
+            f"No photos in {folder}, but {shards:,} tar shards. Give these themselves, as "
+            f"'{folder}/*.tar'."
+        )
 
 
 def _photo(entry: os.DirEntry[str]) -> Photo:
@@ -253,14 +278,14 @@ def _list_tar(fs: Any, path: str, name: str) -> Iterator[Photo]:
         return
     content = read_content(fs, path, size)
     for member in content.members.values():
-        if is_image_name(member.name):
+        if _is_photo(member.name):
             end = member.offset + member.size
             cut = cut_off(member, max(0, size - member.offset), name) if end > size >= 0 else ""
             ref = f"{name}::{member.name}"
             of_member = f"{stamp}+{member.offset}"
             yield printable(Photo(ref, of_member, member.size, member.offset, failure=cut))
     problems = [content.problem] if content.problem else []
-    twice = [member for member in content.repeated if is_image_name(member.name)]
+    twice = [member for member in content.repeated if _is_photo(member.name)]
     if twice:
         problems.append(
             f"left out: {len(twice):,} with the name of an earlier member, such as "

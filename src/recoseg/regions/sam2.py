@@ -14,6 +14,7 @@ from torch import Tensor
 
 from recoseg.device import Compute, resolve_compute
 from recoseg.errors import MissingWeightsError, RecosegError
+from recoseg.photos.folder_files import files_of
 from recoseg.photos.refs import Photo
 from recoseg.regions.masks import paint
 from recoseg.regions.rle import mask_of, run_lengths
@@ -81,7 +82,7 @@ class Sam2Regions:
         folder = Path(self._model)
         name = self._model
         if folder.is_dir():
-            files = sorted(folder.glob("*.safetensors"))
+            files = sorted(files_of(folder, "*.safetensors"))
             name = "+".join([folder.name, *(file_checksum(path)[:16] for path in files)])
         return (
             f"sam2(model={name},points={self._points},iou={self._iou:g},"

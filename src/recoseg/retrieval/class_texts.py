@@ -53,8 +53,14 @@ class ClassTexts:
             One row per word, on the CPU, rows L2-normalised.
 
         Raises:
-            ConceptError: The encoder knows nothing of a word.
+            ConceptError: A word is no text, or the encoder knows nothing of it.
         """
+        for word in self.words:
+            if not _is_text(word):
+                raise ConceptError(
+                    f"The word {word!r} of a class cannot be written as UTF-8. Expected text, from "
+                    "a terminal that is set to UTF-8."
+                )
         unknown = encoder.unknown_words(self.words) if isinstance(encoder, KnowsItsWords) else []
         if unknown:
             raise ConceptError(
@@ -77,6 +83,15 @@ class ClassTexts:
             Query(texts[positive], texts[negative])
             for positive, negative in zip(self.spans.positive, self.spans.negative, strict=True)
         ]
+
+
+def _is_text(word: str) -> bool:
+    """Whether a word can be written as UTF-8; arguments of commands may hold any bytes."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_index(index: ArchiveIndex, encoder: ImageTextEncoder) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from recoseg.errors import FileError, OutputError
 from recoseg.storage.paths import inside
@@ -12,8 +13,10 @@ from recoseg.storage.reading import read_json
 MARKS = ("manifest.json", "settings.json", "pseudo_labels.json")
 """The files that tell by their field `format` what recoseg has written into their folder."""
 
+MAX_MARK = 1 << 24
+"""Maximum size of such a file, bytes."""
+
 _OURS = "recoseg-"
-_LONGEST = 1 << 24
 
 
 def format_in(folder: Path) -> str | None:
@@ -31,13 +34,19 @@ def _marks(folder: Path) -> tuple[dict[str, str], list[FileError]]:
     for name in MARKS:
         if (folder / name).is_file():
             try:
-                found = read_json(folder / name, _LONGEST).get("format")
+                found = own_format(read_json(folder / name, MAX_MARK))
             except FileError as error:
                 damaged.append(error)
                 continue
-            if isinstance(found, str) and found.startswith(_OURS):
+            if found is not None:
                 formats[name] = found
     return formats, damaged
+
+
+def own_format(fields: Mapping[str, Any]) -> str | None:
+    """The format that the fields of a mark name; None if it is not one of recoseg's."""
+    found = fields.get("format")
+    return found if isinstance(found, str) and found.startswith(_OURS) else None
 
 
 def claim(
