@@ -16,7 +16,7 @@ from recoseg.storage.reading import read_lines, split_lines
 
 _NUMBERED = re.compile(r"\s*(\d{1,6})\s*:\s*([^\s;-].*)", re.ASCII)
 
-_VERBATIM = "# recoseg: one name per line, as it is"
+VERBATIM = "# recoseg: one name per line, as it is"
 """First line of a list whose names would be read in another way without it."""
 
 MAX_CLASSES_FILE = 1 << 26
@@ -80,7 +80,7 @@ def parse_classes(lines: Sequence[str]) -> list[ClassNames]:
     Raises:
         ConceptError: There is no class, a name occurs twice, or a list counts in another way.
     """
-    if lines and lines[0] == _VERBATIM:
+    if lines and lines[0] == VERBATIM:
         return check_classes([ClassNames(name, (name,)) for name in lines[1:] if name])
     kept = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
     return check_classes([parse_class(line) for line in _without_numbers(kept)])
@@ -123,7 +123,7 @@ def class_list(names: Sequence[str]) -> str:
                 "text in one line."
             )
     text = "".join(f"{name}\n" for name in names)
-    return text if _names_in(text) == list(names) else f"{_VERBATIM}\n{text}"
+    return text if _names_in(text) == list(names) else f"{VERBATIM}\n{text}"
 
 
 def _names_in(text: str) -> list[str] | None:

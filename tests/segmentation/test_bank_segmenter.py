@@ -273,3 +273,13 @@ def test_memory_of_171_classes_at_2048_by_1024():
     )
     # MB; the score maps alone would be 1,434.
     assert max(float(line) for line in run.stdout.split()) < 400, run.stdout
+
+
+def test_a_threshold_that_no_score_reaches_is_refused():
+    for fusion, limit in ((Fusion(), 1), (Fusion("sum", text_weight=0.5), 1.5)):
+        options = {"phi": ColourEncoder(4), "saliency": ColourEncoder(6), "fusion": fusion}
+        assert bank_segmenter(make_bank(), background_threshold=limit, **options)
+        with pytest.raises(
+            RecosegError, match=rf"threshold is 7; no score .* is above {limit}, so"
+        ):
+            bank_segmenter(make_bank(), background_threshold=7, **options)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from recoseg.config import Fusion
 from recoseg.errors import UnknownNameError
-from recoseg.segmentation.fusion import FUSIONS, fusion_rule
+from recoseg.segmentation.fusion import FUSIONS, fusion_rule, highest_score
 
 
 def maps(*values):
@@ -75,3 +75,21 @@ def test_unknown_forms_list_the_valid_ones():
         Fusion("mean")
     with pytest.raises(UnknownNameError, match="product, sum, visual, text, logits"):
         fusion_rule("mean")
+
+
+@pytest.mark.parametrize(
+    ("fusion", "memory", "expected"),
+    [
+        (Fusion(), False, 1),
+        (Fusion("visual"), False, 2),
+        (Fusion("text"), False, 1),
+        (Fusion("sum", text_weight=0.5), False, 2.5),
+        (Fusion("sum", text_weight=-0.5), False, 3.5),
+        (Fusion("sum", text_weight=0.5, phi_weights=(1.0, 0.25)), False, 1.75),
+        (Fusion("sum", text_weight=0.5, memory_weight=0.75, photo_weight=2.0), True, 5.25),
+        (Fusion("sum", text_weight=0.5, memory_weight=0.75, photo_weight=2.0), False, 4.5),
+    ],
+    ids=str,
+)
+def test_no_score_is_above_the_highest(fusion, memory, expected):
+    assert highest_score(fusion, 2, memory) == expected

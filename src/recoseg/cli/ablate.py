@@ -58,7 +58,10 @@ def ablate(
     published_quirks: Quirks = False,
     classes: Annotated[
         str | None,
-        typer.Option(help="File with one class per line. By default the data set's own prompts."),
+        typer.Option(
+            help="File with one class per line, or classes as 'dog, cat'. By default the data "
+            "set's own prompts."
+        ),
     ] = None,
     aliases: Annotated[bool, typer.Option(help="Also use the data set's aliases.")] = False,
     preset: PresetName = None,

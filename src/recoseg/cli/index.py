@@ -92,7 +92,7 @@ def index(
         )
     if report.removed:
         say(f"{report.removed:,} photos no longer exist and were removed.", err=True)
-    elif report.missing:
+    elif report.missing and not prune:
         say(
             f"{len(report.missing):,} indexed photos no longer exist; --prune removes them.",
             err=True,

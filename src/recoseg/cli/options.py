@@ -1,18 +1,26 @@
-"""Options that several commands share, and functions that read their values."""
+"""Options that several commands share, and what reads their values."""
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from recoseg.errors import RecosegError
+from recoseg.storage.listed import names_in as names_in
 
 Device = Annotated[str, typer.Option(help="Device: auto, cpu, cuda, cuda:N or mps.")]
 Precision = Annotated[
     str, typer.Option(help="Precision of the encoders: auto, fp32, bf16 or fp16.")
+]
+ClassList = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        help="File with one class per line: a name, or 'NAME: WORD; WORD; -WORD' with the words to "
+        "search for and, after a -, words to avoid. Or several classes as 'dog, cat'. Or the name "
+        "of a data set, such as cityscapes27; see `recoseg datasets`.",
+    ),
 ]
 PresetName = Annotated[
     str | None,
@@ -261,23 +269,3 @@ Quirks = Annotated[
         "and its assignment of COCO-Stuff classes to groups."
     ),
 ]
-
-
-def names_in(text: str) -> list[str]:
-    """The names in a comma-separated list; one that holds a comma is put in double quotes.
-
-    Raises:
-        RecosegError: A quote is not closed.
-
-    Example:
-        >>> names_in('sky, "building, edifice"')
-        ['sky', 'building, edifice']
-    """
-    try:
-        [found] = csv.reader([text], skipinitialspace=True, strict=True)
-    except (csv.Error, ValueError) as error:
-        raise RecosegError(
-            f"The list {text!r} cannot be read. Expected names with commas between them, such as "
-            'sky, "building, edifice".'
-        ) from error
-    return [name.strip() for name in found if name.strip()]

@@ -15,6 +15,7 @@ from recoseg.cli.executor_options import (
     executor_of,
 )
 from recoseg.cli.options import (
+    ClassList,
     Device,
     Precision,
     Prompts,
@@ -28,12 +29,15 @@ from recoseg.errors import RecosegError
 
 def retrieve(
     index: Annotated[str, typer.Argument(help="Folder of the index, or its URL.")],
-    classes: Annotated[
-        list[str],
+    names: Annotated[
+        list[str] | None,
         typer.Argument(
-            help="Classes, such as zebra or 'sofa; couch; -bed' (a leading - marks words to avoid)."
+            metavar="CLASSES",
+            help="Classes, such as zebra or 'sofa; couch; -bed' (a leading - marks words to "
+            "avoid).",
         ),
-    ],
+    ] = None,
+    classes: ClassList = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Photos per class.")] = 50,
     out: Annotated[Path | None, typer.Option(help="HTML contact sheet to write.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -75,7 +79,7 @@ def retrieve(
 
     found = run(
         index if selection is None else open_index(index, selection=selection),
-        classes,
+        _chosen(names or [], classes),
         k=k,
         retrieval=retrieval,
         prompts=prompts,
@@ -106,3 +110,16 @@ def retrieve(
                 say(f"  {hit.score:.4f}  {paths(hit.position)}")
     if not any(found.hits.values()):
         raise RecosegError(f"{index} has no photo to retrieve. Index photos with `recoseg index`.")
+
+
+def _chosen(names: list[str], classes: str | None) -> str | list[str]:
+    """The classes that are given one by one, or by `--classes`."""
+    if bool(names) == (classes is not None):
+        raise RecosegError(
+            "Expected classes, such as zebra, or a file of classes by --classes; got "
+            f"{'both' if names else 'neither'}."
+        )
+    files = [name for name in names if Path(name).is_file()]
+    if files:
+        raise RecosegError(f"{files[0]} is a file. Give a file of classes by --classes {files[0]}.")
+    return names if classes is None else classes

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from recoseg.classes import ClassNames, check_classes, parse_class
-from recoseg.datasets.spaces import classes_of
+from recoseg.classes import (
+    MAX_CLASSES_FILE,
+    VERBATIM,
+    ClassNames,
+    check_classes,
+    parse_class,
+    read_classes,
+)
+from recoseg.datasets.spaces import SPACES, classes_of
+from recoseg.errors import ConceptError
+from recoseg.storage.listed import names_in
+from recoseg.storage.reading import read_lines
 
 Classes = str | Path | Sequence[str | ClassNames]
 """A list of classes (lines that `parse_class` reads, or `ClassNames`), the path of a file of
-classes, or the name of a label space."""
+classes, the name of a label space, or a text of several classes with commas between them."""
+
+_NUMBERED = re.compile(r"(\d{1,6})[ \t]+\S.*", re.ASCII)
+_COMMENT = re.compile(r"\s#")
+_log = logging.getLogger(__name__)
 
 
 def as_classes(classes: Classes, *, aliases: bool = False) -> list[ClassNames]:
@@ -22,16 +38,92 @@ def as_classes(classes: Classes, *, aliases: bool = False) -> list[ClassNames]:
         aliases: Whether to use the aliases of a label space as well.
 
     Raises:
-        ConceptError: There is no class, a name occurs twice, or `classes` is neither a file nor a
-            label space.
+        ConceptError: There is no class, a name occurs twice, `classes` is neither a file nor a
+            label space, or a line looks as if more or less than a class was meant.
 
     Example:
         >>> [item.prompts for item in as_classes(["dog: dog; puppy", "sofa; couch"])]
         [('dog', 'puppy'), ('sofa', 'couch')]
+        >>> [item.name for item in as_classes("dog, cat")]
+        ['dog', 'cat']
     """
     if isinstance(classes, str | Path):
-        return classes_of(os.fspath(classes), aliases)
+        text = os.fspath(classes)
+        if text in SPACES:
+            return classes_of(text, aliases)
+        if Path(text).is_file():
+            found = read_classes(Path(text))
+            is_plain = read_lines(Path(text), MAX_CLASSES_FILE)[:1] != [VERBATIM]
+            return check_meant(found, f"The file {text}") if is_plain else found
+        if isinstance(classes, str) and "," in text:
+            return _checked_case(check_classes([parse_class(line) for line in names_in(text)]))
+        return classes_of(text, aliases)  # says what was expected
     lines = [item for item in classes if isinstance(item, ClassNames) or item.strip()]
-    return check_classes(
-        [item if isinstance(item, ClassNames) else parse_class(item) for item in lines]
-    )
+    found = [item if isinstance(item, ClassNames) else parse_class(item) for item in lines]
+    check_classes(found)
+    is_written = any(not isinstance(item, ClassNames) for item in lines)
+    return check_meant(found, "The list") if is_written else found
+
+
+def check_meant(classes: list[ClassNames], where: str) -> list[ClassNames]:
+    """Return classes as people write them; refuse those that were meant in another way.
+
+    Args:
+        classes: The classes.
+        where: What they were read from, as the beginning of a sentence.
+
+    Raises:
+        ConceptError: There is one class with commas in its name, a word has a comment behind it,
+            each name begins with a number, or two names differ only in upper and lower case.
+    """
+    bare = [item.name for item in classes if (item.name,) == item.prompts]
+    commas = [name for name in bare if len(name.split(",")) > 1]
+    if len(classes) == 1 and commas:
+        [name] = commas
+        parts = [part.strip() for part in name.split(",") if part.strip()]
+        raise ConceptError(
+            f"{where} has one line, {name!r}, which would be one class of that name. Write one "
+            f'class per line, or all as one text: --classes "{name}". If it is one class, divide '
+            f"its words by semicolons: '{name}: {'; '.join(parts)}'."
+        )
+    for item in classes:
+        commented = [
+            word for word in (item.name, *item.prompts, *item.negatives) if _COMMENT.search(word)
+        ]
+        if commented:
+            raise ConceptError(
+                f"{where} has the class {str(item)!r}, in which {commented[0]!r} would be searched "
+                "for as it is. Comments stand in lines of their own, which begin with #."
+            )
+    matches = [_NUMBERED.fullmatch(item.name) for item in classes]
+    numbers = [int(match[1]) for match in matches if match]
+    if len(numbers) == len(classes) and numbers in (
+        list(range(len(numbers))),
+        list(range(1, len(numbers) + 1)),
+    ):
+        raise ConceptError(
+            f"{where} numbers its classes; {classes[0].name!r} would be searched for with its "
+            "number. Write names without numbers, or with a colon and from 0, such as '0: dog'."
+        )
+    if commas:
+        _log.warning(
+            "%s has names with commas, such as %r; each line is one class, and its words are "
+            "divided by semicolons.",
+            where,
+            commas[0],
+        )
+    return _checked_case(classes)
+
+
+def _checked_case(classes: list[ClassNames]) -> list[ClassNames]:
+    """Refuse names that differ only in upper and lower case."""
+    first: dict[str, str] = {}
+    for item in classes:
+        other = first.setdefault(item.name.casefold(), item.name)
+        if other != item.name:
+            raise ConceptError(
+                f"The classes {other!r} and {item.name!r} differ in upper and lower case only, and "
+                "would share the same photos. Keep one of them, or give each its own words, such "
+                f"as '{other.lower()}-2: {item.name}'."
+            )
+    return classes

@@ -23,7 +23,7 @@ from recoseg.memory.region_memory import RegionMemory
 from recoseg.refinement.refiner import RefineForm, RefineSettings, build_refiner
 from recoseg.segmentation.bank_encoders import BankEncoders, Phi, infos_as_json
 from recoseg.segmentation.branches import FEATURES, Branch, Score
-from recoseg.segmentation.fusion import fusion_rule
+from recoseg.segmentation.fusion import fusion_rule, highest_score
 from recoseg.segmentation.input_plan import InputPlan
 from recoseg.segmentation.label_maps import BackgroundRule, class_indices
 from recoseg.segmentation.labeller import Labeller
@@ -146,6 +146,8 @@ def bank_segmenter(
             f"{len(fusion.phi_weights)}."
         )
     presence = presence or PresenceRule()
+    if by_name is None:
+        _check_reachable(background_threshold, fusion, phis, memory is not None)
     labeller = Labeller(
         tuple(concept.name for concept in concepts),
         names,
@@ -255,6 +257,17 @@ def _check_able(fusion: Fusion, kind: str, what: str) -> None:
         raise RecosegError(
             f"The fusion {fusion.form} uses no {what}. Choose one of {', '.join(able)} "
             "(--fusion), or leave it out."
+        )
+
+
+def _check_reachable(threshold: float | None, fusion: Fusion, phis: int, memory: bool) -> None:
+    """Refuse a threshold that no pixel reaches."""
+    limit = highest_score(fusion, phis, memory)
+    if threshold is not None and threshold > limit:
+        raise RecosegError(
+            f"threshold is {threshold}; no score of the fusion {fusion.form} is above {limit:g}, "
+            "so that all would become background. Give a smaller one; `recoseg segment --scores` "
+            "keeps the scores."
         )
 
 

@@ -108,3 +108,26 @@ def fusion_rule(form: str) -> FusionRule:
     if form not in FUSIONS:
         raise UnknownNameError("fusion", form, list(FUSIONS))
     return FUSIONS[form]
+
+
+def highest_score(fusion: Fusion, phis: int, memory: bool = False) -> float:
+    """The score that no fused score is above, since cosines are at most 1.
+
+    Args:
+        fusion: The form and its constants.
+        phis: Number of phi encoders.
+        memory: Whether there is a region memory.
+
+    Example:
+        >>> highest_score(Fusion("sum", text_weight=0.5), phis=2)
+        2.5
+    """
+    if fusion.form == "product":
+        return 1.0
+    weights = list(fusion.phi_weights or [1.0] * phis) if fusion.uses_visual else []
+    if fusion.uses_text:
+        weights.append(fusion.text_weight if fusion.form == "sum" else 1.0)
+    if "memory" in FUSIONS[fusion.form].optional:
+        weights += [fusion.photo_weight, fusion.memory_weight if memory else 0.0]
+    # Negative words lower a score to -3.
+    return sum(max(weight, -3 * weight) for weight in weights)
