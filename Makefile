@@ -62,4 +62,6 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,demo,lite-small,datasets,plots,train,onnx,ray,s3,faiss,docs]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[crf]' || \
 		echo "No dense CRF here (it needs a C++ compiler); its tests will be left out."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[heif,jxl]' || \
+		echo "No HEIC or JPEG XL here (no package for this machine); their tests will be left out."
 	touch $@
