@@ -34,6 +34,15 @@ class Knowing(Texts):
         return [word for word in words if word == "sky"]
 
 
+class Closed(Texts):
+    """An encoder that raises at words it does not know, in a way of its own."""
+
+    def embed_texts(self, texts):
+        if any(text in YARDSTICK for text in texts):
+            raise ValueError(texts)
+        return super().embed_texts(texts)
+
+
 class Archive:
     """Rows in blocks of 100, some of which a selection leaves out."""
 
@@ -102,6 +111,7 @@ def test_nothing_is_measured_without_photos_or_without_the_everyday_words():
     assert measure(Archive(unit_rows(3), (0, 1, 2)), queries(), Texts(), "none") is None
     assert measure(Archive(np.empty((0, DIM))), queries(), Texts(), "none") is None
     assert measure(Archive(unit_rows(9)), queries(), Knowing(), "none") is None
+    assert measure(Archive(unit_rows(9)), queries(), Closed(), "none") is None
 
 
 def test_no_class_is_no_error():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from recoseg.retrieval.queries import Query, QueryWords
 YARDSTICK = ("tree", "sky", "building", "road", "person")
 """Everyday words whose scores give the step of an archive, so that it depends on the archive and
 the encoder alone. With a word that many photos show, a spread of its own would be wider."""
+
+_log = logging.getLogger(__name__)
 
 _MEASURED = 16_384
 """Photos whose scores are measured; of larger archives evenly spaced runs are taken."""
@@ -58,19 +61,33 @@ def measure(
         The spread; None if the archive has no photo, or the encoder does not know the words of the
         yardstick.
     """
-    if isinstance(encoder, KnowsItsWords) and encoder.unknown_words(list(YARDSTICK)):
+    yardstick = _yardstick(encoder, prompts)
+    if yardstick is None:
         return None
-    yardstick = ClassTexts.of([parse_class(word) for word in YARDSTICK])
     rows = _sample(index)
     if not len(rows):
         return None
-    words = QueryWords([*queries, *yardstick.queries(encoder, prompts)])
+    words = QueryWords([*queries, *yardstick])
     exact = words.products[-1]
     scores = torch.cat([words.scores(part, exact).clone() for part in torch.split(rows, 2048)])
     medians = scores.median(0).values
     own = scores[:, len(queries) :]
     below = own.quantile(0.5, dim=0) - own.quantile(_BELOW, dim=0)
     return Spread(len(rows), tuple(medians[: len(queries)].tolist()), float(below.mean()))
+
+
+def _yardstick(encoder: ImageTextEncoder, prompts: str) -> list[Query] | None:
+    """The everyday words as queries; None if the encoder does not know them."""
+    if isinstance(encoder, KnowsItsWords) and encoder.unknown_words(list(YARDSTICK)):
+        return None
+    texts = ClassTexts.of([parse_class(word) for word in YARDSTICK])
+    try:
+        return texts.queries(encoder, prompts)
+    except Exception as error:
+        # An encoder of the user's own may know no words but those of the classes, and raise
+        # anything at others. A verdict is not worth a bank.
+        _log.warning("classes have no verdict: the words of the yardstick raise %r", error)
+        return None
 
 
 def _sample(index: EmbeddedArchive) -> Float[Tensor, "n d"]:
