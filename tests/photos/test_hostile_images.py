@@ -150,6 +150,33 @@ def test_texts_with_the_orientation_stay(kind, packed):
     assert decode_image(with_chunk(kind, body)).size == (40, 48)
 
 
+def damaged(kind, body):
+    """A chunk whose checksum is not that of its body."""
+    return chunk(kind, body)[:-1] + bytes([chunk(kind, body)[-1] ^ 1])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        *(damaged(kind, bytes(size)) for kind, size in ((b"tIME", 7), (b"pHYs", 9), (b"vpAg", 3))),
+        *(damaged(kind, b"junk") for kind in (b"eXIf", b"tEXt", b"acTL", b"fcTL", b"fdAT")),
+        *(chunk(kind, b"") for kind in (b"pHYs", b"gAMA", b"cHRM", b"sRGB")),
+    ],
+    ids=lambda more: f"{more[4:8].decode()}-{len(more)}",
+)
+def test_damaged_metadata_of_a_png_does_not_cost_the_pixels(more):
+    want = np.asarray(decode_image(SOUND["PNG"]))
+    data = SOUND["PNG"][:33] + more + SOUND["PNG"][33:]
+    assert np.array_equal(np.asarray(decode_image(data)), want)
+
+
+@pytest.mark.parametrize("kind", [b"tRNS", b"PLTE"])
+def test_damage_to_what_decides_the_pixels_is_told(kind):
+    data = SOUND["PNG"][:33] + damaged(kind, bytes(6)) + SOUND["PNG"][33:]
+    with pytest.raises(BadImageError):
+        decode_image(data)
+
+
 def test_files_without_texts_are_not_copied():
     for data in SOUND.values():
         assert without_texts(data) is data

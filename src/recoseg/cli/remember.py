@@ -16,6 +16,7 @@ from recoseg.cli.executor_options import (
 )
 from recoseg.cli.options import Device, Precision, SelectionFile
 from recoseg.cli.output import refuse_nothing, say, say_json
+from recoseg.errors import RecosegError
 
 if TYPE_CHECKING:
     from recoseg.memory.report import MemoryReport
@@ -88,7 +89,6 @@ def remember(
 
     A region memory needs no class names and serves every concept bank.
     """
-    from recoseg.errors import RecosegError
     from recoseg.memory.build import merge_memories
     from recoseg.pipeline.index import open_index
     from recoseg.pipeline.remember import remember as run
@@ -165,6 +165,11 @@ def _print_report(out: str, report: MemoryReport) -> None:
             err=True,
         )
     refuse_nothing(report.photos, report.photos + len(report.failures), "remembered")
+    if not report.photos and not report.undone:
+        raise RecosegError(
+            "No photo is remembered: the index holds none, or its selection leaves out all. Index "
+            "photos with `recoseg index`."
+        )
     say(
         f"Region memory: {out} ({report.photos:,} photos, {report.regions:,} regions; this run: "
         f"{report.new:,} new, {report.skipped:,} known, {len(report.failures):,} left out)"
