@@ -113,7 +113,7 @@ ENTRIES = {
     "an empty name": [ENTRY | {"words": WORDS | {"name": ""}}],
     "a blank name": [ENTRY | {"words": WORDS | {"name": " \t"}}],
     "a name of two lines": [ENTRY | {"words": WORDS | {"name": "a\nb"}}],
-    "a name with a separator of lines": [ENTRY | {"words": WORDS | {"name": "a\u2028b"}}],
+    "a name with a control character": [ENTRY | {"words": WORDS | {"name": "a\x85b"}}],
     "no prompts": [ENTRY | {"words": WORDS | {"prompts": []}}],
     "an empty prompt": [ENTRY | {"words": WORDS | {"prompts": [""]}}],
     "prompts as text": [ENTRY | {"words": WORDS | {"prompts": "a"}}],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,14 @@ from torch import Tensor
 
 from recoseg.errors import ConceptError, FileError, MissingFileError
 from recoseg.storage.reading import read_lines, split_lines
+
+_NUMBER_FIRST = re.compile(r'\s*"?\d{1,6}"?\s*[,;\t].*', re.ASCII)
+_NUMBER_LAST = re.compile(r'.*[,\t]\s*"?\d{1,6}"?\s*', re.ASCII)
+_TITLES = {"id", "class_id", "trainid", "index", "number", "value", "label", "class", "name"}
+"""Titles of the columns of tables of classes."""
+_COUNTED = re.compile(r"\s*(\d{1,6})(?:\s|[.)]\s*)\s*[^\s\d:].*", re.ASCII)
+"""A line that a number begins, as `1 dog` and `1. dog`, of which names may consist, too."""
+_LEAST_COUNTED = 3  # lines that count from 0 or 1, from which on the numbers are none of names
 
 _NUMBERED = re.compile(r"\s*(\d{1,6})\s*:\s*([^\s;-].*)", re.ASCII)
 
@@ -31,16 +40,37 @@ class ClassNames:
         name: Name of the class in all outputs.
         prompts: Positive words, from which its text embeddings are computed. By default the name.
         negatives: Negative words: names of things that must not be mistaken for the class.
+
+    Raises:
+        ConceptError: One of them holds a control character, such as a tab or a NUL.
     """
 
     name: str
     prompts: tuple[str, ...]
     negatives: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        for word in (self.name, *self.prompts, *self.negatives):
+            check_word(word)
+
     def __str__(self) -> str:
         """The class as a line that `parse_class` reads."""
         words = [*self.prompts, *(f"-{word}" for word in self.negatives)]
         return self.name if words == [self.name] else f"{self.name}: {'; '.join(words)}"
+
+
+def check_word(word: str) -> None:
+    """Refuse a name or a word of a class with a control character, such as a tab or a NUL.
+
+    Raises:
+        ConceptError: It holds one.
+    """
+    found = next((letter for letter in word if unicodedata.category(letter) == "Cc"), None)
+    if found is not None:
+        raise ConceptError(
+            f"The class name or word {word[:100]!r} holds the control character {found!r}. "
+            "Expected text that can be seen, with one class per line."
+        )
 
 
 def parse_class(line: str) -> ClassNames:
@@ -78,12 +108,38 @@ def parse_classes(lines: Sequence[str]) -> list[ClassNames]:
     numbers of a list that counts all its classes from 0, as `0: background`, are left out.
 
     Raises:
-        ConceptError: There is no class, a name occurs twice, or a list counts in another way.
+        ConceptError: There is no class, a name occurs twice or holds a control character, a list
+            counts in another way, or the lines are those of a table or of JSON.
     """
     if lines and lines[0] == VERBATIM:
         return check_classes([ClassNames(name, (name,)) for name in lines[1:] if name])
     kept = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    _refuse_other_forms(kept)
     return check_classes([parse_class(line) for line in _without_numbers(kept)])
+
+
+def _refuse_other_forms(lines: list[str]) -> None:
+    """Refuse tables of numbers and names, and JSON, whose lines would become odd names."""
+    what = ""
+    has_titles = len(lines) > 1 and _TITLES & set(re.split(r'[\s",;]+', lines[0].lower()))
+    body = lines[1:] if has_titles and re.search("[,;\t]", lines[0]) else lines
+    is_table = all(map(_NUMBER_FIRST.fullmatch, body))
+    if body and (is_table or (len(lines) > 1 and all(map(_NUMBER_LAST.fullmatch, body)))):
+        what = "a table of numbers and names"
+    elif lines and (lines[0].strip()[0], lines[-1].strip()[-1]) in {("[", "]"), ("{", "}")}:
+        what = "JSON" if any('"' in line for line in lines) else ""
+    else:
+        found = [_COUNTED.fullmatch(line) for line in lines]
+        numbers = [int(one[1]) for one in found if one]
+        counts = range(len(lines))
+        if len(lines) >= _LEAST_COUNTED and numbers in ([*counts], [n + 1 for n in counts]):
+            what = "a list of numbers and names"
+    if what:
+        raise ConceptError(
+            f"The list of classes is {what}, such as {body[0].strip()[:60]!r}. Expected one name "
+            "per line, without its number or as `0: background`, all counted from 0. If the lines "
+            f"are names as they are, put this line above them: {VERBATIM}"
+        )
 
 
 def _without_numbers(lines: list[str]) -> list[str]:
@@ -108,8 +164,8 @@ def class_list(names: Sequence[str]) -> str:
     holds a colon, a comment above the names says that they are to be taken as they are.
 
     Raises:
-        ConceptError: There is no name, one occurs twice, or one is empty, holds a line break or
-            cannot be written as UTF-8.
+        ConceptError: There is no name, one occurs twice, or one is empty, holds a control
+            character or cannot be written as UTF-8.
 
     Example:
         >>> class_list(["grass", "tree"])
@@ -117,7 +173,7 @@ def class_list(names: Sequence[str]) -> str:
     """
     check_classes([ClassNames(name, (name,)) for name in names])
     for name in names:
-        if not name or "\n" in name or "\r" in name or not _is_text(name):
+        if not name or not _is_text(name):
             raise ConceptError(
                 f"The class name {name!r} cannot be written into a list of classes. Expected a "
                 "text in one line."

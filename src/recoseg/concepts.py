@@ -295,8 +295,8 @@ def _read_concept(
 def _check_values(concept: Concept, encoders: EncoderInfos) -> None:
     """Refuse values that `learn` never writes; what a file holds may be anything."""
     words = (concept.name, *concept.words.prompts, *concept.words.negatives)
-    if not concept.words.prompts or any(len(word.strip().splitlines()) != 1 for word in words):
-        raise ConceptError(f"expected a name and words of one line each, got {words}")
+    if not concept.words.prompts or not all(word.strip() for word in words):
+        raise ConceptError(f"expected a name and words, none of them empty, got {words}")
     for info in encoders.phi:
         check_unit_rows(
             concept.references[info.key], info.dim, 1, f"references of {concept.name!r}"

@@ -21,17 +21,19 @@ from recoseg.archive.layout import (
     begin_run,
     clean,
     read_marker,
+    read_photos,
     read_shards,
     shard_files,
     write_shard,
 )
 from recoseg.archive.manifest import FORMAT, MANIFEST, Manifest
-from recoseg.archive.plan import ShardJob, make_plan
+from recoseg.archive.plan import Moved, ShardJob, make_plan
+from recoseg.archive.relink import find_moves
 from recoseg.archive.rows import map_rows
-from recoseg.archive.tables import METADATA, photo_of, read_table
 from recoseg.archive.worker import Embedded, Identity
 from recoseg.errors import ArchiveError, EncoderMismatchError, FileError, OutputError
 from recoseg.executors import Executor, TaskFailed, Worker
+from recoseg.photos.exclusion import Exclusion, but_not
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
 from recoseg.progress import StageProgress
@@ -49,6 +51,8 @@ def write_index(
     preset: str | None = None,
     shard_size: int = 512,
     prune: bool = False,
+    exclude: str | Sequence[str] = (),
+    relink: bool = False,
     progress: bool | None = False,
 ) -> IndexReport:
     """Build an index, or update an existing one.
@@ -69,6 +73,9 @@ def write_index(
             the work of two shards.
         prune: Whether to remove photos that are no longer in the sources. By default they are
             kept and reported, since a disk may only be disconnected.
+        exclude: Patterns of photos and folders that are left out; see `Exclusion`.
+        relink: Whether to look for indexed photos under new paths, by their content; see
+            `find_moves`.
         progress: See `StageProgress`.
 
     Returns:
@@ -83,11 +90,12 @@ def write_index(
     started = time.perf_counter()
     with _writing(Path(out)):
         root = _local_folder(out)
-    listed = list_sources(sources)
+    exclusion = Exclusion.of(exclude)
+    listed = list_sources(sources, exclusion.patterns)
     if not any(source.photos for source in listed):
         raise ArchiveError(
             f"No photos in {', '.join(map(str, sources))}. Expected files that are not "
-            "hidden and have the extension of an image, such as .jpg or .png."
+            "hidden and have the extension of an image, such as .jpg or .png" + but_not(exclude)
         )
     # The workers first, so that a failure of theirs leaves nothing behind.
     with executor.team(build) as team, contextlib.ExitStack() as held:
@@ -101,10 +109,12 @@ def write_index(
             )
             clean(root)
             shards, _ = read_shards(root)
-            plan = make_plan(root, shards, listed, max(1, shard_size), prune)
+            moves = find_moves(root, shards, listed, exclusion, progress) if relink else None
+            plan = make_plan(root, shards, listed, max(1, shard_size), prune, exclusion, moves)
             first = begin_run(root, len(plan.jobs))
         failures: list[Photo] = []
         undone: list[str] = []
+        again: list[Photo] = []
         total = sum(len(job.to_embed) for job in plan.jobs)
         with StageProgress("Indexing", total, enabled=progress) as bar:
             results = team.run((job.to_embed for job in plan.jobs), bar.advance)
@@ -116,6 +126,7 @@ def write_index(
                     shard, failed = _commit(root, number, job, result)
                 shards = [item for item in shards if item.number != job.replaces] + [shard]
                 failures += failed
+                again += [] if job.replaces is not None else plan.known_elsewhere(result.photos)
         photos = sum(shard.photos for shard in shards)
         unusable = sum(shard.failures for shard in shards)
         with _writing(root):
@@ -134,12 +145,17 @@ def write_index(
         changed=plan.changed,
         skipped=plan.skipped,
         failed=len(failures),
-        removed=len(plan.missing) if prune else 0,
+        removed=len(plan.missing) + plan.excluded if prune else 0,
         missing=tuple(plan.missing),
         failures=tuple(failures),
         undone=tuple(undone),
         empty=tuple(plan.empty),
         seconds=time.perf_counter() - started,
+        excluded=plan.excluded,
+        moved=plan.moved,
+        doubled=plan.doubled,
+        unfound=tuple(moves.unfound) if moves else (),
+        again=tuple(photo.path for photo in again),
     )
 
 
@@ -217,7 +233,7 @@ def _commit(
     new_rows = iter(embedded.rows)
     new = iter((photo, None if photo.failure else next(new_rows)) for photo in embedded.photos)
     kept = _kept_rows(root, job, embedded.rows.shape[1])
-    entries = [kept[entry] if isinstance(entry, int) else next(new) for entry in job.entries]
+    entries = [next(new) if isinstance(entry, Photo) else kept[entry] for entry in job.entries]
     pairs = [(photo, row) for photo, row in entries if row is not None]
     failed = [photo for photo, row in entries if row is None]
     rows = np.array([row for _, row in pairs], np.float16).reshape(-1, embedded.rows.shape[1])
@@ -226,12 +242,12 @@ def _commit(
     return write_shard(root, shard, rows, [photo for photo, _ in pairs], failures), failed
 
 
-def _kept_rows(root: Path, job: ShardJob, dim: int) -> dict[int, tuple[Photo, np.ndarray]]:
-    """The photos that a rewritten shard keeps and their embeddings, by row of the old shard."""
-    rows = [entry for entry in job.entries if isinstance(entry, int)]
+def _kept_rows(root: Path, job: ShardJob, dim: int) -> dict[int | Moved, tuple[Photo, np.ndarray]]:
+    """The photos that a rewritten shard keeps and their embeddings, by entry of the job."""
+    rows = [entry for entry in job.entries if not isinstance(entry, Photo)]
     if job.replaces is None or not rows:
         return {}
-    array, metadata, _, marker = shard_files(root, job.replaces)
+    array, _, _, marker = shard_files(root, job.replaces)
     old, _ = read_marker(marker)
     if old.checksums.embeddings:  # or damaged rows would get a new checksum
         try:
@@ -241,6 +257,10 @@ def _kept_rows(root: Path, job: ShardJob, dim: int) -> dict[int, tuple[Photo, np
                 f"{error} Delete the marker of its shard and run `recoseg index` again."
             ) from error
     embeddings = map_rows(array, dim, old.photos)
-    table = read_table(metadata, METADATA, old.photos, recorded=old.checksums.metadata)
-    records = table.to_pylist()
-    return {row: (photo_of(records[row]), embeddings[row]) for row in rows}
+    photos = read_photos(root, old)
+    return {
+        row: (row.moved(photos[row.row]), embeddings[row.row])
+        if isinstance(row, Moved)
+        else (photos[row], embeddings[row])
+        for row in rows
+    }

@@ -22,7 +22,7 @@ from recoseg.archive.manifest import Manifest
 from recoseg.archive.mirror import Mirror
 from recoseg.archive.selection import Selection
 from recoseg.archive.shards import OpenShard, foreign_shards, own_shards
-from recoseg.archive.tables import METADATA, photo_of, read_table
+from recoseg.archive.tables import METADATA, photo_of, read_table, table_of
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.errors import ArchiveError
 from recoseg.photos.images import decode_image
@@ -230,6 +230,8 @@ class ArchiveIndex:
 
     def _load_table(self, shard: int) -> Any:
         found = self._shards[shard]
+        if not len(found.rows):  # a shard of photos that cannot be used has no table
+            return table_of([], METADATA)
         return read_table(
             found.metadata,
             METADATA if self.manifest else _FOREIGN,

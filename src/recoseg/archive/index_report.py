@@ -18,7 +18,8 @@ class IndexReport:
         changed: Number of photos that were read again because they had changed, usable or not.
         skipped: Number of photos that had not changed.
         failed: Number of photos of this run that could not be used.
-        removed: Number of photos that were removed because they are missing (only with `prune`).
+        removed: Number of photos that were removed because they are missing or excluded (only with
+            `prune`).
         missing: Paths of indexed photos that are no longer in the sources.
         failures: The photos of this run that could not be used, each with its reason.
         undone: Shards that could not be finished because their workers died repeatedly, each with
@@ -26,6 +27,14 @@ class IndexReport:
         empty: Sources that list no photo although others do, such as a disk that is not mounted.
             Their indexed photos are kept, also with `prune`.
         seconds: Duration of the run, seconds.
+        excluded: Number of indexed photos that are excluded now; they are kept without `prune`.
+        moved: Number of photos that were found under a new path (only with `relink`).
+        doubled: Number of photos that were removed because there is no file at their path any more
+            and the index holds the same content under another one (only with `relink`).
+        unfound: Paths of indexed photos that were looked for under new paths and not found (only
+            with `relink`). Those of an archive of which half was found count as missing.
+        again: Paths of photos of this run whose content the index also holds under paths that the
+            sources do not list, as where an archive has moved.
     """
 
     photos: int
@@ -40,3 +49,8 @@ class IndexReport:
     undone: tuple[str, ...]
     empty: tuple[str, ...]
     seconds: float
+    excluded: int = 0
+    moved: int = 0
+    doubled: int = 0
+    unfound: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()

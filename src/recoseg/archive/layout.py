@@ -208,6 +208,19 @@ def read_failures(root: Path, shard: Shard) -> list[Photo]:
     return [photo_of(row) for row in table.to_pylist()]
 
 
+def read_photos(root: Path, shard: Shard) -> list[Photo]:
+    """The photos of a shard that have an embedding, in the order of its rows.
+
+    Raises:
+        ArchiveError: The file cannot be read or does not match its marker.
+    """
+    if not shard.photos:
+        return []
+    path = shard_files(root, shard.number)[1]
+    table = read_table(path, METADATA, shard.photos, recorded=shard.checksums.metadata)
+    return [photo_of(row) for row in table.to_pylist()]
+
+
 def begin_run(root: Path, shards: int) -> int:
     """Record that a run is going to write shards; the caller holds the index's lock.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from recoseg.config import LARGEST_SIDE
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.errors import ArchiveError, FileError, MissingFileError, RecosegError
 from recoseg.photos.frame import Frame
@@ -17,7 +18,7 @@ FORMAT = "recoseg-index"
 MANIFEST_BYTES = 1 << 20
 """Maximum size of a manifest, bytes."""
 _VERSION = 1
-_MOST = 1 << 50
+_MOST = 1 << 50  # photos, failures or shards
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Manifest:
         shards: Number of shards after the last finished run.
 
     Raises:
-        ArchiveError: A count is negative or absurd.
+        ArchiveError: A count or the input size is out of range.
+        RecosegError: A number of the encoder is out of range.
     """
 
     encoder: EncoderInfo
@@ -48,17 +50,13 @@ class Manifest:
     shards: int = 0
 
     def __post_init__(self) -> None:
-        counts = (
-            self.photos,
-            self.failures,
-            self.shards,
-            self.encoder.dim - 1,
-            self.frame.size - 1,
-        )
-        if min(counts) < 0 or max(counts) > _MOST:
+        self.encoder.check_range()
+        counts = (self.photos, self.failures, self.shards)
+        if not 0 <= min(counts) <= max(counts) <= _MOST:
+            raise ArchiveError(f"expected counts from 0 to {_MOST:,}, got {counts}")
+        if not 0 < self.frame.size <= LARGEST_SIDE:
             raise ArchiveError(
-                f"counts, dimension and input size are not all in range: {self.photos}, "
-                f"{self.failures}, {self.shards}, {self.encoder.dim}, {self.frame.size}"
+                f"expected an input size from 1 to {LARGEST_SIDE:,} pixels, got {self.frame.size}"
             )
 
     @classmethod

@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from recoseg.archive.layout import Shard, read_failures, shard_files
-from recoseg.archive.tables import METADATA, read_table
+import numpy as np
+
+from recoseg.archive.layout import Shard, read_failures, read_photos
+from recoseg.archive.relink import Moves
+from recoseg.photos.exclusion import Exclusion, relative_path
 from recoseg.photos.refs import Photo, is_image_name, split_member
 from recoseg.photos.sources import PhotoSource
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A photo that has moved, whose embedding is copied.
+
+    Attributes:
+        row: Its row of the replaced shard.
+        to: The photo as it is listed under its new path.
+    """
+
+    row: int
+    to: Photo
+
+    def moved(self, recorded: Photo) -> Photo:
+        """The photo as it was recorded, with its new path."""
+        to = self.to
+        return replace(recorded, path=to.path, stamp=to.stamp, offset=to.offset)
 
 
 @dataclass(frozen=True)
@@ -19,13 +40,13 @@ class ShardJob:
     Attributes:
         source: Name of the source of its photos.
         entries: Its photos in order. Each is a photo to embed, or the row of the replaced shard
-            from which an unchanged photo is copied.
+            from which an unchanged photo, or one that has moved, is copied.
         failures: Photos of the replaced shard that cannot be used and have not changed.
         replaces: Number of the replaced shard; None for a shard of new photos.
     """
 
     source: str
-    entries: tuple[Photo | int, ...]
+    entries: tuple[Photo | int | Moved, ...]
     failures: tuple[Photo, ...] = ()
     replaces: int | None = None
 
@@ -46,6 +67,10 @@ class IndexPlan:
         skipped: Number of photos that have not changed.
         missing: Paths of indexed photos that are no longer in the sources.
         empty: Names of sources that list no photo, although others do and they have indexed ones.
+        excluded: Number of indexed photos that are excluded now.
+        moved: Number of photos that get a new path.
+        doubled: Number of photos that are left out since the index holds them under another path.
+        unlisted: Beginnings of the hashes of indexed photos that are not listed, (n,) uint64.
     """
 
     jobs: list[ShardJob] = field(default_factory=list)
@@ -54,12 +79,29 @@ class IndexPlan:
     skipped: int = 0
     missing: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
+    excluded: int = 0
+    moved: int = 0
+    doubled: int = 0
+    unlisted: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
+
+    def known_elsewhere(self, photos: Sequence[Photo]) -> list[Photo]:
+        """Which photos have the content of indexed ones that are not listed."""
+        starts = hash_starts([photo.hash for photo in photos])
+        same = np.isin(starts, self.unlisted)
+        return [photo for photo, known in zip(photos, same, strict=True) if known and photo.hash]
+
+
+def hash_starts(hashes: Sequence[str]) -> np.ndarray:
+    """The first 64 bits of hashes, (n,) uint64; 0 for empty ones."""
+    return np.array([int(digest[:16] or "0", 16) for digest in hashes], np.uint64)
 
 
 class _Listing:
     """What the sources list, and whether a photo that they do not list is really gone."""
 
-    def __init__(self, sources: Sequence[PhotoSource]) -> None:
+    def __init__(self, sources: Sequence[PhotoSource], exclude: Exclusion) -> None:
+        self._exclude = exclude
+        self._bases = {source.name: source.base for source in sources}
         self.photos = {photo.path: photo for source in sources for photo in source.photos}
         self._names = {source.name for source in sources if source.photos}
         self.empty = {source.name for source in sources} - self._names
@@ -72,9 +114,14 @@ class _Listing:
         A source without any photo may be a disk that is not mounted, and a photo may lie in a
         folder or a shard that could not be listed.
         """
-        return source in self._names and not any(
+        return all(name in self._names for name in source.split("\n")) and not any(
             place in self._unlisted for place in places_of(path)
         )
+
+    def is_excluded(self, path: str, source: str) -> bool:
+        """Whether an indexed photo is left out of its source, which is given."""
+        bases = [self._bases[name] for name in source.split("\n") if name in self._bases]
+        return any(self._exclude.leaves_out(relative_path(path, base)) for base in bases)
 
     def is_listed_now(self, place: str) -> bool:
         """Whether photos are listed in a folder or shard that could not be listed before."""
@@ -112,6 +159,8 @@ def make_plan(
     sources: Sequence[PhotoSource],
     shard_size: int,
     prune: bool,
+    exclude: Exclusion | None = None,
+    moves: Moves | None = None,
 ) -> IndexPlan:
     """Compare the sources with the finished shards.
 
@@ -124,17 +173,24 @@ def make_plan(
         sources: The sources with their photos.
         shard_size: Maximum number of photos of a new shard.
         prune: Whether to remove missing photos; otherwise they are kept.
+        exclude: What the sources do not list although it may be there.
+        moves: Which photos have moved; None if that was not looked for.
 
     Raises:
         ArchiveError: A table of the index is damaged.
     """
     plan = IndexPlan()
-    listing = _Listing(sources)
-    known: set[str] = set()
+    listing = _Listing(sources, exclude or Exclusion())
+    moves = moves or Moves()
+    known = {photo.path for photo in moves.found.values()}
+    unlisted: list[np.ndarray] = []
     for shard in shards:
-        job = _review(root, shard, listing, prune, plan, known)
+        job = _review(root, shard, listing, prune, moves, plan, known, unlisted)
         if job:
             plan.jobs.append(job)
+    # The others show, until they are written, that a source has moved.
+    plan.jobs.sort(key=lambda job: any(isinstance(entry, Moved) for entry in job.entries))
+    plan.unlisted = np.unique(np.concatenate([plan.unlisted, *unlisted]))
     plan.empty = sorted(listing.empty & {shard.source for shard in shards})
     for source in sources:
         new = [photo for photo in source.photos if photo.path not in known]
@@ -147,15 +203,32 @@ def make_plan(
 
 
 def _review(
-    root: Path, shard: Shard, listing: _Listing, prune: bool, plan: IndexPlan, known: set[str]
+    root: Path,
+    shard: Shard,
+    listing: _Listing,
+    prune: bool,
+    moves: Moves,
+    plan: IndexPlan,
+    known: set[str],
+    unlisted: list[np.ndarray],
 ) -> ShardJob | None:
     """Compare a shard's photos with the sources; return a job if it must be rewritten."""
-    entries: list[Photo | int] = []
-    touched = False
-    for row, (path, stamp) in enumerate(_paths_and_stamps(root, shard)):
+    entries: list[Photo | int | Moved] = []
+    hashes: list[str] = []
+    source = moves.sources.get(shard.source, shard.source)
+    touched = source != shard.source
+    for row, recorded in enumerate(read_photos(root, shard)):
+        path, stamp = recorded.path, recorded.stamp
         known.add(path)
         photo = listing.photos.get(path)
-        if photo and photo.stamp == stamp:
+        if photo is None and path in moves.found:
+            plan.moved += 1
+            touched = True
+            entries.append(Moved(row, moves.found[path]))
+        elif photo is None and path in moves.doubled:
+            plan.doubled += 1
+            touched = True
+        elif photo and photo.stamp == stamp:
             plan.skipped += 1
             entries.append(row)
         elif photo and photo.stamp:
@@ -163,13 +236,18 @@ def _review(
             touched = True
             entries.append(photo)
         else:  # not listed, or listed by name but not accessible
-            gone = photo is not None or listing.is_gone(path, shard.source)
+            excluded = photo is None and listing.is_excluded(path, shard.source)
+            gone = photo is not None or moves.is_gone(path)
+            gone = not excluded and (gone or listing.is_gone(path, shard.source))
+            plan.excluded += excluded
             if gone:
                 plan.missing.append(path)
-            if gone and prune:
+            if prune and (gone or excluded):
                 touched = True
             else:
+                hashes += [recorded.hash] if recorded.hash else []
                 entries.append(row)
+    unlisted.append(hash_starts(hashes))
     failures = []
     for failure in read_failures(root, shard):
         known.add(failure.path)
@@ -180,7 +258,9 @@ def _review(
             entries.append(photo)
         elif photo is None and (
             (prune and listing.is_gone(failure.path, shard.source))
+            or (prune and listing.is_excluded(failure.path, shard.source))
             or listing.is_listed_now(failure.path)
+            or failure.path in moves.retried
         ):
             touched = True
         else:
@@ -188,13 +268,4 @@ def _review(
             failures.append(failure)
     if not touched:
         return None
-    return ShardJob(shard.source, tuple(entries), tuple(failures), shard.number)
-
-
-def _paths_and_stamps(root: Path, shard: Shard) -> list[tuple[str, str]]:
-    if not shard.photos:
-        return []
-    columns = {name: METADATA[name] for name in ("image_path", "stamp")}
-    path = shard_files(root, shard.number)[1]
-    table = read_table(path, columns, shard.photos, recorded=shard.checksums.metadata)
-    return [(row["image_path"], row.get("stamp") or "") for row in table.to_pylist()]
+    return ShardJob(source, tuple(entries), tuple(failures), shard.number)

@@ -14,8 +14,10 @@ from recoseg.cli.executor_options import (
     RayWorkers,
     executor_of,
 )
-from recoseg.cli.options import Device, Precision, Retrieval
+from recoseg.cli.options import Device, Exclude, Precision, Retrieval
 from recoseg.cli.output import refuse_nothing, say
+
+_NAMED = 10  # photos that were not found
 
 
 def index(
@@ -54,7 +56,18 @@ def index(
     ] = 512,
     prune: Annotated[
         bool,
-        typer.Option(help="Remove photos from the index that are no longer in the sources."),
+        typer.Option(
+            help="Remove photos from the index that are no longer in the sources or are excluded."
+        ),
+    ] = False,
+    exclude: Exclude = None,
+    relink: Annotated[
+        bool,
+        typer.Option(
+            "--relink",
+            help="Find photos of the index that have moved into the sources by their content, and "
+            "record their new paths.",
+        ),
     ] = False,
     executor: ExecutorName = "local",
     ray_address: RayAddress = "local",
@@ -77,6 +90,8 @@ def index(
         threads=workers or (None if place is None else ray_cpus),
         shard_size=shard_size,
         prune=prune,
+        exclude=exclude or (),
+        relink=relink,
         executor=place,
         progress=None,
     ).report
@@ -90,9 +105,36 @@ def index(
             f"{source} lists no photo; its photos are kept in the index. Is the disk mounted?",
             err=True,
         )
+    if report.moved or report.doubled:
+        say(
+            f"{report.moved:,} photos have moved and have new paths; {report.doubled:,} that the "
+            "index held twice are there once.",
+            err=True,
+        )
+    for path in report.unfound[:_NAMED]:
+        say(f"Not found: {path}", err=True)
+    if report.unfound:
+        more = len(report.unfound) - _NAMED
+        say(
+            (f"And {more:,} more. " if more > 0 else "")
+            + f"{len(report.unfound):,} photos of the index are not in these sources.",
+            err=True,
+        )
+    if report.again:
+        say(
+            f"{len(report.again):,} of the new photos, such as {report.again[0]}, are in the index "
+            "already, under paths that these sources do not list. If the archive has moved, run "
+            "the command again with --relink: it records the new paths and keeps each once.",
+            err=True,
+        )
     if report.removed:
-        say(f"{report.removed:,} photos no longer exist and were removed.", err=True)
-    elif report.missing and not prune:
+        say(
+            f"{report.removed:,} photos no longer exist or are excluded, and were removed.",
+            err=True,
+        )
+    if report.excluded and not report.removed and not prune:
+        say(f"{report.excluded:,} indexed photos are excluded; --prune removes them.", err=True)
+    if report.missing and not report.removed and not prune:
         say(
             f"{len(report.missing):,} indexed photos no longer exist; --prune removes them.",
             err=True,

@@ -242,6 +242,13 @@ Temperature = Annotated[
         "paper uses 1."
     ),
 ]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Leave out photos and folders whose path relative to the source matches this pattern, "
+        "such as '*/thumbs/*'; repeat the option for several patterns."
+    ),
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Photos per forward pass.")]
 Resume = Annotated[bool, typer.Option(help="Continue an interrupted run in the output folder.")]
 Overwrite = Annotated[

@@ -10,6 +10,7 @@ import typer
 from recoseg.cli.options import (
     Background,
     BatchSize,
+    Exclude,
     FusionForm,
     Memory,
     MemoryWeight,
@@ -62,6 +63,7 @@ def pseudo_label(
         bool,
         typer.Option("--confidence", help="Write confidence maps even if no pixel is ignored."),
     ] = False,
+    exclude: Exclude = None,
     recipe: OtherRecipe = None,
     fusion: FusionForm = None,
     phi_weight: PhiWeight = None,
@@ -113,6 +115,7 @@ def pseudo_label(
         devices=names_in(device),
         batch_size=batch_size,
         progress=None,
+        exclude=exclude or (),
         recipe=recipe,
         fusion=fusion,
         phi_weights=phi_weight or None,

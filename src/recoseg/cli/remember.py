@@ -156,6 +156,8 @@ def _print_report(out: str, report: MemoryReport) -> None:
         say(f"Left out: {photo.path}: {photo.failure}", err=True)
     for reason in report.undone:
         say(f"Not done: {reason}. Run the command again to try once more.", err=True)
+    if report.changed:
+        say(f"{report.changed:,} photos are described again: their regions have changed.", err=True)
     if report.removed:
         say(f"{report.removed:,} photos were removed.", err=True)
     elif report.missing:

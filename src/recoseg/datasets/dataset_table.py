@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from recoseg.datasets import ade20k, cityscapes, coco, folders, kitti_step, pascal
 from recoseg.datasets.folder_layout import Layout
 from recoseg.datasets.sample import SegmentationDataset
 from recoseg.datasets.spaces import SPACES, label_space
 from recoseg.errors import DatasetError, UnknownNameError
+from recoseg.photos.exclusion import Exclusion
 
 HUB = "hf:"
 """Prefix of the names of data sets on the Hugging Face Hub."""
 
 
-class Reader(Protocol):
-    """Opens a data set; photos and masks are read when they are needed."""
-
-    def __call__(self, root: Path, split: str, ids: Path | None = None) -> SegmentationDataset:
-        """Open the data set below a root.
-
-        Args:
-            root: The folder described by the reader's `Layout`.
-            split: Split of the data set.
-            ids: A file with the names of the photos to keep; None keeps all.
-
-        Raises:
-            DatasetError: Folders or files are not as expected.
-        """
-        ...
+Reader = Callable[..., SegmentationDataset]
+"""Opens the data set below a root, by the folder, the split and a file with the names of the photos
+to keep, or None; photos and masks are read when they are needed. Those of folders of the user's own
+also take `exclude`, an `Exclusion`."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +86,12 @@ def as_published(dataset: SegmentationDataset) -> SegmentationDataset:
 
 
 def open_dataset(
-    name: str, root: Path | str | None = None, split: str | None = None, *, ids: Path | None = None
+    name: str,
+    root: Path | str | None = None,
+    split: str | None = None,
+    *,
+    ids: Path | None = None,
+    exclude: str | Iterable[str] = (),
 ) -> SegmentationDataset:
     """Open a data set by its name.
 
@@ -106,19 +101,29 @@ def open_dataset(
         root: The folder of the data set; for `hf:` a file of classes, or None.
         split: Split of the data set; by default the usual one, mostly the validation photos.
         ids: A text file with the names of the photos to keep, one per line; not for `hf:`.
+        exclude: Patterns of photos and masks of `folder` and `mmseg` that are left out, by their
+            paths relative to the folders of photos and of masks; see `Exclusion`.
 
     Raises:
         UnknownNameError: There is no such data set.
-        DatasetError: No root is given, or the folders are not as expected.
+        DatasetError: No root is given, the folders are not as expected, or photos of a data set
+            whose folders are fixed are to be excluded.
     """
-    if name.startswith(HUB):
+    exclusion = Exclusion.of(exclude)
+    row = None if name.startswith(HUB) else dataset_row(name)
+    if exclusion.patterns and (row is None or row.fixed):
+        raise DatasetError(
+            f"Patterns of photos to exclude have no effect for {name}, whose photos are listed. "
+            "Expected `folder` or `mmseg`; choose photos by their names (ids)."
+        )
+    if row is None:
         from recoseg.datasets.hub import open_hub
 
         if ids is not None:
             raise DatasetError("Lists of photos (ids) cannot be used with data sets of the Hub.")
         classes = None if root is None else Path(root)
         return open_hub(name.removeprefix(HUB), split or "validation", classes=classes)
-    row = dataset_row(name)
     if root is None:
         raise DatasetError(f"The data set {name!r} needs its folder; none is given.")
-    return row.reader(Path(root), split or row.split, ids)
+    options = {"exclude": exclusion} if exclusion.patterns else {}
+    return row.reader(Path(root), split or row.split, ids, **options)

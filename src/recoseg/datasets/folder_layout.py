@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recoseg.errors import DatasetError
+from recoseg.photos.exclusion import Exclusion
 from recoseg.photos.refs import IMAGE_SUFFIXES, composed
-from recoseg.photos.walk import walk
+from recoseg.photos.walk import Rules, walk
 from recoseg.storage.reading import read_lines, why
 
 PHOTO_ENDINGS = tuple(sorted(IMAGE_SUFFIXES))
@@ -75,7 +76,9 @@ class Layout:
                 return root / choice
         raise self.error(root, f"no folder {needed}.")
 
-    def files(self, root: Path, folder: Path, endings: Sequence[str]) -> dict[str, Path]:
+    def files(
+        self, root: Path, folder: Path, endings: Sequence[str], exclude: Exclusion | None = None
+    ) -> dict[str, Path]:
         """The files below a folder, at any depth, by their relative names without suffix.
 
         Names are `composed`, so that those of photos and masks are equal if they look equal.
@@ -84,6 +87,7 @@ class Layout:
             root: Root of the data set, for errors.
             folder: Where to look; see `walk`.
             endings: Suffixes in lower case; those of files may be in any case.
+            exclude: What is left out, by its path relative to the folder.
 
         Returns:
             The files, sorted by name; there may be none.
@@ -96,7 +100,8 @@ class Layout:
             raise self.error(root, f"the folder {at} cannot be read: {why(error)}.")
 
         found: dict[str, Path] = {}
-        for path in (Path(entry.path) for entry in walk(str(folder), refuse)):
+        rules = Rules(refuse, exclude=exclude or Exclusion())
+        for path in (Path(entry.path) for entry in walk(str(folder), rules)):
             ending = next((e for e in endings if path.name.lower().endswith(e)), None)
             if ending is None:
                 continue
@@ -108,13 +113,13 @@ class Layout:
             found[name] = path
         return dict(sorted(found.items()))
 
-    def photos(self, root: Path, folder: Path) -> dict[str, Path]:
+    def photos(self, root: Path, folder: Path, exclude: Exclusion | None = None) -> dict[str, Path]:
         """The photos below a folder by their names; see `files`.
 
         Raises:
             DatasetError: There is no photo, or two have the same name.
         """
-        found = self.files(root, folder, PHOTO_ENDINGS)
+        found = self.files(root, folder, PHOTO_ENDINGS, exclude)
         if not found:
             raise self.error(root, f"no photo in {folder}.")
         return found

@@ -12,6 +12,7 @@ from recoseg.datasets.masks import counted, is_black_and_white
 from recoseg.datasets.pairs import build
 from recoseg.datasets.sample import SegmentationDataset
 from recoseg.datasets.spaces import space_of
+from recoseg.photos.exclusion import Exclusion
 
 FOLDER = Layout(
     "Folder of photos and masks",
@@ -35,15 +36,19 @@ WHOLE = "all"
 """The split of a folder without splits."""
 
 
-def open_folder(root: Path, split: str = WHOLE, ids: Path | None = None) -> SegmentationDataset:
+def open_folder(
+    root: Path, split: str = WHOLE, ids: Path | None = None, exclude: Exclusion | None = None
+) -> SegmentationDataset:
     """Folders `images` and `masks`, which may contain a folder for each split."""
     below = "" if split == WHOLE else f"/{split}"
-    return _open(FOLDER, root, split, f"images{below}", f"masks{below}", ids)
+    return _open(FOLDER, root, split, f"images{below}", f"masks{below}", ids, exclude)
 
 
-def open_mmseg(root: Path, split: str = "val", ids: Path | None = None) -> SegmentationDataset:
+def open_mmseg(
+    root: Path, split: str = "val", ids: Path | None = None, exclude: Exclusion | None = None
+) -> SegmentationDataset:
     """Folders `img_dir` and `ann_dir`, which contain a folder for each split."""
-    return _open(MMSEG, root, split, f"img_dir/{split}", f"ann_dir/{split}", ids)
+    return _open(MMSEG, root, split, f"img_dir/{split}", f"ann_dir/{split}", ids, exclude)
 
 
 def warn_of_black_and_white(masks: Sequence[Path]) -> None:
@@ -58,10 +63,16 @@ def warn_of_black_and_white(masks: Sequence[Path]) -> None:
 
 
 def _open(
-    layout: Layout, root: Path, split: str, images: str, masks: str, ids: Path | None
+    layout: Layout,
+    root: Path,
+    split: str,
+    images: str,
+    masks: str,
+    ids: Path | None,
+    exclude: Exclusion | None,
 ) -> SegmentationDataset:
-    photos = layout.photos(root, layout.folder(root, [images]))
-    found = layout.files(root, layout.folder(root, [masks]), MASK_ENDINGS)
+    photos = layout.photos(root, layout.folder(root, [images]), exclude)
+    found = layout.files(root, layout.folder(root, [masks]), MASK_ENDINGS, exclude)
     if not (root / "classes.txt").is_file():
         raise layout.error(root, "no file classes.txt.")
     name = root.resolve().name

@@ -32,8 +32,6 @@ from recoseg.storage.fields import read_fields
 
 EncoderT = TypeVar("EncoderT", bound=Encoder)
 
-_MOST = 1 << 16  # numbers of a feature, and pixels of a stride, that a file may claim
-
 
 @dataclass(frozen=True)
 class EncoderInfos:
@@ -72,11 +70,7 @@ class EncoderInfos:
         stored = read_fields(_StoredInfos, fields)
         phi = (stored.phi, *stored.more_phi)
         for info, least in ((stored.retrieval, 0), *((one, 1) for one in (stored.saliency, *phi))):
-            if not (0 < info.dim <= _MOST and least <= info.stride <= _MOST):
-                raise RecosegError(
-                    f"The encoder {info.name!r} has {info.dim} numbers and a stride of "
-                    f"{info.stride}; expected 1 to {_MOST} numbers and {least} to {_MOST}."
-                )
+            info.check_range(least)
         return cls(stored.retrieval, stored.saliency, phi)
 
 

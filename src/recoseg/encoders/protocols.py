@@ -14,7 +14,11 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from recoseg.errors import RecosegError
 from recoseg.photos.frame import Frame
+
+MAX_DIM = 65_536
+"""Maximum length of a feature or embedding, and stride in pixels, that a file may claim."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,18 @@ class EncoderInfo:
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON."""
         return asdict(self)
+
+    def check_range(self, least_stride: int = 0) -> None:
+        """Refuse numbers that no encoder has; those of files decide how much memory is taken.
+
+        Raises:
+            RecosegError: The dimension or the stride is out of range.
+        """
+        if not (0 < self.dim <= MAX_DIM and least_stride <= self.stride <= MAX_DIM):
+            raise RecosegError(
+                f"The encoder {self.name!r} has {self.dim} numbers and a stride of {self.stride}; "
+                f"expected 1 to {MAX_DIM} numbers and {least_stride} to {MAX_DIM}."
+            )
 
     def same_as(self, other: EncoderInfo) -> bool:
         """Whether the features of both can be compared: same fingerprint, dimension and stride."""

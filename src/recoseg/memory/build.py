@@ -16,7 +16,7 @@ import numpy as np
 from recoseg.archive.index import ArchiveIndex
 from recoseg.errors import ArchiveError
 from recoseg.executors import Executor, TaskFailed, Worker
-from recoseg.memory.files import LocalFiles, read_rows, read_table
+from recoseg.memory.files import LocalFiles, read_rows, read_table, stamps_of
 from recoseg.memory.layout import (
     FOLDERS,
     MemoryShard,
@@ -41,6 +41,7 @@ def write_memory(
     *,
     shard_size: int = 512,
     prune: bool = False,
+    stamp: Callable[[Photo], str] | None = None,
     progress: bool | None = False,
 ) -> MemoryReport:
     """Build a region memory of the photos of an index, or add those that it lacks.
@@ -57,6 +58,8 @@ def write_memory(
         shard_size: Maximum number of photos per shard.
         prune: Whether to remove photos that are no longer in the index or in its selection. By
             default they are kept, and a search can leave them out; see `RegionMemory.open`.
+        stamp: The stamp of a photo's regions if they are stored ones; photos whose regions have
+            changed, or whose stamp was not recorded, are described again. None if all are computed.
         progress: See `StageProgress`.
 
     Returns:
@@ -84,8 +87,14 @@ def write_memory(
         )
         with writing(root, ours) as state:
             missing = [name for name in state.known if name not in present]
-            if prune and missing:
-                state.remove(set(missing))
+            changed = [
+                name
+                for name in state.known
+                if stamp and name in present and stamp(present[name]) != state.stamps.get(name)
+            ]
+            dropped = {*changed, *(missing if prune else ())}
+            if dropped:
+                state.remove(dropped)
             new = [photo for name, photo in present.items() if name not in state.known]
             jobs = [new[at : at + shard_size] for at in range(0, len(new), shard_size)]
             failures: list[Photo] = []
@@ -105,13 +114,14 @@ def write_memory(
     return MemoryReport(
         photos=done.photos,
         regions=done.regions,
-        new=sum(map(len, jobs)),
+        new=sum(map(len, jobs)) - len(changed),
         skipped=len(present) - len(new),
         missing=len(missing),
         removed=len(missing) if prune else 0,
         failures=tuple(failures),
         undone=tuple(undone),
         seconds=time.perf_counter() - started,
+        changed=len(changed),
     )
 
 
@@ -173,6 +183,7 @@ class Writing:
         manifest: Its manifest.
         shards: Its valid shards.
         known: Number of the shard of each photo that it holds, by photo id.
+        stamps: Stamp of the stored regions of each photo that has one, by photo id.
         next_number: Number of the next shard.
     """
 
@@ -180,6 +191,7 @@ class Writing:
     manifest: MemoryManifest
     shards: list[MemoryShard]
     known: dict[str, int]
+    stamps: dict[str, str]
     next_number: int
 
     def add(self, shard: MemoryShard) -> None:
@@ -233,9 +245,9 @@ def writing(root: Path, ours: MemoryManifest) -> Iterator[Writing]:
             manifest.save(root)
         clean(root)
         shards, _ = read_shards(root)
-        known = dict(_known(LocalFiles(root), shards))
+        known, stamps = _known(LocalFiles(root), shards)
         first = max((shard.number for shard in shards), default=-1) + 1
-        yield Writing(root, manifest, shards, known, first)
+        yield Writing(root, manifest, shards, known, stamps, first)
 
 
 def local_folder(out: str | os.PathLike[str]) -> Path:
@@ -256,7 +268,16 @@ def local_folder(out: str | os.PathLike[str]) -> Path:
     return root
 
 
-def _known(files: LocalFiles, shards: Iterable[MemoryShard]) -> Iterator[tuple[str, int]]:
+def _known(
+    files: LocalFiles, shards: Iterable[MemoryShard]
+) -> tuple[dict[str, int], dict[str, str]]:
+    """For each photo the number of its shard and, if it has one, the stamp of its regions."""
+    known: dict[str, int] = {}
+    stamps: dict[str, str] = {}
     for shard in shards:
-        for name in read_table(files, shard, "photos")["photo_id"].to_pylist():
-            yield name, shard.number
+        table = read_table(files, shard, "photos")
+        names = table["photo_id"].to_pylist()
+        known.update(dict.fromkeys(names, shard.number))
+        pairs = zip(names, stamps_of(table), strict=True)
+        stamps.update((name, stamp) for name, stamp in pairs if stamp)
+    return known, stamps

@@ -14,6 +14,7 @@ from recoseg.archive import tables
 from recoseg.errors import ArchiveError, FileError
 from recoseg.memory.layout import (
     MARKER_BYTES,
+    REQUIRED,
     TABLES,
     MemoryShard,
     Part,
@@ -213,7 +214,7 @@ def read_table(files: MemoryFiles, shard: MemoryShard, part: Part) -> Any:
         dict(zip(schema.names, schema.types, strict=True)),
         count,
         recorded=shard.checksums.get(part, ""),
-        required=schema.names,
+        required=REQUIRED[part],
         command="recoseg remember",
     )
     if part == "photos":
@@ -248,7 +249,15 @@ def read_rows(files: MemoryFiles, shard: MemoryShard, manifest: MemoryManifest) 
         np.array(map_rows(files, shard, "values", manifest.value_dim)),
         regions["area"].to_numpy(),
         np.stack(sides, 1).astype(np.float32),
+        stamps_of(table),
     )
+
+
+def stamps_of(table: Any) -> tuple[str, ...]:
+    """The stamp of the stored regions of each photo of a table; empty texts if there are none."""
+    if "region_stamp" not in table.column_names:
+        return ("",) * table.num_rows
+    return tuple(stamp or "" for stamp in table["region_stamp"].to_pylist())
 
 
 def _advice(files: MemoryFiles, shard: MemoryShard) -> str:

@@ -58,6 +58,7 @@ _PHOTO_TYPES: dict[str, Any] = {
     "bytes": pa.int64(),
     "offset": pa.int64(),
     "regions": pa.int32(),
+    "region_stamp": pa.string(),
 }
 _REGION_TYPES: dict[str, Any] = {
     "photo": pa.int32(),
@@ -67,7 +68,12 @@ _REGION_TYPES: dict[str, Any] = {
 TABLES: dict[str, Any] = {"photos": pa.schema(_PHOTO_TYPES), "regions": pa.schema(_REGION_TYPES)}
 """Columns of the tables. `photo` is the row of the photo in the shard's table of photos; `area` is
 the fraction of the centre crop, and the other four are the box around the region in the crop, 0 to
-1."""
+1. `region_stamp` is there only if the regions were stored ones; see `StoredRegions`."""
+REQUIRED: dict[str, list[str]] = {
+    part: [name for name in schema.names if name != "region_stamp"]
+    for part, schema in TABLES.items()
+}
+"""The columns that a table must have."""
 FOLDERS = (*_SUFFIXES, "shards")
 """The folders of a memory."""
 
@@ -118,6 +124,8 @@ class RegionRows:
         values: (n, d) float16, unit for each text encoder.
         areas: Fraction of the crop that each region takes, (n,) float32.
         boxes: Top, left, bottom and right of each region as fractions of the crop, (n, 4) float32.
+        stamps: For each photo the stamp of its stored regions; see `StoredRegions`. Empty if there
+            are none.
     """
 
     photos: tuple[Photo, ...]
@@ -127,6 +135,7 @@ class RegionRows:
     values: Float[np.ndarray, "n d"]
     areas: Float[np.ndarray, " n"]
     boxes: Float[np.ndarray, "n 4"]
+    stamps: tuple[str, ...] = ()
 
     def only(self, kept: np.ndarray) -> RegionRows:
         """The rows of some of the photos.
@@ -143,6 +152,7 @@ class RegionRows:
             self.values[rows],
             self.areas[rows],
             self.boxes[rows],
+            tuple(stamp for stamp, keep in zip(self.stamps, kept, strict=False) if keep),
         )
 
 
@@ -299,7 +309,12 @@ def _photo_table(rows: RegionRows) -> Any:
         "offset": [photo.offset for photo in rows.photos],
         "regions": rows.counts.astype(np.int32),
     }
-    return pa.table(columns, schema=TABLES["photos"])
+    schema = TABLES["photos"]
+    if any(rows.stamps):
+        columns["region_stamp"] = list(rows.stamps)
+    else:
+        schema = schema.remove(schema.get_field_index("region_stamp"))
+    return pa.table(columns, schema=schema)
 
 
 def _region_table(rows: RegionRows) -> Any:

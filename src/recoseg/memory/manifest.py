@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from recoseg.config import LARGEST_SIDE
-from recoseg.encoders.protocols import EncoderInfo
+from recoseg.encoders.protocols import MAX_DIM, EncoderInfo
 from recoseg.errors import (
     ArchiveError,
     EncoderMismatchError,
@@ -23,9 +23,6 @@ MANIFEST = "manifest.json"
 FORMAT = "recoseg-memory-1"
 MANIFEST_BYTES = 1 << 20
 """Maximum size of a manifest, bytes."""
-
-MAX_DIM = 65_536
-"""Maximum length of a row of keys or of values: rows of this length are made for each query."""
 
 _MOST = 1_000_000_000  # photos, regions or shards
 
@@ -65,10 +62,10 @@ class MemoryManifest:
                 raise RecosegError(f"Expected at least one {name} encoder, got none.")
             if len({info.key for info in infos}) < len(infos):
                 raise RecosegError(f"Expected different {name} encoders, got one of them twice.")
-        dims = [info.dim for info in (*self.phi, *self.texts)]
+        for info in (*self.phi, *self.texts):
+            info.check_range()
         rows = (self.key_dim, self.value_dim)
         for what, values, least, most in (
-            ("dimensions", dims, 1, MAX_DIM),
             ("lengths of rows", rows, 1, MAX_DIM),
             ("a size", (self.size,), 1, LARGEST_SIDE),
             ("counts", (self.photos, self.regions, self.shards), 0, _MOST),

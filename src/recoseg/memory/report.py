@@ -24,6 +24,8 @@ class MemoryReport:
         undone: Shards that could not be finished because their workers died repeatedly, each with
             the reason. The next run tries them again.
         seconds: Duration of the run, seconds.
+        changed: Number of photos that were described again because their stored regions have
+            changed; see `StoredRegions`.
     """
 
     photos: int
@@ -35,6 +37,7 @@ class MemoryReport:
     failures: tuple[Photo, ...]
     undone: tuple[str, ...]
     seconds: float
+    changed: int = 0
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,14 @@ from torch import Tensor
 
 from recoseg.encoders.extract import DenseEncoder, extract
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, EncoderInfo
+from recoseg.errors import FileError
 from recoseg.executors import Advance, ahead
 from recoseg.memory.describe import Pooling, shapes, without_small
 from recoseg.memory.layout import RegionRows
 from recoseg.photos.frame import Frame
 from recoseg.photos.load import LoadedPhoto, load_frame
 from recoseg.photos.refs import Photo
-from recoseg.regions.protocol import RegionProvider
+from recoseg.regions.protocol import NONE, RegionProvider, stamp_of
 
 
 @dataclass(frozen=True)
@@ -118,31 +119,42 @@ class RegionWorker:
                 if isinstance(item, LoadedPhoto)
             ]
             if usable:
-                rows, broken = _finite(self._describe(*zip(*usable, strict=True)))
+                rows, without = self._describe(*zip(*usable, strict=True))
+                rows, broken = _finite(rows)
                 parts.append(rows)
-                failed += broken
+                failed += without + broken
             failures += failed
             advance(len(batch), failed=len(failed))
         return Described(_joined(parts, self.identity), tuple(failures))
 
-    def _describe(self, loaded: Sequence[LoadedPhoto], ids: Sequence[str]) -> RegionRows:
+    def _describe(
+        self, loaded: Sequence[LoadedPhoto], ids: Sequence[str]
+    ) -> tuple[RegionRows, list[Photo]]:
+        """The regions of photos, and the photos whose stored regions cannot be read."""
         identity = self.identity
         batch = torch.stack([item.pixels for item in loaded])
         if torch.cuda.is_available():
             batch = batch.pin_memory()  # so that the copy to the device is asynchronous
+        # Before the regions are read, so that a later change of theirs is noticed.
+        stamps = tuple(stamp_of(self._provider, item.photo) for item in loaded)
         with torch.inference_mode():
             with self._model:
                 features = extract(self._encoders, batch)
             of_phi = [features[info.key] for info in identity.phi]
-            labels = [
-                self._regions_of(item.photo, pixels, [maps[at] for maps in of_phi])
-                for at, (item, pixels) in enumerate(zip(loaded, batch, strict=True))
-            ]
+            labels: list[Tensor] = []
+            failed: dict[int, Photo] = {}
+            for at, (item, pixels) in enumerate(zip(loaded, batch, strict=True)):
+                try:
+                    of_photo = self._regions_of(item.photo, pixels, [maps[at] for maps in of_phi])
+                except FileError as error:
+                    failed[at] = item.photo.failed(str(error))
+                    of_photo = torch.full(of_phi[0].shape[2:], NONE, dtype=torch.int32)
+                labels.append(of_photo)
             pool = Pooling(labels, identity.size)
             keys = [pool(features[info.key], info.stride) for info in identity.phi]
             values = [pool(features[info.key], info.stride) for info in identity.texts]
             areas, boxes = zip(*map(shapes, labels), strict=True)
-            return RegionRows(
+            rows = RegionRows(
                 tuple(item.photo for item in loaded),
                 tuple(ids),
                 np.array([len(one) for one in areas]),
@@ -150,7 +162,10 @@ class RegionWorker:
                 torch.cat(values, 1).half().cpu().numpy(),
                 torch.cat(areas).numpy(),
                 torch.cat(boxes).numpy(),
+                stamps,
             )
+        kept = np.array([at not in failed for at in range(len(loaded))])
+        return rows.only(kept) if failed else rows, list(failed.values())
 
     def _regions_of(
         self,
@@ -192,10 +207,12 @@ def _joined(parts: Sequence[RegionRows], identity: MemoryIdentity) -> RegionRows
         return RegionRows(
             tuple(photo for part in parts for photo in part.photos),
             tuple(name for part in parts for name in part.ids),
-            *(
-                np.concatenate([getattr(part, name) for part in parts])
-                for name in ("counts", "keys", "values", "areas", "boxes")
-            ),
+            np.concatenate([part.counts for part in parts]),
+            np.concatenate([part.keys for part in parts]),
+            np.concatenate([part.values for part in parts]),
+            np.concatenate([part.areas for part in parts]),
+            np.concatenate([part.boxes for part in parts]),
+            tuple(stamp for part in parts for stamp in part.stamps),
         )
     keys, values = (sum(info.dim for info in infos) for infos in (identity.phi, identity.texts))
     return RegionRows(

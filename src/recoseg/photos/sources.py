@@ -6,13 +6,14 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from braceexpand import braceexpand
 
 from recoseg.errors import ArchiveError, RecosegError
+from recoseg.photos.exclusion import Exclusion, relative_path
 from recoseg.photos.files import LIST_SUFFIXES, is_folder
 from recoseg.photos.filesystems import connection_error, file_system, is_url, reason_of
 from recoseg.photos.lists import list_lines, located
@@ -30,7 +31,7 @@ from recoseg.photos.refs import (
     split_member,
 )
 from recoseg.photos.shards import cut_off, read_content
-from recoseg.photos.walk import is_passed_over, walk
+from recoseg.photos.walk import SIGNS, Rules, fixed_part, is_passed_over, matches, walk
 from recoseg.storage.claim import MARKS, format_in
 from recoseg.storage.reading import NotRegularError, why
 
@@ -42,10 +43,13 @@ class PhotoSource:
     Attributes:
         name: The path of the folder, list or shard, or the glob as it was given.
         photos: The photos in a fixed order.
+        base: What the paths of its photos are relative to: a folder or shard itself, the folder of
+            a list or of a photo, or the last folder before the first sign of a glob.
     """
 
     name: str
     photos: tuple[Photo, ...]
+    base: str = ""
 
 
 def below(source: str, path: str) -> str:
@@ -81,7 +85,9 @@ def below(source: str, path: str) -> str:
     return path[len(folder) :] if path.startswith(folder) else ""
 
 
-def list_sources(sources: Iterable[str | os.PathLike[str]]) -> list[PhotoSource]:
+def list_sources(
+    sources: Iterable[str | os.PathLike[str]], exclude: str | Iterable[str] = ()
+) -> list[PhotoSource]:
     """List every photo of the sources, each path once, in a fixed order.
 
     A source is one of these:
@@ -98,6 +104,15 @@ def list_sources(sources: Iterable[str | os.PathLike[str]]) -> list[PhotoSource]
     Each may be a local path or a URL of one of the `SCHEMES`. What cannot be listed becomes a photo
     with a failure: a folder that cannot be read, a line of a list, the rest of a damaged shard.
 
+    Hidden names and thumbnails are passed over in folders and where a glob has a sign; what is
+    named as it is, as by the lines of a list, is taken.
+
+    Args:
+        sources: The sources.
+        exclude: Patterns of photos and folders that are left out, by their paths relative to the
+            source; see `Exclusion`. They are compared with members of shards and lines of lists,
+            too.
+
     Raises:
         ArchiveError: A source does not exist, matches nothing, cannot be reached, or is not one
             of the above.
@@ -105,22 +120,24 @@ def list_sources(sources: Iterable[str | os.PathLike[str]]) -> list[PhotoSource]
     """
     seen: set[str] = set()
     listed = []
+    exclusion = Exclusion.of(exclude)
     for given in sources:
-        for source in _list_given(os.fspath(given)):
+        for source in _list_given(os.fspath(given), exclusion):
             photos = []
             for photo in source.photos:
-                if photo.path not in seen:
+                relative = relative_path(photo.path, source.base)
+                if photo.path not in seen and not exclusion.leaves_out(relative):
                     seen.add(photo.path)
                     photos.append(photo)
-            listed.append(PhotoSource(source.name, tuple(photos)))
+            listed.append(replace(source, photos=tuple(photos)))
     return listed
 
 
-def _list_given(given: str) -> Iterator[PhotoSource]:
+def _list_given(given: str, exclude: Exclusion) -> Iterator[PhotoSource]:
     fs, _ = file_system(given)
     fs.invalidate_cache()  # the listing may have changed since this process last read it
     try:
-        yield from _list_source(given)
+        yield from _list_source(given, exclude)
     except RecosegError:
         raise
     except Exception as error:  # each file system raises its own types of errors
@@ -132,10 +149,10 @@ def _list_given(given: str) -> Iterator[PhotoSource]:
         raise ArchiveError(f"Cannot {verb} {given}: {reason}. {advice}") from error
 
 
-def _list_source(given: str) -> Iterator[PhotoSource]:
+def _list_source(given: str, exclude: Exclusion) -> Iterator[PhotoSource]:
     fs, path = file_system(given)
-    if not fs.exists(path) and any(sign in given for sign in "*?[{"):
-        yield from _list_glob(given)
+    if not fs.exists(path) and any(sign in given for sign in (*SIGNS, "{")):
+        yield from _list_glob(given, exclude)
         return
     if not fs.exists(path):
         _check_connection(fs, path)
@@ -144,14 +161,15 @@ def _list_source(given: str) -> Iterator[PhotoSource]:
             ".tar shard, an image, or a glob that matches any of these."
         )
     name = full_name(fs, path)
+    parent = name.rpartition("/")[0]
     if is_folder(fs, path):
-        yield PhotoSource(name, tuple(_list_folder(fs, path)))
+        yield PhotoSource(name, tuple(_list_folder(fs, path, exclude)), name)
     elif name.lower().endswith(".tar"):
-        yield PhotoSource(name, tuple(_list_tar(fs, path, name)))
+        yield PhotoSource(name, tuple(_list_tar(fs, path, name)), name)
     elif name.lower().endswith(LIST_SUFFIXES):
-        yield PhotoSource(name, tuple(list_lines(fs, path)))
+        yield PhotoSource(name, tuple(list_lines(fs, path)), parent)
     elif is_image_name(name):
-        yield PhotoSource(name, (located(fs, path),))
+        yield PhotoSource(name, (located(fs, path),), parent)
     else:
         raise ArchiveError(
             f"The type of {given} is unknown. Expected a folder, a .txt or .lst file of paths, an "
@@ -172,25 +190,43 @@ def _check_connection(fs: Any, path: str) -> None:
             raise
 
 
-def _list_glob(given: str) -> Iterator[PhotoSource]:
-    images = []
+def _list_glob(given: str, exclude: Exclusion) -> Iterator[PhotoSource]:
+    images: list[Photo] = []
+    unread: list[Photo] = []
     matched = False
+    fs, path = file_system(given)
+    base = full_name(fs, fixed_part(path.replace("{", "*")))
     for pattern in _expand_braces(given):
         fs, path = file_system(pattern)
-        found = fs.glob(path) if any(sign in path for sign in "*?[") else [path]
-        for match in sorted((match for match in found if fs.exists(match)), key=natural_key):
+        for match in _matches(fs, path, unread, exclude):
             matched = True
             name = full_name(fs, match)
+            if exclude.leaves_out(relative_path(name, base)):
+                continue
             if is_image_name(name) and not is_folder(fs, match):
                 images.append(located(fs, match))
-            else:
-                yield from _list_source(name)
-    if images:
-        yield PhotoSource(given, tuple(images))
-    if not matched:
+            elif not (is_local(fs) and is_folder(fs, match) and format_in(Path(match))):
+                yield from _list_source(name, exclude)
+    if images or unread:
+        yield PhotoSource(given, (*images, *unread), base)
+    if not matched and not unread:
         raise ArchiveError(
-            f"Nothing matches {given}. Check the folder, and put the pattern in quotes."
+            f"Nothing matches {given}{' and is not excluded' if exclude.patterns else ''}. Check "
+            "the folder, and put the pattern in quotes."
         )
+
+
+def _matches(fs: Any, path: str, unread: list[Photo], exclude: Exclusion) -> list[str]:
+    """The paths that a glob matches, in natural order; folders that cannot be read are added."""
+    if not any(sign in path for sign in SIGNS):
+        return [path] if fs.exists(path) else []
+    if is_local(fs):
+        found = matches(path, _rules(unread, exclude))
+    else:
+        start = len(fixed_part(path))
+        names = fs.glob(path)
+        found = (name for name in names if not any(map(is_passed_over, name[start:].split("/"))))
+    return sorted((match for match in found if fs.exists(match)), key=natural_key)
 
 
 def _expand_braces(pattern: str) -> list[str]:
@@ -201,9 +237,9 @@ def _expand_braces(pattern: str) -> list[str]:
         return [pattern]
 
 
-def _list_folder(fs: Any, root: str) -> list[Photo]:
+def _list_folder(fs: Any, root: str, exclude: Exclusion) -> list[Photo]:
     if is_local(fs):
-        found = list(_walk_local(root))
+        found = list(_walk_local(root, exclude))
     else:
         listed = fs.find(root, detail=True)
         outputs = output_folders(fs, root, listed)
@@ -217,14 +253,19 @@ def _list_folder(fs: Any, root: str) -> list[Photo]:
     return sorted(found, key=lambda photo: natural_key(photo.path))
 
 
-def _walk_local(root: str) -> Iterator[Photo]:
-    """Photos below a local folder, and the folders that cannot be read; see `walk`."""
-    unread: list[Photo] = []
+def _rules(unread: list[Photo], exclude: Exclusion) -> Rules:
+    """The rules for photos; each folder that cannot be read is added to `unread`."""
 
     def keep(folder: str, error: OSError) -> None:
         unread.append(_unread_folder(folder, error))
 
-    for entry in walk(root, keep, _is_output):
+    return Rules(keep, _is_output, exclude)
+
+
+def _walk_local(root: str, exclude: Exclusion) -> Iterator[Photo]:
+    """Photos below a local folder, and the folders that cannot be read; see `walk`."""
+    unread: list[Photo] = []
+    for entry in walk(root, _rules(unread, exclude)):
         if is_image_name(entry.name):
             yield printable(_photo(entry))
     yield from unread

@@ -18,6 +18,7 @@ from recoseg.encoders.encoder_table import find_row, is_own
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.spec import EncoderRole, parse_spec
 from recoseg.errors import MissingWeightsError, OutputError, RecosegError, UnknownNameError
+from recoseg.photos.exclusion import but_not
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import below, list_sources
 
@@ -114,12 +115,13 @@ def refuse_to_replace(file: Path, *, overwrite: bool, source: object = None) -> 
     raise OutputError(f"{file} exists already. Name another file, or replace it by --overwrite.")
 
 
-def list_photos(paths: Paths, out: Path) -> list[Photo]:
+def list_photos(paths: Paths, out: Path, exclude: str | Iterable[str] = ()) -> list[Photo]:
     """All photos of the sources, in order, with their paths `below` these; see `list_sources`.
 
     Args:
         paths: The sources.
         out: The folder that masks of the photos are written to.
+        exclude: Patterns of photos and folders that are left out; see `Exclusion`.
 
     Raises:
         ArchiveError: A source does not exist or cannot be read.
@@ -127,7 +129,7 @@ def list_photos(paths: Paths, out: Path) -> list[Photo]:
         RecosegError: There are no photos.
     """
     sources = as_list(paths)
-    listed = list_sources(sources)
+    listed = list_sources(sources, exclude)
     if any(Path(source.name).resolve() == out.resolve() for source in listed):
         raise OutputError(
             f"The output folder {out} is a source of photos, too, so its masks would be photos of "
@@ -141,7 +143,7 @@ def list_photos(paths: Paths, out: Path) -> list[Photo]:
     if not photos:
         raise RecosegError(
             f"No photos found in {', '.join(sources)}. Expected files that are not hidden and have "
-            "the extension of an image, such as .jpg or .png."
+            "the extension of an image, such as .jpg or .png" + but_not(exclude)
         )
     return photos
 

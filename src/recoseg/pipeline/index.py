@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -34,6 +35,8 @@ def build_index(
     threads: int | None = None,
     shard_size: int = 512,
     prune: bool = False,
+    exclude: str | Sequence[str] = (),
+    relink: bool = False,
     executor: Executor | None = None,
     progress: bool | None = False,
 ) -> ArchiveIndex:
@@ -51,7 +54,10 @@ def build_index(
         threads: Threads that read and decode photos. By default one per processor, at most 16.
         shard_size: Maximum number of photos per shard. If a run is killed, only its unfinished
             shards are lost.
-        prune: Whether to remove photos that are no longer in the sources.
+        prune: Whether to remove photos that are no longer in the sources, or are excluded.
+        exclude: Patterns of photos and folders that are left out; see `Exclusion`.
+        relink: Whether to look for indexed photos under new paths, by their content, as where an
+            archive has moved; see `find_moves`. Nothing is embedded again or twice.
         executor: Executor that runs the work. By default photos are embedded in this process.
         progress: See `StageProgress`.
 
@@ -79,6 +85,8 @@ def build_index(
             preset=None if retrieval is not None and not isinstance(retrieval, str) else preset,
             shard_size=shard_size,
             prune=prune,
+            exclude=exclude,
+            relink=relink,
             progress=progress,
         )
     index = open_index(out)

@@ -28,6 +28,7 @@ def pseudo_label(
     overlays: bool = False,
     resume: bool = False,
     overwrite: bool = False,
+    exclude: str | Sequence[str] = (),
     devices: Sequence[str] = ("auto",),
     batch_size: int = 8,
     progress: bool | None = False,
@@ -46,6 +47,7 @@ def pseudo_label(
         overlays: Whether to write overlays of the segmenter's label maps.
         resume: Whether to continue an interrupted run in `out` with the same settings.
         overwrite: Whether to remove what an earlier run has written to `out`.
+        exclude: Patterns of photos and folders that are left out; see `Exclusion`.
         devices: Devices that are used in parallel, such as `("cuda:0", "cuda:1")`.
         batch_size: Photos of equal size that are encoded together.
         progress: See `StageProgress`.
@@ -61,7 +63,7 @@ def pseudo_label(
     folder = check_output_folder(out)
     with lock_folder(folder), telling_what_is_kept(partial(resumable, folder)):
         check_free(folder, resume=resume, overwrite=overwrite)
-        listed = list_photos(photos, folder)
+        listed = list_photos(photos, folder, exclude)
         if not isinstance(source, Segmenter):
             keep = confidence or not ignoring.idle
             segmenters = [

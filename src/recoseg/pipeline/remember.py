@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ from recoseg.memory.build import write_memory
 from recoseg.memory.layout import read_shards
 from recoseg.memory.region_memory import RegionMemory
 from recoseg.memory.worker import RegionWorker
+from recoseg.photos.refs import Photo
 from recoseg.pipeline.checks import check_encoder
 from recoseg.pipeline.index import open_index
 from recoseg.progress import telling_what_is_kept
-from recoseg.regions.protocol import RegionProvider
+from recoseg.regions.protocol import RegionProvider, StoredRegions
 from recoseg.regions.providers import provider_of
 
 SMALLEST = 16
@@ -119,6 +120,7 @@ def remember(
             executor or LocalExecutor(),
             shard_size=shard_size,
             prune=prune,
+            stamp=_stamp(regions),
             progress=progress,
         )
     memory = RegionMemory.open(os.fspath(out), index=archive)
@@ -170,6 +172,13 @@ def region_worker(
         batch_size=batch_size,
         threads=threads,
     )
+
+
+def _stamp(regions: str | RegionProvider) -> Callable[[Photo], str] | None:
+    """What tells that stored regions of a photo have changed; None if regions are computed."""
+    is_of_files = isinstance(regions, str) and regions.partition(":")[0] == "files"
+    provider = provider_of(str(regions)) if is_of_files else regions
+    return provider.stamp if isinstance(provider, StoredRegions) else None
 
 
 def _provider(regions: str | RegionProvider, compute: Compute) -> RegionProvider:

@@ -250,6 +250,7 @@ def segment(
     scores: bool = False,
     resume: bool = False,
     overwrite: bool = False,
+    exclude: str | Sequence[str] = (),
     callback: Callable[[str, Result], object] | None = None,
     progress: bool | None = False,
     **options: Any,
@@ -264,26 +265,25 @@ def segment(
         scores: Whether to write score maps in fp16; these files are large.
         resume: Whether to continue an interrupted run in `out` with the same settings.
         overwrite: Whether to remove what an earlier run has written to `out`.
+        exclude: Patterns of photos and folders that are left out; see `Exclusion`.
         callback: Called with the output name and the result of each photo.
         progress: See `StageProgress`.
         **options: Options of `open_segmenter`, used unless `source` is a segmenter.
 
     Raises:
         ArchiveError: A source of photos does not exist.
-        OutputError: `out` holds an earlier run, which is neither continued nor replaced, or another
-            process is writing to it; or it is a source of photos.
+        OutputError: `out` holds an earlier run, is being written to, or is a source of photos.
         RecosegError: There are no photos, or `out` cannot be written to.
     """
     folder = check_output_folder(out)
     if (format_in(folder.absolute().parent) or "").startswith("recoseg-pseudo-labels"):
         raise OutputError(
-            f"{folder} is within pseudo-labels, which would no longer fit to it. Write to another "
-            "folder."
+            f"{folder} is within pseudo-labels, which would no longer fit to it. Write elsewhere."
         )
     with lock_folder(folder):
         entries = [LINES, CLASSES, "settings.json", "labels"]
         claim(folder, FORMAT, entries, what="masks", resume=resume, overwrite=overwrite)
-        listed = list_photos(photos, folder)
+        listed = list_photos(photos, folder, exclude)
         if not isinstance(source, Segmenter):
             source = open_segmenter(source, keep_scores=scores, **options)
         chosen = {"labels": True, "overlays": overlays, "scores": scores}

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from recoseg.errors import FileError
 from recoseg.photos.refs import Photo
-from recoseg.regions.protocol import RegionProvider, StoredRegions
+from recoseg.regions.protocol import RegionProvider, stamp_of
 from recoseg.storage.bounded_folder import BoundedFolder
 from recoseg.storage.reading import read_bytes
 
@@ -103,7 +103,7 @@ class CachedRegions:
 
     def stamp(self, photo: Photo) -> str:
         """That of the provider, if its regions are stored ones; see `StoredRegions`."""
-        return self._provider.stamp(photo) if isinstance(self._provider, StoredRegions) else ""
+        return stamp_of(self._provider, photo)
 
     def regions(
         self,

@@ -55,3 +55,8 @@ class StoredRegions(Protocol):
 
     def stamp(self, photo: Photo) -> str:
         """A text that changes when the stored regions of the photo change, without reading them."""
+
+
+def stamp_of(provider: RegionProvider, photo: Photo) -> str:
+    """The stamp of a photo's regions if they are stored ones; empty if they are computed."""
+    return provider.stamp(photo) if isinstance(provider, StoredRegions) else ""

@@ -16,7 +16,7 @@ from recoseg.photos.images import to_tensor
 from recoseg.photos.load import LoadedPhoto
 from recoseg.photos.refs import Photo
 from recoseg.regions.pooling import region_sizes, spread, vote_mode
-from recoseg.regions.protocol import NONE, RegionProvider, StoredRegions
+from recoseg.regions.protocol import NONE, RegionProvider, stamp_of
 from recoseg.segmentation.fused_scores import FusedScores
 from recoseg.segmentation.label_maps import MAX_STRIP
 from recoseg.segmentation.score_grids import Grid
@@ -53,7 +53,7 @@ class Voting:
 
     def stamp(self, photo: Photo) -> str:
         """See `StoredRegions`; empty where the photo's content decides its regions."""
-        return self.provider.stamp(photo) if isinstance(self.provider, StoredRegions) else ""
+        return stamp_of(self.provider, photo)
 
     def regions(self, item: LoadedPhoto, features: Sequence[Grid]) -> Int32[Tensor, "h w"]:
         """Divide a photo at its own size.

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from recoseg.classes import check_word
 from recoseg.config import LARGEST_SIDE
 from recoseg.encoders.normalisation import Normalisation
 from recoseg.encoders.weights import fingerprint
@@ -54,6 +55,8 @@ class ModelInfo:
     provenance: Mapping[str, Any]
 
     def __post_init__(self) -> None:
+        for name in self.names:
+            check_word(name)
         colours = [value for colour in self.palette for value in colour]
         mean, std = self.statistics.mean, self.statistics.std
         for what, right in (
