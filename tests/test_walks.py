@@ -23,8 +23,8 @@ def made(tmp_path_factory):
     assert index.code == 0, index.err
     assert "3 photos; this run: 3 new" in index.out
     (root / "classes.txt").write_text("dog\ncar\n")
-    options = ("--classes", root / "classes.txt", "--out", root / "bank", "-k", 2)
-    learnt = run("learn", root / "index", *options, "--context", "none", "--size", 96)
+    options = ("--classes", root / "classes.txt", "--out", root / "bank.safetensors", "-k", 2)
+    learnt = run("learn", root / "index", *options, "--context", "none", "--image-size", 96)
     assert learnt.code == 0, learnt.err
     remembered = run("remember", root / "index", "--out", root / "memory", "--size", 96)
     assert remembered.code == 0, remembered.err
@@ -33,7 +33,14 @@ def made(tmp_path_factory):
 
 @pytest.mark.parametrize("command", ["segment", "pseudo-label"])
 def test_excluded_and_unreadable_folders(made, tmp_path, monkeypatch, command):
-    options = (made / "bank", made / "photos", "--exclude", "*/thumbs/*", "--out", tmp_path / "out")
+    options = (
+        made / "bank.safetensors",
+        made / "photos",
+        "--exclude",
+        "*/thumbs/*",
+        "--out",
+        tmp_path / "out",
+    )
     closed(monkeypatch, "closed")
     result = run(command, *options)
     assert result.code == 0, result.err
@@ -84,7 +91,7 @@ def test_a_moved_archive_keeps_its_bank_and_memory(made):
     assert all(memory.is_selected(position) for position in range(len(memory)))
     again = run("remember", made / "index", "--out", made / "memory", "--size", 96)
     assert "this run: 0 new, 3 known" in again.out
-    retrieved = ConceptBank.load(made / "bank").classes[0].retrieved
+    retrieved = ConceptBank.load(made / "bank.safetensors").classes[0].retrieved
     assert {photo.photo_id for photo in retrieved} <= set(ids)
     assert all(photo.path.startswith(str(made / "photos")) for photo in retrieved)
     found = run("retrieve", made / "index", "dog", "-k", 3)
