@@ -14,6 +14,7 @@ from recoseg.cli.options import (
     Background,
     BatchSize,
     Device,
+    Exclude,
     FusionForm,
     Ids,
     Memory,
@@ -66,6 +67,7 @@ def evaluate(
     root: Root = None,
     split: Split = None,
     ids: Ids = None,
+    exclude: Exclude = None,
     index: Annotated[
         str | None,
         typer.Option(help="For `community`: index from which banks that are missing are learnt."),
@@ -190,8 +192,14 @@ def evaluate(
     options |= {"out": out, "resume": resume, "overwrite": overwrite, "progress": None}
     if dataset == SUITE:
         quirks = published_quirks or None
-        alone = {"split": split, "ids": ids, "predictions": predictions, "published-quirks": quirks}
-        alone["allow-missing"] = allow_missing or None
+        alone = {
+            "split": split,
+            "ids": ids,
+            "exclude": exclude,
+            "predictions": predictions,
+            "published-quirks": quirks,
+            "allow-missing": allow_missing or None,
+        }
         _refuse(f"for the data set {SUITE}", alone)
         _evaluate_suite(bank, root, index, options)
         return
@@ -206,6 +214,7 @@ def evaluate(
         root=root,
         split=split,
         ids=ids,
+        exclude=exclude or (),
         predictions=predictions,
         allow_missing=allow_missing,
         published_quirks=published_quirks,

@@ -21,7 +21,7 @@ def train(
         Path | None,
         typer.Option(
             help="Folder of the photos of --masks. For pseudo-labels needed only if the photos "
-            "have moved."
+            "have moved without them; it may be a tar shard, too."
         ),
     ] = None,
     dataset: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -57,6 +58,7 @@ def evaluate(
     root: str | Path | None = None,
     split: str | None = None,
     ids: str | Path | None = None,
+    exclude: str | Sequence[str] = (),
     protocol: str = "native",
     published_quirks: bool = False,
     predictions: str | Path | None = None,
@@ -79,6 +81,7 @@ def evaluate(
         root: Folder that holds the data set.
         split: Dataset split. By default that of the data set, most often `val`.
         ids: File with the names of the photos to use, one per line.
+        exclude: Patterns of photos of `folder` and `mmseg` to leave out; see `Exclusion`.
         protocol: How photos are prepared and scored: `paper`, `tcl` (common in later papers),
             `proxyclip` (with larger windows) or `native`.
         published_quirks: Whether to repeat the errors of the published evaluation.
@@ -131,6 +134,7 @@ def evaluate(
             None if root is None else os.fspath(root),
             split,
             ids=None if ids is None else Path(ids),
+            exclude=exclude,
         )
         data = as_published(data) if published_quirks else data
         chosen = protocol_of(protocol, data.name, published_quirks=published_quirks, resize=resize)

@@ -21,6 +21,7 @@ where `pseudo_labels.json` is, all belongs together.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -33,6 +34,7 @@ import numpy as np
 from recoseg.classes import class_list
 from recoseg.errors import FileError, RecosegError
 from recoseg.labels import IGNORE_INDEX, Colour, Segmentation
+from recoseg.photos.filesystems import is_url
 from recoseg.photos.refs import Photo
 from recoseg.progress import track
 from recoseg.segmentation.segmenter import Segmenter
@@ -76,12 +78,15 @@ class PseudoLabelled:
         labels: Path of the mask to train on, relative to the folder.
         confidence: Path of the confidence map, relative to the folder; None if there is none.
         checksums: The checksum of each of these files, by kind; empty where none was recorded.
+        relative: Path of a local photo relative to the folder, by which it is found where both
+            have moved; empty if there is none.
     """
 
     path: str
     labels: str
     confidence: str | None = None
     checksums: Mapping[str, str] = field(default_factory=dict)
+    relative: str = ""
 
 
 @dataclass(frozen=True)
@@ -280,7 +285,8 @@ def _finish(
         if "confidence" in line["files"]:
             confidence = f"{TEACHER}/{line['files']['confidence']}"
             sums["confidence"] = line["checksums"]["confidence"]
-        return PseudoLabelled(line["path"], line["files"]["labels"], confidence, sums)
+        relative = _relative(line["path"], folder)
+        return PseudoLabelled(line["path"], line["files"]["labels"], confidence, sums, relative)
 
     with ThreadPoolExecutor() as pool:
         written = track(pool.map(write, done), "Ignoring", total=len(done), enabled=progress)
@@ -294,6 +300,16 @@ def _finish(
         {line["path"]: line["error"] for line in lines if "error" in line},
         json.loads(json.dumps({**settings, "ignoring": asdict(ignoring)})),
     )
+
+
+def _relative(path: str, folder: Path) -> str:
+    """The path of a local photo relative to a folder; empty if there is none."""
+    if is_url(path):
+        return ""
+    try:
+        return Path(os.path.relpath(path, folder.resolve())).as_posix()
+    except ValueError:  # another drive
+        return ""
 
 
 def _read(folder: Path, line: Mapping[str, Any], classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -30,6 +30,7 @@ from recoseg.progress import track
 from recoseg.storage.checksums import checksum
 from recoseg.storage.paths import inside
 from recoseg.storage.reading import read_bytes
+from recoseg.training.moved_photos import photo_paths
 from recoseg.training.pseudo_labels import MANIFEST, PseudoLabels
 
 _log = logging.getLogger(__name__)
@@ -144,24 +145,21 @@ def pseudo_labelled(folder: Path, images: Path | None = None) -> TrainingSet:
 
     Args:
         folder: The folder.
-        images: Folder of the photos if they have been moved; None if not.
+        images: Folder of the photos if they have been moved; None if not, or if both have been
+            moved together; see `photo_paths`.
 
     Raises:
         RecosegError: The folder's manifest is missing or damaged, or names a file outside of it.
-        DatasetError: A photo is not among the images.
+        DatasetError: A photo is not among the images, or several of them fit equally.
     """
     found = PseudoLabels.read(folder)
-    moved = None if images is None else FOLDER.photos(images, images)
     photos = []
-    for item in found.photos:
-        name, mask = composed(Path(item.labels).stem), inside(folder, item.labels)
-        if moved is not None and name not in moved:
-            raise DatasetError(f"No photo {name} in {images} for the mask {mask}.")
+    for item, path in zip(found.photos, photo_paths(found.photos, folder, images), strict=True):
         photos.append(
             FilePhoto(
-                name,
-                item.path if moved is None else str(moved[name]),
-                mask,
+                composed(Path(item.labels).stem),
+                path,
+                inside(folder, item.labels),
                 len(found.names),
                 None if item.confidence is None else inside(folder, item.confidence),
                 item.checksums,
