@@ -221,7 +221,7 @@ class Listed:
 
         self.real = build.list_sources
         self.change = lambda sources: sources
-        monkeypatch.setattr(build, "list_sources", lambda given, *_: self.change(self.real(given)))
+        monkeypatch.setattr(build, "list_sources", lambda *given: self.change(self.real(*given)))
 
 
 def test_photos_below_an_unreadable_folder_are_kept(tmp_path, photos, encoder, monkeypatch):
