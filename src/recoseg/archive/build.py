@@ -33,7 +33,7 @@ from recoseg.archive.worker import Embedded, Identity
 from recoseg.errors import ArchiveError, EncoderMismatchError, FileError, OutputError
 from recoseg.executors import Executor, TaskFailed, Worker
 from recoseg.photos.refs import Photo
-from recoseg.photos.sources import list_sources
+from recoseg.photos.sources import PhotoSource, list_sources
 from recoseg.progress import StageProgress
 from recoseg.storage.checksums import check_file
 from recoseg.storage.claim import claim, format_in
@@ -116,6 +116,7 @@ def write_index(
                     shard, failed = _commit(root, number, job, result)
                 shards = [item for item in shards if item.number != job.replaces] + [shard]
                 failures += failed
+        failures += _unlisted(listed, failures)
         photos = sum(shard.photos for shard in shards)
         unusable = sum(shard.failures for shard in shards)
         with _writing(root):
@@ -141,6 +142,17 @@ def write_index(
         empty=tuple(plan.empty),
         seconds=time.perf_counter() - started,
     )
+
+
+def _unlisted(sources: Sequence[PhotoSource], told: Sequence[Photo]) -> list[Photo]:
+    """The folders, shards and lines that cannot be listed, which each run tells anew."""
+    known = {photo.path for photo in told}
+    return [
+        photo
+        for source in sources
+        for photo in source.photos
+        if photo.failure and not photo.stamp and photo.path not in known
+    ]
 
 
 def _version() -> str:
