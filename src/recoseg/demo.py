@@ -16,7 +16,7 @@ from recoseg.config import NO_REGIONS
 from recoseg.drawing.pages import thumbnail_uri, write_page
 from recoseg.drawing.retrieval_sheet import sheet_cells
 from recoseg.encoders.bundle import Encoders, load_encoders
-from recoseg.errors import ArchiveError, MissingExtraError
+from recoseg.errors import ArchiveError, MissingExtraError, OutputError
 from recoseg.learning.figure_folder import FigureWriter
 from recoseg.learning.learner import LearnedClass
 from recoseg.pipeline.classes import as_classes
@@ -25,6 +25,7 @@ from recoseg.pipeline.learn import learn
 from recoseg.pipeline.segment import open_segmenter, segment
 from recoseg.retrieval.duplicates import Hit
 from recoseg.segmentation.result import Result
+from recoseg.storage.claim import format_in
 
 # Photos among the example data of these packages; drawings, scans and textures are left out.
 # docs/index.md states their terms.
@@ -125,7 +126,14 @@ def run_demo(
     Raises:
         MissingExtraError: No photos are given and the extra `demo` is not installed.
         ArchiveError: The sources contain no usable photo.
+        OutputError: `out` holds the output of another command.
     """
+    other = format_in(out)
+    if other is not None:
+        raise OutputError(
+            f"{out} holds the output of another command of recoseg ({other!r}). Nothing was "
+            "changed; write to another folder."
+        )
     wanted = as_classes(classes or _CLASSES)
     sources = list(photos) or [str(path) for path in package_photos()]
     encoders = load_encoders("lite", phi=_PHI, device=device, precision=precision)

@@ -50,9 +50,9 @@ def test_a_folder_that_may_not_be_read(tmp_path, segment, closed):
     assert run("index", tmp_path / "photos", "--out", tmp_path / "index").code == 0
     closed()
     reason = f"Left out: {tmp_path / 'photos' / 'closed'}: the folder cannot be read: Permission"
-    again = run("index", tmp_path / "photos", "--out", tmp_path / "index", "--prune")
-    assert again.code == 0
-    assert reason in again.err
+    for _ in range(2):  # also when it was so in an earlier run
+        again = run("index", tmp_path / "photos", "--out", tmp_path / "index", "--prune")
+        assert (again.code, reason in again.err, "1 left out" in again.out) == (0, True, True)
     assert len(ArchiveIndex.open(tmp_path / "index")) == 6, "nothing below it was removed"
     done = segment(tmp_path / "photos", "--out", tmp_path / "out")
     assert done.code == 0

@@ -35,7 +35,7 @@ from recoseg.errors import ArchiveError, EncoderMismatchError, FileError, Output
 from recoseg.executors import Executor, TaskFailed, Worker
 from recoseg.photos.exclusion import Exclusion, but_not
 from recoseg.photos.refs import Photo
-from recoseg.photos.sources import list_sources
+from recoseg.photos.sources import PhotoSource, list_sources
 from recoseg.progress import StageProgress
 from recoseg.storage.checksums import check_file
 from recoseg.storage.claim import claim, format_in
@@ -127,6 +127,7 @@ def write_index(
                 shards = [item for item in shards if item.number != job.replaces] + [shard]
                 failures += failed
                 again += [] if job.replaces is not None else plan.known_elsewhere(result.photos)
+        failures += _unlisted(listed, failures)
         photos = sum(shard.photos for shard in shards)
         unusable = sum(shard.failures for shard in shards)
         with _writing(root):
@@ -157,6 +158,17 @@ def write_index(
         unfound=tuple(moves.unfound) if moves else (),
         again=tuple(photo.path for photo in again),
     )
+
+
+def _unlisted(sources: Sequence[PhotoSource], told: Sequence[Photo]) -> list[Photo]:
+    """The folders, shards and lines that cannot be listed, which each run tells anew."""
+    known = {photo.path for photo in told}
+    return [
+        photo
+        for source in sources
+        for photo in source.photos
+        if photo.failure and not photo.stamp and photo.path not in known
+    ]
 
 
 def _version() -> str:

@@ -21,7 +21,8 @@ class IndexReport:
         removed: Number of photos that were removed because they are missing or excluded (only with
             `prune`).
         missing: Paths of indexed photos that are no longer in the sources.
-        failures: The photos of this run that could not be used, each with its reason.
+        failures: The photos of this run that could not be used, each with its reason, and what
+            cannot be listed, such as a folder that may not be read.
         undone: Shards that could not be finished because their workers died repeatedly, each with
             the reason. The next run tries them again.
         empty: Sources that list no photo although others do, such as a disk that is not mounted.
