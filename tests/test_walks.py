@@ -48,7 +48,7 @@ def test_excluded_and_unreadable_folders(made, tmp_path, monkeypatch, command):
     assert f"Left out: {made / 'photos'}/closed: {reason}" in result.err
     assert "of 2 photos" in result.out
     labels = tmp_path / "out" / "labels"
-    assert sorted(path.name for path in labels.iterdir()) == ["a.png", "b.png"]
+    assert sorted(path.name for path in labels.rglob("*.png")) == ["a.png", "b.png"]
     closed(monkeypatch, "closed", "open", "photos")
     result = run(command, *options[:-1], tmp_path / "none")
     assert result.code == 1

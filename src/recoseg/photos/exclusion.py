@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from recoseg.errors import RecosegError
-from recoseg.photos.refs import composed
+from recoseg.photos.refs import composed, split_member
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,7 @@ def relative_path(path: str, base: str) -> str:
         >>> relative_path("/a/x.tar::b/c.jpg", "/a"), relative_path("s3://z/c.jpg", "/a")
         ('x.tar/b/c.jpg', 's3://z/c.jpg')
     """
-    path = path.replace(".tar::", ".tar/", 1).replace(os.sep, "/")
+    shard, mark, member = split_member(path)
+    path = (f"{shard}/{member}" if mark else path).replace(os.sep, "/")
     base = base.replace(os.sep, "/").rstrip("/")
     return "" if path == base else path.removeprefix(f"{base}/")
