@@ -14,6 +14,7 @@ from recoseg.classes import (
     ClassNames,
     check_classes,
     parse_class,
+    parse_classes,
     read_classes,
 )
 from recoseg.datasets.spaces import SPACES, classes_of
@@ -25,7 +26,6 @@ Classes = str | Path | Sequence[str | ClassNames]
 """A list of classes (lines that `parse_class` reads, or `ClassNames`), the path of a file of
 classes, the name of a label space, or a text of several classes with commas between them."""
 
-_NUMBERED = re.compile(r"(\d{1,6})[ \t]+\S.*", re.ASCII)
 _COMMENT = re.compile(r"\s#")
 _log = logging.getLogger(__name__)
 
@@ -58,11 +58,12 @@ def as_classes(classes: Classes, *, aliases: bool = False) -> list[ClassNames]:
         if isinstance(classes, str) and "," in text:
             return _checked_case(check_classes([parse_class(line) for line in names_in(text)]))
         return classes_of(text, aliases)  # says what was expected
-    lines = [item for item in classes if isinstance(item, ClassNames) or item.strip()]
-    found = [item if isinstance(item, ClassNames) else parse_class(item) for item in lines]
+    lines = [item for item in classes if isinstance(item, str)]
+    if len(lines) == len(classes):
+        return check_meant(parse_classes(lines), "The list")
+    found = [item if isinstance(item, ClassNames) else parse_class(item) for item in classes]
     check_classes(found)
-    is_written = any(not isinstance(item, ClassNames) for item in lines)
-    return check_meant(found, "The list") if is_written else found
+    return check_meant(found, "The list") if lines else found
 
 
 def check_meant(classes: list[ClassNames], where: str) -> list[ClassNames]:
@@ -74,7 +75,7 @@ def check_meant(classes: list[ClassNames], where: str) -> list[ClassNames]:
 
     Raises:
         ConceptError: There is one class with commas in its name, a word has a comment behind it,
-            each name begins with a number, or two names differ only in upper and lower case.
+            or two names differ only in upper and lower case.
     """
     bare = [item.name for item in classes if (item.name,) == item.prompts]
     commas = [name for name in bare if len(name.split(",")) > 1]
@@ -95,16 +96,6 @@ def check_meant(classes: list[ClassNames], where: str) -> list[ClassNames]:
                 f"{where} has the class {str(item)!r}, in which {commented[0]!r} would be searched "
                 "for as it is. Comments stand in lines of their own, which begin with #."
             )
-    matches = [_NUMBERED.fullmatch(item.name) for item in classes]
-    numbers = [int(match[1]) for match in matches if match]
-    if len(numbers) == len(classes) and numbers in (
-        list(range(len(numbers))),
-        list(range(1, len(numbers) + 1)),
-    ):
-        raise ConceptError(
-            f"{where} numbers its classes; {classes[0].name!r} would be searched for with its "
-            "number. Write names without numbers, or with a colon and from 0, such as '0: dog'."
-        )
     if commas:
         _log.warning(
             "%s has names with commas, such as %r; each line is one class, and its words are "
