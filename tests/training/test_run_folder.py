@@ -1,10 +1,12 @@
 """Folders of runs: one writer, the newest whole checkpoint, and nothing else removed or left."""
 
 import errno
+import hashlib
 import json
 import logging
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -360,10 +362,36 @@ main()
 """
 
 
+TEMPORARY = "recoseg-test-"
+
+
+def temporary(root):
+    """A temporary folder that belongs to another folder; its name has to be short for sockets."""
+    name = hashlib.blake2b(str(root).encode(), digest_size=6).hexdigest()
+    folder = Path(tempfile.gettempdir(), f"{TEMPORARY}{os.getpid()}-{name}")
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _remove_temporary():
+    yield
+    for folder in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}{os.getpid()}-*"):
+        shutil.rmtree(folder)
+
+
+def test_a_temporary_folder_with_a_long_name_is_refused(tmp_path, monkeypatch):
+    deep = tmp_path / ("x" * 80)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with pytest.raises(RecosegError, match="Set TMPDIR to one of at most 75 characters, or"):
+        Machines("cpu", workers=1).check(4)
+    Machines("cpu").check(4)
+
+
 def command(root, moment, *more):
     """The command in a session of its own, with a temporary folder of its own."""
     paths = [str(Path(recoseg.__file__).parents[1]), str(Path(__file__).parents[2])]
-    (root / "temporary").mkdir(exist_ok=True)
     given = {
         "--out": root / "run",
         "--masks": root / "masks",
@@ -383,7 +411,7 @@ def command(root, moment, *more):
         env=os.environ
         | {
             "PYTHONPATH": os.pathsep.join(paths),
-            "TMPDIR": str(root / "temporary"),
+            "TMPDIR": str(temporary(root)),
             "OMP_NUM_THREADS": str(torch.get_num_threads()),  # sums of other parts differ
         },
         capture_output=True,
@@ -395,7 +423,7 @@ def command(root, moment, *more):
 
 def left_in(root):
     """What is in the temporary folder, apart from torch's empty cache."""
-    return {path.name for path in (root / "temporary").iterdir()} - {"torchinductor_root"}
+    return {path.name for path in temporary(root).iterdir()} - {"torchinductor_root"}
 
 
 @pytest.mark.slow

@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -69,6 +71,10 @@ except ImportError as error:
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
+_LONGEST_TMPDIR = 75
+"""Bytes of the name of the temporary folder: sockets below it have names of 32 more, 107 in all."""
+
+
 @dataclass(frozen=True)
 class Machines:
     """The machines of a run; they do not change its result, apart from rounding.
@@ -95,8 +101,16 @@ class Machines:
         """Check the settings.
 
         Raises:
-            RecosegError: A number is out of range, or a batch cannot be divided equally.
+            RecosegError: A number is out of range, a batch cannot be divided equally, or processes
+                that read photos could not be reached.
         """
+        place = tempfile.gettempdir()
+        if self.workers and os.name == "posix" and len(os.fsencode(place)) > _LONGEST_TMPDIR:
+            raise RecosegError(
+                f"The name of the temporary folder {place} is too long for the sockets of the "
+                f"processes that read photos; they would never answer. Set TMPDIR to one of at most "
+                f"{_LONGEST_TMPDIR} characters, or read photos in one process: --workers 0."
+            )
         if self.precision not in _PRECISIONS:
             raise RecosegError(
                 f"Unknown precision {self.precision!r}. Expected {', '.join(_PRECISIONS)}."
