@@ -108,7 +108,7 @@ class Machines:
         if self.workers and os.name == "posix" and len(os.fsencode(place)) > _LONGEST_TMPDIR:
             raise RecosegError(
                 f"The name of the temporary folder {place} is too long for the sockets of the "
-                f"processes that read photos; they would never answer. Set TMPDIR to one of at most "
+                "processes that read photos; they would never answer. Set TMPDIR to one of at most "
                 f"{_LONGEST_TMPDIR} characters, or read photos in one process: --workers 0."
             )
         if self.precision not in _PRECISIONS:
