@@ -9,7 +9,7 @@ from PIL import Image
 
 from recoseg.errors import RecosegError
 from recoseg.photos.refs import Photo
-from recoseg.photos.sources import below
+from recoseg.photos.sources import PhotoSource, list_sources
 from recoseg.pipeline.checks import list_photos
 from recoseg.segmentation.verify import verify_masks
 from recoseg.storage.run_record import _matches
@@ -68,24 +68,29 @@ def test_equal_names_of_two_sources(photos, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("source", "path", "expected"),
+    ("name", "base", "path", "expected"),
     [
-        ("photos", "photos/a.jpg", "a.jpg"),
-        ("photos/", "photos/a/b.jpg", "a/b.jpg"),
-        ("photos", "photos-2/a.jpg", ""),
-        ("a.jpg", "a.jpg", ""),
-        ("lists/some.txt", "lists/a/b.jpg", "a/b.jpg"),
-        ("lists/some.txt", "elsewhere/b.jpg", ""),
-        ("s3://b/photos", "s3://b/photos/x/1.jpg", "x/1.jpg"),
-        ("s3://b/photos/*/1.jpg", "s3://b/photos/x/1.jpg", "x/1.jpg"),
-        ("{a,b}/*.jpg", "a/1.jpg", "a/1.jpg"),
-        ("odd[1]", "odd[1]/x/1.jpg", "x/1.jpg"),
-        ("p/00.tar", "p/00.tar::x/1.jpg", "x/1.jpg"),
-        ("p/*.txt", "q/1.jpg", ""),
+        ("photos", "photos", "photos/a.jpg", "a.jpg"),
+        ("photos", "photos/", "photos/a/b.jpg", "a/b.jpg"),
+        ("photos", "photos", "photos-2/a.jpg", ""),
+        ("a/a.jpg", "a", "a/a.jpg", ""),
+        ("lists/some.txt", "lists", "lists/a/b.jpg", "a/b.jpg"),
+        ("lists/some.txt", "lists", "elsewhere/b.jpg", ""),
+        ("s3://b/photos", "s3://b/photos", "s3://b/photos/x/1.jpg", "x/1.jpg"),
+        ("p/00.tar", "p/00.tar", "p/00.tar::x/1.jpg", "x/1.jpg"),
+        ("p/*.txt", "p", "q/1.jpg", ""),
     ],
 )
-def test_paths_below_a_source(source, path, expected):
-    assert below(source, path) == expected
+def test_paths_below_a_source(name, base, path, expected):
+    assert PhotoSource(name, (), base).below(Photo(path)) == expected
+
+
+def test_paths_below_globs(tmp_path):
+    (tmp_path / "x").mkdir()
+    Image.new("RGB", (4, 3)).save(tmp_path / "x/1.jpg")
+    for pattern in ("*/1.jpg", "{x,y}/*.jpg", "**/*.jpg"):
+        [source] = list_sources([tmp_path / pattern])
+        assert [source.below(photo) for photo in source.photos] == ["x/1.jpg"]
 
 
 def test_a_folder_that_is_named_like_a_file_takes_no_mask_s_place(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from braceexpand import braceexpand
 from recoseg.errors import ArchiveError, RecosegError
 from recoseg.photos.exclusion import Exclusion, relative_path
 from recoseg.photos.files import LIST_SUFFIXES, is_folder
-from recoseg.photos.filesystems import connection_error, file_system, is_url, reason_of
+from recoseg.photos.filesystems import connection_error, file_system, reason_of
 from recoseg.photos.lists import list_lines, located
 from recoseg.photos.outputs import output_folders
 from recoseg.photos.refs import (
@@ -28,7 +27,6 @@ from recoseg.photos.refs import (
     natural_key,
     printable,
     remote_stamp,
-    split_member,
 )
 from recoseg.photos.shards import cut_off, read_content
 from recoseg.photos.walk import SIGNS, Rules, fixed_part, is_passed_over, matches, walk
@@ -51,38 +49,15 @@ class PhotoSource:
     photos: tuple[Photo, ...]
     base: str = ""
 
+    def below(self, photo: Photo) -> str:
+        """The path of a photo below its source, for names that mirror the folders of photos.
 
-def below(source: str, path: str) -> str:
-    """The path of a photo below its source, for names that mirror the folders of photos.
-
-    Args:
-        source: The name of a `PhotoSource`. Below a list are the photos in the folder of the list,
-            and below a glob those in its part before the first wildcard.
-        path: The path of the photo.
-
-    Returns:
-        A relative path with `/` between its parts; empty for a photo that was given alone or is
-        elsewhere.
-
-    Example:
-        >>> below("photos", "photos/farm/1.jpg"), below("photos/*/*.jpg", "photos/farm/1.jpg")
-        ('farm/1.jpg', 'farm/1.jpg')
-        >>> below("a.tar", "a.tar::farm/1.jpg"), below("photos/1.jpg", "photos/1.jpg")
-        ('farm/1.jpg', '')
-    """
-    shard, mark, member = split_member(path)
-    if mark and shard == source:
-        return member
-    if source.lower().endswith(LIST_SUFFIXES):
-        folder = source.rpartition("/")[0]
-    elif not path.startswith(source) and any(sign in source for sign in "*?[{"):
-        folder = re.split(r"[*?\[{]", source)[0].rpartition("/")[0]
-    else:
-        folder = source
-    if not is_url(path):
-        folder, path = (Path(place).absolute().as_posix() for place in (folder, path))
-    folder = folder.rstrip("/") + "/"
-    return path[len(folder) :] if path.startswith(folder) else ""
+        It is relative, with `/` between its parts, and empty for a photo that was given alone or
+        lies elsewhere, such as one that a list names by a URL.
+        """
+        path = relative_path(photo.path, self.base)
+        lies_elsewhere = path == photo.path.replace(os.sep, "/")
+        return "" if lies_elsewhere or photo.path == self.name else path
 
 
 def list_sources(

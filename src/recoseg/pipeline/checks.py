@@ -20,7 +20,7 @@ from recoseg.encoders.spec import EncoderRole, parse_spec
 from recoseg.errors import MissingWeightsError, OutputError, RecosegError, UnknownNameError
 from recoseg.photos.exclusion import but_not
 from recoseg.photos.refs import Photo
-from recoseg.photos.sources import below, list_sources
+from recoseg.photos.sources import list_sources
 
 Paths = str | Path | Sequence[str | Path]
 """One path, URL or glob, or several."""
@@ -136,9 +136,7 @@ def list_photos(paths: Paths, out: Path, exclude: str | Iterable[str] = ()) -> l
             "the next run. Nothing was changed; write to another folder."
         )
     photos = [
-        replace(photo, below=below(source.name, photo.path))
-        for source in listed
-        for photo in source.photos
+        replace(photo, below=source.below(photo)) for source in listed for photo in source.photos
     ]
     if not photos:
         raise RecosegError(
