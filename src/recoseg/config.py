@@ -39,9 +39,11 @@ LONGEST_MEMORY = 4096
 def _check_range(settings: object, name: str, least: float, most: float) -> None:
     """Refuse a number out of range, or one that is not a number."""
     value = getattr(settings, name)
+    if value != value:  # NaN
+        raise RecosegError(f"{name} is {value}; expected a number.")
     if value < least:
         raise RecosegError(f"{name} is {value}; expected {least:,} or more.")
-    if not value <= most:  # true for NaN too
+    if value > most:
         raise RecosegError(f"{name} is {value}; expected {most:,} or less.")
 
 

@@ -187,8 +187,8 @@ def classes_of(text: str, aliases: bool = False) -> list[ClassNames]:
     if not Path(text).is_file():
         raise ConceptError(
             f"{text!r} is neither a file of classes nor a label space. Give a file with one class "
-            f"per line, several classes as 'dog, cat', or one of {', '.join(SPACES)}. In Python, "
-            f"give class names as a list: [{text!r}]."
+            f"per line, classes as 'dog, cat' (a single one as 'dog,'), or one of "
+            f"{', '.join(SPACES)}. In Python, give class names as a list: [{text!r}]."
         )
     return read_classes(Path(text))
 

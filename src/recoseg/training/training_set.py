@@ -268,7 +268,8 @@ def readable(
     if not kept:
         name, why = next(iter(failures.items()), ("", "the set is empty"))
         raise DatasetError(
-            f"None of the {len(data.photos)} photos can be trained on. The first, {name}: {why}."
+            f"None of the {len(data.photos)} photos can be trained on. The first, {name}: {why}. "
+            "If the photos have moved, say where they are now: --images."
         )
     return replace(data, photos=kept, content=content), failures
 
