@@ -21,7 +21,6 @@ _TITLES = {"id", "class_id", "trainid", "index", "number", "value", "label", "cl
 """Titles of the columns of tables of classes."""
 _COUNTED = re.compile(r"\s*(\d{1,6})(?:\s|[.)]\s*)\s*[^\s\d:].*", re.ASCII)
 """A line that a number begins, as `1 dog` and `1. dog`, of which names may consist, too."""
-_LEAST_COUNTED = 3  # lines that count from 0 or 1, from which on the numbers are none of names
 
 _NUMBERED = re.compile(r"\s*(\d{1,6})\s*:\s*([^\s;-].*)", re.ASCII)
 
@@ -132,7 +131,7 @@ def _refuse_other_forms(lines: list[str]) -> None:
         found = [_COUNTED.fullmatch(line) for line in lines]
         numbers = [int(one[1]) for one in found if one]
         counts = range(len(lines))
-        if len(lines) >= _LEAST_COUNTED and numbers in ([*counts], [n + 1 for n in counts]):
+        if lines and numbers in ([*counts], [n + 1 for n in counts]):
             what = "a list of numbers and names"
     if what:
         raise ConceptError(

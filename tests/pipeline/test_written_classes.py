@@ -66,9 +66,9 @@ def test_comments_behind_a_class_are_refused(tmp_path, line):
     assert names(written(tmp_path, "# dogs\nC#\ncat\n")) == ["C#", "cat"]
 
 
-@pytest.mark.parametrize("lines", [["0 dog", "1 cat", "2 cow"], ["1 dog", "2 cat", "3 cow"]])
+@pytest.mark.parametrize("lines", [["0 dog"], ["0 dog", "1 cat"], ["1 dog", "2 cat", "3 cow"]])
 def test_numbers_without_a_colon_are_refused(tmp_path, lines):
-    for given in (written(tmp_path, "\n".join(lines)), lines):
+    for given in (written(tmp_path, "\n".join(lines)), lines, ", ".join(lines) + ","):
         with pytest.raises(ConceptError, match=r"is a list of numbers and names, such as '[01] d"):
             as_classes(given)
 

@@ -56,7 +56,7 @@ def as_classes(classes: Classes, *, aliases: bool = False) -> list[ClassNames]:
             is_plain = read_lines(Path(text), MAX_CLASSES_FILE)[:1] != [VERBATIM]
             return check_meant(found, f"The file {text}") if is_plain else found
         if isinstance(classes, str) and "," in text:
-            return _checked_case(check_classes([parse_class(line) for line in names_in(text)]))
+            return _checked_case(parse_classes(names_in(text)))
         return classes_of(text, aliases)  # says what was expected
     lines = [item for item in classes if isinstance(item, str)]
     if len(lines) == len(classes):
