@@ -283,3 +283,12 @@ def test_a_threshold_that_no_score_reaches_is_refused():
             RecosegError, match=rf"threshold is 7; no score .* is above {limit}, so"
         ):
             bank_segmenter(make_bank(), background_threshold=7, **options)
+
+
+def test_context_as_background_of_a_bank_without_context_is_refused():
+    bank = make_bank()
+    bare = replace(bank, concepts=bank.classes)
+    with pytest.raises(RecosegError, match="The bank has no context classes, so that --background"):
+        bank_segmenter(
+            bare, phi=ColourEncoder(PHI), saliency=ColourEncoder(TEXT), background=["context"]
+        )

@@ -301,12 +301,17 @@ def _background_classes(
 ) -> tuple[int, ...]:
     """Indices of the concepts that become background."""
     context = [concept.name for concept in bank.context]
+    if CONTEXT in background and not context and CONTEXT not in names:
+        raise RecosegError(
+            "The bank has no context classes, so that --background context would have no effect. "
+            "Leave it out, or learn a bank with --context."
+        )
     wanted = [
         *(name for name in background if name != CONTEXT or name in names),
         *(context if CONTEXT in background else []),
     ]
     competing = [concept.name for concept in concepts]
-    valid = [*names, *context, CONTEXT]
+    valid = [*names, *context, *([CONTEXT] if context else [])]
     return class_indices(competing, list(dict.fromkeys(wanted)), list(dict.fromkeys(valid)))
 
 
