@@ -25,7 +25,7 @@ from recoseg.errors import (
     MissingFileError,
     RecosegError,
 )
-from recoseg.evidence import Evidence, RetrievedPhoto, Verdict, judge
+from recoseg.evidence import Correction, Evidence, RetrievedPhoto, Verdict, judge
 from recoseg.storage.fields import read_fields
 from recoseg.storage.reading import short
 from recoseg.storage.tensors import (
@@ -57,6 +57,7 @@ class Concept:
         retrieved: The photos it was learnt from, best first.
         evidence: What these photos are compared with; None if it was not measured, as by earlier
             versions.
+        corrections: Seeds that the user has set by hand; they are kept when it is learnt again.
     """
 
     words: ClassNames
@@ -66,6 +67,7 @@ class Concept:
     text_negative: Float[Tensor, "b d"]
     retrieved: tuple[RetrievedPhoto, ...] = ()
     evidence: Evidence | None = None
+    corrections: tuple[Correction, ...] = ()
 
     @property
     def name(self) -> str:
@@ -200,6 +202,7 @@ class ConceptBank:
                     "retrieved": [asdict(photo) for photo in concept.retrieved],
                 }
                 | ({} if concept.evidence is None else {"evidence": asdict(concept.evidence)})
+                | _corrections_of(concept)
             )
         # File names may hold bytes that are not UTF-8, which become escapes of JSON.
         text = json.dumps(entries, ensure_ascii=False)
@@ -270,6 +273,13 @@ class _StoredConcept:
     role: ConceptRole
     retrieved: tuple[RetrievedPhoto, ...]
     evidence: Evidence | None = None
+    corrections: tuple[Correction, ...] = ()
+
+
+def _corrections_of(concept: Concept) -> dict[str, object]:
+    """What earlier versions do not know, only where there is some."""
+    found = [asdict(correction) for correction in concept.corrections]
+    return {"corrections": found} if found else {}
 
 
 def _read_concept(
@@ -287,6 +297,7 @@ def _read_concept(
         text_negative=tensors[f"{number}.text_negative"],
         retrieved=stored.retrieved,
         evidence=stored.evidence,
+        corrections=stored.corrections,
     )
     _check_values(concept, encoders)
     return concept
@@ -304,12 +315,6 @@ def _check_values(concept: Concept, encoders: EncoderInfos) -> None:
     for rows, least in ((concept.text_positive, 1), (concept.text_negative, 0)):
         what = f"text embeddings of {concept.name!r}"
         check_unit_rows(rows, encoders.saliency.dim, least, what)
-    for photo in concept.retrieved:
-        numbers = (photo.score, *photo.support)
-        if not all(-1e30 < number < 1e30 for number in numbers):  # false for NaN too
-            raise ConceptError(f"expected finite scores of {photo.path!r}, got {numbers}")
-        if any(number < 0 for seed in photo.seeds for number in seed):
-            raise ConceptError(f"expected seeds of 0 or more of {photo.path!r}, got {photo.seeds}")
 
 
 def _reference_names(encoders: EncoderInfos) -> list[str]:

@@ -18,7 +18,7 @@ from recoseg.drawing.retrieval_sheet import sheet_cells
 from recoseg.encoders.bundle import Encoders, load_encoders
 from recoseg.errors import ArchiveError, MissingExtraError, OutputError
 from recoseg.learning.figure_folder import FigureWriter
-from recoseg.learning.learner import LearnedClass
+from recoseg.learning.one_class import LearnedClass
 from recoseg.pipeline.classes import as_classes
 from recoseg.pipeline.index import build_index
 from recoseg.pipeline.learn import learn

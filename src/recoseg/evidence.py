@@ -40,6 +40,7 @@ class RetrievedPhoto:
         photo_id: Hash of its content.
         score: Cosine of the photo with the class.
         seeds: Its seed pixels as (y, x), cells of the first phi's grid over the centre crop.
+            Empty if the user has taken them away.
         support: The support scores of the seeds.
     """
 
@@ -48,6 +49,29 @@ class RetrievedPhoto:
     score: float
     seeds: tuple[tuple[int, int], ...]
     support: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        numbers = (self.score, *self.support)
+        if not all(-1e30 < number < 1e30 for number in numbers):  # false for NaN too
+            raise RecosegError(f"expected finite scores of {self.path!r}, got {numbers}")
+        if any(number < 0 for seed in self.seeds for number in seed):
+            raise RecosegError(f"expected seeds of 0 or more of {self.path!r}, got {self.seeds}")
+
+
+@dataclass(frozen=True)
+class Correction:
+    """The seeds of a photo that the user has set by hand.
+
+    Attributes:
+        path: Path or address of the photo.
+        photo_id: Hash of its content.
+        pixels: The seeds as (x, y), pixels of the whole upright photo; empty if the photo is to
+            have none.
+    """
+
+    path: str
+    photo_id: str
+    pixels: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -96,6 +120,23 @@ class Verdict:
     def height(self, rank: int) -> float | None:
         """How far the photo of a rank, counted from 1, is above the median; None if unknown."""
         return self.heights[rank - 1] if 0 < rank <= len(self.heights) else None
+
+
+def evidence_ends(scores: Sequence[float], median: float, step: float, least: int) -> int:
+    """How many photos of a class stand out, but at least `least`, as far as there are so many.
+
+    Args:
+        scores: The scores of the retrieved photos, best first.
+        median: Median of the scores of all photos for the class.
+        step: The spread of the archive; see this module. More than 0.
+        least: The smallest number.
+
+    Example:
+        >>> evidence_ends([0.5, 0.4, 0.1, 0.1], median=0.0, step=0.04, least=1)
+        2
+    """
+    count = sum((score - median) / step >= STANDS_OUT for score in scores)
+    return min(len(scores), max(count, least))
 
 
 def judge(scores: Sequence[float], evidence: Evidence | None) -> Verdict:

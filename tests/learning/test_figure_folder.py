@@ -44,7 +44,7 @@ def test_figures_of_classes_and_context(index, tmp_path):
             callback=callback,
         )
     files = [figures.path(concept) for concept in seen]
-    assert len(seen) == len(NAMES) + 1  # two of context, and the road is shared
+    assert len(seen) == len(NAMES) + 2  # two of context; the road, which is shared, has one too
     assert len(set(files)) == len(files) == len(list(folder.glob("*.jpg")))
     by_name = {(item.role, item.name): path.name for item, path in zip(seen, files, strict=True)}
     assert by_name["context", "sky"] == "context-sky.jpg"
