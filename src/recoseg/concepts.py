@@ -77,7 +77,8 @@ class Concept:
     @property
     def verdict(self) -> Verdict:
         """Whether the archive shows the class; see `judge`."""
-        return judge([photo.score for photo in self.retrieved], self.evidence)
+        scores = [photo.score for photo in self.retrieved]
+        return judge(scores, self.evidence, self.words.prompts)
 
 
 @dataclass(frozen=True)

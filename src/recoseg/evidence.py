@@ -26,9 +26,14 @@ two."""
 LEAST_ARCHIVE = 100
 """Photos of an archive without which nothing can be said about the scores of all photos."""
 
+YARDSTICK = ("tree", "sky", "building", "road", "person")
+"""Everyday words whose scores give the step of an archive, so that it depends on the archive and
+the encoder alone. With a word that many photos show, a spread of its own would be wider."""
+
 Judgement = Literal["good", "weak", "probably absent", "unknown"]
 """What can be said of a class: at least half of its photos stand out (`good`), some do (`weak`),
-hardly any does (`probably absent`), or there is nothing to compare them with (`unknown`)."""
+hardly any does (`probably absent`), or it cannot be told (`unknown`): there is nothing to compare
+them with, or the class is an everyday thing that too many photos show for any to stand out."""
 
 
 @dataclass(frozen=True)
@@ -139,12 +144,14 @@ def evidence_ends(scores: Sequence[float], median: float, step: float, least: in
     return min(len(scores), max(count, least))
 
 
-def judge(scores: Sequence[float], evidence: Evidence | None) -> Verdict:
+def judge(scores: Sequence[float], evidence: Evidence | None, words: Sequence[str] = ()) -> Verdict:
     """Say whether the photos of a class are evidence of it.
 
     Args:
         scores: The scores of the retrieved photos, best first.
         evidence: What they are compared with; None where it was not measured.
+        words: The words of the class. Everyday ones, such as those of `YARDSTICK`, are not called
+            absent.
 
     Example:
         >>> evidence = Evidence(photos=8450, median=0.0, step=0.04, seeds_alike=0.4)
@@ -162,12 +169,23 @@ def judge(scores: Sequence[float], evidence: Evidence | None) -> Verdict:
         return Verdict("good", heights, count, "")
     if count >= LEAST_EVIDENCE:
         advice = (
-            f"Only {count:,} of {len(scores):,} photos stand out. Try other words, fewer photos "
-            f"(-k {count}), or an archive with more photos of it."
+            f"Only {count:,} of {len(scores):,} photos stand out. Try other words, -k auto, which "
+            "learns each class from those that stand out (20 at least), or an archive with more "
+            "photos of it."
         )
         return Verdict("weak", heights, count, advice)
-    advice = (
-        "Hardly any photo fits better than others do. Try other words, or an archive with photos "
-        "of it; otherwise leave the class out, since photos without it may be labelled with it."
-    )
-    return Verdict("probably absent", heights, count, advice)
+    if any(word.strip().casefold() in YARDSTICK for word in words):
+        return Verdict("unknown", heights, count, _EVERYDAY)
+    return Verdict("probably absent", heights, count, _ABSENT)
+
+
+_EVERYDAY = (
+    "So many photos show everyday things such as this that none stands out, so the scores do not "
+    "tell. Look at the photos."
+)
+_ABSENT = (
+    "Hardly any photo fits better than others do: few photos show it, or so many that none stands "
+    "out, as with grass or water. Look at the photos. If they do not show it, try other words or "
+    "an archive with photos of it, or leave the class out, since photos without it may be labelled "
+    "with it."
+)

@@ -32,6 +32,8 @@ def settings_given(settings: Mapping[str, Any]) -> dict[str, Any]:
     if changes.get("k") == AUTO:
         del changes["k"]
         changes = {"least_k": LEAST_K} | changes
+    elif "k" in changes:
+        changes = {"least_k": 0} | changes
     if isinstance(changes.get("k"), str):
         raise RecosegError(f"k is {changes['k']!r}; expected a number, such as 50, or {AUTO!r}.")
     if changes.get("regions") == NO_REGIONS:
