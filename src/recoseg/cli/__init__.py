@@ -26,6 +26,7 @@ from recoseg.cli.retrieve import retrieve
 from recoseg.cli.segment import segment
 from recoseg.cli.train import train
 from recoseg.cli.verify import verify
+from recoseg.cores import share_cores
 from recoseg.errors import RecosegError
 
 app = typer.Typer(
@@ -98,6 +99,7 @@ for command in (
 def main() -> None:
     """Run the command line and end the process; see `recoseg.cli.failures` for the exit codes."""
     keep_freed_memory()
+    share_cores()
     prepare_streams()
     try:
         _check_arguments(sys.argv[1:])
