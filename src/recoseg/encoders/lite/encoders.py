@@ -204,7 +204,7 @@ def _load(request: BuildRequest) -> LiteModel:
     backbone = LiteBackbone(variant, state, request.compute)
     text = _load_text(request.compute.device)
     rows, biases = backbone.classifier
-    bridge = Bridge.build(_load_names(text), rows, biases)
+    bridge = Bridge(_load_names(text), rows, biases)
     info = EncoderInfo(
         name=request.spec.name,
         weights=located.origin if located else "random",
