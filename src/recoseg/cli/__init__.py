@@ -13,6 +13,7 @@ from recoseg.cli.ablate import ablate
 from recoseg.cli.bank import forget, inspect
 from recoseg.cli.datasets import datasets
 from recoseg.cli.demo import demo
+from recoseg.cli.doctor import doctor, fetch
 from recoseg.cli.encoders import encoders
 from recoseg.cli.evaluate import evaluate
 from recoseg.cli.export import export
@@ -91,6 +92,8 @@ for command in (
     verify,
     datasets,
     encoders,
+    fetch,
+    doctor,
     demo,
 ):
     app.command()(guarded(command))
