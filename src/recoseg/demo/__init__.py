@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from recoseg.archive.index import ArchiveIndex
@@ -66,6 +67,7 @@ _PRESENCE = 0.5
 # In smaller archives, the photos retrieved for sky or road are likely to show the classes too.
 _LEAST_FOR_CONTEXT = 500
 _PAIR_SIDE = 480  # of each picture of the others
+_PAIR_LETTERS = 1 / 14  # these are shown at about a third of their size
 _EMPTY_SIDE = 170  # of photos without a class
 _CELL = 150  # height of retrieved photos
 
@@ -120,11 +122,11 @@ def run_demo(
             f"{out} holds the output of another command of recoseg ({other!r}). Nothing was "
             "changed; write to another folder."
         )
-    wanted = as_classes(_CLASSES if classes is None else classes)
+    wanted = as_classes(classes or _CLASSES)
     sources = list(photos) or [str(path) for path in package_photos()]
     watch = Watch()
     encoders = load_encoders("lite", phi=_PHI, device=device, precision=precision)
-    watch.lap("Load the models", 0, "")
+    watch.lap("Load the models")
     index = build_index(
         sources,
         out / "index",
@@ -144,7 +146,10 @@ def run_demo(
     shown = segmented.best_first(bank)
     page = DemoPage(
         photos=len(index),
-        pairs=[one.pair(_PAIR_SIDE if rank else LONG_SIDE) for rank, one in enumerate(shown)],
+        pairs=[
+            *(one.pair(LONG_SIDE) for one in shown[:1]),
+            *(one.pair(_PAIR_SIDE, _PAIR_LETTERS) for one in shown[1:]),
+        ],
         empty=[one.pair(_EMPTY_SIDE) for one in segmented.empty],
         left_out=segmented.photos - len(shown) - len(segmented.empty),
         classes=[_class_of(item, index, segmented) for item in learned],
@@ -196,7 +201,17 @@ def _learn(
             callback=keep,
             progress=None,
         )
-    return bank, sorted(learned, key=lambda item: item.concept.role)
+    return bank, in_order(learned, bank)
+
+
+def in_order(learned: Sequence[LearnedClass], bank: ConceptBank) -> list[LearnedClass]:
+    """What was learnt in the order of the bank, its classes first.
+
+    A class that shares the photos of a context class, and was not learnt by itself, is among them.
+    """
+    by_photos = {item.concept.retrieved: item for item in learned}
+    concepts = [c for c in (*bank.classes, *bank.context) if c.retrieved in by_photos]
+    return [replace(by_photos[concept.retrieved], concept=concept) for concept in concepts]
 
 
 def _class_of(item: LearnedClass, index: ArchiveIndex, segmented: Segmented) -> LearntClass:

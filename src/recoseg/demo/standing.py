@@ -45,9 +45,10 @@ def standing(concept: Concept, found: int, photos: int) -> Standing:
     elif verdict.judgement == "unknown" and k < 2:
         reasons.append("It was learnt from one photo, so nothing in common could be looked for.")
     elif verdict.judgement == "unknown" and (count < 2 or 2 * count < k):
+        fit = {0: "None", 1: "Only one"}.get(count, f"Only {count}")
         reasons.append(
-            f"{_counted(count)} of its {k} photos fits the words clearly better than the rest of "
-            "the archive does; the archive seems to hold too few photos of it."
+            f"{fit} of its {k} retrieved photos {'fits' if count < 2 else 'fit'} the words clearly "
+            "better than the rest of the archive does; it seems to hold too few photos of it."
         )
     if evidence is not None and k > 1 and evidence.seeds_alike < LEAST_ALIKE:
         reasons.append(
@@ -58,11 +59,6 @@ def standing(concept: Concept, found: int, photos: int) -> Standing:
         reasons.append(f"It was found in none of the {photos:,} photos.")
     if reasons:
         return Standing(True, tuple(reasons))
-    return Standing(
-        False,
-        (f"{count} of its {k} photos fit the words clearly better than the rest of the archive.",),
-    )
-
-
-def _counted(count: int) -> str:
-    return {0: "None", 1: "Only one"}.get(count, f"Only {count}")
+    fit = f"{count} of its {k}" if count < k else "Both" if k == 2 else f"All {k}"
+    what = "fit the words clearly better than the rest of the archive does"
+    return Standing(False, (f"{fit} retrieved photos {what}.",))

@@ -14,8 +14,6 @@ from recoseg.labels import Colour, Segmentation
 LEAST_SHARE = 0.0005
 """Smallest share of a photo that is told: a smaller one would be read as 0.0 %."""
 
-_LETTERS = 1 / 26  # height of names, share of the picture's long side
-
 
 @dataclass(frozen=True)
 class Share:
@@ -72,11 +70,16 @@ class SmallResult:
     segmentation: Segmentation
     shares: tuple[Share, ...]
 
-    def pair(self, long_side: int) -> Pair:
-        """Draw photo and masks, neither longer than `long_side` pixels nor enlarged."""
+    def pair(self, long_side: int, letters: float = 1 / 26) -> Pair:
+        """Draw photo and masks.
+
+        Args:
+            long_side: Longest side of each picture, pixels; a smaller photo is not enlarged.
+            letters: Height of the names of classes on the masks, as a share of the long side.
+        """
         photo, found = _shrunk(self.image, self.segmentation, long_side)
-        letters = max(12, round(_LETTERS * max(photo.size)))
-        masks = paint_classes(photo, found, letters=letters)
+        size = max(12, round(letters * max(photo.size)))
+        masks = paint_classes(photo, found, letters=size)
         return Pair(
             path=self.path,
             name=self.name,
