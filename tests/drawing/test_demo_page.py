@@ -67,7 +67,7 @@ def test_the_page_begins_with_the_best_result(page, tmp_path):
 
 
 def test_five_sentences_tell_the_method_beside_a_drawing(page, tmp_path):
-    steps = [tag for tag in read(page, tmp_path).within("method", "li")]
+    steps = read(page, tmp_path).within("method", "li")
     assert [step.all("h3")[0].text for step in steps] == [
         *("Archive", "Retrieve", "Co-segment", "Concept bank", "Segment"),
     ]
