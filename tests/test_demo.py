@@ -127,6 +127,13 @@ def test_all_results_are_kept_beside_it(made):
     assert sum("error" in line for line in json_lines(made)) == 1
 
 
+def test_the_help_says_what_classes_may_be():
+    shown = typer.main.get_command(app).commands["demo"].params
+    [text] = [option.help for option in shown if option.name == "classes"]
+    assert "File with one class per line" in text
+    assert "'dog, cat'" in text
+
+
 def test_classes_may_come_from_a_file(tmp_path, monkeypatch):
     file = tmp_path / "classes.txt"
     file.write_text("# pets\ncat: cat; kitten\ndog\n", encoding="utf-8")

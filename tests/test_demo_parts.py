@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from recoseg.classes import parse_class
-from recoseg.concepts import Concept
+from recoseg.concepts import Concept, ConceptBank
+from recoseg.demo import in_order
 from recoseg.demo.best import edge_fit
 from recoseg.demo.segmented import Segmented
 from recoseg.demo.standing import standing
@@ -16,6 +17,7 @@ from recoseg.demo.watch import Watch, describe_machine
 from recoseg.device import Compute
 from recoseg.evidence import Evidence, RetrievedPhoto
 from recoseg.labels import Segmentation
+from recoseg.learning.learner import LearnedClass
 from recoseg.photos.refs import Photo
 from recoseg.segmentation.result import Result
 
@@ -63,6 +65,21 @@ def two_halves(border):
     labels = np.full((60, 100), 255, np.uint8)
     labels[:, :border] = 0
     return Image.fromarray(pixels), labels
+
+
+def test_classes_that_share_the_photos_of_context_are_told():
+    sky = replace(concept([5, 4], "sky"), role="context")
+    own, shared = concept([8, 7]), replace(sky, role="class")
+    bank = ConceptBank((sky, own, shared), None)
+    learned = [LearnedClass(sky, (3, 4), None), LearnedClass(own, (1, 2), None)]
+    found = [
+        (item.concept.role, item.concept.name, item.positions) for item in in_order(learned, bank)
+    ]
+    assert found == [
+        ("class", "dog", (1, 2)),
+        ("class", "sky", (3, 4)),
+        ("context", "sky", (3, 4)),
+    ]
 
 
 def test_borders_on_edges_fit_best():

@@ -67,7 +67,7 @@ _PRESENCE = 0.5
 # In smaller archives, the photos retrieved for sky or road are likely to show the classes too.
 _LEAST_FOR_CONTEXT = 500
 _PAIR_SIDE = 480  # of each picture of the others
-_PAIR_LETTERS = 1 / 14  # these are shown at about a third of their size
+_PAIR_LETTERS = 1 / 13  # most of these are shown at a height of about 180 pixels
 _EMPTY_SIDE = 170  # of photos without a class
 _CELL = 150  # height of retrieved photos
 

@@ -75,10 +75,10 @@ class SmallResult:
 
         Args:
             long_side: Longest side of each picture, pixels; a smaller photo is not enlarged.
-            letters: Height of the names of classes on the masks, as a share of the long side.
+            letters: Height of the names of classes on the masks, as a share of the height.
         """
         photo, found = _shrunk(self.image, self.segmentation, long_side)
-        size = max(12, round(letters * max(photo.size)))
+        size = max(12, round(letters * photo.height))
         masks = paint_classes(photo, found, letters=size)
         return Pair(
             path=self.path,
