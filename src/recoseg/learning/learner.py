@@ -8,8 +8,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from recoseg.allocator import LIMIT, memory_limit
 from recoseg.archive.index import ArchiveIndex
@@ -21,6 +19,7 @@ from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.extract import ENCODING_BYTES, DenseEncoder
 from recoseg.errors import ConceptError, RecosegError
 from recoseg.evidence import LEAST_ARCHIVE, Correction, evidence_ends
+from recoseg.learning.context import as_class, shared_with_context
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.feature_worker import Extraction
@@ -54,9 +53,11 @@ def learn_bank(
     """Learn the references of classes from an archive (paper, sections 3.2 and 3.3).
 
     The context classes are learnt first, in order, and each eliminates those before it. Then each
-    class eliminates all of them. A class that has the name or exactly the words of a context class
-    (`vegetation: tree`) shares the references of that class. Every retrieved photo is encoded
-    once for all classes that share it.
+    class eliminates all of them. A class that has exactly the words of a context class
+    (`vegetation: tree`) shares the references of that class. A class that shares some of them
+    (`vegetation: tree; bush`) does not eliminate it, and a note names both. By the recipe `paper`
+    it does, and a class that has only the name of a context class shares its references, too. Every
+    retrieved photo is encoded once for all classes that share it.
 
     Args:
         index: The archive.
@@ -131,10 +132,11 @@ def learn_bank(
         of_context: dict[str, LearnedClass] = {}
         for place, (task, found) in enumerate(tracked):
             by_hand = (corrections or {}).get(task.words.name, ())
-            shared = _shared_with_context(task, bank)
+            shared = shared_with_context(task.words, bank) if task.role == "class" else None
             if shared is None:
-                own = by_hand if task.role == "class" else ()
-                learnt = learn_one(task, found, index, store, encoders, texts, bank, device, own)
+                learnt = learn_one(
+                    task, found, index, store, encoders, texts, bank, device, by_hand
+                )
                 learnt = with_evidence(learnt, spread, place)
                 if task.role == "context":
                     of_context[task.words.name] = learnt
@@ -145,18 +147,40 @@ def learn_bank(
                         f"{shared.name!r}, so its seeds cannot be set. Learn a bank without that "
                         "context class."
                     )
-                known = {photo.photo_id for photo in shared.retrieved}
-                same = [hit for hit in found if index.photo_id(hit.position) in known]
-                place_there = [one.name for one in bank.context].index(shared.name)
-                before = replace(bank, concepts=bank.context[:place_there])
-                learnt = of_context.get(shared.name) or learn_one(
-                    task, same or found, index, store, encoders, texts, before, device
-                )
-                learnt = replace(learnt, concept=_as_class(shared, task, texts))
+                concept = as_class(shared, task.words, texts[task.positive], texts[task.negative])
+                of_shared = of_context.get(shared.name)
+                if of_shared is None and callback is not None:
+                    of_shared = _learnt_before(shared, found, index, store, encoders, bank, device)
+                bank = bank.add([concept])
+                if callback is not None and of_shared is not None:
+                    callback(replace(of_shared, concept=concept))
+                continue
             bank = bank.add([learnt.concept])
             if callback is not None:
                 callback(learnt)
     return bank
+
+
+def _learnt_before(
+    context: Concept,
+    found: Sequence[Hit],
+    index: ArchiveIndex,
+    store: FeatureStore,
+    encoders: Encoders,
+    bank: ConceptBank,
+    device: torch.device | str,
+) -> LearnedClass | None:
+    """A context class of a bank as it was learnt; None if the archive lacks its photos by now."""
+    known = {photo.photo_id for photo in context.retrieved}
+    same = [hit for hit in found if index.photo_id(hit.position) in known]
+    if not any(index.photo_id(hit.position) in store for hit in same):
+        return None
+    texts = torch.cat([context.text_positive, context.text_negative])
+    end = len(context.text_positive)
+    task = Task(context.words, "context", slice(0, end), slice(end, len(texts)))
+    place = [one.name for one in bank.context].index(context.name)
+    before = replace(bank, concepts=bank.context[:place])
+    return learn_one(task, same, index, store, encoders, texts, before, device)
 
 
 def _until_evidence_ends(
@@ -214,26 +238,3 @@ def _classes_to_learn(
         (item, "context") for item in context if item.name not in known
     ]
     return roles + [(item, "class") for item in classes]
-
-
-def _shared_with_context(task: Task, bank: ConceptBank) -> Concept | None:
-    """The context class of the same name or words as a class, if any."""
-    if task.role == "context":
-        return None
-    for other in bank.context:
-        if other.name == task.words.name or _same_words(other.words, task.words):
-            return other
-    return None
-
-
-def _as_class(context: Concept, task: Task, texts: Float[Tensor, "m d"]) -> Concept:
-    """A class with the references of a context class and words of its own."""
-    positive, negative = texts[task.positive], texts[task.negative]
-    return replace(
-        context, words=task.words, role="class", text_positive=positive, text_negative=negative
-    )
-
-
-def _same_words(one: ClassNames, other: ClassNames) -> bool:
-    """Whether two classes have the same words, such as `vegetation: tree` and `tree`."""
-    return (set(one.prompts), set(one.negatives)) == (set(other.prompts), set(other.negatives))

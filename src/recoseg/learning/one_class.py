@@ -17,6 +17,7 @@ from recoseg.cosegmentation.guidance import context_elimination, language_guidan
 from recoseg.encoders.bundle import Encoders
 from recoseg.errors import ConceptError
 from recoseg.evidence import Correction, Evidence, RetrievedPhoto
+from recoseg.learning.context import eliminated
 from recoseg.learning.corrections import NO_SEED, corrected, still_there
 from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.seed_regions import seed_regions
@@ -106,6 +107,7 @@ def learn_one(
             for part in (task.positive, task.negative)
         )
         scores = combine_names(positive, negative)
+    context = eliminated(task.words, task.role, bank)
     maps = [store.features(phi, ids) for phi in encoders.phi]
     if settings.mend_outliers:
         maps = [mend_outliers(features) for features in maps]
@@ -120,7 +122,7 @@ def learn_one(
     for info, features, labels in zip(bank.encoders.phi, maps, regions, strict=True):
         result = cosegment(
             features.to(device),
-            _weights(features, scores, bank, info.key),
+            _weights(features, scores, bank, [one.references[info.key] for one in context]),
             seeds_per_image=settings.seeds_per_image,
             block=settings.block,
             reference=settings.reference,
@@ -163,15 +165,15 @@ def _weights(
     features: Float[Tensor, "k C h w"],
     scores: Float[Tensor, "k gh gw"] | None,
     bank: ConceptBank,
-    phi: str,
+    context: Sequence[Float[Tensor, "_ C"]],
 ) -> Float[Tensor, "k h w"] | None:
     """Weights of language guidance (with text scores only) times weights of context elimination.
 
     Args:
         features: Features of one phi.
         scores: Text scores of the same photos.
-        bank: Bank whose settings and context are used.
-        phi: Key of that phi.
+        bank: Bank whose settings are used.
+        context: References, by the same phi, of the context classes to eliminate.
     """
     settings = bank.settings.learn
     weights: Tensor | None = None
@@ -182,8 +184,8 @@ def _weights(
             settings.guidance_scale,
             settings.guidance_offset,
         )
-    if bank.context:
-        kept = context_elimination(features, [concept.references[phi] for concept in bank.context])
+    if context:
+        kept = context_elimination(features, context)
         weights = kept if weights is None else weights * kept
     return weights
 
