@@ -6,6 +6,7 @@ import pytest
 
 import recoseg
 from recoseg.classes import parse_classes
+from recoseg.encoders.defaults import default_settings
 from recoseg.errors import RecosegError
 from recoseg.evidence import LEAST_ARCHIVE
 from recoseg.learning import learner
@@ -73,6 +74,13 @@ def test_a_bank_keeps_its_choice_of_k(index):
         check_settings(bank, settings_given({"k": 50}))
     plain = SimpleNamespace(settings=settings(k=50))
     check_settings(plain, settings_given({"k": 50}))
+
+
+@pytest.mark.parametrize("name", ["paper", "regions"])
+def test_recipes_learn_from_50_photos_of_each_class(name):
+    encoders = make_encoders()
+    chosen = default_settings(encoders.saliency.info, encoders.info.phi, name).learn
+    assert (chosen.k, chosen.least_k) == (50, 0)
 
 
 def test_other_words_for_k_are_refused(tmp_path):

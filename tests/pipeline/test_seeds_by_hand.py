@@ -1,6 +1,7 @@
 """Seeds that the user sets by hand, and classes that are learnt again from them."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -232,3 +233,33 @@ def test_inspect_shows_seeds_set_by_hand(archive, bank, tmp_path):
     as_json = json.loads(run("inspect", tmp_path / "bank.safetensors", "--json").out)
     [found] = [one for one in as_json["concepts"] if one["words"]["name"] == "grass"]
     assert found["corrections"][0]["pixels"] == [[1, 2], [30, 40]]
+
+
+def test_seeds_on_the_command_line(bank, archive, tmp_path, monkeypatch):
+    """The same bank as in Python; what cannot be set ends the run and leaves the bank as it was."""
+    monkeypatch.setattr("recoseg.pipeline.learn.choose_encoders", lambda *_: {})
+    monkeypatch.setattr("recoseg.pipeline.learn.load_encoders", lambda **_: make_encoders())
+    index = Path(concept(bank).retrieved[0].path).parents[1] / "index"
+    moved, dropped = (Path(photo.path).name for photo in concept(bank).retrieved[:2])
+    out = tmp_path / "bank.safetensors"
+    bank.save(out)
+    before = out.read_bytes()
+    classes = tmp_path / "classes.txt"
+    classes.write_text("grass\n", encoding="utf-8")
+    command = ["learn", index, "--classes", classes, "--add-to", out, "--out", out, "--relearn"]
+    for options, message in (
+        (["--seed-at", moved], f"Expected a seed as PHOTO:X,Y, .* got '{moved}'"),
+        (["--seed-at", f"{moved}:9000,1"], "lies outside of the photo"),
+        (["--drop-seed", "nothing.png"], "was not learnt from a photo 'nothing.png'"),
+    ):
+        refused = run(*command, *options)
+        assert refused.code != 0
+        assert re.search(message, " ".join((refused.out + refused.err).split()))
+        assert "Traceback" not in refused.err
+        assert out.read_bytes() == before
+    done = run(*command, "--seed-at", f"{moved}:1,2", "--drop-seed", dropped)
+    assert done.code == 0, done.err
+    expected = again(archive, bank, {moved: [(1, 2)], dropped: []})
+    found = ConceptBank.load(out)
+    assert_same_references(concept(found), concept(expected))
+    assert concept(found).corrections == concept(expected).corrections
