@@ -61,8 +61,8 @@ class LearnSettings:
     Attributes:
         k: Number of retrieved images per class.
         least_k: If more than 0, `k` is the most, and each class is learnt from those of its images
-            that stand out, but from this number at least; see `recoseg.evidence`. With 0 each is
-            learnt from all k, as in the paper.
+            that stand out, but from this number at least; from all k where hardly any does; see
+            `recoseg.evidence.evidence_ends`. With 0 each is learnt from all k, as in the paper.
         image_size: Retrieved images are resized to this short side and cropped to a square in the
             centre, pixels.
         prompts: Prompt set for the class names; see `prompt_set`.

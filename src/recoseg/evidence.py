@@ -130,6 +130,9 @@ class Verdict:
 def evidence_ends(scores: Sequence[float], median: float, step: float, least: int) -> int:
     """How many photos of a class stand out, but at least `least`, as far as there are so many.
 
+    All count where fewer than `LEAST_EVIDENCE` stand out. The scores then do not tell where the
+    evidence ends: things that many photos show, such as grass, do not stand out in any.
+
     Args:
         scores: The scores of the retrieved photos, best first.
         median: Median of the scores of all photos for the class.
@@ -137,11 +140,11 @@ def evidence_ends(scores: Sequence[float], median: float, step: float, least: in
         least: The smallest number.
 
     Example:
-        >>> evidence_ends([0.5, 0.4, 0.1, 0.1], median=0.0, step=0.04, least=1)
-        2
+        >>> evidence_ends([0.5, 0.4, 0.3, 0.1, 0.1], median=0.0, step=0.04, least=1)
+        3
     """
     count = sum((score - median) / step >= STANDS_OUT for score in scores)
-    return min(len(scores), max(count, least))
+    return len(scores) if count < LEAST_EVIDENCE else min(len(scores), max(count, least))
 
 
 def judge(scores: Sequence[float], evidence: Evidence | None, words: Sequence[str] = ()) -> Verdict:

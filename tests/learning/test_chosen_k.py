@@ -35,15 +35,14 @@ def test_each_class_is_learnt_from_the_photos_that_stand_out(index, monkeypatch)
     bank = learner.learn_bank(
         index, parse_classes(["rose", "sea"]), make_encoders(), settings(context=(), k=4)
     )
-    second = [concept.retrieved[1].score for concept in bank.classes]
+    scores = [photo.score for photo in bank.classes[0].retrieved]
+    assert scores[2] > scores[3]
     step = 0.001
-    # The second photo of the first class stands out just so; no photo of the other does.
-    medians = (second[0] - 7 * step - 1e-6, 2.0)
-    spread = Spread(LEAST_ARCHIVE, medians, step)
-    standing = [sum(p.score >= second[0] - 1e-9 for p in bank.classes[0].retrieved), 0]
-    for least in (1, 3):
+    # Three photos of the first class stand out, the third just so; no photo of the other does.
+    spread = Spread(LEAST_ARCHIVE, (scores[2] - 7 * step - 1e-6, 2.0), step)
+    for least, count in ((1, 3), (4, 4)):
         found = learn(index, monkeypatch, spread, k=4, least_k=least)
-        assert [len(paths) for paths in found] == [max(least, count) for count in standing]
+        assert [len(paths) for paths in found] == [count, 4]
         assert [paths[: len(own)] for paths, own in zip(whole, found, strict=True)] == found
 
 

@@ -112,8 +112,8 @@ def learn(
         str | None,
         typer.Option(
             "-k",
-            help="Retrieved photos per class, or auto for those that stand out, 20 to 50. By "
-            "default 50.",
+            help="Retrieved photos per class, or auto for those that stand out, 20 to 50, and 50 "
+            "where hardly any does. By default 50.",
         ),
     ] = None,
     image_size: Annotated[

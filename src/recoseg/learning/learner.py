@@ -186,7 +186,7 @@ def _learnt_before(
 def _until_evidence_ends(
     hits: list[list[Hit]], spread: Spread | None, least: int
 ) -> list[list[Hit]]:
-    """The photos that stand out, at least `least` per class; all if 0 or nothing was measured."""
+    """The photos where the evidence ends, at least `least`; all if 0 or nothing was measured."""
     if not least or spread is None or not spread.step > 0 or spread.photos < LEAST_ARCHIVE:
         return hits
     step = spread.step

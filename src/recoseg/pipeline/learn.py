@@ -119,7 +119,7 @@ def learn(
         progress: See `StageProgress`.
         **settings: Fields of `LearnSettings` that differ from the encoders' defaults, such as
             `k=20` or `context=("sky", "road")`; None leaves the default. `k="auto"` learns each
-            class from the photos that stand out, 20 to 50.
+            class from the photos that stand out, 20 to 50, and from 50 where hardly any does.
 
     Returns:
         The bank.
