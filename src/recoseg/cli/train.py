@@ -111,8 +111,6 @@ def train(
     workers: Annotated[int, typer.Option(min=0, help="Processes per device that read photos.")] = 2,
 ) -> None:
     """Train DeepLabv3+ on masks, such as pseudo-labels."""
-    import sys
-
     from recoseg.pipeline.train import train as run
 
     report = run(
@@ -137,7 +135,7 @@ def train(
         precision=precision,
         accumulate=accumulate,
         workers=workers,
-        progress=sys.stderr.isatty(),
+        progress=None,
         encoder=encoder,
         output_stride=output_stride,
         freeze_encoder=freeze_encoder,

@@ -54,7 +54,7 @@ def train(
     precision: str = "fp32",
     accumulate: int = 1,
     workers: int = 2,
-    progress: bool = False,
+    progress: bool | None = False,
     **changes: Any,
 ) -> TrainReport:
     """Train DeepLabv3+ on masks, such as pseudo-labels (paper, section 3.4).
@@ -84,7 +84,7 @@ def train(
         accumulate: Number of parts that a batch is split into, to save memory; their gradients are
             accumulated.
         workers: Processes per device that read and augment photos.
-        progress: Whether to show a progress bar.
+        progress: See `StageProgress`.
         **changes: Settings of the recipe to change, such as `iterations=1000`; None leaves the
             setting of the recipe.
 
@@ -108,7 +108,7 @@ def train(
     check_folder(folder, resume=resume, overwrite=overwrite)  # before all photos are read
     data = _training_set(masks, images, dataset, root, split)
     truth = None if ground_truth is None else open_dataset("folder", os.fspath(ground_truth))
-    data, left_out = readable(data, progress=None if progress else False)
+    data, left_out = readable(data, progress=progress)
     model = train_rounds(
         data,
         chosen,
