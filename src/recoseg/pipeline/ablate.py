@@ -198,6 +198,8 @@ def ablate(
                 ids=None if ids is None else Path(ids),
             )
             data = as_published(data) if published_quirks else data
+        # Encoders whose weights are missing are refused before anything is measured.
+        setups = _setups(archives, preset, saliency, phi, k, compute) if measured else []
         searched = _retrieval(archives, labels, compute) if "retrieval" in names else []
         tables += [retrieval_markdown(searched)] if searched else []
         if not measured or data is None:
@@ -214,7 +216,6 @@ def ablate(
         words = (
             as_classes(classes) if classes is not None else class_lines(data.space, aliases=aliases)
         )
-        setups = _setups(archives, preset, saliency, phi, k, compute)
         base = Baseline(tuple(setups), tuple(words), ("pamr", "crf") if crf else ("pamr",))
         if "recipe" in names:
             base = _with_recipe(base, max(1, len(phi)), remembered, voting)

@@ -93,9 +93,11 @@ def train(
         OutputError: The folder holds another run, another process is writing to it, or it cannot
             be written to.
         DatasetError: There are no photos with masks.
+        MissingWeightsError: The weights of the encoder are not available.
         MissingExtraError: The extra `train` is not installed.
         KeyboardInterrupt: The run was interrupted; the message says what is kept.
     """
+    from recoseg.training.network import check_encoder
     from recoseg.training.rounds import train_rounds
     from recoseg.training.trainer import Machines, check_folder
 
@@ -106,6 +108,7 @@ def train(
     machines.check(chosen.batch_size)
     folder = check_output_folder(out)
     check_folder(folder, resume=resume, overwrite=overwrite)  # before all photos are read
+    check_encoder(chosen.encoder, chosen.output_stride, separable=chosen.separable)
     data = _training_set(masks, images, dataset, root, split)
     truth = None if ground_truth is None else open_dataset("folder", os.fspath(ground_truth))
     data, left_out = readable(data, progress=progress)
