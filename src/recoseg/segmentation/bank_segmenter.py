@@ -164,6 +164,7 @@ def bank_segmenter(
         by_name,
         presence,
         specks or SpeckRule(),
+        refine.temperature,
     )
     if encoders is not None:
         phi = encoders.phi if phi is None else phi

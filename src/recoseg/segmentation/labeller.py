@@ -29,6 +29,7 @@ from recoseg.segmentation.label_maps import (
 )
 from recoseg.segmentation.naming import Naming
 from recoseg.segmentation.presence import PresenceRule
+from recoseg.segmentation.sampled import Sampler
 from recoseg.segmentation.score_grids import Grid, ScoreGrids, whole_grid
 from recoseg.segmentation.specks import SpeckRule
 from recoseg.segmentation.unrefined import Unrefined
@@ -60,6 +61,7 @@ class Labeller:
             scores of branches of the kind `text` are then those of names. None for scores by class.
         presence: Which classes are left out of a photo.
         specks: Which parts of a label map are too small.
+        temperature: Fused scores divided by this are logits of the probabilities of classes.
     """
 
     scored: tuple[str, ...]
@@ -75,6 +77,7 @@ class Labeller:
     naming: Naming | None = None
     presence: PresenceRule = field(default_factory=PresenceRule)
     specks: SpeckRule = field(default_factory=SpeckRule)
+    temperature: float = 1.0
 
     @property
     def maps(self) -> int:
@@ -186,8 +189,15 @@ class Labeller:
         always = self.background.classes
         present = self.presence.strong(self._strips(fused), always)
         present = self.presence.large(self._strips(fused), always, present)
+        sampler, read = self._sampler(fused.output_hw), self._reader(fused)
+
+        def strip(start: int, end: int) -> Tensor:
+            scores = read(start, end)
+            sampler.see(start, scores)
+            return scores
+
         labels, kept = label_strips(
-            self._reader(fused),
+            strip,
             len(self.scored),
             fused.output_hw,
             self.background,
@@ -197,7 +207,17 @@ class Labeller:
             max_elements=self._most,
         )
         own = None if kept is None else kept[: len(self.names)]
-        return Segmentation(labels, self.names, self.palette, own)
+        return Segmentation(labels, self.names, self.palette, own, sampler.found())
+
+    def _sampler(self, output_hw: tuple[int, int], *, of_maps: bool = False) -> Sampler:
+        """What takes the probabilities of classes out of their scores, or those of all maps."""
+
+        def probabilities(scores: Tensor) -> Tensor:
+            scores = self._by_class(scores) if of_maps else scores
+            by_name = self.naming is not None  # whose scores are probabilities already
+            return scores if by_name else (scores.float() / self.temperature).softmax(0)
+
+        return Sampler(output_hw, len(self.names), probabilities)
 
     def _refined_together(self, fused: Sequence[Scores]) -> Iterator[list[int]]:
         """Indices of photos of equal size, as many as are refined at a time."""
@@ -250,7 +270,9 @@ class Labeller:
             own = self._unrefined((height, width), [classes])
             whole = Part(slice(0, height), slice(0, width), after)
             own.see(whole.rows, whole.columns, classes)
-            found.append(self._refined(own, lambda: iter([whole])))  # noqa: B023
+            sampler = self._sampler((height, width))
+            sampler.see(0, classes)
+            found.append(self._refined(own, sampler, lambda: iter([whole])))  # noqa: B023
         return found
 
     def _refine_parts(self, fused: Scores) -> Segmentation:
@@ -258,16 +280,22 @@ class Labeller:
         assert self.refiner is not None
         refiner, (height, width) = self.refiner, fused.output_hw
         own = self._unrefined(fused.output_hw, self._strips(fused))
+        sampler = self._sampler(fused.output_hw, of_maps=True)
 
         def read(rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
             scores = fused(rows.start, rows.stop, columns)
+            sampler.see(rows.start, scores, columns)
             if own.looks:
                 own.see(rows, columns, self._by_class(scores))
             return fused.pixels(rows, columns), self._with_level(scores[None])[0]
 
-        return self._refined(own, lambda: refiner.parts(read, self.maps + 1, height, width))
+        return self._refined(
+            own, sampler, lambda: refiner.parts(read, self.maps + 1, height, width)
+        )
 
-    def _refined(self, own: Unrefined, parts: Callable[[], Iterator[Part]]) -> Segmentation:
+    def _refined(
+        self, own: Unrefined, sampler: Sampler, parts: Callable[[], Iterator[Part]]
+    ) -> Segmentation:
         """Label a photo by its refined scores, and by what those before decide."""
 
         def by_class() -> Iterator[Tensor]:
@@ -284,7 +312,7 @@ class Labeller:
             labels[part.rows, part.columns] = found.cpu().numpy()
         if own.unclear is not None:
             labels[own.unclear] = self.ignored
-        return Segmentation(labels, self.names, self.palette, own.scores)
+        return Segmentation(labels, self.names, self.palette, own.scores, sampler.found())
 
     def _unrefined(self, output_hw: tuple[int, int], strips: Iterable[Tensor]) -> Unrefined:
         return Unrefined(
