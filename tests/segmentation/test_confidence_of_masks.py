@@ -109,6 +109,23 @@ def test_context_that_becomes_background_competes():
         assert value == pytest.approx(expected[name], abs=2e-3)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"background_threshold": 0.45},
+        {"background": ("green",), "background_threshold": 0.4},
+        {"background": ("context",), "refine": PAMR},
+    ],
+)
+def test_background_as_a_class_has_one(options):
+    made = segmenter(keep_scores=True, **options)
+    made = replace(made, labeller=replace(made.labeller, background_class="background"))
+    result = made(noise(0, 30, 26))
+    assert "background" in result.confidence()
+    expected = literal(result, 0.05 if "refine" in options else 1.0)
+    assert result.confidence() == pytest.approx(expected, abs=2e-3)
+
+
 def test_lines_of_a_folder_tell_it(tmp_path):
     result = segmenter()(noise(0, 30, 26))
     with OutputFolder(tmp_path / "out", result.names, result.palette) as folder:

@@ -21,15 +21,15 @@ class Sampler:
 
     Args:
         output_hw: Size of the photo, pixels.
-        classes: Number of classes whose probabilities are kept; the first ones.
-        probabilities: From the scores of all classes to their probabilities.
+        classes: Number of classes in label maps.
+        probabilities: From scores to the probabilities of these classes.
     """
 
     def __init__(
         self,
         output_hw: tuple[int, int],
         classes: int,
-        probabilities: Callable[[Float[Tensor, "m r w"]], Float[Tensor, "c r w"]],
+        probabilities: Callable[[Float[Tensor, "m r w"]], Float[np.ndarray, "c r w"]],
     ) -> None:
         height, width = output_hw
         self._step = 1 + math.isqrt((height * width - 1) // MOST)
@@ -43,7 +43,7 @@ class Sampler:
         own = scores[:, -start % step :: step, -left % step :: step]
         if own.numel():
             row, column = -(-start // step), -(-left // step)
-            found = self._probabilities(own)[: len(self._values)].half().cpu().numpy()
+            found = self._probabilities(own)
             rows, width = found.shape[1:]
             self._values[:, row : row + rows, column : column + width] = found
 
