@@ -12,6 +12,7 @@ from recoseg.cli.options import (
     CacheFolder,
     CacheSize,
     Device,
+    ExcludeList,
     Ids,
     Memory,
     Overwrite,
@@ -54,6 +55,7 @@ def ablate(
     root: Root = None,
     split: Split = None,
     ids: Ids = None,
+    exclude: ExcludeList = None,
     protocol: ProtocolName = "native",
     published_quirks: Quirks = False,
     classes: Annotated[
@@ -123,6 +125,7 @@ def ablate(
         root=root,
         split=split,
         ids=ids,
+        exclude=exclude,
         protocol=protocol,
         published_quirks=published_quirks,
         classes=classes,

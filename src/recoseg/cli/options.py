@@ -261,6 +261,10 @@ Split = Annotated[
 Ids = Annotated[
     Path | None, typer.Option(help="File with the names of the photos to use, one per line.")
 ]
+ExcludeList = Annotated[
+    Path | None,
+    typer.Option("--exclude", help="File with the names of photos to leave out, one per line."),
+]
 ProtocolName = Annotated[
     str,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recoseg.cli.options import Overwrite, Resume, Root
+from recoseg.cli.options import ExcludeList, Overwrite, Resume, Root
 from recoseg.cli.output import say
 
 
@@ -32,6 +32,7 @@ def train(
     ] = None,
     root: Root = None,
     split: Annotated[str, typer.Option(help="Dataset split.")] = "train",
+    exclude: ExcludeList = None,
     recipe: Annotated[
         str, typer.Option(help="Training recipe: paper, or short, which takes minutes on a CPU.")
     ] = "paper",
@@ -120,6 +121,7 @@ def train(
         dataset=dataset,
         root=root,
         split=split,
+        exclude=exclude,
         recipe=recipe,
         rounds=rounds,
         ground_truth=ground_truth,

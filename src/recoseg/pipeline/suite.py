@@ -161,9 +161,6 @@ def evaluate_suite(
             except (RecosegError, OSError) as error:
                 failed[name] = str(error)
                 continue
-            unread = report.evaluation.failures
-            if len(unread) == len(report.evaluation.images):
-                failed[name] = f"None of its {len(unread):,} photos could be evaluated."
             found[name] = report.evaluation
             notes |= dict.fromkeys(report.notes)
             not_written += [f"{name}/{problem}" for problem in report.not_written]

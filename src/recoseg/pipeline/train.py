@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from recoseg.datasets.dataset_table import open_dataset
+from recoseg.datasets.exclude_list import names_left
 from recoseg.errors import RecosegError
 from recoseg.pipeline.checks import check_output_file, check_output_folder
 from recoseg.storage.locks import lock_file
@@ -39,6 +40,7 @@ def train(
     dataset: str | None = None,
     root: str | Path | None = None,
     split: str = "train",
+    exclude: str | Path | None = None,
     recipe: str = "paper",
     rounds: int = 1,
     ground_truth: str | Path | None = None,
@@ -66,6 +68,7 @@ def train(
         dataset: Name of a labelled data set to use instead of masks; see `open_dataset`.
         root: Folder that holds the data set.
         split: Dataset split.
+        exclude: Text file with the names of photos to leave out, one per line; see `names_left`.
         recipe: Training recipe: `paper`, or `short`, which takes minutes on a CPU.
         rounds: Rounds of self-training. Each round after the first trains on labels that the model
             of the round before has made.
@@ -92,7 +95,7 @@ def train(
         RecosegError: Neither or both of masks and data set are given, or settings do not fit.
         OutputError: The folder holds another run, another process is writing to it, or it cannot
             be written to.
-        DatasetError: There are no photos with masks.
+        DatasetError: There are no photos with masks, or `exclude` does not fit them.
         MissingWeightsError: The weights of the encoder are not available.
         MissingExtraError: The extra `train` is not installed.
         KeyboardInterrupt: The run was interrupted; the message says what is kept.
@@ -110,6 +113,9 @@ def train(
     check_folder(folder, resume=resume, overwrite=overwrite)  # before all photos are read
     check_encoder(chosen.encoder, chosen.output_stride, separable=chosen.separable)
     data = _training_set(masks, images, dataset, root, split)
+    if exclude is not None:
+        kept = set(names_left([photo.name for photo in data.photos], exclude))
+        data = replace(data, photos=tuple(p for p in data.photos if p.name in kept))
     truth = None if ground_truth is None else open_dataset("folder", os.fspath(ground_truth))
     data, left_out = readable(data, progress=progress)
     model = train_rounds(
