@@ -1,4 +1,4 @@
-"""Features of an interrupted run are kept for the next one, which has them for itself."""
+"""Features of a run are kept for the next one, which has them for itself."""
 
 import os
 import time
@@ -8,7 +8,7 @@ import pytest
 import recoseg
 from recoseg.learning import feature_store
 from recoseg.learning.feature_cache import FeatureCache
-from recoseg.learning.kept_features import DAYS, kept_until_done, say_what_is_kept
+from recoseg.learning.kept_features import DAYS, kept_for_next_run, say_what_is_kept
 
 from .fakes import SIZE, Retrieval, make_archive, make_encoders
 
@@ -35,9 +35,9 @@ class FailedError(Exception):
     pass
 
 
-def test_a_folder_goes_when_the_run_succeeds_and_stays_when_it_fails(index, bank):
+def test_a_folder_stays_for_the_next_run(index, bank):
     def fail():
-        with kept_until_done(index, bank) as folder:
+        with kept_for_next_run(index, bank) as folder:
             folders.append(folder)
             (folder / "features").touch()
             raise FailedError
@@ -46,34 +46,34 @@ def test_a_folder_goes_when_the_run_succeeds_and_stays_when_it_fails(index, bank
     with pytest.raises(FailedError):
         fail()
     [folder] = folders
-    with kept_until_done(index, bank) as again:
+    with kept_for_next_run(index, bank) as again:
         assert again == folder
         assert (again / "features").exists()
-    assert not folder.exists()
+    assert (folder / "features").exists()  # also of a run that has succeeded
 
 
 def test_two_runs_never_share_a_folder(index, bank):
-    with kept_until_done(index, bank) as first:
-        with kept_until_done(index, bank) as second:
+    with kept_for_next_run(index, bank) as first:
+        with kept_for_next_run(index, bank) as second:
             assert second is None
         assert first.is_dir()
 
 
-def test_features_of_runs_that_were_given_up_are_removed(index, bank, home):
+def test_features_that_no_run_has_used_for_long_are_removed(index, bank, home):
     old, new, other = home / ("a" * 32), home / ("b" * 32), home / "others"
     for folder in (old, new, other):
         (folder / "sub").mkdir(parents=True)
     past = time.time() - DAYS * 86_400 - 60
     for folder in (old, other):
         os.utime(folder, (past, past))
-    with kept_until_done(index, bank):
+    with kept_for_next_run(index, bank):
         assert [folder.exists() for folder in (old, new, other)] == [False, True, True]
 
 
 def test_learning_goes_on_where_nothing_can_be_kept(index, bank, home):
     home.parent.mkdir()
     home.write_text("a file in the way")
-    with kept_until_done(index, bank) as folder:
+    with kept_for_next_run(index, bank) as folder:
         assert folder is None
     assert "--cache" in say_what_is_kept(folder)
     assert home.read_text() == "a file in the way"
@@ -83,7 +83,7 @@ def test_encoders_of_ones_own_keep_nothing(index, bank, home):
     own = recoseg.learn(index, ["rose"], encoders=make_encoders(), **SETTINGS)
     phi = own.encoders.phi[0]
     object.__setattr__(phi, "name", "my_module:Phi")
-    with kept_until_done(index, own) as folder:
+    with kept_for_next_run(index, own) as folder:
         assert folder is None
     assert not home.exists()
 

@@ -1,4 +1,4 @@
-"""Features that a run keeps for itself, so that it goes on where it was interrupted."""
+"""Features that a run keeps for the next one, which goes on where it was interrupted."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from recoseg.storage.cache import cache_folder
 from recoseg.storage.locks import lock_file
 
 DAYS = 7
-"""Features of a run that is not continued for so long are removed by the next one."""
+"""Features that no run has used for so long are removed by the next one."""
 
 _NAME = re.compile("[0-9a-f]{32}")
 
 
 @contextmanager
-def kept_until_done(index: ArchiveIndex, bank: ConceptBank) -> Iterator[Path | None]:
-    """A folder for the features of a run, which is removed when the run succeeds.
+def kept_for_next_run(index: ArchiveIndex, bank: ConceptBank) -> Iterator[Path | None]:
+    """A folder for the features of a run, which leaves it to the next one.
 
-    A run that ends by an error, by Ctrl-C or with the process leaves its folder to the next one
-    that learns from the same index. It lies in the user's cache folder, and a run has it for
+    The next run that learns from the same index uses it, whether this one succeeds or ends by an
+    error, by Ctrl-C or with the process. It lies in the user's cache folder, and a run has it for
     itself.
 
     Args:
@@ -57,7 +57,6 @@ def kept_until_done(index: ArchiveIndex, bank: ConceptBank) -> Iterator[Path | N
             yield None
             return
         yield folder
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def say_what_is_kept(folder: Path | None) -> str:
@@ -71,7 +70,7 @@ def say_what_is_kept(folder: Path | None) -> str:
 
 
 def _remove_old(home: Path, own: Path) -> None:
-    """Remove the folders of other runs that were given up."""
+    """Remove the folders of other indexes that no run has used for long."""
     oldest = time.time() - DAYS * 86_400
     for folder in home.iterdir():
         if _NAME.fullmatch(folder.name) and folder != own and not folder.is_symlink():

@@ -26,7 +26,7 @@ from recoseg.executors import Executor, LocalExecutor
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_worker import Extraction, dense_worker
 from recoseg.learning.figure_folder import FORMAT, LINES, FigureWriter
-from recoseg.learning.kept_features import kept_until_done, say_what_is_kept
+from recoseg.learning.kept_features import kept_for_next_run, say_what_is_kept
 from recoseg.learning.learner import LearnedClass, learn_bank
 from recoseg.learning.seed_regions import seed_regions
 from recoseg.memory.region_memory import RegionMemory, open_memory
@@ -102,7 +102,7 @@ def learn(
         figures: Folder for a co-segmentation figure of each class; None draws no figures.
         overwrite: Whether to replace the file of the bank, and the figures of an earlier run.
         cache: Folder where features of photos are kept for the next bank. Without one, a run that
-            writes a bank keeps them until it is written; see `kept_until_done`.
+            writes a bank keeps them for the next run; see `kept_for_next_run`.
         cache_gigabytes: Maximum size of that folder, GB; least recently used entries are removed
             first.
         executor: Executor that runs search and encoding. By default they run in this process.
@@ -199,7 +199,7 @@ def learn(
         with ExitStack() as stack:
             kept = None if cache is None else Path(cache)
             if kept is None and file is not None and executor is None and not loaded:
-                kept = stack.enter_context(kept_until_done(archive, bank))
+                kept = stack.enter_context(kept_for_next_run(archive, bank))
             stack.enter_context(telling_what_is_kept(partial(say_what_is_kept, kept)))
             stack.enter_context(draw or nullcontext())
             stack.enter_context(runner.connection())
