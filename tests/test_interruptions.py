@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from recoseg import progress
+from recoseg.concepts import ConceptBank
+from recoseg.learning import feature_store, feature_worker
 from tests.command import run
 
 
@@ -25,11 +27,21 @@ def archive(tmp_path_factory):
     return root
 
 
-def learn(root, out):
+def learn(root, out, *options):
     return (
-        *("learn", root / "index", "--classes", root / "classes.txt", "--out", out),
-        *("-k", 2, "--context", "none", "--image-size", 64, "--precision", "fp32"),
+        *("learn", root / "index", "--classes", root / "classes.txt", "--out", out, "-k", 2),
+        *("--context", "none", "--image-size", 64, "--precision", "fp32", *options),
     )
+
+
+def watch_photos(monkeypatch):
+    """The photos that are read to be encoded from now on."""
+    seen = []
+    plain = feature_worker.load_frame
+    monkeypatch.setattr(
+        feature_worker, "load_frame", lambda photo, frame: seen.append(photo) or plain(photo, frame)
+    )
+    return seen
 
 
 def interrupted(monkeypatch, stage, steps, *arguments):
@@ -69,15 +81,36 @@ def test_a_memory_goes_on(archive, tmp_path, monkeypatch):
     assert run(*command, *options).code == 0
 
 
-def test_learning_says_how_features_are_kept(archive, tmp_path, monkeypatch):
-    command = learn(archive, tmp_path / "bank.safetensors")
-    told = interrupted(monkeypatch, "Co-segmenting", 1, *command)
-    assert told.startswith("Interrupted. No class was written. With --cache FOLDER the features")
-    cached = (*command, "--cache", tmp_path / "cache")
+def test_learning_goes_on_without_encoding_photos_again(archive, tmp_path, monkeypatch):
+    monkeypatch.setenv("RECOSEG_CACHE", str(tmp_path / "home"))
+    monkeypatch.setattr(feature_store, "_BATCH", 2)
+    command = learn(archive, tmp_path / "bank.safetensors", "-k", 5)
+    told = interrupted(monkeypatch, "features", 4, *command)
+    kept = re.fullmatch(r"Interrupted\. (.*/home/learning/\w+) keeps the features .* again\.", told)
+    assert kept, told
+    assert not (tmp_path / "bank.safetensors").exists()
+    encoded = watch_photos(monkeypatch)
+    assert run(*command).code == 0
+    again = len(encoded)
+    encoded.clear()
+    assert run(*learn(archive, tmp_path / "other.safetensors", "-k", 5)).code == 0
+    assert encoded == []  # what a finished run has encoded serves the next one
+    monkeypatch.setenv("RECOSEG_CACHE", str(tmp_path / "new home"))
+    fresh = learn(archive, tmp_path / "fresh.safetensors", "-k", 5)
+    encoded.clear()
+    assert run(*fresh).code == 0
+    assert again == len(encoded) - 2  # the first batch was kept, and the second was not yet
+    continued, whole = (tmp_path / f"{name}.safetensors" for name in ("bank", "fresh"))
+    assert ConceptBank.load(continued).fingerprint == ConceptBank.load(whole).fingerprint
+
+
+def test_a_cache_of_ones_own_stays(archive, tmp_path, monkeypatch):
+    cached = (*learn(archive, tmp_path / "bank.safetensors"), "--cache", tmp_path / "cache")
     told = interrupted(monkeypatch, "Co-segmenting", 1, *cached)
     assert f"{tmp_path / 'cache'} keeps the features of the photos so far" in told
     assert not (tmp_path / "bank.safetensors").exists()
     assert run(*cached).code == 0
+    assert any((tmp_path / "cache").iterdir())
 
 
 def test_masks_go_on(archive, tmp_path, monkeypatch):

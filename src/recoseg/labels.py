@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,19 @@ def ignore_index(classes: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
+class Probabilities:
+    """Probabilities of classes at every so many pixels of a photo.
+
+    Attributes:
+        values: The probability of each class, 0 to 1, at the pixels (step * i, step * j).
+        step: Pixels from one to the next, 1 or more.
+    """
+
+    values: Float[np.ndarray, "c rows columns"]
+    step: int
+
+
+@dataclass(frozen=True, eq=False)
 class Segmentation:
     """A label map with the names of its labels.
 
@@ -44,12 +57,15 @@ class Segmentation:
         names: The class of each label.
         palette: RGB of each class.
         scores: Fused scores of each class before refinement, fp16; None unless they were kept.
+        probabilities: Probabilities of each class before refinement at some pixels, for
+            `confidence`; None in label maps that no segmenter has made.
     """
 
     labels: UInt[np.ndarray, "h w"]
     names: tuple[str, ...]
     palette: tuple[Colour, ...]
     scores: Float[np.ndarray, "c h w"] | None = None
+    probabilities: Probabilities | None = None
 
     @property
     def ignore_index(self) -> int:
@@ -90,6 +106,47 @@ class Segmentation:
             if counts[index]
         }
 
+    def confidence(self, names: Iterable[str] | None = None) -> dict[str, float]:
+        """How sure the segmenter is of each present class, 0 to 1, the largest class first.
+
+        It is the mean, over the pixels that have the class in the end, of the class's probability
+        before refinement: the softmax over all classes of the fused scores, divided by the
+        temperature of refinement. Of a large photo about 16,000 evenly spaced pixels count. It
+        compares masks of one bank or model; it says nothing of how often masks are right.
+
+        Args:
+            names: The classes that are present, if they are known.
+
+        Returns:
+            The confidence of each; empty without `probabilities`.
+
+        Example:
+            >>> values = np.array([[[0.9, 0.5]], [[0.1, 0.5]]], np.float16)
+            >>> labels = np.array([[0, 0, 1, 0]], np.uint8)
+            >>> found = Segmentation(labels, ("a", "b"), (), None, Probabilities(values, 2))
+            >>> found.confidence()
+            {'a': 0.89990234375, 'b': 0.5}
+        """
+        if self.probabilities is None:
+            return {}
+        values, step = self.probabilities.values, self.probabilities.step
+        classes = len(self.names)
+        labels = self.labels[::step, ::step].ravel()
+        [where] = np.nonzero(labels < classes)
+        own = values.reshape(len(values), -1)[labels[where], where]
+        counts = np.bincount(labels[where], minlength=classes)
+        sums = np.bincount(labels[where], own, classes)
+        found = {}
+        for name in self.areas() if names is None else names:
+            index = self.names.index(name)
+            if counts[index]:
+                found[name] = float(sums[index] / counts[index])
+            else:  # too small for the step: what is known nearby
+                rows, columns = np.nonzero(self.labels == index)
+                nearby = values[index, rows // step, columns // step]
+                found[name] = float(nearby.mean(dtype=np.float64))
+        return found
+
     @property
     def background(self) -> float:
         """The fraction of the photo that is background."""
@@ -106,14 +163,16 @@ class Segmentation:
         """The masks in the form of the `image-segmentation` pipeline of transformers.
 
         Returns:
-            For each class that is present, largest first: `label`, `score` (the mean fused score
-            over its pixels; None where scores were not kept) and `mask` (a PIL image of mode
-            `L`, 255 on the class and 0 elsewhere).
+            For each class that is present, largest first: `label`, `score` (its `confidence`, or
+            else the mean fused score over its pixels if scores were kept, or else None) and `mask`
+            (a PIL image of mode `L`, 255 on the class and 0 elsewhere).
         """
         found: list[dict[str, Any]] = []
-        for name, mask in self.masks().items():
-            score = None
-            if self.scores is not None:
+        masks = self.masks()
+        confidence = self.confidence(masks)
+        for name, mask in masks.items():
+            score = confidence.get(name)
+            if score is None and self.scores is not None:
                 score = float(self.scores[self.names.index(name)][mask].mean(dtype=np.float64))
             image = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
             found.append({"label": name, "score": score, "mask": image})

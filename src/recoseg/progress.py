@@ -36,6 +36,7 @@ class StageProgress:
         description: The name of the stage, such as `Indexing`.
         total: Number of steps; None if unknown.
         unit: Name of the things that are counted, in the plural.
+        start: Number of steps that an earlier run has done.
         enabled: None for a bar on a terminal and lines elsewhere, True for a bar even without a
             terminal, False for no output.
 
@@ -53,15 +54,17 @@ class StageProgress:
         total: int | None,
         *,
         unit: str = "images",
+        start: int = 0,
         enabled: bool | None = None,
     ) -> None:
-        self.done = 0
+        self.done = self._start = start
         self.failed = 0
         self._description = shown(description)
         self._unit = unit
         self._silent = enabled is False
         self._console = Console(stderr=True, force_terminal=True if enabled else None)
         self._total = total
+        self._note: Callable[[], str] | None = None
         self._started = self._told = time.perf_counter()
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -73,7 +76,7 @@ class StageProgress:
             console=self._console,
             disable=self._silent or not self._console.is_terminal,
         )
-        self._task = self._bar.add_task(self._description, total=total, detail="")
+        self._task = self._bar.add_task(self._description, total=total, completed=start, detail="")
 
     @property
     def seconds(self) -> float:
@@ -83,17 +86,28 @@ class StageProgress:
     @property
     def per_second(self) -> float:
         """Steps per second so far."""
-        return self.done / max(self.seconds, 1e-9)
+        return (self.done - self._start) / max(self.seconds, 1e-9)
 
-    def advance(self, steps: int = 1, *, failed: int = 0) -> None:
-        """Count finished steps, of which `failed` have failed."""
+    def advance(
+        self, steps: int = 1, *, failed: int = 0, note: Callable[[], str] | None = None
+    ) -> None:
+        """Count finished steps.
+
+        Args:
+            steps: How many have been finished.
+            failed: How many of them have failed.
+            note: Says what else is to be shown, such as a loss; called when it is shown.
+        """
         self.done += steps
         self.failed += failed
-        self._bar.update(self._task, advance=steps, detail=self._detail())
+        self._note = note
+        if not self._bar.disable:
+            self._bar.update(self._task, advance=steps, detail=self._detail())
         if self._writes_lines and time.perf_counter() - self._told >= _LINE_SECONDS:
             self._told = time.perf_counter()
             of_all = "" if self._total is None else f" of {self._total:,}"
-            self._print(f"{self.done:,}{of_all} {self._unit} so far, {self._detail()}")
+            text = f"{self.done:,}{of_all} {self._unit} so far, {self._detail()}{self._left()}"
+            self._print(text)
 
     def __enter__(self) -> Self:
         self._started = self._told = time.perf_counter()
@@ -121,9 +135,24 @@ class StageProgress:
 
     def _detail(self) -> str:
         speed = f"{self.per_second:.1f} {self._unit}/s"
-        if self.done and self.per_second < 1:
+        if self.done > self._start and self.per_second < 1:
             speed = f"{1 / self.per_second:.1f} s each"
-        return f"{speed}, {self.failed:,} failed" if self.failed else speed
+        failed = f", {self.failed:,} failed" if self.failed else ""
+        return f"{speed}{failed}" if self._note is None else f"{speed}{failed}, {self._note()}"
+
+    def _left(self) -> str:
+        """The remaining time, if it can be told."""
+        left = 0 if self._total is None else self._total - self.done
+        if left <= 0 or self.done == self._start:
+            return ""
+        return f", about {_duration(left / self.per_second)} left"
+
+
+def _duration(seconds: float) -> str:
+    """A time for people: `40 s`, `12 min` or `3.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def track(

@@ -31,7 +31,7 @@ def test_the_mean_is_of_those_that_are_there():
         "ade150": evaluation([[4, 0, 0], [0, 0, 4]], failed=1),  # IoU 1 and 0
         "voc21": evaluation([[0, 0, 0], [0, 0, 0]]),
     }
-    table = suite_markdown(found, {"context59": "no\nfolder *x*"})
+    table = suite_markdown(found, {"context59": "no\nfolder *x*"}, {})
     cells = {
         line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
         for line in table.splitlines()
@@ -45,11 +45,13 @@ def test_the_mean_is_of_those_that_are_there():
     assert cells["mean of 2 of 8"] == ["", "55.0", "", ""]
     assert table.endswith("Left out:\n\n- context59: no folder \\*x\\*\n")
     assert mean_miou(found) == pytest.approx(0.55)
-    fields = suite_json(found, {})
+    fields = suite_json(found, {}, {"voc20": "full"})
     assert fields["data_sets"]["ade150"]["failed"] == 1
     assert fields["data_sets"]["voc21"]["scores"] is None
+    assert (fields["left_out"], fields["failed"]) == ({}, {"voc20": "full"})
+    assert suite_markdown({}, {}, {"voc20": "a | b"}).endswith("Failed:\n\n- voc20: a \\| b\n")
     assert mean_miou({}) is None
-    assert "mean of 0 of 8" in suite_markdown({}, {})
+    assert "mean of 0 of 8" in suite_markdown({}, {}, {})
 
 
 def test_places(tmp_path):
@@ -105,6 +107,38 @@ def test_what_is_missing_is_said(session):
     assert nothing.code == 1
     assert "None of the 8 data sets could be scored." in nothing.err
     assert "gtFine/val/<city>/*_gtFine_labelIds.png" in nothing.err
+
+
+def test_a_data_set_that_fails_does_not_end_the_run(session, tmp_path):
+    """Damage to a bank and to photos is told at the end, and mended data sets are scored then."""
+    banks = tmp_path / "banks"
+    shutil.copytree(session / "banks", banks)
+    (banks / "voc20.safetensors").write_bytes(b"no bank")
+    shutil.copy(banks / "cityscapes19.safetensors", banks / "voc21.safetensors")
+    out = tmp_path / "out"
+    result = suite(session, "--out", out, banks=banks)
+    assert result.code == 1
+    assert "mean of 1 of 8" in result.out
+    assert "Failed: voc20: " in result.err
+    *_, last = result.err.splitlines()
+    assert "2 of the data sets failed: voc21, voc20." in last
+    fields = json.loads((out / "suite.json").read_text())
+    assert list(fields["data_sets"]) == ["cityscapes19"]
+    assert list(fields["failed"]) == ["voc21", "voc20"]
+    for name in ("voc21", "voc20"):
+        (banks / f"{name}.safetensors").unlink()
+    again = suite(session, "--out", out, "--resume", banks=banks)
+    assert again.code == 0, again.err
+    assert json.loads((out / "suite.json").read_text())["failed"] == {}
+
+
+def test_a_data_set_without_a_photo_that_can_be_read_fails(session, tmp_path):
+    shutil.copytree(session / "data/cityscapes", tmp_path / "cityscapes")
+    for photo in tmp_path.rglob("*_leftImg8bit.png"):
+        photo.write_bytes(b"cut")
+    result = suite(session, root=tmp_path)
+    assert result.code == 1
+    assert "\ncityscapes19: None of the 2 photos could be evaluated." in result.err
 
 
 @pytest.mark.slow

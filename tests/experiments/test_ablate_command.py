@@ -55,6 +55,10 @@ def test_a_folder_holds_the_tables_of_one_run(tmp_path):
     assert replaced.code == 0, replaced.err
     assert [name for name in names(out) if name.startswith("block")] == []
     assert {"retrieval.md", "notes.txt"} <= set(names(out))
+    fewer = run("ablate", "block", *shared, "--overwrite", "--exclude", "0", "--exclude", "5")
+    assert fewer.code == 0, fewer.err
+    rows = json.loads((out / "settings.json").read_text())["rows"]
+    assert {row["photos"] for row in rows} == {4}
     wrong = run("ablate", "recipe", *shared, "--overwrite", "--regions", "tiles")
     assert "Unknown regions 'tiles'" in wrong.err
     wrong = run("ablate", "recipe", *shared, "--overwrite", "--memory", tmp_path / "gone")

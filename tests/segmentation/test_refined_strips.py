@@ -87,6 +87,7 @@ def test_labels_and_scores_are_those_of_the_whole_photo(options, monkeypatch):
     assert {(part.columns.start, part.columns.stop) for part in parts} == {(0, 48)}
     for before, after in zip(whole, found, strict=True):
         np.testing.assert_array_equal(after.labels, before.labels)
+        assert after.confidence() == pytest.approx(before.confidence(), abs=1e-3)
         assert (after.scores is None) == ("keep_scores" not in options)
         if before.scores is not None:
             np.testing.assert_array_equal(after.scores, before.scores)
@@ -100,6 +101,8 @@ def test_lanes_give_the_same_labels_up_to_rounding(options, monkeypatch):
     assert len({part.columns.start for part in parts}) > 1
     assert (found[0].labels == whole[0].labels).mean() > 0.999
     assert found[0].labels.shape == photo.shape[:2]
+    before = whole[0].segmentation.probabilities.values
+    np.testing.assert_allclose(found[0].segmentation.probabilities.values, before, atol=2e-3)
     if whole[0].scores is not None:
         np.testing.assert_allclose(found[0].scores, whole[0].scores, atol=1e-3)
 

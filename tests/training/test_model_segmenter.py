@@ -53,6 +53,16 @@ def test_labels_and_scores_of_an_odd_photo(run):
     assert (found.names, found.palette) == (NAMES, run.data.palette)
 
 
+def test_the_confidence_of_a_class_is_its_mean_probability(run):
+    image = blocks(9)[0].crop((0, 0, 83, 61))
+    found = build(run, resize=0)(image)
+    probabilities = slow_log_probs(run.model, image).exp().numpy()
+    for index, name in enumerate(NAMES):
+        if (own := found.labels == index).any():
+            expected = pytest.approx(probabilities[index][own].mean(), abs=2e-3)
+            assert found.confidence()[name] == expected
+
+
 def test_it_has_learnt_something(run):
     image, labels = blocks(0)
     found = build(run)(image)

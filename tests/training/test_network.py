@@ -1,3 +1,4 @@
+import re
 import sys
 
 import pytest
@@ -5,6 +6,7 @@ import timm
 import torch
 from torch import nn
 
+import recoseg
 from recoseg.errors import MissingExtraError, MissingWeightsError, RecosegError
 from recoseg.training.ema import average_update
 from recoseg.training.module import parameter_groups
@@ -18,6 +20,8 @@ from recoseg.training.network import (
 )
 from recoseg.training.recipe import recipe
 from recoseg.training.schedule import average_decay
+
+from .runs import write_pairs
 
 TINY = "timm:test_efficientnet"
 
@@ -106,19 +110,61 @@ def test_weights_of_a_file(tmp_path):
         load_encoder(build_network("resnet18", 2, 16), f"resnet18={path}")
 
 
+class Hub:
+    """The Hub, which answers the first question or does not, and has no weights."""
+
+    def __init__(self, monkeypatch, answer):
+        self.answer = answer
+        self.offline = []
+        monkeypatch.setattr("huggingface_hub.get_session", lambda: self)
+        monkeypatch.setattr("segmentation_models_pytorch.encoders.get_encoder", self.get)
+
+    def head(self, url, timeout):
+        if self.answer is not None:
+            raise self.answer
+
+    def get(self, *_, **__):
+        from huggingface_hub import constants
+
+        self.offline.append(constants.HF_HUB_OFFLINE)
+        raise OSError("nothing\n is there.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [(None, "nothing is there"), (OSError("no network"), r"cannot be reached \(no network\)")],
+)
+def test_weights_that_are_not_there_are_told_in_one_line_and_at_once(monkeypatch, answer, told):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    hub = Hub(monkeypatch, answer)
+    with pytest.raises(MissingWeightsError) as caught:
+        load_encoder(build_network("resnet18", 2, 16), "resnet18")
+    assert re.search(
+        rf"{told}\. .*{re.escape(constants.HF_HUB_CACHE)}.*resnet18=random", str(caught.value)
+    )
+    assert "\n" not in str(caught.value)
+    assert hub.offline == [answer is not None]  # without a network its cache answers at once
+    assert constants.HF_HUB_OFFLINE is False
+
+
+def test_missing_weights_are_told_before_photos_are_read(tmp_path, monkeypatch):
+    write_pairs(tmp_path / "data")
+    Hub(monkeypatch, OSError("no network"))
+    monkeypatch.setattr("recoseg.pipeline.train.readable", lambda *_, **__: pytest.fail("read"))
+    folders = {"masks": tmp_path / "data/masks", "images": tmp_path / "data/images"}
+    with pytest.raises(MissingWeightsError, match="no network"):
+        recoseg.train(tmp_path / "run", **folders, encoder="resnet18", output_stride=16)
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_cannot_be_had(monkeypatch):
     with pytest.raises(RecosegError, match="Unknown encoder 'resnet1000'"):
         build_network("resnet1000", 2)
     with pytest.raises(RecosegError, match="cannot be the encoder of DeepLabv3"):
         build_network("timm:vit_tiny_patch16_224", 2, 16)
 
-    def offline(*_, **__):
-        raise OSError("no network")
-
-    network = build_network("resnet18", 2, 16)
-    monkeypatch.setattr("segmentation_models_pytorch.encoders.get_encoder", offline)
-    with pytest.raises(MissingWeightsError, match=r"no network(.|\n)*resnet18=random"):
-        load_encoder(network, "resnet18")
     monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'recoseg\[train\]'"):
         build_network("resnet18", 2)

@@ -1,26 +1,18 @@
 """Folders of runs: one writer, the newest whole checkpoint, and nothing else removed or left."""
 
 import errno
-import hashlib
-import json
 import logging
 import os
-import random
-import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import recoseg
 from recoseg.errors import DatasetError, FileError, OutputError, RecosegError
 from recoseg.pipeline.train import export_onnx
 from recoseg.pipeline.train import train as train_by_name
@@ -32,19 +24,9 @@ from recoseg.training.rounds import train_rounds
 from recoseg.training.run_folder import open_run
 from recoseg.training.trainer import Machines, train
 from recoseg.training.training_set import readable
-from tests.training.runs import ENCODER, quick, write_pairs
+from tests.training.runs import CPU, files, quick, resume, same, write_pairs
 
-CPU = Machines("cpu")
 LAST = "checkpoints/step=6.ckpt"
-
-
-def files(folder):
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-
-
-def same(one, other):
-    one, other = one.network.state_dict(), other.network.state_dict()
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +50,6 @@ def copied(kept, tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes((folder / name).read_bytes())
     return tmp_path / "run", data, model
-
-
-def resume(folder, data, **changes):
-    return train(data, quick(**changes), folder, machines=CPU, checkpoint_every=2, resume=True)
 
 
 def test_checkpoints_do_not_use_the_temporary_folder(tmp_path, monkeypatch):
@@ -326,144 +304,3 @@ def test_a_checkpoint_in_another_thread_is_written(tmp_path):
     assert CheckpointFile().load_checkpoint(path, weights_only=False) == {"a": 1}
     CheckpointFile().remove_checkpoint(path)
     assert newest_whole(tmp_path) is None
-
-
-PROGRAM = """
-import os, random, signal, sys, threading, time
-import torch
-from recoseg.cli import main
-from recoseg.training.module import TrainingModule
-
-moment, plain, save = sys.argv.pop(1), TrainingModule.training_step, torch.save
-
-def interrupt():
-    os.killpg(0, signal.SIGINT)  # as a terminal does
-
-def step(self, batch, index):
-    if moment == "step" and self.trainer.global_step == 3:
-        interrupt()
-    return plain(self, batch, index)
-
-def saving(content, file):
-    save(content, file)
-    if moment == "checkpoint" and content["global_step"] == 4:
-        interrupt()
-
-def start(self):
-    def end():
-        time.sleep(float(moment))
-        os.kill(os.getpid(), signal.SIGKILL)
-    threading.Thread(target=end, daemon=True).start()
-
-TrainingModule.training_step, torch.save = step, saving
-if moment[0].isdigit():
-    TrainingModule.on_train_start = start
-main()
-"""
-
-
-TEMPORARY = "recoseg-test-"
-
-
-def temporary(root):
-    """A temporary folder that belongs to another folder; its name has to be short for sockets."""
-    name = hashlib.blake2b(str(root).encode(), digest_size=6).hexdigest()
-    folder = Path(tempfile.gettempdir(), f"{TEMPORARY}{os.getpid()}-{name}")
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _remove_temporary():
-    yield
-    for folder in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}{os.getpid()}-*"):
-        shutil.rmtree(folder)
-
-
-def test_a_temporary_folder_with_a_long_name_is_refused(tmp_path, monkeypatch):
-    deep = tmp_path / ("x" * 80)
-    deep.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(deep))
-    with pytest.raises(RecosegError, match="Set TMPDIR to one of at most 75 characters, or"):
-        Machines("cpu", workers=1).check(4)
-    Machines("cpu").check(4)
-
-
-def command(root, moment, *more):
-    """The command in a session of its own, with a temporary folder of its own."""
-    paths = [str(Path(recoseg.__file__).parents[1]), str(Path(__file__).parents[2])]
-    given = {
-        "--out": root / "run",
-        "--masks": root / "masks",
-        "--images": root / "images",
-        "--recipe": "short",
-        "--encoder": ENCODER,
-        "--iterations": 40,
-        "--batch-size": 4,
-        "--crop": 32,
-        "--short-side": 48,
-        "--device": "cpu",
-        "--checkpoint-every": 2,
-    }
-    options = [str(part) for pair in given.items() for part in pair]
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(moment), "train", *options, *more],
-        env=os.environ
-        | {
-            "PYTHONPATH": os.pathsep.join(paths),
-            "TMPDIR": str(temporary(root)),
-            "OMP_NUM_THREADS": str(torch.get_num_threads()),  # sums of other parts differ
-        },
-        capture_output=True,
-        text=True,
-        start_new_session=True,
-        timeout=300,
-    )
-
-
-def left_in(root):
-    """What is in the temporary folder, apart from torch's empty cache."""
-    return {path.name for path in temporary(root).iterdir()} - {"torchinductor_root"}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("moment", "workers", "step"), [("step", 0, 2), ("step", 2, 2), ("checkpoint", 0, 4)]
-)
-def test_ctrl_c_says_what_is_kept(tmp_path, moment, workers, step):
-    write_pairs(tmp_path)
-    done = command(tmp_path, moment, "--workers", str(workers))
-    assert done.returncode == 130, done.stderr
-    assert done.stderr.splitlines()[-1] == (
-        f"Interrupted. {tmp_path / 'run'} keeps the checkpoint of step {step}; continue with "
-        "--resume."
-    )
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "run/model.safetensors").exists()
-    # Ctrl-C waited until the checkpoint was whole; the one before it was not removed any more.
-    names = {path.name for path in (tmp_path / "run/checkpoints").iterdir()}
-    assert names == {f"step={step}.ckpt", "step=2.ckpt"}
-    assert not left_in(tmp_path)
-
-
-@pytest.mark.slow
-def test_killed_at_random_moments_and_resumed(tmp_path):
-    data, _ = readable(write_pairs(tmp_path))
-    chance = random.Random(0)
-    killed = 0
-    for _ in range(3):
-        done = command(tmp_path, chance.uniform(0, 2), "--workers", "1", "--resume")
-        assert done.returncode in (0, -signal.SIGKILL), done.stderr
-        killed += done.returncode != 0
-    assert killed
-    assert same(
-        resume(tmp_path / "run", data, iterations=40, keep="ema"),
-        train(data, quick(iterations=40, keep="ema"), tmp_path / "whole", machines=CPU),
-    )
-    names = files(tmp_path / "run")
-    assert not {name for name in names if ".tmp-" in name}
-    assert {name for name in names if "checkpoints" in name} == {"checkpoints/step=40.ckpt"}
-    assert not left_in(tmp_path)
-    assert json.loads((tmp_path / "run/settings.json").read_text())["format"] == (
-        "recoseg-training-1"
-    )

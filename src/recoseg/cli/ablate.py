@@ -12,6 +12,7 @@ from recoseg.cli.options import (
     CacheFolder,
     CacheSize,
     Device,
+    ExcludeNames,
     Ids,
     Memory,
     Overwrite,
@@ -54,6 +55,7 @@ def ablate(
     root: Root = None,
     split: Split = None,
     ids: Ids = None,
+    exclude: ExcludeNames = None,
     protocol: ProtocolName = "native",
     published_quirks: Quirks = False,
     classes: Annotated[
@@ -123,6 +125,7 @@ def ablate(
         root=root,
         split=split,
         ids=ids,
+        exclude=exclude or (),
         protocol=protocol,
         published_quirks=published_quirks,
         classes=classes,

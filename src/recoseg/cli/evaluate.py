@@ -256,6 +256,14 @@ def _evaluate_suite(
     say_lines(report.table)
     if options["out"] is not None:
         say(f"Table: {options['out'] / FILES[0]}")
+    for name, reason in report.failed.items():
+        say_lines(f"Failed: {name}: {reason}", err=True)
+    if report.failed:
+        raise RecosegError(
+            f"{len(report.failed)} of the data sets failed: {', '.join(report.failed)}. Their "
+            "reasons are above. The others have scores; with --out, run the command again with "
+            "--resume."
+        )
 
 
 def _refuse(where: str, given: Mapping[str, object]) -> None:

@@ -261,6 +261,14 @@ Split = Annotated[
 Ids = Annotated[
     Path | None, typer.Option(help="File with the names of the photos to use, one per line.")
 ]
+ExcludeNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        help="Leave out photos whose name in the data set matches this pattern, such as "
+        "'thumbs/*'; names have no suffix. Repeat the option for several patterns.",
+    ),
+]
 ProtocolName = Annotated[
     str,
     typer.Option(

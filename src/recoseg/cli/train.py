@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recoseg.cli.options import Overwrite, Resume, Root
+from recoseg.cli.options import ExcludeNames, Overwrite, Resume, Root
 from recoseg.cli.output import say
 
 
@@ -32,6 +32,7 @@ def train(
     ] = None,
     root: Root = None,
     split: Annotated[str, typer.Option(help="Dataset split.")] = "train",
+    exclude: ExcludeNames = None,
     recipe: Annotated[
         str, typer.Option(help="Training recipe: paper, or short, which takes minutes on a CPU.")
     ] = "paper",
@@ -111,8 +112,6 @@ def train(
     workers: Annotated[int, typer.Option(min=0, help="Processes per device that read photos.")] = 2,
 ) -> None:
     """Train DeepLabv3+ on masks, such as pseudo-labels."""
-    import sys
-
     from recoseg.pipeline.train import train as run
 
     report = run(
@@ -122,6 +121,7 @@ def train(
         dataset=dataset,
         root=root,
         split=split,
+        exclude=exclude or (),
         recipe=recipe,
         rounds=rounds,
         ground_truth=ground_truth,
@@ -137,7 +137,7 @@ def train(
         precision=precision,
         accumulate=accumulate,
         workers=workers,
-        progress=sys.stderr.isatty(),
+        progress=None,
         encoder=encoder,
         output_stride=output_stride,
         freeze_encoder=freeze_encoder,

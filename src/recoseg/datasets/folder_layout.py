@@ -167,22 +167,41 @@ class Layout:
             missing = [name for name in chosen if name not in files]
             if missing:
                 raise self.error(
-                    root, f"{len(missing)} of {len(chosen)} have no {kind}: {_shown(missing)}."
+                    root, f"{len(missing)} of {len(chosen)} have no {kind}: {shown_names(missing)}."
                 )
         return [Pair(name, photos[name], masks[name]) for name in chosen]
 
     def _select(self, root: Path, names: Sequence[str], ids: Path) -> list[str]:
-        by_leaf: dict[str, list[str]] = {}
-        for name in names:
-            by_leaf.setdefault(name.rsplit("/", 1)[-1], []).append(name)
-        known = {leaf: found[0] for leaf, found in by_leaf.items() if len(found) == 1}
-        known |= {name: name for name in names}
-        wanted = [_without_ending(line) for line in self.listed(root, ids)]
-        unknown = [name for name in wanted if name not in known]
+        wanted = self.listed(root, ids)
+        found, unknown = chosen_names(names, wanted)
         if unknown:
             problem = f"{len(unknown)} of {len(wanted)} names in {ids} are not names of photos"
-            raise self.error(root, f"{problem}: {_shown(unknown)}.")
-        return list(dict.fromkeys(known[name] for name in wanted))
+            raise self.error(root, f"{problem}: {shown_names(unknown)}.")
+        return found
+
+
+def chosen_names(names: Sequence[str], wanted: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The photos that are named by their whole names, or by the last part of them if it is unique.
+
+    Args:
+        names: Names of all photos.
+        wanted: The photos that are named; suffixes of photos are ignored.
+
+    Returns:
+        The names of the photos, each once, and what names no photo.
+
+    Example:
+        >>> chosen_names(["a/1", "a/2", "b/2"], ["1.jpg", "b/2", "2"])
+        (['a/1', 'b/2'], ['2'])
+    """
+    by_leaf: dict[str, list[str]] = {}
+    for name in names:
+        by_leaf.setdefault(name.rsplit("/", 1)[-1], []).append(name)
+    known = {leaf: found[0] for leaf, found in by_leaf.items() if len(found) == 1}
+    known |= {name: name for name in names}
+    plain = [_without_ending(name) for name in wanted]
+    unknown = [name for name in plain if name not in known]
+    return list(dict.fromkeys(known[name] for name in plain if name in known)), unknown
 
 
 def _found_in(root: Path) -> str:
@@ -200,5 +219,6 @@ def _without_ending(name: str) -> str:
     return name[: len(name) - len(ending)]
 
 
-def _shown(names: Sequence[str]) -> str:
+def shown_names(names: Sequence[str]) -> str:
+    """The first names of a list, for messages."""
     return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

@@ -42,12 +42,15 @@ def mean_miou(found: Mapping[str, Evaluation]) -> float | None:
     return sum(mious) / len(mious) if mious else None
 
 
-def suite_markdown(found: Mapping[str, Evaluation], left_out: Mapping[str, str]) -> str:
+def suite_markdown(
+    found: Mapping[str, Evaluation], left_out: Mapping[str, str], failed: Mapping[str, str]
+) -> str:
     """The table of a suite in Markdown.
 
     Args:
         found: The evaluation on each data set, by name.
-        left_out: Why each of the others has none, by name.
+        left_out: Why data sets were not tried, by name.
+        failed: Why data sets that were tried have none, by name.
 
     Returns:
         The table, with the mean and the number of data sets that it is of; measures in per cent.
@@ -69,13 +72,16 @@ def suite_markdown(found: Mapping[str, Evaluation], left_out: Mapping[str, str])
     rows.append([f"mean of {scored} of {len(FOLDERS)}", "", mean, "", ""])
     header = ["data set", "photos", "mIoU", "accuracy", "mean class accuracy"]
     parts = ["Measures in per cent.", markdown_table(header, rows)]
-    if left_out:
-        lines = [f"- {name}: {escaped(reason)}" for name, reason in left_out.items()]
-        parts.append("\n".join(["Left out:", "", *lines]))
+    for title, reasons in (("Left out", left_out), ("Failed", failed)):
+        if reasons:
+            lines = [f"- {name}: {escaped(reason)}" for name, reason in reasons.items()]
+            parts.append("\n".join([f"{title}:", "", *lines]))
     return "\n\n".join(parts) + "\n"
 
 
-def suite_json(found: Mapping[str, Evaluation], left_out: Mapping[str, str]) -> dict[str, Any]:
+def suite_json(
+    found: Mapping[str, Evaluation], left_out: Mapping[str, str], failed: Mapping[str, str]
+) -> dict[str, Any]:
     """The table as JSON fields; the arguments are those of `suite_markdown`."""
     return {
         "suite": SUITE,
@@ -89,5 +95,6 @@ def suite_json(found: Mapping[str, Evaluation], left_out: Mapping[str, str]) -> 
             for name, one in found.items()
         },
         "left_out": dict(left_out),
+        "failed": dict(failed),
         "mean_miou": mean_miou(found),
     }

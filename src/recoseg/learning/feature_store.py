@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import tempfile
@@ -129,15 +130,22 @@ class FeatureStore:
             if photo_id not in self._rows and index.path(position) not in self.failures:
                 missing.setdefault(photo_id, position)
         with StageProgress("Co-segmenting: features", len(missing), enabled=progress) as bar:
-            rows = []
-            for row in self._from_cache(index, missing):
-                if len(row.request.known) < len(self._encoders):
-                    rows.append(row)
+            batches: list[list[_Row]] = []
+            others: list[_Row] = []
+            looked_up = self._from_cache(index, missing)
+            while block := list(itertools.islice(looked_up, _BATCH)):
+                rows = [row for row in block if len(row.request.known) < len(self._encoders)]
+                for row in block:
+                    if len(row.request.known) == len(self._encoders):
+                        self._rows[row.request.photo.id] = row.number
+                        bar.advance()
+                if len(rows) == len(block):
+                    batches.append(rows)  # as without a cache, whatever came before it
                 else:
-                    self._rows[row.request.photo.id] = row.number
-                    bar.advance()
-            if rows:
-                self._extract(rows, bar)
+                    others += rows
+            batches += [others[at : at + _BATCH] for at in range(0, len(others), _BATCH)]
+            if batches:
+                self._extract(batches, bar)
 
     def __contains__(self, photo_id: object) -> bool:
         return photo_id in self._rows
@@ -184,8 +192,7 @@ class FeatureStore:
         }
         return {key: features for key, features in found.items() if features is not None}
 
-    def _extract(self, rows: Sequence[_Row], bar: StageProgress) -> None:
-        batches = [rows[at : at + _BATCH] for at in range(0, len(rows), _BATCH)]
+    def _extract(self, batches: Sequence[Sequence[_Row]], bar: StageProgress) -> None:
         keys = tuple(self._encoders)
         tasks = (
             FeatureTask(tuple(row.request for row in batch), keys, self.image_size)
@@ -199,8 +206,12 @@ class FeatureStore:
                     paths = (row.request.photo.path for row in batch)
                     self.failures |= dict.fromkeys(paths, found.reason)
                     continue
-                for row, computed in zip(batch, found, strict=True):
-                    self._keep(row, computed)
+                try:
+                    self._keep(batch, found)
+                except KeyboardInterrupt:
+                    # Kept as a whole, so that the next run encodes the same photos together.
+                    self._keep(batch, found)
+                    raise
 
     def _check(self, made_by: FeatureIdentity) -> None:
         """Refuse workers that have other encoders or another precision than the store expects."""
@@ -221,7 +232,11 @@ class FeatureStore:
                 f"{made_by.precision}. Set the precision by --precision."
             )
 
-    def _keep(self, row: _Row, computed: PhotoFeatures) -> None:
+    def _keep(self, batch: Sequence[_Row], found: Sequence[PhotoFeatures]) -> None:
+        for row, computed in zip(batch, found, strict=True):
+            self._keep_one(row, computed)
+
+    def _keep_one(self, row: _Row, computed: PhotoFeatures) -> None:
         photo = row.request.photo
         if computed.photo.failure:
             self.failures[photo.path] = computed.photo.failure

@@ -14,6 +14,7 @@ from recoseg.archive.index import ArchiveIndex
 from recoseg.concepts import ConceptBank
 from recoseg.config import PAPER_RECIPE
 from recoseg.datasets.dataset_table import as_published, open_dataset
+from recoseg.datasets.excluded import names_left
 from recoseg.datasets.labelled import LabelledArchive
 from recoseg.datasets.spaces import class_lines
 from recoseg.device import Compute, resolve_compute
@@ -79,6 +80,7 @@ def ablate(
     root: str | Path | None = None,
     split: str | None = None,
     ids: str | Path | None = None,
+    exclude: str | Sequence[str] = (),
     protocol: str = "native",
     published_quirks: bool = False,
     classes: Classes | None = None,
@@ -113,6 +115,7 @@ def ablate(
         root: Folder that holds the data set.
         split: Dataset split. By default that of the data set, most often `val`.
         ids: File with the names of the photos to use, one per line.
+        exclude: Patterns of the names of photos to leave out; see `names_left`.
         protocol: How photos are prepared and scored; see `protocol_of`.
         published_quirks: Whether to repeat the errors of the published evaluation.
         classes: The classes with their words. By default the data set's own prompts.
@@ -158,6 +161,8 @@ def ablate(
         raise RecosegError(
             f"{', '.join(measured)}: expected a data set to measure on. Name one by --dataset NAME."
         )
+    if exclude and dataset is None:
+        raise RecosegError("--exclude leaves out photos of a data set: name one by --dataset NAME.")
     with ExitStack() as stack:
         stack.enter_context(lock_folder(folder))
         stack.enter_context(telling_what_is_kept(partial(resumable, folder)))
@@ -197,7 +202,12 @@ def ablate(
                 split,
                 ids=None if ids is None else Path(ids),
             )
+            if exclude:
+                kept = set(names_left([sample.name for sample in data.samples], exclude))
+                data = replace(data, samples=tuple(s for s in data.samples if s.name in kept))
             data = as_published(data) if published_quirks else data
+        # Encoders whose weights are missing are refused before anything is measured.
+        setups = _setups(archives, preset, saliency, phi, k, compute) if measured else []
         searched = _retrieval(archives, labels, compute) if "retrieval" in names else []
         tables += [retrieval_markdown(searched)] if searched else []
         if not measured or data is None:
@@ -214,7 +224,6 @@ def ablate(
         words = (
             as_classes(classes) if classes is not None else class_lines(data.space, aliases=aliases)
         )
-        setups = _setups(archives, preset, saliency, phi, k, compute)
         base = Baseline(tuple(setups), tuple(words), ("pamr", "crf") if crf else ("pamr",))
         if "recipe" in names:
             base = _with_recipe(base, max(1, len(phi)), remembered, voting)

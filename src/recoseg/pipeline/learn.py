@@ -6,7 +6,7 @@ import logging
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from recoseg.executors import Executor, LocalExecutor
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_worker import Extraction, dense_worker
 from recoseg.learning.figure_folder import FORMAT, LINES, FigureWriter
+from recoseg.learning.kept_features import kept_for_next_run, say_what_is_kept
 from recoseg.learning.learner import learn_bank
 from recoseg.learning.one_class import LearnedClass
 from recoseg.memory.region_memory import RegionMemory, open_memory
@@ -109,7 +110,8 @@ def learn(
             records which one it was; segmenting without it, or with another one, tells so.
         figures: Folder for a co-segmentation figure of each class; None draws no figures.
         overwrite: Whether to replace the file of the bank, and the figures of an earlier run.
-        cache: Folder where features of photos are kept for the next bank; None keeps nothing.
+        cache: Folder where features of photos are kept for the next bank. Without one, a run that
+            writes a bank keeps them for the next run; see `kept_for_next_run`.
         cache_gigabytes: Maximum size of that folder, GB; least recently used entries are removed
             first.
         executor: Executor that runs search and encoding. By default they run in this process.
@@ -166,6 +168,7 @@ def learn(
             bank = bank.remove(_held(bank, names)) if relearn else bank
             _check_new(bank, names)
             check_settings(bank, changes)
+        loaded = encoders is not None
         if encoders is None:
             chosen = choose_encoders(archive, bank, preset, retrieval, saliency, phi, recipe)
             encoders = load_encoders(**chosen, device=device, precision=precision)
@@ -195,8 +198,13 @@ def learn(
                 callback(item)
 
         compute = encoders.compute or resolve_compute(device, precision)
-        kept = None if cache is None else Path(cache)
-        with telling_what_is_kept(partial(_kept, kept)), draw or nullcontext(), runner.connection():
+        with ExitStack() as stack:
+            kept = None if cache is None else Path(cache)
+            if kept is None and file is not None and executor is None and not loaded:
+                kept = stack.enter_context(kept_for_next_run(archive, bank))
+            stack.enter_context(telling_what_is_kept(partial(say_what_is_kept, kept)))
+            stack.enter_context(draw or nullcontext())
+            stack.enter_context(runner.connection())
             bank = learn_bank(
                 archive,
                 to_learn,
@@ -212,20 +220,11 @@ def learn(
                 callback=learned,
                 progress=progress,
             )
-        if former is not None and relearn:
-            bank = in_former_order(former, bank)
-        if file is not None:
-            _save(bank, file)
+            if former is not None and relearn:
+                bank = in_former_order(former, bank)
+            if file is not None:
+                _save(bank, file)
     return bank
-
-
-def _kept(cache: Path | None) -> str:
-    if cache is None:
-        return (
-            "No class was written. With --cache FOLDER the features of photos are kept for the "
-            "next run."
-        )
-    return f"{cache} keeps the features of the photos so far; run the same command again."
 
 
 def _save(bank: ConceptBank, file: Path) -> None:

@@ -34,7 +34,8 @@ class SuiteReport:
 
     Attributes:
         evaluations: The scores on each data set that could be evaluated, by name.
-        left_out: Why each of the others could not, by name.
+        left_out: Why data sets were not tried, by name.
+        failed: Why data sets that were tried have no scores, by name.
         table: The table in Markdown.
         notes: Notes on how to read the scores, in sentences.
         not_written: Files that could not be written to the output folder, each with the reason.
@@ -42,6 +43,7 @@ class SuiteReport:
 
     evaluations: dict[str, Evaluation]
     left_out: dict[str, str]
+    failed: dict[str, str]
     table: str
     notes: tuple[str, ...] = ()
     not_written: tuple[str, ...] = ()
@@ -65,6 +67,8 @@ def evaluate_suite(
 ) -> SuiteReport:
     """Score banks on the eight data sets that later papers report, as far as they are there.
 
+    A data set that fails does not end the run; the report says why it failed.
+
     Args:
         banks: Folder with a bank (or trained model) `NAME.safetensors` for each data set.
         root: Folder of the data sets; see `recoseg.evaluation.suite.place_of`.
@@ -84,7 +88,7 @@ def evaluate_suite(
             with `phi`, `saliency` and `recipe`.
 
     Raises:
-        RecosegError: No data set could be evaluated, or the options do not fit a bank.
+        RecosegError: No data set could be evaluated.
         OutputError: `out` holds an earlier run, which is neither continued nor replaced.
     """
     if out is None and (resume or overwrite):
@@ -102,6 +106,7 @@ def evaluate_suite(
     chosen: dict[str, Any] = {name: options.get(name) for name in ("phi", "saliency", "recipe")}
     found: dict[str, Evaluation] = {}
     left_out: dict[str, str] = {}
+    failed: dict[str, str] = {}
     notes: dict[str, None] = {}
     not_written: list[str] = []
     with ExitStack() as stack:
@@ -126,42 +131,47 @@ def evaluate_suite(
             except DatasetError as error:
                 left_out[name] = str(error)
                 continue
-            if not bank.is_file():
-                named = community_of(name)
-                if index is None:
-                    left_out[name] = (
-                        f"There is no bank {bank}. Learn it by `recoseg learn INDEX --classes "
-                        f"{named} --out {bank}`, or give the index by --index."
-                    )
-                    continue
-                assert named is not None
-                bank.parent.mkdir(parents=True, exist_ok=True)
-                learn(index, named, out=bank, **chosen, **run)
+            named = community_of(name)
+            if index is None and not bank.is_file():
+                left_out[name] = (
+                    f"There is no bank {bank}. Learn it by `recoseg learn INDEX --classes "
+                    f"{named} --out {bank}`, or give the index by --index."
+                )
+                continue
             own: dict[str, Any] = {}
             if label_space(name).background is not None:
                 own = {"threshold": threshold, "background": background or None}
-            report = evaluate(
-                bank,
-                name,
-                root=place,
-                out=None if folder is None else folder / name,
-                protocol=protocol,
-                resume=resume,
-                overwrite=overwrite,
-                **run,
-                **options,
-                **{option: value for option, value in own.items() if value is not None},
-            )
+            try:
+                if index is not None and not bank.is_file():
+                    assert named is not None
+                    bank.parent.mkdir(parents=True, exist_ok=True)
+                    learn(index, named, out=bank, **chosen, **run)
+                report = evaluate(
+                    bank,
+                    name,
+                    root=place,
+                    out=None if folder is None else folder / name,
+                    protocol=protocol,
+                    resume=resume,
+                    overwrite=overwrite,
+                    **run,
+                    **options,
+                    **{option: value for option, value in own.items() if value is not None},
+                )
+            except (RecosegError, OSError) as error:
+                failed[name] = str(error)
+                continue
             found[name] = report.evaluation
             notes |= dict.fromkeys(report.notes)
             not_written += [f"{name}/{problem}" for problem in report.not_written]
         if not found:
-            reasons = "\n".join(f"{name}: {reason}" for name, reason in left_out.items())
+            why = {**left_out, **failed}
+            reasons = "\n".join(f"{name}: {why[name]}" for name in FOLDERS)
             raise RecosegError(f"None of the {len(FOLDERS)} data sets could be scored.\n{reasons}")
-        table = suite_markdown(found, left_out)
+        table = suite_markdown(found, left_out, failed)
         if folder is not None and record is not None:
             with record.writing():
                 record.add({"files": list(FILES)})
                 write_bytes(folder / FILES[0], table.encode("utf-8", "replace"))
-                write_bytes(folder / FILES[1], to_json(suite_json(found, left_out)))
-    return SuiteReport(found, left_out, table, tuple(notes), tuple(not_written))
+                write_bytes(folder / FILES[1], to_json(suite_json(found, left_out, failed)))
+    return SuiteReport(found, left_out, failed, table, tuple(notes), tuple(not_written))

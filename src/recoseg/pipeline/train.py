@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from recoseg.datasets.dataset_table import open_dataset
+from recoseg.datasets.excluded import names_left
 from recoseg.errors import RecosegError
 from recoseg.pipeline.checks import check_output_file, check_output_folder
 from recoseg.storage.locks import lock_file
@@ -39,6 +41,7 @@ def train(
     dataset: str | None = None,
     root: str | Path | None = None,
     split: str = "train",
+    exclude: str | Sequence[str] = (),
     recipe: str = "paper",
     rounds: int = 1,
     ground_truth: str | Path | None = None,
@@ -54,7 +57,7 @@ def train(
     precision: str = "fp32",
     accumulate: int = 1,
     workers: int = 2,
-    progress: bool = False,
+    progress: bool | None = False,
     **changes: Any,
 ) -> TrainReport:
     """Train DeepLabv3+ on masks, such as pseudo-labels (paper, section 3.4).
@@ -66,6 +69,7 @@ def train(
         dataset: Name of a labelled data set to use instead of masks; see `open_dataset`.
         root: Folder that holds the data set.
         split: Dataset split.
+        exclude: Patterns of the names of photos to leave out; see `names_left`.
         recipe: Training recipe: `paper`, or `short`, which takes minutes on a CPU.
         rounds: Rounds of self-training. Each round after the first trains on labels that the model
             of the round before has made.
@@ -84,7 +88,7 @@ def train(
         accumulate: Number of parts that a batch is split into, to save memory; their gradients are
             accumulated.
         workers: Processes per device that read and augment photos.
-        progress: Whether to show a progress bar.
+        progress: See `StageProgress`.
         **changes: Settings of the recipe to change, such as `iterations=1000`; None leaves the
             setting of the recipe.
 
@@ -92,10 +96,12 @@ def train(
         RecosegError: Neither or both of masks and data set are given, or settings do not fit.
         OutputError: The folder holds another run, another process is writing to it, or it cannot
             be written to.
-        DatasetError: There are no photos with masks.
+        DatasetError: There are no photos with masks, or `exclude` matches none of them, or all.
+        MissingWeightsError: The weights of the encoder are not available.
         MissingExtraError: The extra `train` is not installed.
         KeyboardInterrupt: The run was interrupted; the message says what is kept.
     """
+    from recoseg.training.network import check_encoder
     from recoseg.training.rounds import train_rounds
     from recoseg.training.trainer import Machines, check_folder
 
@@ -106,9 +112,13 @@ def train(
     machines.check(chosen.batch_size)
     folder = check_output_folder(out)
     check_folder(folder, resume=resume, overwrite=overwrite)  # before all photos are read
+    check_encoder(chosen.encoder, chosen.output_stride, separable=chosen.separable)
     data = _training_set(masks, images, dataset, root, split)
+    if exclude:
+        kept = set(names_left([photo.name for photo in data.photos], exclude))
+        data = replace(data, photos=tuple(p for p in data.photos if p.name in kept))
     truth = None if ground_truth is None else open_dataset("folder", os.fspath(ground_truth))
-    data, left_out = readable(data, progress=None if progress else False)
+    data, left_out = readable(data, progress=progress)
     model = train_rounds(
         data,
         chosen,

@@ -166,6 +166,7 @@ def bank_segmenter(
         by_name,
         presence,
         specks or SpeckRule(),
+        temperature=refine.temperature,
     )
     if encoders is not None:
         phi = encoders.phi if phi is None else phi

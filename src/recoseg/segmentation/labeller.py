@@ -17,7 +17,6 @@ from recoseg.photos.load import LoadedPhoto
 from recoseg.photos.refs import Photo
 from recoseg.refinement.lposs import LpossSettings
 from recoseg.refinement.refiner import Part, Refiner
-from recoseg.segmentation.branches import FEATURES
 from recoseg.segmentation.fused_scores import FusedScores, spread_grids
 from recoseg.segmentation.fusion import FusionRule
 from recoseg.segmentation.label_maps import (
@@ -31,7 +30,9 @@ from recoseg.segmentation.label_maps import (
 )
 from recoseg.segmentation.naming import Naming
 from recoseg.segmentation.presence import PresenceRule
-from recoseg.segmentation.score_grids import Grid, ScoreGrids, whole_grid
+from recoseg.segmentation.refined_background import RefinedBackground
+from recoseg.segmentation.sampled import Sampler
+from recoseg.segmentation.score_grids import ScoreGrids, features_of, whole_grid
 from recoseg.segmentation.specks import SpeckRule
 from recoseg.segmentation.unrefined import Unrefined
 from recoseg.segmentation.voting import VotedScores, Voting, vote_labels
@@ -64,6 +65,7 @@ class Labeller:
         specks: Which parts of a label map are too small.
         background_class: Name of the class that background has in label maps, one of `names` or
             a further one; empty where it is ignored. Its score is that of `background_scores`.
+        temperature: Fused scores divided by this are logits of the probabilities of classes.
     """
 
     scored: tuple[str, ...]
@@ -80,6 +82,7 @@ class Labeller:
     presence: PresenceRule = field(default_factory=PresenceRule)
     specks: SpeckRule = field(default_factory=SpeckRule)
     background_class: str = ""
+    temperature: float = 1.0
 
     @property
     def maps(self) -> int:
@@ -154,7 +157,7 @@ class Labeller:
     ) -> Int32[Tensor, "h w"] | None:
         if self.voting is None:
             return None
-        return self.voting.regions(photo, _features(grids, place, _input_hw(photo)))
+        return self.voting.regions(photo, features_of(grids, place, _input_hw(photo)))
 
     def _scores(
         self,
@@ -175,7 +178,7 @@ class Labeller:
                     scores = self.naming.per_name(scores)
                 used.append(grid._replace(scores=scores))
         if self.spreading is not None:
-            first = _features(grids, place, input_hw)[0]
+            first = features_of(grids, place, input_hw)[0]
             used = [whole_grid(one, input_hw) for one in used]
             used = [spread_grids(used, first, self.rule, self.spreading)]
         fused = FusedScores(photo.image, input_hw, used, self.rule)
@@ -208,8 +211,15 @@ class Labeller:
         always = self.background.classes
         present = self.presence.strong(self._strips(fused), always)
         present = self.presence.large(self._strips(fused), always, present)
+        sampler, read = self._sampler(fused.output_hw), self._reader(fused)
+
+        def strip(start: int, end: int) -> Tensor:
+            scores = read(start, end)
+            sampler.see(start, scores)
+            return scores
+
         labels, kept = label_strips(
-            self._reader(fused),
+            strip,
             len(self.scored),
             fused.output_hw,
             self.background,
@@ -219,15 +229,34 @@ class Labeller:
             unclear=self.ignored,
             max_elements=self._most,
         )
-        return self._segmentation(labels, kept)
+        return self._segmentation(labels, kept, sampler)
 
-    def _segmentation(self, labels: np.ndarray, kept: np.ndarray | None) -> Segmentation:
+    def _segmentation(
+        self, labels: np.ndarray, kept: np.ndarray | None, sampler: Sampler
+    ) -> Segmentation:
         """A label map, with scores if those of the scored classes (c, h, w) were kept."""
-        own = None if kept is None else kept[: len(self.names)]
-        if kept is not None and self.background_class:
-            place = self.background_label
-            own = background_scores(kept, len(self.labelled), place, self.background)
-        return Segmentation(labels, self.labelled, self.colours, own)
+        own = None if kept is None else self._of_labels(kept)
+        return Segmentation(labels, self.labelled, self.colours, own, sampler.found())
+
+    def _of_labels(self, scores: Float[np.ndarray, "m _ w"]) -> Float[np.ndarray, "c _ w"]:
+        """The scores of the classes in label maps, from those of the scored classes."""
+        if not self.background_class:
+            return scores[: len(self.names)]
+        place = self.background_label
+        return background_scores(scores, len(self.labelled), place, self.background)
+
+    def _sampler(self, output_hw: tuple[int, int], *, of_maps: bool = False) -> Sampler:
+        """What takes the probabilities of classes out of their scores, or those of all maps."""
+
+        def probabilities(scores: Tensor) -> np.ndarray:
+            scores = (self._by_class(scores) if of_maps else scores).float()
+            if self.background_class:
+                scores = torch.from_numpy(self._of_labels(scores.cpu().numpy()))
+            if self.naming is None:
+                scores = (scores / self.temperature).softmax(0)
+            return scores[: len(self.labelled)].clamp(min=0).cpu().numpy()
+
+        return Sampler(output_hw, len(self.labelled), probabilities)
 
     def _refined_together(self, fused: Sequence[Scores]) -> Iterator[list[int]]:
         """Indices of photos of equal size, as many as are refined at a time."""
@@ -240,30 +269,8 @@ class Labeller:
                 yield group[start : start + count]
 
     @property
-    def _has_level(self) -> bool:
-        """Whether the threshold of background is refined as the score of a class of its own."""
-        return self.background.threshold is not None and self.naming is None
-
-    @property
-    def _refined_background(self) -> BackgroundRule:
-        """Which pixels become background by their refined scores.
-
-        Where scores are those of classes, a background threshold is added as a class whose score is
-        the threshold everywhere. This makes the same decision as without refinement, and the edges
-        of background are refined. Names are refined as probabilities, on which a threshold acts
-        afterwards. Which classes are strong enough, and which pixels are ambiguous, is decided by
-        the scores before refinement.
-        """
-        if self._has_level:
-            return BackgroundRule(classes=(*self.background.classes, len(self.scored)))
-        return replace(self.background, ambiguity=None)
-
-    def _with_level(self, scores: Float[Tensor, "n m h w"]) -> Float[Tensor, "n _ h w"]:
-        """The scores with the class of the threshold, if there is one."""
-        level = self.background.threshold
-        if not self._has_level or level is None:
-            return scores
-        return torch.cat([scores, scores.new_full((len(scores), 1, *scores.shape[2:]), level)], 1)
+    def _refined_background(self) -> RefinedBackground:
+        return RefinedBackground(self.background, len(self.scored), self.naming is not None)
 
     def _refine(self, fused: Sequence[Scores]) -> list[Segmentation]:
         """Refine photos of equal size, together or, where they are large, each part by part."""
@@ -273,14 +280,16 @@ class Labeller:
             return [self._refine_parts(one) for one in fused]
         scores = torch.stack([one(0, height) for one in fused])
         images = torch.stack([one.pixels() for one in fused])
-        refined = self.refiner(images, self._with_level(scores))
+        refined = self.refiner(images, self._refined_background.with_level(scores))
         found = []
         for before, after in zip(scores, refined, strict=True):
             classes = self._by_class(before)
             own = self._unrefined((height, width), [classes])
             whole = Part(slice(0, height), slice(0, width), after)
             own.see(whole.rows, whole.columns, classes)
-            found.append(self._refined(own, lambda: iter([whole])))  # noqa: B023
+            sampler = self._sampler((height, width))
+            sampler.see(0, classes)
+            found.append(self._refined(own, sampler, lambda: iter([whole])))  # noqa: B023
         return found
 
     def _refine_parts(self, fused: Scores) -> Segmentation:
@@ -288,25 +297,30 @@ class Labeller:
         assert self.refiner is not None
         refiner, (height, width) = self.refiner, fused.output_hw
         own = self._unrefined(fused.output_hw, self._strips(fused))
+        sampler = self._sampler(fused.output_hw, of_maps=True)
 
         def read(rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
             scores = fused(rows.start, rows.stop, columns)
+            sampler.see(rows.start, scores, columns)
             if own.looks:
                 own.see(rows, columns, self._by_class(scores))
-            return fused.pixels(rows, columns), self._with_level(scores[None])[0]
+            return fused.pixels(rows, columns), self._refined_background.with_level(scores[None])[0]
 
-        return self._refined(own, lambda: refiner.parts(read, self.maps + 1, height, width))
+        return self._refined(
+            own, sampler, lambda: refiner.parts(read, self.maps + 1, height, width)
+        )
 
-    def _refined(self, own: Unrefined, parts: Callable[[], Iterator[Part]]) -> Segmentation:
+    def _refined(
+        self, own: Unrefined, sampler: Sampler, parts: Callable[[], Iterator[Part]]
+    ) -> Segmentation:
         """Label a photo by its refined scores, and by what those before decide."""
 
         def by_class() -> Iterator[Tensor]:
             return (find(part.scores) for part in parts())
 
         find = (lambda scores: scores) if self.naming is None else self.naming.best
-        background, kept = self._refined_background, own.kept
-        if kept is not None and self._has_level:
-            kept = torch.cat([kept, kept.new_ones(1)])
+        background = self._refined_background.rule
+        kept = self._refined_background.kept(own.kept)
         kept = self.presence.large(by_class(), background.classes, kept)
         labels = np.empty(own.output_hw, label_dtype(self.ignored))
         for part in parts():
@@ -314,7 +328,7 @@ class Labeller:
             labels[part.rows, part.columns] = found.cpu().numpy()
         if own.unclear is not None and (kept is None or bool(kept.any())):
             labels[own.unclear] = self.ignored
-        return self._segmentation(labels, own.scores)
+        return self._segmentation(labels, own.scores, sampler)
 
     @property
     def _kept_maps(self) -> int:
@@ -334,12 +348,3 @@ class Labeller:
 
 def _input_hw(photo: LoadedPhoto) -> tuple[int, int]:
     return (photo.pixels.shape[1], photo.pixels.shape[2])
-
-
-def _features(grids: ScoreGrids, place: int, input_hw: tuple[int, int]) -> list[Grid]:
-    """The features of each phi for one photo on whole grids, if they were asked for."""
-    return [
-        whole_grid(grid._replace(scores=grid.scores[place]), input_hw)
-        for name, grid in grids.items()
-        if name.partition(":")[0] == FEATURES
-    ]

@@ -78,6 +78,13 @@ class Result:
         """The fraction of the photo that each present class covers, the largest class first."""
         return self._found.areas()
 
+    def confidence(self) -> dict[str, float]:
+        """How sure the segmenter is of each present class, 0 to 1; see `Segmentation.confidence`.
+
+        The largest class comes first, as in `areas`.
+        """
+        return self._found.confidence()
+
     def overlay(self, *, opacity: float = 0.5, legend: bool = True) -> Image.Image:
         """The photo with its classes painted over it; see `draw_overlay`."""
         found = self._found

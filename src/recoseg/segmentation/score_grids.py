@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recoseg.encoders.extract import extract
 from recoseg.regions.axes import cell_matrix
-from recoseg.segmentation.branches import Branch
+from recoseg.segmentation.branches import FEATURES, Branch
 from recoseg.segmentation.input_plan import InputPlan
 from recoseg.segmentation.windows import Windows
 
@@ -134,3 +134,12 @@ def _score(
         key: branch.score(*(features[one] for one in scored[key]))
         for key, branch in branches.items()
     }
+
+
+def features_of(grids: ScoreGrids, place: int, input_hw: tuple[int, int]) -> list[Grid]:
+    """The features of each phi for one photo on whole grids, if they were asked for."""
+    return [
+        whole_grid(grid._replace(scores=grid.scores[place]), input_hw)
+        for name, grid in grids.items()
+        if name.partition(":")[0] == FEATURES
+    ]

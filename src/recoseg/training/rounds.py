@@ -77,23 +77,38 @@ def train_rounds(
             folder = out / f"round-{number}"
             if model is not None:
                 photos = [Photo(item.photo) for item in files]
-                data = _relabel(model, photos, folder / "pseudo", machines)
+                data = _relabel(
+                    model, photos, folder / "pseudo", machines, options.get("progress", False)
+                )
                 options["left_out"] = {}
-            model = train(data, recipe, folder, machines=machines, resume=True, **options)
+            model = train(
+                data,
+                recipe,
+                folder,
+                machines=machines,
+                resume=True,
+                title=f"Training, round {number} of {rounds}",
+                **options,
+            )
         assert model is not None
         model.save(out / FILE)
     return model
 
 
 def _relabel(
-    model: TrainedModel, photos: Sequence[Photo], folder: Path, machines: Machines
+    model: TrainedModel,
+    photos: Sequence[Photo],
+    folder: Path,
+    machines: Machines,
+    progress: bool | None,
 ) -> TrainingSet:
     """The training set of photos labelled by a model, with its confidence."""
     device = {"gpu": "cuda"}.get(machines.accelerator, machines.accelerator)
     compute = resolve_compute(device, machines.precision)
     segmenter = model_segmenter(model, compute=compute, keep_scores=True)
+    chosen: dict[str, Any] = {"confidence": True, "progress": progress}
     try:
-        pseudo_label(segmenter, photos, folder, confidence=True, resume=True)
+        pseudo_label(segmenter, photos, folder, resume=True, **chosen)
     except OutputError:  # labels by another model, which an overwritten run has left
-        pseudo_label(segmenter, photos, folder, confidence=True, overwrite=True)
+        pseudo_label(segmenter, photos, folder, overwrite=True, **chosen)
     return pseudo_labelled(folder)

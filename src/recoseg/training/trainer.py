@@ -49,7 +49,6 @@ from recoseg.training.training_set import TrainingSet
 
 try:
     from lightning.pytorch import Callback, Trainer
-    from lightning.pytorch.callbacks import TQDMProgressBar
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
     from lightning.pytorch.utilities import rank_zero_only
 
@@ -64,6 +63,7 @@ try:
     from recoseg.training.endings import endings
     from recoseg.training.module import TrainingModule
     from recoseg.training.previews import Previews
+    from recoseg.training.training_progress import TrainingProgress
     from recoseg.training.truth import BEST, GroundTruth
 except ImportError as error:
     raise MissingExtraError("lightning", "train", "Training") from error
@@ -151,7 +151,8 @@ def train(
     truth: SegmentationDataset | None = None,
     truth_every: int = 1000,
     left_out: Mapping[str, str] | None = None,
-    progress: bool = False,
+    title: str = "Training",
+    progress: bool | None = False,
 ) -> TrainedModel:
     """Train a model.
 
@@ -167,7 +168,8 @@ def train(
         truth: Ground truth to report scores on; it chooses weights only if the recipe says so.
         truth_every: Steps from one score to the next.
         left_out: Photos that are not trained on, with the reason, for the record.
-        progress: Whether to show a progress bar.
+        title: Name of the run in its progress.
+        progress: See `StageProgress`.
 
     Returns:
         The model, on the CPU; it is written into the folder, too.
@@ -225,7 +227,7 @@ def train(
         Previews(out / "previews", data.palette, preview_every),
         *([GroundTruth(truth, info, truth_every, average, best)] if truth is not None else []),
         Checkpoints(out / "checkpoints", checkpoint_every),
-        *([TQDMProgressBar()] if progress else []),
+        TrainingProgress(title, progress),
     ]
     with endings(out), lock_folder(out) if leading else nullcontext():
         if leading:
@@ -311,7 +313,7 @@ def _trainer(
         log_every_n_steps=min(10, recipe.iterations),
         callbacks=callbacks,
         plugins=[CheckpointFile()],
-        enable_progress_bar=any(isinstance(item, TQDMProgressBar) for item in callbacks),
+        enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         default_root_dir=out,

@@ -178,8 +178,9 @@ class OutputFolder:
 
         Returns:
             The fields of the line: path, name, stamp, width, height, areas (fractions by class),
-            background (fraction), files (relative to the folder, by kind), checksums (of the files,
-            by kind).
+            background (fraction), confidence (0 to 1 by class, if it is known; see
+            `Segmentation.confidence`), files (relative to the folder, by kind), checksums (of the
+            files, by kind).
 
         Raises:
             OutputError: A file cannot be written, such as on a full disk.
@@ -190,14 +191,17 @@ class OutputFolder:
             for writer in self._writers:
                 writer.write(name, image, segmentation)
             height, width = segmentation.labels.shape
+            areas = segmentation.areas()
+            confidence = segmentation.confidence(areas)
             fields = {
                 "path": photo.path,
                 "name": name,
                 "stamp": photo.stamp,
                 "width": width,
                 "height": height,
-                "areas": {key: round(area, 6) for key, area in segmentation.areas().items()},
+                "areas": _rounded(areas),
                 "background": round(segmentation.background, 6),
+                **({"confidence": _rounded(confidence)} if confidence else {}),
                 "files": files,
                 "checksums": {
                     kind: file_checksum(inside(self._folder, files[kind])) for kind in self._own
@@ -211,6 +215,10 @@ class OutputFolder:
         """Write the line of a photo that could not be segmented: path and error."""
         with self._record.writing():
             self._record.add({"path": path, "error": reason})
+
+
+def _rounded(shares: Mapping[str, float]) -> dict[str, float]:
+    return {key: round(value, 6) for key, value in shares.items()}
 
 
 def _patterns(file: str) -> list[str]:
