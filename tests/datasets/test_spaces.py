@@ -7,6 +7,7 @@ from recoseg.classes import parse_class, parse_classes
 from recoseg.datasets.label_space import LabelSpace
 from recoseg.datasets.spaces import SPACES, class_lines, classes_of, label_space, space_of
 from recoseg.errors import ConceptError, DatasetError, UnknownNameError
+from recoseg.evaluation.translate import translation
 
 SIZES = {
     "cityscapes27": (27, 27),
@@ -219,6 +220,14 @@ def test_own_classes_get_colours_and_keep_their_words():
     assert len(set(space.palette)) == 2
     with pytest.raises(DatasetError, match="has 256 classes; 8-bit masks have at most 255"):
         space_of("many", "Many", [parse_class(f"c{i}") for i in range(256)])
+
+
+def test_a_class_called_background_is_that_of_everything_else():
+    assert space_of("farm", "Farm", [parse_class("cow")]).background is None
+    space = space_of("farm", "Farm", [parse_class("background"), parse_class("cow")])
+    assert space.background == "background"
+    # Pixels that are given to no class are background, and a bank does not need the class.
+    assert translation(["cow"], space, 255)[[0, 255]].tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("name", COMMUNITY)

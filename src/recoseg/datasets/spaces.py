@@ -14,7 +14,7 @@ from recoseg.classes import ClassNames, read_classes
 from recoseg.datasets.label_space import Group, LabelClass, LabelSpace
 from recoseg.drawing.palette import default_palette
 from recoseg.errors import ConceptError, DatasetError, UnknownNameError
-from recoseg.labels import IGNORE_INDEX
+from recoseg.labels import BACKGROUND, IGNORE_INDEX
 
 SPACES = (
     "cityscapes27",
@@ -196,6 +196,8 @@ def classes_of(text: str, aliases: bool = False) -> list[ClassNames]:
 def space_of(name: str, title: str, classes: Sequence[ClassNames]) -> LabelSpace:
     """A label space of given classes, in colours that are easy to distinguish.
 
+    A class called `background` stands for everything that is not named.
+
     Raises:
         DatasetError: There are more classes than 8-bit masks have labels.
 
@@ -215,4 +217,5 @@ def space_of(name: str, title: str, classes: Sequence[ClassNames]) -> LabelSpace
             LabelClass(item.name, colour, item.prompts)
             for item, colour in zip(classes, colours, strict=True)
         ),
+        background=next((item.name for item in classes if item.name == BACKGROUND), None),
     )
