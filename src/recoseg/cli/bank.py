@@ -10,7 +10,7 @@ import typer
 from recoseg.cli.output import say, say_json, say_table
 from recoseg.cli.remember import print_memory
 from recoseg.cli.verdicts import say_verdicts
-from recoseg.errors import ConceptError
+from recoseg.errors import ConceptError, RecosegError
 
 if TYPE_CHECKING:
     from recoseg.concepts import Concept, ConceptBank
@@ -28,7 +28,7 @@ def inspect(
     from recoseg.encoders.defaults import default_settings
     from recoseg.encoders.recipes import RECIPES
 
-    if "://" in bank or Path(bank).is_dir():
+    if _is_memory(bank):
         print_memory(bank, as_json)
         return
     loaded = ConceptBank.load(Path(bank))
@@ -67,6 +67,26 @@ def inspect(
     for stage, values in settings.items():
         listed = ", ".join(f"{name}={value}" for name, value in values.items())
         say(f"{stage}: {listed}")
+
+
+def _is_memory(path: str) -> bool:
+    """Whether a path is that of a region memory rather than a concept bank.
+
+    Raises:
+        RecosegError: It is neither of both; the message says what it is.
+    """
+    from recoseg.pipeline.kinds import describe_kind, kind_of
+
+    if "://" in path:
+        return True
+    found = Path(path)
+    if not found.exists():  # loading says what was expected
+        return False
+    kind = kind_of(found)
+    is_bank = kind == "recoseg-bank" or (not kind and found.suffix == ".safetensors")
+    if not is_bank and kind != "recoseg-memory":
+        raise RecosegError(f"{describe_kind(found)} Expected a concept bank or a region memory.")
+    return not is_bank
 
 
 def _row(concept: Concept) -> tuple[object, ...]:
