@@ -57,7 +57,8 @@ def learn(
     relearn: Annotated[
         bool,
         typer.Option(
-            "--relearn", help="Learn classes again that the bank of --add-to already holds."
+            "--relearn",
+            help="Learn the classes again; the bank that --add-to names has to hold all of them.",
         ),
     ] = False,
     reject: Annotated[

@@ -21,7 +21,7 @@ from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.presets import preset as preset_of
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, ImageTextEncoder
 from recoseg.encoders.recipes import recipe_of
-from recoseg.errors import ConceptError, OutputError, RecosegError
+from recoseg.errors import ConceptError, OptionError, OutputError, RecosegError
 from recoseg.executors import Executor, LocalExecutor
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_worker import Extraction, dense_worker
@@ -37,7 +37,7 @@ from recoseg.pipeline.checks import (
 )
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import open_index
-from recoseg.pipeline.relearn import in_former_order, without_photos
+from recoseg.pipeline.relearn import in_former_order, without_classes, without_photos
 from recoseg.pipeline.retrieve import search_in
 from recoseg.progress import telling_what_is_kept
 from recoseg.segmentation.memory_branch import shared_phi
@@ -85,7 +85,8 @@ def learn(
             only replaced if it is `add_to` itself, or by `overwrite`.
         add_to: Bank, or its file, to which the classes are added. Its context, encoders and
             settings are used.
-        relearn: Whether classes that `add_to` holds already are learnt again, at their places.
+        relearn: Whether the classes, all of which `add_to` holds already, are learnt again at
+            their places.
         reject: Paths of photos, or the ends of their paths, that nothing is learnt from.
         encoders: Encoders that are loaded already; see `load_encoders`. If None, each encoder is
             taken from the arguments below, or else from `add_to`, the index or the preset.
@@ -126,15 +127,19 @@ def learn(
     if recipe is not None:
         recipe_of(recipe)
         if add_to is not None:
-            raise RecosegError(
+            raise OptionError(
                 "A bank that classes are added to keeps its recipe; --recipe would have no effect. "
                 "Leave it out, or learn a new bank."
             )
+    if relearn and add_to is None:
+        raise OptionError(
+            "--relearn learns classes of a bank again. Name the bank by --add-to BANK."
+        )
     changes = {name: value for name, value in settings.items() if value is not None}
     if changes.get("regions") == NO_REGIONS:
         changes["regions"] = ""
     if isinstance(changes.get("context"), str):
-        raise RecosegError(
+        raise OptionError(
             f"context is {changes['context']!r}; expected a list of classes, such as "
             '["sky", "tree: tree; forest"]; an empty one eliminates nothing.'
         )
@@ -149,10 +154,6 @@ def learn(
         archive = without_photos(archive, reject)
     if isinstance(memory, str | Path):
         memory = open_memory(memory)
-    if relearn and add_to is None:
-        raise RecosegError(
-            "--relearn would have no effect without a bank to learn classes of again: --add-to."
-        )
     with nullcontext() if file is None else lock_file(file):
         if file is not None:
             refuse_to_replace(file, overwrite=overwrite, source=add_to)
@@ -161,7 +162,7 @@ def learn(
         former = bank
         if bank is not None:
             names = [item.name for item in to_learn]
-            bank = bank.remove(_held(bank, names)) if relearn else bank
+            bank = without_classes(bank, names) if relearn else bank
             _check_new(bank, names)
             _check_settings(bank, changes)
         if encoders is None:
@@ -295,20 +296,15 @@ def _check_settings(bank: ConceptBank, given: dict[str, Any]) -> None:
     for name, value in given.items():
         kept = getattr(own, name)
         if (tuple(value) if isinstance(kept, tuple) else value) != kept:
-            raise RecosegError(
+            raise OptionError(
                 f"A bank that classes are added to keeps its settings: {name} is {kept!r} there, "
                 f"and {value!r} would have no effect. Leave it out, or learn a new bank."
             )
 
 
-def _held(bank: ConceptBank, names: Sequence[str]) -> list[str]:
-    """Those of the names that classes of the bank have."""
-    present = {concept.name for concept in bank.classes}
-    return [name for name in names if name in present]
-
-
 def _check_new(bank: ConceptBank, names: Sequence[str]) -> None:
-    twice = _held(bank, names)
+    present = {concept.name for concept in bank.classes}
+    twice = [name for name in names if name in present]
     if twice:
         raise ConceptError(
             f"The bank already holds: {', '.join(twice)}. Add --relearn to learn them again."

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.concepts import ConceptBank
-from recoseg.errors import RecosegError
+from recoseg.errors import ConceptError, RecosegError
 
 REASON = "rejected"
 _MOST_NAMED = 5
@@ -47,6 +47,21 @@ def without_photos(index: ArchiveIndex, rejected: Sequence[str]) -> ArchiveIndex
             )
         left_out |= dict.fromkeys(chosen, REASON)
     return index.without(left_out)
+
+
+def without_classes(bank: ConceptBank, names: Sequence[str]) -> ConceptBank:
+    """The bank without classes that are to be learnt again.
+
+    Raises:
+        ConceptError: The bank has no class of a name, which may be mistyped.
+    """
+    try:
+        return bank.remove(names)
+    except ConceptError as error:
+        raise ConceptError(
+            f"{error} Only classes of the bank are learnt again; new ones are added without "
+            "--relearn."
+        ) from error
 
 
 def in_former_order(former: ConceptBank, bank: ConceptBank) -> ConceptBank:
