@@ -276,7 +276,7 @@ def _check_replacement(root: Path, shard: Shard) -> None:
             if count and expected:
                 check_file(path, expected)
             elif count and not path.is_file():  # early versions recorded no checksums
-                raise MissingFileError(f"There is no file {path}.")
+                raise MissingFileError(f"No file was found at {path}.")
         except FileError as error:
             raise ArchiveError(
                 f"{error} Its shard replaces shard {shard.replaces}, which was kept. Delete the "
