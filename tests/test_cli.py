@@ -90,7 +90,7 @@ class TestRetrieve:
         assert there.out == run("retrieve", session / "index", *common).out
         indexed = run("index", "s3://bucket/cli/photos", "--out", session / "of-bucket")
         assert indexed.code == 0, indexed.err
-        assert "6 photos; this run: 7 new, 0 changed, 0 known, 1 left out" in indexed.out
+        assert "6 photos; this run: 6 new, 0 changed, 0 known, 1 left out" in indexed.out
         out = session / "of-bucket.safetensors"
         learnt = run(
             *("learn", "s3://bucket/cli/index", "--classes", session / "classes.txt"),
@@ -554,14 +554,14 @@ class TestSegment:
         (["index", "{}/photos", "--out", "{}/x", "--executor", "x"], "Unknown executor 'x'"),
         (["index", "{}/empty", "--out", "{}/x"], "No photos in"),
         (["index", "{}/gone", "--out", "{}/x"], "gone"),
-        (["inspect", "{}/gone"], "There is no concept bank"),
-        (["inspect", "{}/classes.txt"], "damaged or not a safetensors file"),
+        (["inspect", "{}/gone"], "No concept bank was found at"),
+        (["inspect", "{}/classes.txt"], "is a text file; if it is a list of classes"),
         (["forget", "{}/bank.safetensors", "cow"], "no class cow. Its classes: dog, car"),
         (
             ["forget", "{}/bank.safetensors", "dog", "car"],
             "Without dog, car the bank has no",
         ),
-        (["segment", "{}/gone", "{}/photos", "--out", "{}/x"], "There is no concept bank"),
+        (["segment", "{}/gone", "{}/photos", "--out", "{}/x"], "No concept bank was found at"),
         (["segment", "{}/bank.safetensors", "{}/empty", "--out", "{}/x"], "No photos found"),
         (
             ["segment", "{}/bank.safetensors", "{}/photos", "--out", "{}/x", "--fusion", "max"],
@@ -581,7 +581,7 @@ class TestSegment:
 def test_errors_are_one_message(session, arguments, message):
     (session / "empty").mkdir(exist_ok=True)
     result = run(*(argument.replace("{}", str(session.root)) for argument in arguments))
-    assert result.code == 1
+    assert result.code in (1, 2)
     assert result.err.startswith("Error: ")
     assert message in result.err
     assert "Traceback" not in result.err + result.out

@@ -181,7 +181,7 @@ def refused(path, match):
 
 
 def test_files_that_are_absent_or_other(tmp_path):
-    refused(tmp_path / "gone", "There is no concept bank .*gone")
+    refused(tmp_path / "gone", "No concept bank was found at .*gone")
     refused(tmp_path, "not a regular file. Expected a concept bank")
     weights = tmp_path / "weights.safetensors"
     save_file({"weight": torch.ones(2)}, weights)

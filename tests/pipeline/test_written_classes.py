@@ -119,5 +119,5 @@ def test_retrieve_takes_a_file_of_classes(tmp_path, monkeypatch):
         ((path,), "is a file. Give a file of classes by --classes"),
     ):
         refused = run(*place, *arguments)
-        assert refused.code == 1
+        assert refused.code == 2
         assert message in refused.err

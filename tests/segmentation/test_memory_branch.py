@@ -197,7 +197,7 @@ def test_a_folder_is_continued_with_the_same_memory_only(tmp_path):
         segment(**run, memory=tmp_path / "other", resume=True)
     with pytest.raises(RecosegError, match=r"other settings \(fusion, memory\)"):
         segment(**run, resume=True)
-    with pytest.raises(RecosegError, match="There is no region memory at"):
+    with pytest.raises(RecosegError, match="No region memory was found at"):
         open_segmenter(run["source"], memory=tmp_path / "none")
 
 

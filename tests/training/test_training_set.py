@@ -83,7 +83,7 @@ def test_pseudo_labels_with_confidence(tmp_path, moved):
         )
     (out / "teacher/confidence/0.png").unlink()
     _, failures = readable(data)
-    assert "There is no file" in failures["0"]
+    assert "No file was found" in failures["0"]
     assert "confidence/0.png" in failures["0"]
     (tmp_path / "other").mkdir()
     Image.new("RGB", (4, 4)).save(tmp_path / "other/9.png")

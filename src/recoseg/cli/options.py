@@ -224,8 +224,8 @@ MinArea = Annotated[
     float | None,
     typer.Option(
         help="Parts of a mask with fewer pixels (or, below 1, with a smaller share of the photo) "
-        "take the labels around them, and so do holes. By default 0.0003 where edges are refined, "
-        "and 0 elsewhere and by the recipe paper."
+        "take the labels around them, and so do holes; the largest part always stays. By default "
+        "0.0003 where edges are refined, and 0 elsewhere and by the recipe paper."
     ),
 ]
 Ambiguity = Annotated[

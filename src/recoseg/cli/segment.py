@@ -43,6 +43,7 @@ from recoseg.cli.options import (
     names_in,
 )
 from recoseg.cli.output import refuse_nothing, say
+from recoseg.storage.counts import count_of
 
 
 def segment(
@@ -136,4 +137,4 @@ def segment(
         say(f"Left out: {path}: {reason}", err=True)
     done = report.photos - len(report.failures)
     refuse_nothing(done, report.photos, "segmented")
-    say(f"Masks of {done:,} photos: {out}")
+    say(f"Masks of {count_of(done, 'photos')}: {out}")

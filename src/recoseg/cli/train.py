@@ -9,6 +9,7 @@ import typer
 
 from recoseg.cli.options import Overwrite, Resume, Root
 from recoseg.cli.output import say
+from recoseg.storage.counts import count_of
 
 
 def train(
@@ -153,4 +154,4 @@ def train(
     for name, reason in report.left_out.items():
         say(f"Left out: {name}: {reason}", err=True)
     classes = len(report.model.info.names)
-    say(f"Model of {classes} classes from {report.photos:,} photos: {out}")
+    say(f"Model of {count_of(classes, 'classes')} from {count_of(report.photos, 'photos')}: {out}")

@@ -37,7 +37,7 @@ def cosegmentation_figure(
         An RGB image.
 
     Raises:
-        ValueError: There is no image, or there are fewer support maps than images to show.
+        ValueError: No image is given, or there are fewer support maps than images to show.
     """
     shown = min(columns, len(images))
     if shown < 1 or len(support) < shown or len(seeds) < shown:
