@@ -75,7 +75,7 @@ def test_tables_that_cannot_be_used(tmp_path):
     with pytest.raises(DatasetError, match=r"calls a\.png both 'cat' and 'dog'"):
         LabelledArchive.by_csv(["a.jpg"], table)
     table.write_text("path,label\na.jpg\n")
-    with pytest.raises(DatasetError, match="None of 1 photos has a known class"):
+    with pytest.raises(DatasetError, match="None of 1 photo has a known class"):
         LabelledArchive.by_csv(["a.jpg"], table)
 
 

@@ -33,6 +33,7 @@ from recoseg.retrieval.class_texts import ClassTexts, check_index
 from recoseg.retrieval.duplicates import Hit
 from recoseg.retrieval.retriever import Search, retrieve
 from recoseg.retrieval.spread import Spread, measure
+from recoseg.storage.counts import count_of
 
 _log = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ def learn_bank(
         store.fill(index, positions, progress=progress)
         for path in (index.path(position) for position in positions):
             if path in store.failures:
-                _log.warning("left out: %s: %s", path, store.failures[path])
+                _log.warning("Left out: %s: %s", path, store.failures[path])
         steps = list(zip(tasks, hits, strict=True))
         tracked = track(steps, "Co-segmenting", unit="classes", enabled=progress)
         for place, (task, found) in enumerate(tracked):
@@ -229,8 +230,8 @@ def _learn_one(
         )
     if not photos:
         raise ConceptError(
-            f"None of the {len(hits)} photos retrieved for {task.words.name!r} can be read. Check "
-            "that the photos are still at the paths recorded in the index."
+            f"None of {count_of(len(hits), 'photos')} retrieved for {task.words.name!r} can be "
+            "read. Check that the photos are still at the paths recorded in the index."
         )
     ids = [photo.id for _, photo in photos]
     settings = bank.settings.learn

@@ -29,6 +29,7 @@ from recoseg.pipeline.segment import Segmentable, open_segmenter
 from recoseg.progress import resumable, telling_what_is_kept
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.storage.claim import claim
+from recoseg.storage.counts import count_of
 from recoseg.storage.locks import lock_folder
 from recoseg.training.model import is_model
 
@@ -179,7 +180,7 @@ def evaluate(
         if found.failures and len(found.failures) == len(found.images):
             first = found.failures[0]
             raise RecosegError(
-                f"None of the {len(found.images):,} photos could be evaluated. The first, "
+                f"None of {count_of(len(found.images), 'photos')} could be evaluated. The first, "
                 f"{first.name}: {first.error}."
             )
         not_written: list[str] = []

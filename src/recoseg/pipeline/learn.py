@@ -189,7 +189,7 @@ def learn(
                     draw(item)
                 except OSError as error:  # without figures the bank is worth the work all the same
                     unwritten.append(item.concept.name)
-                    _log.warning("no more figures are written to %s: %s", figures, error)
+                    _log.warning("No more figures are written to %s: %s", figures, error)
             if callback is not None:
                 callback(item)
 

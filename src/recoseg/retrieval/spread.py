@@ -86,7 +86,11 @@ def _yardstick(encoder: ImageTextEncoder, prompts: str) -> list[Query] | None:
     except Exception as error:
         # An encoder of the user's own may know no words but those of the classes, and raise
         # anything at others. A verdict is not worth a bank.
-        _log.warning("classes have no verdict: the words of the yardstick raise %r", error)
+        _log.warning(
+            "No verdict on the classes: the encoder refuses the everyday words that they are "
+            "compared with (%r).",
+            error,
+        )
         return None
 
 

@@ -28,6 +28,7 @@ from recoseg.photos.reading import read_photo
 from recoseg.photos.refs import Photo, composed
 from recoseg.progress import track
 from recoseg.storage.checksums import checksum
+from recoseg.storage.counts import count_of
 from recoseg.storage.paths import inside
 from recoseg.storage.reading import read_bytes
 from recoseg.training.moved_photos import photo_paths
@@ -191,11 +192,12 @@ def in_folders(images: Path, masks: Path) -> TrainingSet:
     )
     alone = [name for name in photos if name not in found]
     if alone and pairs:
-        _log.warning("left out: %s photos have no mask: %s", len(alone), ", ".join(alone[:5]))
+        number = count_of(len(alone), "photos", "have")
+        _log.warning("Left out: %s no mask: %s", number, ", ".join(alone[:5]))
     if not pairs:
         raise DatasetError(
-            f"None of the {len(photos)} photos in {images} has a mask in {masks}. Expected "
-            "NAME.png for NAME.jpg."
+            f"None of {count_of(len(photos), 'photos')} in {images} has a mask in {masks}. "
+            "Expected NAME.png for NAME.jpg."
         )
     warn_of_black_and_white([pair.mask for pair in pairs])
     return TrainingSet(names, default_palette(len(names)), pairs, {"masks": str(masks)})
@@ -268,8 +270,8 @@ def readable(
     if not kept:
         name, why = next(iter(failures.items()), ("", "the set is empty"))
         raise DatasetError(
-            f"None of the {len(data.photos)} photos can be trained on. The first, {name}: {why}. "
-            "If the photos have moved, say where they are now: --images."
+            f"None of {count_of(len(data.photos), 'photos')} can be trained on. The first, "
+            f"{name}: {why}. If the photos have moved, say where they are now: --images."
         )
     return replace(data, photos=kept, content=content), failures
 
