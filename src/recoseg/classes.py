@@ -136,8 +136,9 @@ def _refuse_other_forms(lines: list[str]) -> None:
     if what:
         raise ConceptError(
             f"The list of classes is {what}, such as {body[0].strip()[:60]!r}. Expected one name "
-            "per line, without its number or as `0: background`, all counted from 0. If the lines "
-            f"are names as they are, put this line above them: {VERBATIM}"
+            "per line, such as background, or all numbered from 0 with a colon, such as "
+            "0: background. If each line is a name just as it stands, put this line first: "
+            f"{VERBATIM}"
         )
 
 
@@ -150,8 +151,8 @@ def _without_numbers(lines: list[str]) -> list[str]:
     if numbers != list(range(len(lines))):
         shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
         raise ConceptError(
-            f"The list numbers its classes {shown}. Expected all numbers from 0 in their order, as "
-            "labels are counted, or names without numbers."
+            f"The classes of the list have the numbers {shown}. Expected 0, 1, 2 and so on, as the "
+            "labels of masks are counted. Number them so, or remove the numbers."
         )
     return [one[2] for one in found if one]
 

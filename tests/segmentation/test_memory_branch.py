@@ -153,7 +153,9 @@ def test_encoders_and_fusion_have_to_fit(tmp_path):
     with pytest.raises(EncoderMismatchError, match=r"values of other .*; expected values of colo"):
         made(make_memory(tmp_path / "b", texts=[other]))
     memory = make_memory(tmp_path / "c")
-    with pytest.raises(RecosegError, match=r"fusion product uses no region memory.*sum, visual"):
+    with pytest.raises(
+        RecosegError, match=r"uses no region memory.*Leave out --memory.*sum, visual"
+    ):
         made(memory, "product")
 
 

@@ -62,7 +62,8 @@ def index(
     prune: Annotated[
         bool,
         typer.Option(
-            help="Remove photos from the index that are no longer in the sources or are excluded."
+            help="Remove from the index those photos of the sources that are gone or are excluded "
+            "now. By default they are kept."
         ),
     ] = False,
     exclude: Exclude = None,
@@ -70,8 +71,8 @@ def index(
         bool,
         typer.Option(
             "--relink",
-            help="Find photos of the index that have moved into the sources by their content, and "
-            "record their new paths.",
+            help="Look in the sources for photos of the index that have been moved or renamed, by "
+            "their content, and record their new paths.",
         ),
     ] = False,
     executor: ExecutorName = "local",

@@ -43,8 +43,9 @@ def learn(
         str,
         typer.Option(
             help="File with one class per line: a name, or 'NAME: WORD; WORD; -WORD' with the "
-            "words to search for and, after a -, words to avoid. Or several classes as 'dog, cat'. "
-            "Or the name of a data set, such as cityscapes27; see `recoseg datasets`."
+            "words to search for and, after a -, words to avoid. Or the classes themselves with "
+            "commas: 'dog, cat', or 'dog,' for a single one. Or the name of a data set, such as "
+            "cityscapes27; see `recoseg datasets`."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Concept bank to write, a .safetensors file.")],

@@ -18,8 +18,9 @@ ClassList = Annotated[
     typer.Option(
         "--classes",
         help="File with one class per line: a name, or 'NAME: WORD; WORD; -WORD' with the words to "
-        "search for and, after a -, words to avoid. Or several classes as 'dog, cat'. Or the name "
-        "of a data set, such as cityscapes27; see `recoseg datasets`.",
+        "search for and, after a -, words to avoid. Or the classes themselves with commas: "
+        "'dog, cat', or 'dog,' for a single one. Or the name of a data set, such as cityscapes27; "
+        "see `recoseg datasets`.",
     ),
 ]
 PresetName = Annotated[
@@ -48,20 +49,22 @@ Recipe = Annotated[
 Retrieval = Annotated[
     str | None,
     typer.Option(
-        help="Retrieval encoder, as NAME or NAME=WEIGHTS. By default that of the index or preset."
+        help="Retrieval encoder, as NAME or NAME=WEIGHTS, or MODULE:NAME for one of your own. By "
+        "default that of the index or preset."
     ),
 ]
 Saliency = Annotated[
     str | None,
     typer.Option(
-        help="Dense text encoder, as NAME or NAME=WEIGHTS. By default that of the bank or preset."
+        help="Dense text encoder, as NAME or NAME=WEIGHTS, or MODULE:NAME for one of your own. By "
+        "default that of the bank or preset."
     ),
 ]
 Phi = Annotated[
     list[str] | None,
     typer.Option(
-        help="Dense image encoder, as NAME or NAME=WEIGHTS; repeat the option for several "
-        "encoders. By default that of the bank or preset."
+        help="Dense image encoder, as NAME or NAME=WEIGHTS, or MODULE:NAME for one of your own; "
+        "repeat the option for several encoders. By default that of the bank or preset."
     ),
 ]
 Prompts = Annotated[
@@ -138,8 +141,8 @@ Background = Annotated[
 Refine = Annotated[
     str,
     typer.Option(
-        help="Refinement of the masks: along edges by pamr or crf (needs the extra `crf`), between "
-        "alike patches by lposs, and pixels by lposs+; or none."
+        help="Refinement of the masks: pamr or crf (needs the extra `crf`) along edges, lposs "
+        "between patches that look alike, lposs+ also between such pixels, or none."
     ),
 ]
 RefineSteps = Annotated[
@@ -161,14 +164,17 @@ TextWeight = Annotated[
 ]
 MemoryWeight = Annotated[
     float | None,
-    typer.Option(help="Weight of the scores by a memory. By default as the bank says."),
+    typer.Option(
+        help="Weight of the scores by the region memory that --memory names. By default as the "
+        "bank says."
+    ),
 ]
 PhotoWeight = Annotated[
     float | None,
     typer.Option(
-        help="Weight of the scores of the whole photo, by the encoder of the index: classes that "
-        "the photo fits as a whole gain at all its pixels. By default as the bank says, most often "
-        "0."
+        help="Weight of the scores of the whole photo by the encoder of the index, so that classes "
+        "that the photo fits as a whole gain at all its pixels; not with the fusion product. By "
+        "default as the bank says, most often 0."
     ),
 ]
 Regions = Annotated[
@@ -231,8 +237,9 @@ MinArea = Annotated[
 Ambiguity = Annotated[
     float | None,
     typer.Option(
-        help="Pixels whose two best classes are too weak or too close become background: where "
-        "s1 sqrt(s1 - s2) of their scores is lower."
+        help="Pixels become background if s1 x sqrt(s1 - s2) is below this, where s1 and s2 are "
+        "the scores of their two best classes: if both are low, or nearly equal. By default none "
+        "do."
     ),
 ]
 Temperature = Annotated[

@@ -39,15 +39,15 @@ def remember(
     phi: Annotated[
         list[str] | None,
         typer.Option(
-            help="Dense image encoder, as NAME or NAME=WEIGHTS; repeat the option for several "
-            "encoders. By default that of the index's preset."
+            help="Dense image encoder, as NAME or NAME=WEIGHTS, or MODULE:NAME for one of your "
+            "own; repeat the option for several encoders. By default that of the index's preset."
         ),
     ] = None,
     saliency: Annotated[
         list[str] | None,
         typer.Option(
-            help="Dense text encoder, as NAME or NAME=WEIGHTS; repeat the option for several "
-            "encoders. By default that of the index's preset."
+            help="Dense text encoder, as NAME or NAME=WEIGHTS, or MODULE:NAME for one of your "
+            "own; repeat the option for several encoders. By default that of the index's preset."
         ),
     ] = None,
     regions: Annotated[
@@ -77,7 +77,8 @@ def remember(
         bool,
         typer.Option(
             "--prune",
-            help="Remove photos from the memory that are no longer in the index or its selection.",
+            help="Remove those photos from the memory that are no longer in the index or its "
+            "selection.",
         ),
     ] = False,
     executor: ExecutorName = "local",

@@ -40,9 +40,11 @@ def tell_memory(own: SegmentSettings, memory: RegionMemory | None) -> None:
     if not own.memory or (memory is not None and memory.content == own.memory_content):
         return
     _log.warning(
-        "The bank is meant for the region memory %s; photos are segmented %s.",
+        "The bank is meant for the region memory %s; photos are segmented %s. To use it: --memory "
+        "%s",
         own.memory,
         "without one" if memory is None else f"with {memory.location}, which holds other regions",
+        own.memory,
     )
 
 

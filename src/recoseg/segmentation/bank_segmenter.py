@@ -124,10 +124,10 @@ def bank_segmenter(
     if not isinstance(refine, RefineSettings):
         refine = RefineSettings(refine or "none", segment.refine_temperature)
     if memory is not None:
-        _check_able(fusion, "memory", "region memory")
+        _check_able(fusion, "memory", "region memory", "--memory")
         shared_phi(memory, bank)
     if fusion.photo_weight:
-        _check_able(fusion, "photo", "score of the whole photo")
+        _check_able(fusion, "photo", "score of the whole photo", "--photo-weight")
     names = tuple(concept.name for concept in bank.classes)
     concepts = (*bank.classes, *_competing_context(bank, names, background))
     by_name = None
@@ -250,13 +250,13 @@ def _weighted(score: Score, weight: float, features: Tensor) -> Tensor:
     return weight * score(features)
 
 
-def _check_able(fusion: Fusion, kind: str, what: str) -> None:
+def _check_able(fusion: Fusion, kind: str, what: str, option: str) -> None:
     """Refuse scores that the fusion does not use."""
     if kind not in fusion_rule(fusion.form).on_grid:
         able = [form for form in get_args(FusionForm) if kind in fusion_rule(form).on_grid]
         raise OptionError(
-            f"The fusion {fusion.form} uses no {what}. Choose one of {', '.join(able)} "
-            "(--fusion), or leave it out."
+            f"The fusion {fusion.form} uses no {what}. Leave out {option}, or choose another "
+            f"fusion by --fusion: {', '.join(able)}."
         )
 
 

@@ -71,8 +71,8 @@ class Naming:
         if fusion not in FUSIONS_BY_NAME:
             raise OptionError(
                 f"The fusion {fusion} has no scores by name, over which --names softmax could be "
-                f"taken. Choose one of {', '.join(FUSIONS_BY_NAME)} (--fusion), or leave out "
-                "--names."
+                "taken. Leave out --names, or choose another fusion by --fusion: "
+                f"{', '.join(FUSIONS_BY_NAME)}."
             )
         classes: list[int] = []
         negative: list[int] = []
