@@ -20,7 +20,10 @@ def inspect(
     bank: Annotated[str, typer.Argument(help="Concept bank, or folder or URL of a region memory.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print what a concept bank or a region memory holds, and the encoders that made it."""
+    """Print what a concept bank or a region memory holds, and the encoders that made it.
+
+    Of any other file or folder it says what it is, and ends with exit code 1.
+    """
     from dataclasses import asdict
 
     from recoseg.concepts import ConceptBank
@@ -108,7 +111,10 @@ def _references(concept: Concept) -> int:
 
 def forget(
     bank: Annotated[Path, typer.Argument(help="Concept bank.")],
-    names: Annotated[list[str], typer.Argument(help="Names of the classes to remove.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Names of the classes to remove, as `recoseg inspect` prints them."),
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Bank to write. By default the given bank is overwritten.")
     ] = None,

@@ -127,8 +127,8 @@ def learn(
     context: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated context classes to eliminate, such as 'sky, tree: tree; "
-            "forest', or none. By default the five of the paper."
+            help="Context classes, which the classes are kept apart from, with commas between "
+            "them, such as 'sky, tree: tree; forest'; or none. By default the five of the paper."
         ),
     ] = None,
     regions: Annotated[

@@ -85,7 +85,7 @@ SkipDuplicates = Annotated[
 ]
 SelectionFile = Annotated[
     Path | None,
-    typer.Option("--selection", help="Selection file that names the photos of the index to omit."),
+    typer.Option("--selection", help="Selection file: its photos of the index are left out."),
 ]
 CacheFolder = Annotated[
     Path | None,
@@ -102,15 +102,15 @@ FusionForm = Annotated[
     str | None,
     typer.Option(
         "--fusion",
-        help="How visual and text scores are combined: product, sum, visual or text. By default "
-        "as the bank says.",
+        help="How visual scores (by learnt references) and text scores (by words) are combined: "
+        "product or sum, or visual or text for one of them alone. By default as the bank says.",
     ),
 ]
 Resize = Annotated[
     int | None,
     typer.Option(
-        help="Short side of the encoders' input in pixels; 0 for the photo's own size. By default "
-        "as the bank or model says."
+        help="Photos are resized to this short side for the encoders, in pixels; 0 keeps their own "
+        "size. Masks always have the photo's size. By default as the bank or model says."
     ),
 ]
 Window = Annotated[
@@ -127,15 +127,15 @@ WindowStep = Annotated[
 Threshold = Annotated[
     float | None,
     typer.Option(
-        help="Pixels whose best score is lower become background. By default every pixel gets a "
-        "class."
+        help="Pixels whose best score is lower become background; the scale of scores depends on "
+        "the fusion. By default every pixel gets a class."
     ),
 ]
 Background = Annotated[
     str,
     typer.Option(
-        help="Comma-separated classes that become background, a name with a comma in double "
-        "quotes; `context` for all context classes."
+        help="Classes whose pixels become background, with commas between them and a name that "
+        "holds a comma in double quotes; `context` stands for all context classes."
     ),
 ]
 Refine = Annotated[
@@ -154,13 +154,15 @@ RefineSteps = Annotated[
 PhiWeight = Annotated[
     list[float] | None,
     typer.Option(
-        help="Factor on the scores by phi; once for each phi, in the order of the bank. By default "
-        "as the bank says."
+        help="Factor on the visual scores of each phi; give the option once for each, in the order "
+        "of the bank. By default as the bank says."
     ),
 ]
 TextWeight = Annotated[
     float | None,
-    typer.Option(help="Weight of the text scores in a sum. By default as the bank says."),
+    typer.Option(
+        help="Weight of the text scores with the fusion sum. By default as the bank says."
+    ),
 ]
 MemoryWeight = Annotated[
     float | None,
@@ -187,8 +189,8 @@ Regions = Annotated[
 Vote = Annotated[
     str | None,
     typer.Option(
-        help="What regions vote on: mean (the mean of their scores; the default) or mode (their "
-        "most frequent class)."
+        help="What the pixels of a region get: by mean the class with the best mean score in it "
+        "(the default), by mode its most frequent class."
     ),
 ]
 RegionCacheFolder = Annotated[
@@ -216,14 +218,15 @@ NamesTemperature = Annotated[
 Presence = Annotated[
     float | None,
     typer.Option(
-        help="Classes whose best score in a photo is lower are left out of it. By default none are."
+        help="A class whose best score in a photo is lower gets no pixel of it. By default there "
+        "is no such limit."
     ),
 ]
 AreaThreshold = Annotated[
     float | None,
     typer.Option(
-        help="Classes that win at most this share of a photo's pixels other than background are "
-        "left out of it, such as 0.1. By default none are."
+        help="A class that would get at most this share of a photo's pixels without its "
+        "background, such as 0.1, gets none. By default there is no such limit."
     ),
 ]
 MinArea = Annotated[
@@ -245,8 +248,8 @@ Ambiguity = Annotated[
 Temperature = Annotated[
     float | None,
     typer.Option(
-        help="Scores are divided by this before refinement. By default as the bank says; the "
-        "paper uses 1."
+        help="Scores are divided by this before refinement: less than 1 sharpens them. By default "
+        "as the bank says; the paper uses 1."
     ),
 ]
 Exclude = Annotated[
