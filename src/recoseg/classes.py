@@ -173,7 +173,7 @@ def class_list(names: Sequence[str]) -> str:
     """
     check_classes([ClassNames(name, (name,)) for name in names])
     for name in names:
-        if not name or not _is_text(name):
+        if not name or not is_text(name):
             raise ConceptError(
                 f"The class name {name!r} cannot be written into a list of classes. Expected a "
                 "text in one line."
@@ -190,8 +190,8 @@ def _names_in(text: str) -> list[str] | None:
         return None
 
 
-def _is_text(name: str) -> bool:
-    """Whether a name can be written as UTF-8; file names that are not UTF-8 cannot."""
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8; arguments and file names may hold any bytes."""
     try:
         name.encode()
     except UnicodeEncodeError:
