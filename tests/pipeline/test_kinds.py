@@ -31,7 +31,8 @@ def test_folders_of_recoseg(tmp_path, name):
         result = run("inspect", tmp_path)
         assert result.code == 1
         assert result.err == (
-            f"Error: {describe_kind(tmp_path)} Expected a concept bank or a region memory.\n"
+            f"Error: {describe_kind(tmp_path)} Expected a concept bank, a trained model, the "
+            "folder of a training run with its model, or a region memory.\n"
         )
 
 
@@ -73,6 +74,8 @@ def test_files_and_other_folders(tmp_path, name, expected):
     result = run("inspect", tmp_path / name)
     if name == "bank.safetensors":
         assert result.code == 0
+    elif name == "model.safetensors":  # opened, and refused because it holds no tensors
+        assert (result.code, "Expected a concept bank" in result.err) == (1, False)
     else:
         assert (result.code, found in result.err) == (1, True)
 

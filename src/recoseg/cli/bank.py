@@ -1,4 +1,4 @@
-"""`recoseg inspect` and `recoseg forget`: print a bank or a memory, remove classes of a bank."""
+"""`recoseg inspect` and `recoseg forget`: print a bank, a model or a memory, remove classes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recoseg.cli.model import is_run, print_model
 from recoseg.cli.output import say, say_json, say_table
 from recoseg.cli.remember import print_memory
 from recoseg.cli.verdicts import say_verdicts
@@ -15,12 +16,21 @@ from recoseg.errors import ConceptError, RecosegError
 if TYPE_CHECKING:
     from recoseg.concepts import Concept, ConceptBank
 
+_SHOWN = {"recoseg-bank": "bank", "recoseg-model": "model", "recoseg-memory": "memory"}
+"""How `recoseg inspect` prints what has each beginning of a format."""
+
 
 def inspect(
-    bank: Annotated[str, typer.Argument(help="Concept bank, or folder or URL of a region memory.")],
+    bank: Annotated[
+        str,
+        typer.Argument(
+            help="Concept bank, trained model or folder of a training run, or folder or URL of a "
+            "region memory."
+        ),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print what a concept bank or a region memory holds, and the encoders that made it.
+    """Print what a concept bank, a trained model or a region memory holds, and what made it.
 
     Of any other file or folder it says what it is, and ends with exit code 1.
     """
@@ -31,8 +41,12 @@ def inspect(
     from recoseg.encoders.defaults import default_settings
     from recoseg.encoders.recipes import RECIPES
 
-    if _is_memory(bank):
+    shown_as = _shown_as(bank)
+    if shown_as == "memory":
         print_memory(bank, as_json)
+        return
+    if shown_as == "model":
+        print_model(Path(bank), as_json)
         return
     loaded = ConceptBank.load(Path(bank))
     settings = loaded.settings.to_json()
@@ -72,24 +86,30 @@ def inspect(
         say(f"{stage}: {listed}")
 
 
-def _is_memory(path: str) -> bool:
-    """Whether a path is that of a region memory rather than a concept bank.
+def _shown_as(path: str) -> str:
+    """How a path is printed: as a `bank`, a `model` or a `memory`.
 
     Raises:
-        RecosegError: It is neither of both; the message says what it is.
+        RecosegError: It is none of them; the message says what it is.
     """
     from recoseg.pipeline.kinds import describe_kind, kind_of
 
-    if "://" in path:
-        return True
     found = Path(path)
+    if "://" in path:
+        return "memory"
     if not found.exists():  # loading says what was expected
-        return False
+        return "bank"
+    if is_run(found):
+        return "model"
     kind = kind_of(found)
-    is_bank = kind == "recoseg-bank" or (not kind and found.suffix == ".safetensors")
-    if not is_bank and kind != "recoseg-memory":
-        raise RecosegError(f"{describe_kind(found)} Expected a concept bank or a region memory.")
-    return not is_bank
+    if kind in _SHOWN:
+        return _SHOWN[kind]
+    if not kind and found.suffix == ".safetensors":  # loading says what is wrong with it
+        return "bank"
+    raise RecosegError(
+        f"{describe_kind(found)} Expected a concept bank, a trained model, the folder of a "
+        "training run with its model, or a region memory."
+    )
 
 
 def _row(concept: Concept) -> tuple[object, ...]:

@@ -153,5 +153,7 @@ def train(
     )
     for name, reason in report.left_out.items():
         say(f"Left out: {name}: {reason}", err=True)
-    classes = len(report.model.info.names)
-    say(f"Model of {count_of(classes, 'classes')} from {count_of(report.photos, 'photos')}: {out}")
+    info = report.model.info
+    beside = 0 if info.background is None else 1
+    classes = count_of(len(info.names) - beside, "classes") + " and background" * beside
+    say(f"Model of {classes} from {count_of(report.photos, 'photos')}: {out}")
