@@ -15,6 +15,8 @@ from recoseg.demo.segmented import Segmented
 from recoseg.demo.standing import standing
 from recoseg.demo.watch import Watch, describe_machine
 from recoseg.device import Compute
+from recoseg.encoders.bundle import EncoderInfos
+from recoseg.encoders.protocols import EncoderInfo
 from recoseg.evidence import Evidence, RetrievedPhoto
 from recoseg.labels import Segmentation
 from recoseg.learning.learner import LearnedClass
@@ -68,9 +70,11 @@ def two_halves(border):
 
 
 def test_classes_that_share_the_photos_of_context_are_told():
-    sky = replace(concept([5, 4], "sky"), role="context")
-    own, shared = concept([8, 7]), replace(sky, role="class")
-    bank = ConceptBank((sky, own, shared), None)
+    phi = EncoderInfo("colours", "none", "0" * 16, 2, 8)
+    references = {phi.key: torch.eye(1, 2)}
+    sky = replace(concept([5, 4], "sky"), role="context", references=references)
+    own, shared = replace(concept([8, 7]), references=references), replace(sky, role="class")
+    bank = ConceptBank((sky, own, shared), EncoderInfos(phi, phi, (phi,)))
     learned = [LearnedClass(sky, (3, 4), None), LearnedClass(own, (1, 2), None)]
     found = [
         (item.concept.role, item.concept.name, item.positions) for item in in_order(learned, bank)

@@ -140,7 +140,7 @@ def spoil_version(root):
         (spoil_table, "not a readable parquet"),
         (spoil_column, "Expected `image_path`"),
         (spoil_count, "2 files of embeddings and 1 of metadata"),
-        (spoil_all, "No index at"),
+        (spoil_all, "No index was found at"),
         (spoil_manifest, "damaged"),
         (spoil_version, "Expected .'recoseg-index', 1."),
     ],

@@ -104,7 +104,7 @@ def test_a_folder_of_another_program_has_no_checksums(tmp_path):
     assert (found.checked, found.unchecked, found.problems) == (0, 4, ())
     pq.write_table(pa.table({"image_path": [None, "a", "b"]}), root / "metadata/metadata_0.parquet")
     assert "rows without `image_path`" in verify_index(root).problems[0]
-    assert "No index at" in verify_index(tmp_path / "none").problems[0]
+    assert "No index was found at" in verify_index(tmp_path / "none").problems[0]
 
 
 @pytest.mark.parametrize("row", [1, 4997, 9999])

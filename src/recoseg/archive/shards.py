@@ -79,8 +79,8 @@ def foreign_shards(root: Path, place: str) -> list[OpenShard]:
     tables = files_of(root / "metadata", "*.parquet")
     if not arrays:
         raise ArchiveError(
-            f"No index at {place}. Expected img_emb/img_emb_*.npy and metadata/metadata_*.parquet. "
-            "Build an index with `recoseg index SOURCE --out INDEX`."
+            f"No index was found at {place}. Expected img_emb/img_emb_*.npy and "
+            "metadata/metadata_*.parquet. Build an index with `recoseg index SOURCE --out INDEX`."
         )
     if len(arrays) != len(tables):
         raise ArchiveError(

@@ -224,7 +224,10 @@ def open_masks(masks: Path, images: Path | None = None) -> TrainingSet:
         if (folder / MANIFEST).is_file():
             return pseudo_labelled(folder, images)
     if images is None:
-        raise DatasetError(f"{masks} has no {MANIFEST}; give the photos, too: --images.")
+        raise DatasetError(
+            f"No pseudo-labels were found at {masks} ({MANIFEST}). Name a folder that `recoseg "
+            "pseudo-label` has written; for other masks give their photos, too: --images."
+        )
     return in_folders(images, masks)
 
 
