@@ -133,7 +133,7 @@ def spoil_version(root):
     [
         (spoil_dims, "Expected 7 columns"),
         (spoil_rows, "3 rows for 4 embeddings"),
-        (spoil_norms, "3 rows that are not of length 1; row 0 is of length 3"),
+        (spoil_norms, "3 rows of another length than 1; row 0 is of length 3"),
         (spoil_type, "Expected float16 or float32"),
         (spoil_array, "not a readable array"),
         (spoil_pickle, "holds object"),
