@@ -30,7 +30,7 @@ SCRIPT = """
 import sys, time
 from dataclasses import replace
 from pathlib import Path
-from tests.evaluation.test_evaluate import slow_dataset, recorded
+from tests.evaluation.test_evaluate_resumed import slow_dataset, recorded
 recorded(Path(sys.argv[1]), slow_dataset(delay=0.03))
 """
 
