@@ -19,7 +19,7 @@ def info(name):
 
 def test_presets_by_name():
     assert [preset(item.name) for item in PRESETS] == list(PRESETS)
-    with pytest.raises(UnknownNameError, match=r"'papier'. Valid: lite, paper, paper-light"):
+    with pytest.raises(UnknownNameError, match=r"'papier'.* Valid: lite, paper, paper-light"):
         preset("papier")
 
 
