@@ -217,10 +217,13 @@ def test_regions_are_bounded_and_stored_only_where_they_are_set():
     with pytest.raises(RecosegError, match="regions has 201 characters; expected at most 200"):
         LearnSettings(regions="x" * 201)
     stored = BankSettings().to_json()["learn"]
-    assert not {"regions", "mend_outliers"} & stored.keys()  # earlier versions refuse them
-    chosen = BankSettings(LearnSettings(regions="clusters", mend_outliers=True))
+    assert (
+        not {"regions", "mend_outliers", "least_k"} & stored.keys()
+    )  # earlier versions refuse them
+    chosen = BankSettings(LearnSettings(regions="clusters", mend_outliers=True, least_k=9))
     stored = json.loads(json.dumps(chosen.to_json()))
     assert (stored["learn"]["regions"], stored["learn"]["mend_outliers"]) == ("clusters", True)
+    assert stored["learn"]["least_k"] == 9
     assert BankSettings.from_json(stored) == chosen
 
 

@@ -8,18 +8,14 @@ import torch
 from PIL import Image
 
 from recoseg.classes import parse_class
-from recoseg.concepts import Concept, ConceptBank
-from recoseg.demo import in_order
+from recoseg.concepts import Concept
 from recoseg.demo.best import edge_fit
 from recoseg.demo.segmented import Segmented
 from recoseg.demo.standing import standing
 from recoseg.demo.watch import Watch, describe_machine
 from recoseg.device import Compute
-from recoseg.encoders.bundle import EncoderInfos
-from recoseg.encoders.protocols import EncoderInfo
 from recoseg.evidence import Evidence, RetrievedPhoto
 from recoseg.labels import Segmentation
-from recoseg.learning.learner import LearnedClass
 from recoseg.photos.refs import Photo
 from recoseg.segmentation.result import Result
 
@@ -67,23 +63,6 @@ def two_halves(border):
     labels = np.full((60, 100), 255, np.uint8)
     labels[:, :border] = 0
     return Image.fromarray(pixels), labels
-
-
-def test_classes_that_share_the_photos_of_context_are_told():
-    phi = EncoderInfo("colours", "none", "0" * 16, 2, 8)
-    references = {phi.key: torch.eye(1, 2)}
-    sky = replace(concept([5, 4], "sky"), role="context", references=references)
-    own, shared = replace(concept([8, 7]), references=references), replace(sky, role="class")
-    bank = ConceptBank((sky, own, shared), EncoderInfos(phi, phi, (phi,)))
-    learned = [LearnedClass(sky, (3, 4), None), LearnedClass(own, (1, 2), None)]
-    found = [
-        (item.concept.role, item.concept.name, item.positions) for item in in_order(learned, bank)
-    ]
-    assert found == [
-        ("class", "dog", (1, 2)),
-        ("class", "sky", (3, 4)),
-        ("context", "sky", (3, 4)),
-    ]
 
 
 def test_borders_on_edges_fit_best():

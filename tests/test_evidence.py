@@ -19,6 +19,7 @@ from recoseg.evidence import (
     STANDS_OUT,
     Evidence,
     RetrievedPhoto,
+    evidence_ends,
     judge,
 )
 from recoseg.learning.learner import learn_bank
@@ -56,7 +57,52 @@ def test_photos_that_stand_out_decide(heights, expected, count):
 def test_a_weak_class_is_told_how_many_photos_stand_out():
     found = judge(scores(*[9] * 6, *[1] * 44), PHOTOS)
     assert "Only 6 of 50 photos" in found.advice
-    assert "-k 6" in found.advice
+    assert "-k auto" in found.advice
+
+
+def test_everyday_things_are_not_called_absent():
+    nothing = scores(*[3] * 10)
+    for words in (["tree"], ["forest", "Tree"], [" person "]):
+        found = judge(nothing, PHOTOS, words)
+        assert found.judgement == "unknown"
+        assert "everyday things" in found.advice
+    for words in ([], ["walrus"], ["street tree"]):
+        assert judge(nothing, PHOTOS, words).judgement == "probably absent"
+    assert judge(scores(*[9] * 10), PHOTOS, ["road"]).judgement == "good"
+    [tree] = parse_classes(["vegetation: tree"])
+    tree = replace(make_bank(("red",)).classes[0], words=tree, evidence=PHOTOS)
+    photo = RetrievedPhoto("1.jpg", "1" * 32, PHOTOS.median, ((0, 0),), (0.5,))
+    assert replace(tree, retrieved=(photo,)).verdict.judgement == "unknown"
+
+
+@pytest.mark.parametrize("changes", [{"score": math.nan}, {"support": (math.inf,)}], ids=str)
+def test_photos_with_impossible_numbers_are_refused(changes):
+    with pytest.raises(RecosegError, match=r"expected finite scores of '1.jpg'"):
+        RetrievedPhoto(
+            **{"path": "1.jpg", "photo_id": "1", "score": 0.5, "seeds": (), "support": ()} | changes
+        )
+    with pytest.raises(RecosegError, match="expected seeds of 0 or more"):
+        RetrievedPhoto("1.jpg", "1", 0.5, ((0, -1),), (0.5,))
+
+
+@pytest.mark.parametrize(
+    ("heights", "least", "expected"),
+    [
+        ([12, 9, 7, 6.9, 5], 1, 3),
+        ([12, 9, 7, 6.9, 5], 4, 4),
+        ([12, 9, 7, 6.9, 5], 9, 5),
+        ([9, 9, 9, 9, 9], 2, 5),
+        ([12, 9, 6.9, 5], 1, 4),  # too few to tell
+        ([1, 1], 1, 2),
+    ],
+)
+def test_where_the_evidence_ends(heights, least, expected):
+    found = evidence_ends(scores(*heights), PHOTOS.median, PHOTOS.step, least)
+    assert found == expected
+    slow = [height for height in heights if height >= STANDS_OUT]
+    if len(slow) < LEAST_EVIDENCE:
+        slow = heights
+    assert found == min(len(heights), max(least, len(slow)))
 
 
 def test_heights_by_rank():
@@ -188,9 +234,8 @@ def test_inspect_prints_the_verdicts(tmp_path):
         "blue": "probably absent",
     }
     assert [cell.strip() for cell in rows["green"][2:6]] == ["9.0", "1.0", "1.0", "5 of 12"]
-    assert (
-        "green: Only 5 of 12 photos stand out. Try other words, fewer photos (-k 5)" in result.out
-    )
+    assert "green: Only 5 of 12 photos stand out. Try other words, an archive" in result.out
+    assert "sky: " not in result.out  # context classes are nobody's own, so there is no advice
     assert "blue: Hardly any photo fits better" in result.out
     told = json.loads(run("inspect", path, "--json").out)["concepts"]
     assert [item["verdict"]["judgement"] for item in told][1:] == [

@@ -26,7 +26,7 @@ from recoseg.errors import (
     RecosegError,
     did_you_mean,
 )
-from recoseg.evidence import Evidence, RetrievedPhoto, Verdict, judge
+from recoseg.evidence import Correction, Evidence, RetrievedPhoto, Verdict, judge
 from recoseg.storage.counts import count_of
 from recoseg.storage.fields import read_fields
 from recoseg.storage.reading import short
@@ -59,6 +59,7 @@ class Concept:
         retrieved: The photos it was learnt from, best first.
         evidence: What these photos are compared with; None if it was not measured, as by earlier
             versions.
+        corrections: Seeds that the user has set by hand; they are kept when it is learnt again.
     """
 
     words: ClassNames
@@ -68,6 +69,7 @@ class Concept:
     text_negative: Float[Tensor, "b d"]
     retrieved: tuple[RetrievedPhoto, ...] = ()
     evidence: Evidence | None = None
+    corrections: tuple[Correction, ...] = ()
 
     @property
     def name(self) -> str:
@@ -77,7 +79,8 @@ class Concept:
     @property
     def verdict(self) -> Verdict:
         """Whether the archive shows the class; see `judge`."""
-        return judge([photo.score for photo in self.retrieved], self.evidence)
+        scores = [photo.score for photo in self.retrieved]
+        return judge(scores, self.evidence, self.words.prompts)
 
 
 @dataclass(frozen=True)
@@ -205,6 +208,7 @@ class ConceptBank:
                     "retrieved": [asdict(photo) for photo in concept.retrieved],
                 }
                 | ({} if concept.evidence is None else {"evidence": asdict(concept.evidence)})
+                | _corrections_of(concept)
             )
         # File names may hold bytes that are not UTF-8, which become escapes of JSON.
         text = json.dumps(entries, ensure_ascii=False)
@@ -275,6 +279,13 @@ class _StoredConcept:
     role: ConceptRole
     retrieved: tuple[RetrievedPhoto, ...]
     evidence: Evidence | None = None
+    corrections: tuple[Correction, ...] = ()
+
+
+def _corrections_of(concept: Concept) -> dict[str, object]:
+    """What earlier versions do not know, only where there is some."""
+    found = [asdict(correction) for correction in concept.corrections]
+    return {"corrections": found} if found else {}
 
 
 def _read_concept(
@@ -292,6 +303,7 @@ def _read_concept(
         text_negative=tensors[f"{number}.text_negative"],
         retrieved=stored.retrieved,
         evidence=stored.evidence,
+        corrections=stored.corrections,
     )
     _check_values(concept, encoders)
     return concept
@@ -309,12 +321,6 @@ def _check_values(concept: Concept, encoders: EncoderInfos) -> None:
     for rows, least in ((concept.text_positive, 1), (concept.text_negative, 0)):
         what = f"text embeddings of {concept.name!r}"
         check_unit_rows(rows, encoders.saliency.dim, least, what)
-    for photo in concept.retrieved:
-        numbers = (photo.score, *photo.support)
-        if not all(-1e30 < number < 1e30 for number in numbers):  # false for NaN too
-            raise ConceptError(f"expected finite scores of {photo.path!r}, got {numbers}")
-        if any(number < 0 for seed in photo.seeds for number in seed):
-            raise ConceptError(f"expected seeds of 0 or more of {photo.path!r}, got {photo.seeds}")
 
 
 def _reference_names(encoders: EncoderInfos) -> list[str]:

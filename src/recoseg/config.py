@@ -61,6 +61,9 @@ class LearnSettings:
 
     Attributes:
         k: Number of retrieved images per class.
+        least_k: If more than 0, `k` is the most, and each class is learnt from those of its images
+            that stand out, but from this number at least; from all k where hardly any does; see
+            `recoseg.evidence.evidence_ends`. With 0 each is learnt from all k, as in the paper.
         image_size: Retrieved images are resized to this short side and cropped to a square in the
             centre, pixels.
         prompts: Prompt set for the class names; see `prompt_set`.
@@ -99,10 +102,11 @@ class LearnSettings:
     skip_duplicates: float = 0.0
     regions: str = ""
     mend_outliers: bool = False
+    least_k: int = 0
 
     def __post_init__(self) -> None:
         _check_range(self, "image_size", 16, LARGEST_SIDE)
-        for name, least in (("k", 1), ("seeds_per_image", 1), ("border", 0)):
+        for name, least in (("k", 1), ("least_k", 0), ("seeds_per_image", 1), ("border", 0)):
             _check_range(self, name, least, LARGEST)
         for name in ("guidance_scale", "guidance_offset"):
             _check_range(self, name, -LARGEST, LARGEST)
@@ -235,7 +239,7 @@ class BankSettings:
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON; those that earlier versions do not know only where they are set."""
         fields = asdict(self)
-        for name, default in (("regions", ""), ("mend_outliers", False)):
+        for name, default in (("regions", ""), ("mend_outliers", False), ("least_k", 0)):
             if fields["learn"][name] == default:
                 del fields["learn"][name]
         fusion = fields["segment"]["fusion"]

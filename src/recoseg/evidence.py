@@ -26,9 +26,14 @@ two."""
 LEAST_ARCHIVE = 100
 """Photos of an archive without which nothing can be said about the scores of all photos."""
 
+YARDSTICK = ("tree", "sky", "building", "road", "person")
+"""Everyday words whose scores give the step of an archive, so that it depends on the archive and
+the encoder alone. With a word that many photos show, a spread of its own would be wider."""
+
 Judgement = Literal["good", "weak", "probably absent", "unknown"]
 """What can be said of a class: at least half of its photos stand out (`good`), some do (`weak`),
-hardly any does (`probably absent`), or there is nothing to compare them with (`unknown`)."""
+hardly any does (`probably absent`), or it cannot be told (`unknown`): there is nothing to compare
+them with, or the class is an everyday thing that too many photos show for any to stand out."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class RetrievedPhoto:
         photo_id: Hash of its content.
         score: Cosine of the photo with the class.
         seeds: Its seed pixels as (y, x), cells of the first phi's grid over the centre crop.
+            Empty if the user has taken them away.
         support: The support scores of the seeds.
     """
 
@@ -48,6 +54,29 @@ class RetrievedPhoto:
     score: float
     seeds: tuple[tuple[int, int], ...]
     support: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        numbers = (self.score, *self.support)
+        if not all(-1e30 < number < 1e30 for number in numbers):  # false for NaN too
+            raise RecosegError(f"expected finite scores of {self.path!r}, got {numbers}")
+        if any(number < 0 for seed in self.seeds for number in seed):
+            raise RecosegError(f"expected seeds of 0 or more of {self.path!r}, got {self.seeds}")
+
+
+@dataclass(frozen=True)
+class Correction:
+    """The seeds of a photo that the user has set by hand.
+
+    Attributes:
+        path: Path or address of the photo.
+        photo_id: Hash of its content.
+        pixels: The seeds as (x, y), pixels of the whole upright photo; empty if the photo is to
+            have none.
+    """
+
+    path: str
+    photo_id: str
+    pixels: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -98,12 +127,34 @@ class Verdict:
         return self.heights[rank - 1] if 0 < rank <= len(self.heights) else None
 
 
-def judge(scores: Sequence[float], evidence: Evidence | None) -> Verdict:
+def evidence_ends(scores: Sequence[float], median: float, step: float, least: int) -> int:
+    """How many photos of a class stand out, but at least `least`, as far as there are so many.
+
+    All count where fewer than `LEAST_EVIDENCE` stand out. The scores then do not tell where the
+    evidence ends: things that many photos show, such as grass, do not stand out in any.
+
+    Args:
+        scores: The scores of the retrieved photos, best first.
+        median: Median of the scores of all photos for the class.
+        step: The spread of the archive; see this module. More than 0.
+        least: The smallest number.
+
+    Example:
+        >>> evidence_ends([0.5, 0.4, 0.3, 0.1, 0.1], median=0.0, step=0.04, least=1)
+        3
+    """
+    count = sum((score - median) / step >= STANDS_OUT for score in scores)
+    return len(scores) if count < LEAST_EVIDENCE else min(len(scores), max(count, least))
+
+
+def judge(scores: Sequence[float], evidence: Evidence | None, words: Sequence[str] = ()) -> Verdict:
     """Say whether the photos of a class are evidence of it.
 
     Args:
         scores: The scores of the retrieved photos, best first.
         evidence: What they are compared with; None where it was not measured.
+        words: The words of the class. Everyday ones, such as those of `YARDSTICK`, are not called
+            absent.
 
     Example:
         >>> evidence = Evidence(photos=8450, median=0.0, step=0.04, seeds_alike=0.4)
@@ -121,12 +172,23 @@ def judge(scores: Sequence[float], evidence: Evidence | None) -> Verdict:
         return Verdict("good", heights, count, "")
     if count >= LEAST_EVIDENCE:
         advice = (
-            f"Only {count:,} of {len(scores):,} photos stand out. Try other words, fewer photos "
-            f"(-k {count}), or an archive with more photos of it."
+            f"Only {count:,} of {len(scores):,} photos stand out. Try other words, an archive with "
+            "more photos of it, or -k auto, which learns each class from those that stand out (20 "
+            "at least) and makes some better and some worse."
         )
         return Verdict("weak", heights, count, advice)
-    advice = (
-        "Hardly any photo fits better than others do. Try other words, or an archive with photos "
-        "of it; otherwise leave the class out, since photos without it may be labelled with it."
-    )
-    return Verdict("probably absent", heights, count, advice)
+    if any(word.strip().casefold() in YARDSTICK for word in words):
+        return Verdict("unknown", heights, count, _EVERYDAY)
+    return Verdict("probably absent", heights, count, _ABSENT)
+
+
+_EVERYDAY = (
+    "So many photos show everyday things such as this that none stands out, so the scores do not "
+    "tell. Look at the photos."
+)
+_ABSENT = (
+    "Hardly any photo fits better than others do: few photos show it, or so many that none stands "
+    "out, as with grass or water. Look at the photos. If they do not show it, try other words or "
+    "an archive with photos of it, or leave the class out, since photos without it may be labelled "
+    "with it."
+)

@@ -1,6 +1,9 @@
 """Figures of classes: one file per class, for any name."""
 
+from dataclasses import replace
+
 import pytest
+import torch
 from PIL import Image
 
 from recoseg.classes import ClassNames, parse_class
@@ -44,7 +47,7 @@ def test_figures_of_classes_and_context(index, tmp_path):
             callback=callback,
         )
     files = [figures.path(concept) for concept in seen]
-    assert len(seen) == len(NAMES) + 1  # two of context, and the road is shared
+    assert len(seen) == len(NAMES) + 2  # two of context; the road, which is shared, has one too
     assert len(set(files)) == len(files) == len(list(folder.glob("*.jpg")))
     by_name = {(item.role, item.name): path.name for item, path in zip(seen, files, strict=True)}
     assert by_name["context", "sky"] == "context-sky.jpg"
@@ -56,6 +59,32 @@ def test_figures_of_classes_and_context(index, tmp_path):
         with Image.open(path) as image:
             assert image.format == "JPEG"
             assert image.width > 4 * 224  # four photos side by side
+
+
+@pytest.mark.parametrize("recipe", ["regions", "paper"])
+def test_classes_that_share_the_photos_of_context_are_shown_as_that_was_learnt(index, recipe):
+    """Also if the context class was learnt before, with the bank that the class is added to."""
+    chosen = replace(settings(context=("sky", "road")), recipe=recipe)
+    seen = []
+    bank = learn_bank(index, [], make_encoders(), chosen, callback=seen.append)
+    [_, road] = seen
+    added = learn_bank(
+        index, [parse_class("street: road")], make_encoders(), bank=bank, callback=seen.append
+    )
+    [street] = seen[2:]
+    assert street.concept is added.classes[0]
+    assert street.concept.name == "street"
+    assert street.positions == road.positions
+    for name in ("support", "seeds", "reference"):
+        found, expected = (getattr(one.cosegmentation, name) for one in (street, road))
+        assert torch.equal(found, expected)
+    # Without the photos that it was learnt from, nothing is shown in their place.
+    bare = index.without({photo.photo_id: "" for photo in road.concept.retrieved})
+    seen.clear()
+    learn_bank(
+        bare, [parse_class("street: road")], make_encoders(), bank=bank, callback=seen.append
+    )
+    assert not seen
 
 
 def test_a_second_run_replaces_its_own_figures_only(index, tmp_path):

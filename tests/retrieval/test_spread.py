@@ -6,9 +6,10 @@ import torch
 
 from recoseg.classes import parse_class
 from recoseg.encoders.protocols import EncoderInfo
+from recoseg.evidence import YARDSTICK
 from recoseg.retrieval import spread
 from recoseg.retrieval.class_texts import ClassTexts
-from recoseg.retrieval.spread import YARDSTICK, measure
+from recoseg.retrieval.spread import measure
 
 DIM = 12
 LINES = ("dog", "sofa; couch; -bed", "car")
@@ -107,11 +108,15 @@ def test_an_even_sample_of_a_large_archive_is_measured(monkeypatch):
     assert found.step == pytest.approx(step, abs=0.03)
 
 
-def test_nothing_is_measured_without_photos_or_without_the_everyday_words():
+def test_nothing_is_measured_without_photos_or_without_the_everyday_words(caplog):
     assert measure(Archive(unit_rows(3), (0, 1, 2)), queries(), Texts(), "none") is None
     assert measure(Archive(np.empty((0, DIM))), queries(), Texts(), "none") is None
     assert measure(Archive(unit_rows(9)), queries(), Knowing(), "none") is None
     assert measure(Archive(unit_rows(9)), queries(), Closed(), "none") is None
+    [told] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told.startswith("Nothing is said about how well the archive shows the classes")
+    assert "tree, sky, building, road, person" in told
+    assert "Error" not in told
 
 
 def test_no_class_is_no_error():

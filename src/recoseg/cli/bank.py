@@ -60,6 +60,7 @@ def inspect(
                 "retrieved": [asdict(photo) for photo in concept.retrieved],
                 "evidence": None if concept.evidence is None else asdict(concept.evidence),
                 "verdict": asdict(concept.verdict),
+                "corrections": [asdict(correction) for correction in concept.corrections],
             }
             for concept in loaded.concepts
         ]
@@ -68,6 +69,10 @@ def inspect(
     titles = ("class", "role", "references", "photos", "best cosine", "best photo")
     say_table(titles, map(_row, loaded.concepts))
     say_verdicts(loaded.concepts)
+    for concept in loaded.concepts:
+        for correction in concept.corrections:
+            at = " and ".join(f"{x},{y}" for x, y in correction.pixels) or "none"
+            say(f"seeds of {concept.name} set by hand in {correction.path}: {at}")
     roles = [("retrieval", encoders.retrieval), ("saliency", encoders.saliency)]
     for role, info in [*roles, *(("phi", info) for info in encoders.phi)]:
         say(

@@ -32,9 +32,10 @@ from recoseg.cli.options import (
 )
 from recoseg.cli.output import say
 from recoseg.cli.verdicts import say_verdicts
+from recoseg.errors import RecosegError
 
 if TYPE_CHECKING:
-    from recoseg.learning.learner import LearnedClass
+    from recoseg.learning.one_class import LearnedClass
 
 
 def learn(
@@ -69,6 +70,21 @@ def learn(
             "repeat the option for several photos."
         ),
     ] = None,
+    seed_at: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Seed of the class that is learnt again, as PHOTO:X,Y in pixels of the photo, in "
+            "place of the one that was found; PHOTO:found takes that one again; repeat the option "
+            "for several."
+        ),
+    ] = None,
+    drop_seed: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Photo that is to give no seed to the class that is learnt again; repeat the "
+            "option for several photos."
+        ),
+    ] = None,
     figures: Annotated[
         Path | None, typer.Option(help="Folder for a co-segmentation figure of each class.")
     ] = None,
@@ -95,7 +111,12 @@ def learn(
     saliency: Saliency = None,
     phi: Phi = None,
     k: Annotated[
-        int | None, typer.Option("-k", help="Retrieved photos per class. By default 50.")
+        str | None,
+        typer.Option(
+            "-k",
+            help="Retrieved photos per class, or auto for those that stand out, 20 to 50, and 50 "
+            "where hardly any does. By default 50.",
+        ),
     ] = None,
     image_size: Annotated[
         int | None,
@@ -166,6 +187,7 @@ def learn(
     """
     from recoseg.pipeline.index import open_index
     from recoseg.pipeline.learn import learn as run
+    from recoseg.pipeline.relearn import read_seeds
 
     learnt: list[LearnedClass] = []
     bank = run(
@@ -175,6 +197,7 @@ def learn(
         add_to=add_to,
         relearn=relearn,
         reject=reject or (),
+        seeds=read_seeds(seed_at or (), drop_seed or ()),
         recipe=recipe,
         preset=preset,
         retrieval=retrieval,
@@ -190,7 +213,7 @@ def learn(
         device=device,
         precision=precision,
         progress=None,
-        k=k,
+        k=_number_or_auto(k),
         image_size=image_size,
         prompts=prompts,
         seeds_per_image=seeds,
@@ -207,6 +230,19 @@ def learn(
     say(f"Concept bank: {out} (classes: {len(bank.classes)})")
     if figures is not None:
         say(f"Figures: {figures}")
+
+
+def _number_or_auto(text: str | None) -> int | str | None:
+    from recoseg.pipeline.learn_settings import AUTO
+
+    if text is None or text == AUTO:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise RecosegError(
+            f"-k is {text!r}; expected a number of photos, such as 50, or {AUTO}."
+        ) from None
 
 
 def _context(text: str) -> tuple[str, ...]:

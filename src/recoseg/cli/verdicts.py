@@ -19,7 +19,7 @@ _NOTE = (
 
 
 def say_verdicts(concepts: Iterable[Concept]) -> None:
-    """Print the verdict on each class, and what to do for those that are not good."""
+    """Print the verdict on each class, and what to do for classes that are not good."""
     from recoseg.evidence import STANDS_OUT
 
     rows: list[tuple[str, ...]] = []
@@ -37,7 +37,7 @@ def say_verdicts(concepts: Iterable[Concept]) -> None:
                 verdict.judgement,
             )
         )
-        if verdict.advice:
+        if verdict.advice and concept.role == "class":
             advice.setdefault(verdict.advice, []).append(concept.name)
     if not any(row[4] for row in rows):  # nothing was measured, as in banks of earlier versions
         return

@@ -27,7 +27,8 @@ class Cosegmentation:
 
     Attributes:
         support: How well each patch is matched in all images, in [-1, 1].
-        seeds: The cells of highest support in each image as (y, x), best first.
+        seeds: The cells of highest support in each image as (y, x), best first; -1 for seeds that
+            an image does not have, which only corrections by hand take away.
         seed_features: The features at the seeds, not normalised; with regions, those of the seeds'
             regions, L2-normalised.
         reference: The reference embedding, L2-normalised.
@@ -41,13 +42,14 @@ class Cosegmentation:
     @property
     def seeds_alike(self) -> float:
         """Mean cosine between the seeds of different images, in [-1, 1]; 1 for a single image."""
-        images, count = self.seed_features.shape[:2]
-        if images == 1:
+        counts = (self.seeds[..., 0] >= 0).sum(1)
+        number = int(counts.sum() ** 2 - counts.square().sum())
+        if not number:
             return 1.0
         of_images = F.normalize(self.seed_features.double(), dim=-1).sum(1)
         # All pairs, less those within an image.
         pairs = of_images.sum(0).square().sum() - of_images.square().sum()
-        return float(pairs) / (images * (images - 1) * count**2)
+        return float(pairs) / number
 
     def cpu(self) -> Cosegmentation:
         """A copy on the CPU."""

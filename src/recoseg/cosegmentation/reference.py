@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from recoseg.cosegmentation.checks import CosegmentationError, check_choice
@@ -60,3 +60,27 @@ def reference_embedding(
             "zero. Check the encoder's output."
         )
     return merged / norm
+
+
+def reference_of_some(
+    seed_features: Float[Tensor, "k s C"], present: Bool[Tensor, "k s"], form: ReferenceForm
+) -> Float[Tensor, " C"]:
+    """The reference embedding where images have different numbers of seeds.
+
+    Each seed counts like any other, or in `rank-weighted` by the rank of its image.
+
+    Args:
+        seed_features: As for `reference_embedding`; those of absent seeds are ignored.
+        present: Which seeds there are; one or more.
+        form: See `reference_embedding`.
+
+    Raises:
+        CosegmentationError: As `reference_embedding`.
+    """
+    seeds = seed_features[present]
+    if form == "rank-weighted":
+        k = len(present)
+        ranks = torch.arange(k, 0, -1, device=seeds.device, dtype=seeds.dtype)
+        seeds = seeds * ranks[:, None].expand(present.shape)[present][:, None]
+        form = "mean"  # the scale of the sum does not matter
+    return reference_embedding(seeds[:, None], form)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from recoseg.archive.index import ArchiveIndex
@@ -23,7 +22,7 @@ from recoseg.drawing.retrieval_sheet import sheet_cells
 from recoseg.encoders.bundle import Encoders, load_encoders
 from recoseg.errors import ArchiveError, MissingExtraError, OutputError
 from recoseg.learning.figure_folder import FigureWriter, framed
-from recoseg.learning.learner import LearnedClass
+from recoseg.learning.one_class import LearnedClass
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import build_index
 from recoseg.pipeline.learn import learn
@@ -201,17 +200,7 @@ def _learn(
             callback=keep,
             progress=None,
         )
-    return bank, in_order(learned, bank)
-
-
-def in_order(learned: Sequence[LearnedClass], bank: ConceptBank) -> list[LearnedClass]:
-    """What was learnt in the order of the bank, its classes first.
-
-    A class that shares the photos of a context class, and was not learnt by itself, is among them.
-    """
-    by_photos = {item.concept.retrieved: item for item in learned}
-    concepts = [c for c in (*bank.classes, *bank.context) if c.retrieved in by_photos]
-    return [replace(by_photos[concept.retrieved], concept=concept) for concept in concepts]
+    return bank, sorted(learned, key=lambda item: item.concept.role == "context")
 
 
 def _class_of(item: LearnedClass, index: ArchiveIndex, segmented: Segmented) -> LearntClass:

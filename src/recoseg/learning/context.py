@@ -15,29 +15,39 @@ from recoseg.config import PAPER_RECIPE
 _log = logging.getLogger(__name__)
 
 
-def shared_with_context(
-    words: ClassNames,
-    positive: Float[Tensor, "a d"],
-    negative: Float[Tensor, "b d"],
-    bank: ConceptBank,
-) -> Concept | None:
-    """The class with the references of a context class of the same words, if there is one.
+def shared_with_context(words: ClassNames, bank: ConceptBank) -> Concept | None:
+    """The context class of the same words as a class, whose references it takes, if there is one.
 
     By the recipe `paper` the same name is enough, as published.
 
     Args:
         words: The class.
-        positive: Embeddings of its words.
-        negative: Embeddings of its negative words.
         bank: The bank it is added to.
     """
     for other in bank.context:
         same_name = other.name == words.name and bank.settings.recipe == PAPER_RECIPE
         if same_name or _same_words(other.words, words):
-            return replace(
-                other, words=words, role="class", text_positive=positive, text_negative=negative
-            )
+            return other
     return None
+
+
+def as_class(
+    context: Concept,
+    words: ClassNames,
+    positive: Float[Tensor, "a d"],
+    negative: Float[Tensor, "b d"],
+) -> Concept:
+    """A class with the references of a context class and words of its own.
+
+    Args:
+        context: The context class.
+        words: The class.
+        positive: Embeddings of its words.
+        negative: Embeddings of its negative words.
+    """
+    return replace(
+        context, words=words, role="class", text_positive=positive, text_negative=negative
+    )
 
 
 def eliminated(words: ClassNames, role: ConceptRole, bank: ConceptBank) -> list[Concept]:

@@ -12,7 +12,7 @@ from PIL import Image
 from recoseg.archive.index import ArchiveIndex
 from recoseg.concepts import Concept
 from recoseg.drawing.cosegmentation_figure import cosegmentation_figure
-from recoseg.learning.learner import LearnedClass
+from recoseg.learning.one_class import LearnedClass
 from recoseg.photos.frame import Frame
 from recoseg.photos.images import to_frame
 from recoseg.storage.atomic import write_atomically

@@ -3,65 +3,35 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from recoseg.allocator import LIMIT, memory_limit
 from recoseg.archive.index import ArchiveIndex
-from recoseg.classes import ClassNames, combine_names, parse_classes
+from recoseg.classes import ClassNames, parse_classes
 from recoseg.concepts import Concept, ConceptBank, ConceptRole
 from recoseg.config import BankSettings
-from recoseg.cosegmentation import Cosegmentation, cosegment, distinctive, mend_outliers
-from recoseg.cosegmentation.guidance import context_elimination, language_guidance
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.extract import ENCODING_BYTES, DenseEncoder
 from recoseg.errors import ConceptError, RecosegError
-from recoseg.evidence import Evidence, RetrievedPhoto
-from recoseg.learning.context import eliminated, shared_with_context
+from recoseg.evidence import LEAST_ARCHIVE, Correction, evidence_ends
+from recoseg.learning.context import as_class, shared_with_context
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.feature_worker import Extraction
+from recoseg.learning.one_class import LearnedClass, Task, learn_one, with_evidence
 from recoseg.learning.seed_regions import seed_regions
-from recoseg.photos.refs import Photo
 from recoseg.progress import track
 from recoseg.retrieval.class_texts import ClassTexts, check_index
 from recoseg.retrieval.duplicates import Hit
 from recoseg.retrieval.retriever import Search, retrieve
 from recoseg.retrieval.spread import Spread, measure
-from recoseg.storage.counts import count_of
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class LearnedClass:
-    """A class that has just been learnt, for figures and reports.
-
-    Attributes:
-        concept: The concept that is added to the bank.
-        positions: Positions of its retrieved photos in the archive, best first.
-        cosegmentation: Support scores and seeds of these photos.
-    """
-
-    concept: Concept
-    positions: tuple[int, ...]
-    cosegmentation: Cosegmentation
-
-
-@dataclass(frozen=True)
-class _Task:
-    """A class to learn, and the rows of its words among all text embeddings."""
-
-    words: ClassNames
-    role: ConceptRole
-    positive: slice
-    negative: slice
 
 
 def learn_bank(
@@ -76,6 +46,7 @@ def learn_bank(
     extraction: Extraction | None = None,
     search: Search | None = None,
     device: torch.device | str = "cpu",
+    corrections: Mapping[str, Sequence[Correction]] | None = None,
     callback: Callable[[LearnedClass], object] | None = None,
     progress: bool | None = False,
 ) -> ConceptBank:
@@ -103,8 +74,9 @@ def learn_bank(
         search: Function that finds the photos, such as `search_parts`. By default one pass over
             the index in this process.
         device: Device of co-segmentation; the encoders have devices of their own.
-        callback: Called with each class when it has been learnt, including context classes, but
-            not with a class that shares the references of a context class.
+        corrections: Seeds that the user has set by hand, by the name of their class.
+        callback: Called with each class when it has been learnt, including context classes and
+            those that share the references of a context class.
         progress: See `StageProgress`.
 
     Returns:
@@ -128,7 +100,7 @@ def learn_bank(
     to_learn = _classes_to_learn(classes, bank)
     words = ClassTexts.of([item for item, _ in to_learn])
     tasks = [
-        _Task(item, role, positive, negative)
+        Task(item, role, positive, negative)
         for (item, role), positive, negative in zip(
             to_learn, words.spans.positive, words.spans.negative, strict=True
         )
@@ -142,6 +114,7 @@ def learn_bank(
         search=search,
     )
     spread = measure(index, queries, encoders.retrieval, chosen.prompts)
+    hits = _until_evidence_ends(hits, spread, chosen.least_k)
     texts = words.embed(encoders.saliency, chosen.prompts)
     used = [*encoders.phi, *([encoders.saliency] if chosen.guidance else [])]
     with ExitStack() as stack:
@@ -156,19 +129,71 @@ def learn_bank(
                 _log.warning("Left out: %s: %s", path, store.failures[path])
         steps = list(zip(tasks, hits, strict=True))
         tracked = track(steps, "Co-segmenting", unit="classes", enabled=progress)
+        of_context: dict[str, LearnedClass] = {}
         for place, (task, found) in enumerate(tracked):
-            shared = shared_with_context(
-                task.words, texts[task.positive], texts[task.negative], bank
-            )
-            if shared is not None:
-                bank = bank.add([shared])
+            by_hand = (corrections or {}).get(task.words.name, ())
+            shared = shared_with_context(task.words, bank) if task.role == "class" else None
+            if shared is None:
+                learnt = learn_one(
+                    task, found, index, store, encoders, texts, bank, device, by_hand
+                )
+                learnt = with_evidence(learnt, spread, place)
+                if task.role == "context":
+                    of_context[task.words.name] = learnt
+            else:
+                if by_hand:
+                    raise ConceptError(
+                        f"{task.words.name!r} shares the references of the context class "
+                        f"{shared.name!r}, so its seeds cannot be set. Learn a bank without that "
+                        "context class."
+                    )
+                concept = as_class(shared, task.words, texts[task.positive], texts[task.negative])
+                of_shared = of_context.get(shared.name)
+                if of_shared is None and callback is not None:
+                    of_shared = _learnt_before(shared, found, index, store, encoders, bank, device)
+                bank = bank.add([concept])
+                if callback is not None and of_shared is not None:
+                    callback(replace(of_shared, concept=concept))
                 continue
-            learnt = _learn_one(task, found, index, store, encoders, texts, bank, device)
-            learnt = _with_evidence(learnt, spread, place)
             bank = bank.add([learnt.concept])
             if callback is not None:
                 callback(learnt)
     return bank
+
+
+def _learnt_before(
+    context: Concept,
+    found: Sequence[Hit],
+    index: ArchiveIndex,
+    store: FeatureStore,
+    encoders: Encoders,
+    bank: ConceptBank,
+    device: torch.device | str,
+) -> LearnedClass | None:
+    """A context class of a bank as it was learnt; None if the archive lacks its photos by now."""
+    known = {photo.photo_id for photo in context.retrieved}
+    same = [hit for hit in found if index.photo_id(hit.position) in known]
+    if not any(index.photo_id(hit.position) in store for hit in same):
+        return None
+    texts = torch.cat([context.text_positive, context.text_negative])
+    end = len(context.text_positive)
+    task = Task(context.words, "context", slice(0, end), slice(end, len(texts)))
+    place = [one.name for one in bank.context].index(context.name)
+    before = replace(bank, concepts=bank.context[:place])
+    return learn_one(task, same, index, store, encoders, texts, before, device)
+
+
+def _until_evidence_ends(
+    hits: list[list[Hit]], spread: Spread | None, least: int
+) -> list[list[Hit]]:
+    """The photos where the evidence ends, at least `least`; all if 0 or nothing was measured."""
+    if not least or spread is None or not spread.step > 0 or spread.photos < LEAST_ARCHIVE:
+        return hits
+    step = spread.step
+    return [
+        found[: evidence_ends([hit.score for hit in found], median, step, least)]
+        for found, median in zip(hits, spread.medians, strict=False)
+    ]
 
 
 def _check_store(store: FeatureStore, used: Sequence[DenseEncoder], image_size: int) -> None:
@@ -213,118 +238,3 @@ def _classes_to_learn(
         (item, "context") for item in context if item.name not in known
     ]
     return roles + [(item, "class") for item in classes]
-
-
-def _learn_one(
-    task: _Task,
-    hits: Sequence[Hit],
-    index: ArchiveIndex,
-    store: FeatureStore,
-    encoders: Encoders,
-    texts: Float[Tensor, "m d"],
-    bank: ConceptBank,
-    device: torch.device | str,
-) -> LearnedClass:
-    """Learn the references of one class, for each phi by its own features."""
-    photos = [(hit, index.photo(hit.position)) for hit in hits]
-    photos = [(hit, photo) for hit, photo in photos if photo.id in store]
-    if not hits:
-        raise ConceptError(
-            f"The index has no photo for {task.words.name!r}: it is empty, or its selection leaves "
-            "out all. Index photos with `recoseg index`."
-        )
-    if not photos:
-        raise ConceptError(
-            f"None of {count_of(len(hits), 'photos')} retrieved for {task.words.name!r} can be "
-            "read. Check that the photos are still at the paths recorded in the index."
-        )
-    ids = [photo.id for _, photo in photos]
-    settings = bank.settings.learn
-    scores = None
-    if settings.guidance:
-        positive, negative = (
-            store.text_cosines(encoders.saliency, ids, texts[part]).movedim(1, -1)
-            for part in (task.positive, task.negative)
-        )
-        scores = combine_names(positive, negative)
-    context = eliminated(task.words, task.role, bank)
-    maps = [store.features(phi, ids) for phi in encoders.phi]
-    if settings.mend_outliers:
-        maps = [mend_outliers(features) for features in maps]
-    provider = seed_regions(settings.regions)
-    regions = [
-        None if provider is None else torch.stack(provider.regions_of([features]))
-        for features in maps
-    ]
-    found: dict[str, Cosegmentation] = {}
-    for info, features, labels in zip(bank.encoders.phi, maps, regions, strict=True):
-        found[info.key] = cosegment(
-            features.to(device),
-            _weights(features, scores, bank, [one.references[info.key] for one in context]),
-            seeds_per_image=settings.seeds_per_image,
-            block=settings.block,
-            reference=settings.reference,
-            border=settings.border,
-            weigh_seeds=settings.weigh_seeds,
-            compared=distinctive(features.to(device)) if settings.mend_outliers else None,
-            regions=labels,
-        ).cpu()
-    first = found[bank.encoders.phi[0].key]
-    concept = Concept(
-        words=task.words,
-        role=task.role,
-        references={key: result.reference[None] for key, result in found.items()},
-        text_positive=texts[task.positive],
-        text_negative=texts[task.negative],
-        retrieved=_retrieved(photos, first),
-    )
-    return LearnedClass(concept, tuple(hit.position for hit, _ in photos), first)
-
-
-def _with_evidence(learnt: LearnedClass, spread: Spread | None, place: int) -> LearnedClass:
-    """A class with what its photos are compared with; `place` is its place in the spread."""
-    if spread is None or not spread.step > 0:
-        return learnt
-    alike = learnt.cosegmentation.seeds_alike
-    evidence = Evidence(spread.photos, spread.medians[place], spread.step, alike)
-    return replace(learnt, concept=replace(learnt.concept, evidence=evidence))
-
-
-def _weights(
-    features: Float[Tensor, "k C h w"],
-    scores: Float[Tensor, "k gh gw"] | None,
-    bank: ConceptBank,
-    context: Sequence[Float[Tensor, "_ C"]],
-) -> Float[Tensor, "k h w"] | None:
-    """Weights of language guidance (with text scores only) times weights of context elimination.
-
-    Args:
-        features: Features of one phi.
-        scores: Text scores of the same photos.
-        bank: Bank whose settings are used.
-        context: References, by the same phi, of the context classes to eliminate.
-    """
-    settings = bank.settings.learn
-    weights: Tensor | None = None
-    if scores is not None:
-        weights = language_guidance(
-            scores,
-            (features.shape[2], features.shape[3]),
-            settings.guidance_scale,
-            settings.guidance_offset,
-        )
-    if context:
-        kept = context_elimination(features, context)
-        weights = kept if weights is None else weights * kept
-    return weights
-
-
-def _retrieved(
-    photos: Sequence[tuple[Hit, Photo]], result: Cosegmentation
-) -> tuple[RetrievedPhoto, ...]:
-    retrieved = []
-    for row, (hit, photo) in enumerate(photos):
-        seeds = [(int(y), int(x)) for y, x in result.seeds[row].tolist()]
-        support = tuple(float(result.support[row, y, x]) for y, x in seeds)
-        retrieved.append(RetrievedPhoto(photo.path, photo.id, hit.score, tuple(seeds), support))
-    return tuple(retrieved)

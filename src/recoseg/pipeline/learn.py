@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
@@ -14,7 +14,6 @@ from typing import Any
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.concepts import ConceptBank
-from recoseg.config import NO_REGIONS, LearnSettings
 from recoseg.device import resolve_compute
 from recoseg.encoders.bundle import Encoders, load_encoders
 from recoseg.encoders.defaults import default_settings
@@ -26,8 +25,8 @@ from recoseg.executors import Executor, LocalExecutor
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_worker import Extraction, dense_worker
 from recoseg.learning.figure_folder import FORMAT, LINES, FigureWriter
-from recoseg.learning.learner import LearnedClass, learn_bank
-from recoseg.learning.seed_regions import seed_regions
+from recoseg.learning.learner import learn_bank
+from recoseg.learning.one_class import LearnedClass
 from recoseg.memory.region_memory import RegionMemory, open_memory
 from recoseg.pipeline.checks import (
     check_encoder,
@@ -37,7 +36,14 @@ from recoseg.pipeline.checks import (
 )
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import open_index
-from recoseg.pipeline.relearn import in_former_order, without_classes, without_photos
+from recoseg.pipeline.learn_settings import check_settings, settings_given
+from recoseg.pipeline.relearn import (
+    Pixels,
+    corrections_for,
+    in_former_order,
+    without_classes,
+    without_photos,
+)
 from recoseg.pipeline.retrieve import search_in
 from recoseg.progress import telling_what_is_kept
 from recoseg.segmentation.memory_branch import shared_phi
@@ -56,6 +62,7 @@ def learn(
     add_to: ConceptBank | str | Path | None = None,
     relearn: bool = False,
     reject: Sequence[str] = (),
+    seeds: Mapping[str, Pixels | None] | None = None,
     encoders: Encoders | None = None,
     recipe: str | None = None,
     preset: str | None = None,
@@ -88,6 +95,9 @@ def learn(
         relearn: Whether the classes, all of which `add_to` holds already, are learnt again at
             their places.
         reject: Paths of photos, or the ends of their paths, that nothing is learnt from.
+        seeds: Seeds of the one class that is learnt again, by the path of a photo that it was
+            learnt from, or the end of the path: pixels (x, y) of the whole photo. An empty list
+            drops the photo's seed, None takes the one that is found. The bank keeps them.
         encoders: Encoders that are loaded already; see `load_encoders`. If None, each encoder is
             taken from the arguments below, or else from `add_to`, the index or the preset.
         recipe: Name of the recipe whose settings the bank gets; see `recoseg.encoders.recipes`. By
@@ -110,7 +120,8 @@ def learn(
         callback: Called with each class when it has been learnt.
         progress: See `StageProgress`.
         **settings: Fields of `LearnSettings` that differ from the encoders' defaults, such as
-            `k=20` or `context=("sky", "road")`; None leaves the default.
+            `k=20` or `context=("sky", "road")`; None leaves the default. `k="auto"` learns each
+            class from the photos that stand out, 20 to 50, and from 50 where hardly any does.
 
     Returns:
         The bank.
@@ -135,16 +146,7 @@ def learn(
         raise OptionError(
             "--relearn learns classes of a bank again. Name the bank by --add-to BANK."
         )
-    changes = {name: value for name, value in settings.items() if value is not None}
-    if changes.get("regions") == NO_REGIONS:
-        changes["regions"] = ""
-    if isinstance(changes.get("context"), str):
-        raise OptionError(
-            f"context is {changes['context']!r}; expected a list of classes, such as "
-            '["sky", "tree: tree; forest"]; an empty one eliminates nothing.'
-        )
-    # Refuses values out of range, and regions that classes cannot be learnt with.
-    seed_regions(replace(LearnSettings(), **changes).regions)
+    changes = settings_given(settings)
     file = None if out is None else check_output_file(out, [".safetensors"])
     if figures is not None:
         drawn = check_output_folder(figures)
@@ -160,11 +162,12 @@ def learn(
         # Read under the lock, so that no class is lost that another process is adding.
         bank = ConceptBank.load(add_to) if isinstance(add_to, str | Path) else add_to
         former = bank
+        by_hand = corrections_for(former, [item.name for item in to_learn], seeds or {})
         if bank is not None:
             names = [item.name for item in to_learn]
             bank = without_classes(bank, names) if relearn else bank
             _check_new(bank, names)
-            _check_settings(bank, changes)
+            check_settings(bank, changes)
         if encoders is None:
             chosen = choose_encoders(archive, bank, preset, retrieval, saliency, phi, recipe)
             encoders = load_encoders(**chosen, device=device, precision=precision)
@@ -207,6 +210,7 @@ def learn(
                 else _extraction(executor, bank, device, precision),
                 search=None if executor is None else search_in(executor, archive),
                 device=compute.device if compute.device.type == "cuda" else "cpu",
+                corrections=by_hand,
                 callback=learned,
                 progress=progress,
             )
@@ -288,18 +292,6 @@ def _with_memory(bank: ConceptBank, memory: RegionMemory) -> ConceptBank:
     shared_phi(memory, bank)
     recorded = replace(bank.settings.segment, memory=memory.location, memory_content=memory.content)
     return replace(bank, settings=replace(bank.settings, segment=recorded))
-
-
-def _check_settings(bank: ConceptBank, given: dict[str, Any]) -> None:
-    """Refuse settings that would have no effect, since a bank keeps its own."""
-    own = bank.settings.learn
-    for name, value in given.items():
-        kept = getattr(own, name)
-        if (tuple(value) if isinstance(kept, tuple) else value) != kept:
-            raise OptionError(
-                f"A bank that classes are added to keeps its settings: {name} is {kept!r} there, "
-                f"and {value!r} would have no effect. Leave it out, or learn a new bank."
-            )
 
 
 def _check_new(bank: ConceptBank, names: Sequence[str]) -> None:

@@ -13,13 +13,10 @@ from torch import Tensor
 
 from recoseg.classes import parse_class
 from recoseg.encoders.protocols import ImageTextEncoder, KnowsItsWords
+from recoseg.evidence import YARDSTICK
 from recoseg.retrieval.class_texts import ClassTexts
 from recoseg.retrieval.duplicates import EmbeddedArchive
 from recoseg.retrieval.queries import Query, QueryWords
-
-YARDSTICK = ("tree", "sky", "building", "road", "person")
-"""Everyday words whose scores give the step of an archive, so that it depends on the archive and
-the encoder alone. With a word that many photos show, a spread of its own would be wider."""
 
 _log = logging.getLogger(__name__)
 
@@ -87,10 +84,11 @@ def _yardstick(encoder: ImageTextEncoder, prompts: str) -> list[Query] | None:
         # An encoder of the user's own may know no words but those of the classes, and raise
         # anything at others. A verdict is not worth a bank.
         _log.warning(
-            "No verdict on the classes: the encoder refuses the everyday words that they are "
-            "compared with (%r).",
-            error,
+            "Nothing is said about how well the archive shows the classes: the text encoder cannot "
+            "embed the everyday words that they are compared with (%s).",
+            ", ".join(YARDSTICK),
         )
+        _log.debug("the text encoder raised %r", error)
         return None
 
 
