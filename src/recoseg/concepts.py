@@ -156,10 +156,8 @@ class ConceptBank:
         absent = [name for name in names if name not in present]
         if absent:
             has = ", ".join(present) or "none"
-            near = did_you_mean(absent[0], present)
-            raise ConceptError(
-                f"The bank has no class {', '.join(absent)}.{near} Its classes: {has}."
-            )
+            unknown = f"{', '.join(absent)}.{did_you_mean(absent[0], present)}"
+            raise ConceptError(f"The bank has no class {unknown} Its classes: {has}.")
         kept = [c for c in self.concepts if c.role == "context" or c.name not in names]
         return replace(self, concepts=tuple(kept))
 
