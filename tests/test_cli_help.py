@@ -9,6 +9,8 @@ import pytest
 from .command import run
 
 COMMANDS = [
+    "doctor",
+    "fetch",
     "index",
     "retrieve",
     "learn",

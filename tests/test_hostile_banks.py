@@ -14,7 +14,8 @@ from recoseg.config import BankSettings
 from recoseg.errors import ConceptError, FileError, RecosegError
 from recoseg.storage import tensors as storage
 from tests.command import run
-from tests.test_concepts import ENCODERS, assert_equal, make_bank, metadata, metadata_of
+from tests.test_bank_versions import metadata_of
+from tests.test_concepts import ENCODERS, assert_equal, make_bank, metadata
 
 WORDS = {"name": "a", "prompts": ["a"], "negatives": []}
 ENTRY = {"words": WORDS, "role": "class", "retrieved": []}

@@ -11,7 +11,7 @@ import pytest
 
 from recoseg.errors import OutputError
 from recoseg.storage.cache import cache_folder
-from recoseg.storage.locks import lock_folder
+from recoseg.storage.locks import lock_file, lock_folder
 
 HOLDER = """
 import sys, time
@@ -47,6 +47,38 @@ def test_errors_within_the_lock_pass_and_free_it(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have other folders")
+def test_a_refusal_leaves_no_lock(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    (old / "mine.txt").write_text("kept")
+    for folder in (old, new):
+        with pytest.raises(ValueError, match="refused"), lock_folder(folder):
+            raise ValueError("refused")
+    assert [path.name for path in old.iterdir()] == ["mine.txt"]
+    assert not new.exists()
+    for name in ("mine.txt", "gone.txt"):
+        with pytest.raises(ValueError, match="refused"), lock_file(old / name):
+            raise ValueError("refused")
+    assert [path.name for path in old.iterdir()] == ["mine.txt"]
+
+
+def write_and_fail(path):
+    path.touch()
+    raise ValueError("late")
+
+
+def test_the_lock_stays_where_something_was_written(tmp_path):
+    with pytest.raises(ValueError, match="late"), lock_folder(tmp_path / "folder"):
+        write_and_fail(tmp_path / "folder" / "part")
+    assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == [".lock", "part"]
+    with pytest.raises(ValueError, match="late"), lock_file(tmp_path / "bank"):
+        write_and_fail(tmp_path / "bank")
+    assert (tmp_path / ".bank.lock").exists()
+    with pytest.raises(ValueError, match="refused"), lock_folder(tmp_path / "folder"):
+        raise ValueError("refused")
+    assert (tmp_path / "folder" / ".lock").exists()  # of the earlier writer
+
+
 def test_cache_folder_of_linux(monkeypatch, tmp_path):
     for name in ("RECOSEG_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)

@@ -166,7 +166,7 @@ def test_the_contact_sheet_escapes_everything(archive, tmp_path):
 def test_progress_reads_no_markup(capsys):
     with StageProgress("[/x] \x1b[2K", 2) as bar:
         bar.advance()
-    assert capsys.readouterr().err.startswith("[/x] \\x1b[2K: 1 images")
+    assert capsys.readouterr().err.startswith("[/x] \\x1b[2K: 1 image")
     with StageProgress("[/x] \x9b", 2, enabled=True) as bar:
         bar.advance()
     assert "[/x] \\x9b" in capsys.readouterr().err

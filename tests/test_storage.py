@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from recoseg.errors import FileError, MissingFileError, OutputError
+from recoseg.errors import FileError, MissingFileError, OptionError, OutputError
 from recoseg.storage import arrays
 from recoseg.storage.atomic import TEMPORARY, remove_leftovers, write_atomically, write_bytes
 from recoseg.storage.checksums import check_file, file_checksum
@@ -53,7 +53,7 @@ def test_reads_are_bounded(tmp_path):
     assert read_bytes(tmp_path / "file", 5) == b"12345"
     with pytest.raises(FileError, match="more than 4 bytes"):
         read_bytes(tmp_path / "file", 4)
-    with pytest.raises(MissingFileError, match="There is no file"):
+    with pytest.raises(MissingFileError, match="No file was found"):
         read_bytes(tmp_path / "none", 4)
     with pytest.raises(FileError, match="cannot be read"):
         read_bytes(tmp_path, 4)
@@ -202,7 +202,7 @@ def test_a_folder_belongs_to_one_run(tmp_path):
     with pytest.raises(OutputError, match=r"masks of an earlier run.*--resume.*--overwrite"):
         ask()
     assert ask(resume=True) is ask(overwrite=True) is True
-    with pytest.raises(OutputError, match="got both"):
+    with pytest.raises(OptionError, match="got both"):
         ask(resume=True, overwrite=True)
 
 

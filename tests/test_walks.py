@@ -52,7 +52,7 @@ def test_excluded_and_unreadable_folders(made, tmp_path, monkeypatch, command):
     closed(monkeypatch, "closed", "open", "photos")
     result = run(command, *options[:-1], tmp_path / "none")
     assert result.code == 1
-    assert "None of the 1 photos could be" in result.err
+    assert "The only photo could not be" in result.err
     result = run(command, *options[:2], "--exclude", "*", "--out", tmp_path / "all")
     assert (result.code, "that are not excluded by '*'" in result.err) == (1, True)
 
@@ -69,7 +69,7 @@ def test_nothing_is_pruned_below_an_unreadable_folder(made, monkeypatch):
     result = run(*index, "--exclude", "open", "--exclude", "closed/*")
     assert (result.code, "excluded by 'thumbs', 'open', 'closed/*'" in result.err) == (1, True)
     result = run(*index, "--exclude", "open/b*")
-    assert "1 indexed photos are excluded; --prune removes them." in result.err
+    assert "1 indexed photo is excluded now but kept; --prune removes such photos." in result.err
 
 
 def test_a_moved_archive_keeps_its_bank_and_memory(made):
@@ -83,7 +83,7 @@ def test_a_moved_archive_keeps_its_bank_and_memory(made):
     assert "run the command again with --relink" in result.err
     result = run(*index, "--relink")
     assert result.code == 0, result.err
-    assert "3 that the index held twice are there once" in result.err
+    assert "3 photos, held under two paths, now kept under one." in result.err
     after = ArchiveIndex.open(made / "index")
     assert sorted(photo.id for photo in after.photos()) == sorted(ids)
     assert all(photo.path.startswith(str(made / "moved")) for photo in after.photos())
@@ -106,9 +106,9 @@ def test_photos_that_are_not_found_are_named(tmp_path):
     (tmp_path / "old").rename(tmp_path / "new")
     (tmp_path / "new" / "3.png").unlink()
     result = run("index", tmp_path / "new", "--out", tmp_path / "index", "--relink")
-    assert "3 photos have moved and have new paths" in result.err
+    assert "3 photos have moved; the index has the new paths." in result.err
     assert f"Not found: {tmp_path}/old/3.png" in result.err
-    assert "1 indexed photos no longer exist; --prune removes them." in result.err
+    assert "1 indexed photo is no longer there but kept; --prune removes such photos." in result.err
     result = run("index", tmp_path / "new", "--out", tmp_path / "index", "--prune")
-    assert "1 photos no longer exist or are excluded, and were removed." in result.err
+    assert "Removed: 1 photo, no longer there or excluded." in result.err
     assert "(3 photos; this run: 0 new" in result.out

@@ -147,8 +147,9 @@ def _refuse_other_forms(lines: list[str]) -> None:
     if what:
         raise ConceptError(
             f"The list of classes is {what}, such as {body[0].strip()[:60]!r}. Expected one name "
-            "per line, without its number or as `0: background`, all counted from 0. If the lines "
-            f"are names as they are, put this line above them: {VERBATIM}"
+            "per line, such as background, or all numbered from 0 with a colon, such as "
+            "0: background. If each line is a name just as it stands, put this line first: "
+            f"{VERBATIM}"
         )
 
 
@@ -161,8 +162,8 @@ def _without_numbers(lines: list[str]) -> list[str]:
     if numbers != list(range(len(lines))):
         shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
         raise ConceptError(
-            f"The list numbers its classes {shown}. Expected all numbers from 0 in their order, as "
-            "labels are counted, or names without numbers."
+            f"The classes of the list have the numbers {shown}. Expected 0, 1, 2 and so on, as the "
+            "labels of masks are counted. Number them so, or remove the numbers."
         )
     return [one[2] for one in found if one]
 
@@ -183,7 +184,7 @@ def class_list(names: Sequence[str]) -> str:
     """
     check_classes([ClassNames(name, (name,)) for name in names])
     for name in names:
-        if not name or not _is_text(name):
+        if not name or not is_text(name):
             raise ConceptError(
                 f"The class name {name!r} cannot be written into a list of classes. Expected a "
                 "text in one line."
@@ -200,8 +201,8 @@ def _names_in(text: str) -> list[str] | None:
         return None
 
 
-def _is_text(name: str) -> bool:
-    """Whether a name can be written as UTF-8; file names that are not UTF-8 cannot."""
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8; arguments and file names may hold any bytes."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -24,8 +24,10 @@ from recoseg.errors import (
     FileError,
     MissingFileError,
     RecosegError,
+    did_you_mean,
 )
 from recoseg.evidence import Correction, Evidence, RetrievedPhoto, Verdict, judge
+from recoseg.storage.counts import count_of
 from recoseg.storage.fields import read_fields
 from recoseg.storage.reading import short
 from recoseg.storage.tensors import (
@@ -154,7 +156,8 @@ class ConceptBank:
         absent = [name for name in names if name not in present]
         if absent:
             has = ", ".join(present) or "none"
-            raise ConceptError(f"The bank has no class {', '.join(absent)}. Its classes: {has}.")
+            unknown = f"{', '.join(absent)}.{did_you_mean(absent[0], present)}"
+            raise ConceptError(f"The bank has no class {unknown} Its classes: {has}.")
         kept = [c for c in self.concepts if c.role == "context" or c.name not in names]
         return replace(self, concepts=tuple(kept))
 
@@ -182,7 +185,7 @@ class ConceptBank:
     def _check_phi(self, given: Sequence[EncoderInfo]) -> None:
         if len(given) != len(self.encoders.phi):
             raise EncoderMismatchError(
-                f"The bank was learnt with {len(self.encoders.phi)} phi encoders "
+                f"The bank was learnt with {count_of(len(self.encoders.phi), 'phi encoders')} "
                 f"({_names(self.encoders.phi)}), got {len(given)} ({_names(given)}). Use the "
                 "bank's own encoders in this order (--phi), or learn the classes again."
             )
@@ -227,7 +230,7 @@ class ConceptBank:
             _check_format(path, read_metadata(Path(path)).get("format", "none"))
             tensors, metadata = read_tensors(Path(path))
         except MissingFileError as error:
-            raise ConceptError(f"There is no concept bank {path}. {_LEARN}") from error
+            raise ConceptError(f"No concept bank was found at {path}. {_LEARN}") from error
         except FileError as error:
             raise ConceptError(f"{error} Expected a concept bank. {_LEARN}") from error
         try:

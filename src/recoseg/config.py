@@ -7,7 +7,8 @@ from typing import Any, Literal, get_args
 
 from recoseg.cosegmentation.reference import ReferenceForm
 from recoseg.cosegmentation.seeds import Block
-from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.errors import OptionError, UnknownNameError
+from recoseg.storage.counts import count_of
 from recoseg.storage.fields import read_fields
 
 PAPER_CONTEXT = ("tree", "sky", "building", "road", "person")
@@ -40,17 +41,17 @@ def _check_range(settings: object, name: str, least: float, most: float) -> None
     """Refuse a number out of range, or one that is not a number."""
     value = getattr(settings, name)
     if value != value:  # NaN
-        raise RecosegError(f"{name} is {value}; expected a number.")
+        raise OptionError(f"{name} is {value}; expected a number.")
     if value < least:
-        raise RecosegError(f"{name} is {value}; expected {least:,} or more.")
+        raise OptionError(f"{name} is {value}; expected {least:,} or more.")
     if value > most:
-        raise RecosegError(f"{name} is {value}; expected {most:,} or less.")
+        raise OptionError(f"{name} is {value}; expected {most:,} or less.")
 
 
 def _check_regions(spec: str) -> None:
     if len(spec) > LONGEST_REGIONS:
-        raise RecosegError(
-            f"regions has {len(spec)} characters; expected at most {LONGEST_REGIONS}."
+        raise OptionError(
+            f"regions has {count_of(len(spec), 'characters')}; expected at most {LONGEST_REGIONS}."
         )
 
 
@@ -111,13 +112,14 @@ class LearnSettings:
             _check_range(self, name, -LARGEST, LARGEST)
         _check_range(self, "skip_duplicates", 0, 1)
         if len(self.context) > MOST_CONTEXT:
-            raise RecosegError(
-                f"context has {len(self.context):,} classes; expected at most {MOST_CONTEXT:,}."
+            raise OptionError(
+                f"context has {count_of(len(self.context), 'classes')}; expected at most "
+                f"{MOST_CONTEXT:,}."
             )
         _check_regions(self.regions)
         for name, valid in (("block", get_args(Block)), ("reference", get_args(ReferenceForm))):
             if getattr(self, name) not in valid:
-                raise RecosegError(
+                raise OptionError(
                     f"{name} is {getattr(self, name)!r}; expected one of {', '.join(valid)}."
                 )
 
@@ -164,7 +166,7 @@ class Fusion:
             _check_range(self, name, -LARGEST, LARGEST)
         for weight in self.phi_weights:
             if not -LARGEST <= weight <= LARGEST:
-                raise RecosegError(
+                raise OptionError(
                     f"phi_weights has {weight}; expected {-LARGEST:,} to {LARGEST:,}."
                 )
 
@@ -207,14 +209,14 @@ class SegmentSettings:
     def __post_init__(self) -> None:
         for name in ("memory", "memory_content"):
             if len(getattr(self, name)) > LONGEST_MEMORY:
-                raise RecosegError(
-                    f"{name} has {len(getattr(self, name)):,} characters; expected at most "
-                    f"{LONGEST_MEMORY:,}."
+                raise OptionError(
+                    f"{name} has {count_of(len(getattr(self, name)), 'characters')}; expected at "
+                    f"most {LONGEST_MEMORY:,}."
                 )
         _check_regions(self.regions)
         _check_range(self, "short_side", 0, LARGEST_SIDE)
         if not 0 < self.refine_temperature <= LARGEST:
-            raise RecosegError(
+            raise OptionError(
                 f"refine_temperature is {self.refine_temperature}; expected more than 0."
             )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError, RecosegError
 from recoseg.onednn import OneDnnProducts, has_bfloat16
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -83,14 +83,14 @@ def resolve_compute(device: str = "auto", precision: str = "auto") -> Compute:
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
-        raise RecosegError(
+        raise OptionError(
             f"Unknown device {device!r}. Expected auto, cpu, mps, cuda or cuda:N."
         ) from error
     _check_present(chosen)
     if precision == "auto":
         precision = _best_precision(chosen)
     if precision not in _DTYPES:
-        raise RecosegError(f"Unknown precision {precision!r}. Expected auto, fp32, bf16 or fp16.")
+        raise OptionError(f"Unknown precision {precision!r}. Expected auto, fp32, bf16 or fp16.")
     return Compute(chosen, _DTYPES[precision])
 
 

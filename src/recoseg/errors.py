@@ -6,9 +6,31 @@ meant for the user. Other exceptions are faults of the program.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """A question that names what a mistyped name may stand for.
+
+    Returns:
+        The question, which begins with a space; empty if no valid name is near.
+
+    Example:
+        >>> did_you_mean("crain", ["crane", "dog"])
+        " Did you mean 'crane'?"
+    """
+    names = {known.casefold(): known for known in valid}
+    near = difflib.get_close_matches(name.casefold(), names, n=1)
+    return f" Did you mean {names[near[0]]!r}?" if near else ""
+
 
 class RecosegError(Exception):
     """Base class of all errors that recoseg raises deliberately; the message is for the user."""
+
+
+class OptionError(RecosegError):
+    """An option has a value out of range, or options do not fit together: wrong usage."""
 
 
 class BadImageError(RecosegError):
@@ -29,11 +51,12 @@ class MissingExtraError(RecosegError):
         )
 
 
-class UnknownNameError(RecosegError):
+class UnknownNameError(OptionError):
     """A name is not in the table of valid names. The message lists them."""
 
     def __init__(self, kind: str, name: str, valid: list[str]) -> None:
-        super().__init__(f"Unknown {kind} {name!r}. Valid: {', '.join(valid)}.")
+        near = did_you_mean(name, valid)
+        super().__init__(f"Unknown {kind} {name!r}.{near} Valid: {', '.join(valid)}.")
 
 
 class ArchiveError(RecosegError):

@@ -19,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from recoseg.storage.counts import count_of
 from recoseg.storage.shown import shown
 
 T = TypeVar("T")
@@ -30,12 +31,13 @@ _LINE_SECONDS = 30.0
 class StageProgress:
     """Shows the progress of one stage on standard error.
 
-    On a terminal this is a bar; elsewhere it is a line every 30 seconds, and one at the end.
+    On a terminal this is a bar; elsewhere it is a line every 30 seconds, and one at the end if
+    there was anything to do.
 
     Args:
         description: The name of the stage, such as `Indexing`.
         total: Number of steps; None if unknown.
-        unit: Name of the things that are counted, in the plural.
+        unit: Name of the things that are counted, in the regular plural.
         start: Number of steps that an earlier run has done.
         enabled: None for a bar on a terminal and lines elsewhere, True for a bar even without a
             terminal, False for no output.
@@ -105,9 +107,10 @@ class StageProgress:
             self._bar.update(self._task, advance=steps, detail=self._detail())
         if self._writes_lines and time.perf_counter() - self._told >= _LINE_SECONDS:
             self._told = time.perf_counter()
-            of_all = "" if self._total is None else f" of {self._total:,}"
-            text = f"{self.done:,}{of_all} {self._unit} so far, {self._detail()}{self._left()}"
-            self._print(text)
+            done = count_of(self.done, self._unit)
+            if self._total is not None:
+                done = f"{self.done:,} of {count_of(self._total, self._unit)}"
+            self._print(f"{done} so far, {self._detail()}{self._left()}")
 
     def __enter__(self) -> Self:
         self._started = self._told = time.perf_counter()
@@ -123,8 +126,9 @@ class StageProgress:
     ) -> None:
         if not self._bar.disable:  # Rich before 14.3 ends a disabled bar with an empty line
             self._bar.stop()
-        if self._writes_lines and kind is None:
-            self._print(f"{self.done:,} {self._unit} in {self.seconds:.1f} s, {self._detail()}")
+        if self._writes_lines and kind is None and (self.done or self._total):
+            done = count_of(self.done, self._unit)
+            self._print(f"{done} in {self.seconds:.1f} s, {self._detail()}")
 
     @property
     def _writes_lines(self) -> bool:

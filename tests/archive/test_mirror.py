@@ -191,7 +191,7 @@ def test_superseded_copies_are_removed_after_a_day(photos, tmp_path, encoder, ur
 
 
 def test_refusals(photos, tmp_path, encoder, url):
-    with pytest.raises(ArchiveError, match="There is no index at memory://bucket/index"):
+    with pytest.raises(ArchiveError, match="No index was found at memory://bucket/index"):
         ArchiveIndex.open(url)
     with pytest.raises(ArchiveError, match="Cannot read nonsense://x: expected a URL"):
         ArchiveIndex.open("nonsense://x")

@@ -198,5 +198,5 @@ def test_a_server_that_never_ends_a_page_or_a_file(tmp_path, web, monkeypatch):
     with pytest.raises(ArchiveError, match="has more than 1,000 bytes"):
         ArchiveIndex.open(f"{address}/index")
     shutil.rmtree(tmp_path / "web/index")
-    with pytest.raises(ArchiveError, match="There is no index at"):
+    with pytest.raises(ArchiveError, match="No index was found at"):
         ArchiveIndex.open(f"{address}/index")

@@ -28,7 +28,7 @@ def test_a_selection_is_saved_and_read_back(tmp_path):
 
 
 def test_other_files_are_refused(tmp_path):
-    with pytest.raises(ArchiveError, match="There is no selection"):
+    with pytest.raises(ArchiveError, match="No selection file was found"):
         Selection.load(tmp_path / "none.parquet")
     (tmp_path / "text.parquet").write_text("no")
     with pytest.raises(ArchiveError, match=r"is not a selection.*photo_id and reason"):

@@ -43,7 +43,7 @@ def test_cityscapes_lines():
 
 def test_unknown_names():
     result = CliRunner().invoke(app, ["datasets", "pets"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "Unknown label space 'pets'. Valid: " in result.stderr
 
 

@@ -69,5 +69,5 @@ def test_commands_say_what_does_not_fit(tmp_path):
         *("ablate", "retrieval", "--index", tmp_path, "--out", tmp_path / "tables"),
         *("--exclude", "absent/*"),
     )
-    assert alone.code == 1
+    assert alone.code == 2
     assert "--exclude leaves out photos of a data set" in alone.err

@@ -64,7 +64,7 @@ def test_tables(tmp_path):
 
 def test_tables_that_cannot_be_used(tmp_path):
     table = tmp_path / "labels.csv"
-    with pytest.raises(DatasetError, match=r"labels\.csv cannot be read: There is no file"):
+    with pytest.raises(DatasetError, match=r"labels\.csv cannot be read: No file was found"):
         LabelledArchive.by_csv(["a.jpg"], table)
     table.write_text("file,class\na,cat\n")
     with pytest.raises(
@@ -75,7 +75,7 @@ def test_tables_that_cannot_be_used(tmp_path):
     with pytest.raises(DatasetError, match=r"calls a\.png both 'cat' and 'dog'"):
         LabelledArchive.by_csv(["a.jpg"], table)
     table.write_text("path,label\na.jpg\n")
-    with pytest.raises(DatasetError, match="None of 1 photos has a known class"):
+    with pytest.raises(DatasetError, match="None of 1 photo has a known class"):
         LabelledArchive.by_csv(["a.jpg"], table)
 
 

@@ -62,7 +62,7 @@ def test_photos_without_a_mask_are_named(tmp_path, caplog):
     with pytest.raises(DatasetError, match=r"1 of 2 have no mask: b\."):
         open_folder(root)
     assert [photo.name for photo in in_folders(root / "images", root / "masks").photos] == ["a"]
-    assert "1 photos have no mask: b" in caplog.text
+    assert "1 photo has no mask: b" in caplog.text
 
 
 def test_hidden_folders_thumbnails_and_loops_are_no_photos(tmp_path):

@@ -45,7 +45,7 @@ def test_a_missing_layout_is_explained(tmp_path, name):
     assert f"Found in {tmp_path}: something/." in text
     assert all(f"  {line}\n" in text for line in dataset_row(name).layout.tree)
     assert text.endswith(dataset_row(name).layout.advice)
-    with pytest.raises(DatasetError, match=re.escape(f"There is no folder {tmp_path / 'no'}.")):
+    with pytest.raises(DatasetError, match=re.escape(f"No folder was found at {tmp_path / 'no'}.")):
         open_dataset(name, tmp_path / "no")
 
 

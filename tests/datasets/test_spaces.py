@@ -193,7 +193,10 @@ def test_ade_begins_and_ends_as_the_challenge():
 
 
 def test_an_unknown_name_lists_the_valid_ones():
-    with pytest.raises(UnknownNameError, match=r"Unknown label space 'voc'\. Valid: cityscapes27"):
+    with pytest.raises(
+        UnknownNameError,
+        match=r"Unknown label space 'voc'\. Did you mean 'voc21'\? Valid: cityscapes27",
+    ):
         label_space("voc")
 
 

@@ -9,6 +9,8 @@ import torch
 from recoseg.device import Compute
 from recoseg.encoders.clip_arch import ClipArch
 from recoseg.encoders.clip_model import LoadedClip, load_clip
+from recoseg.encoders.encoder_table import build_phi
+from recoseg.encoders.lite import encoders as lite
 from recoseg.encoders.spec import EncoderSpec
 
 _TEXT = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
@@ -86,3 +88,10 @@ def deit_tiny_file() -> Path:
     if not root or not path.is_file():
         pytest.skip("set RECOSEG_TEST_DATA to a folder with weights/" + path.name)
     return path
+
+
+@pytest.fixture(scope="session")
+def model():
+    """The model of the offline backend, which all its encoders share."""
+    build_phi("lite", FP32)
+    return lite._MODELS["lite", FP32]

@@ -19,7 +19,7 @@ def info(name):
 
 def test_presets_by_name():
     assert [preset(item.name) for item in PRESETS] == list(PRESETS)
-    with pytest.raises(UnknownNameError, match=r"'papier'. Valid: lite, paper, paper-light"):
+    with pytest.raises(UnknownNameError, match=r"'papier'.* Valid: lite, paper, paper-light"):
         preset("papier")
 
 
@@ -85,7 +85,7 @@ def test_recipes_by_name():
     assert [one.name for one in RECIPES] == ["paper", "regions"]
     assert (recipe_of("paper").learn, recipe_of("paper").segment) == ({}, {})
     for unknown in ("region", "Paper", ""):
-        with pytest.raises(UnknownNameError, match=f"'{unknown}'. Valid: paper, regions"):
+        with pytest.raises(UnknownNameError, match=rf"'{unknown}'.* Valid: paper, regions"):
             recipe_of(unknown)
     with pytest.raises(UnknownNameError, match="recipe 'region'"):
         default_settings(info("lite"), info("lite"), "region")

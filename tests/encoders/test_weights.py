@@ -229,7 +229,7 @@ class TestMissing:
         assert time.monotonic() - start < 10
 
     def test_named_file_that_is_not_there(self, compute: Compute):
-        with pytest.raises(MissingWeightsError, match=r"no weights file '/no/such.pth'"):
+        with pytest.raises(MissingWeightsError, match=r"No weights file.* '/no/such.pth'"):
             build_phi("dino-s16=/no/such.pth", compute)
 
     def test_package_that_is_not_installed(self):
@@ -274,7 +274,7 @@ class TestFinding:
         (root / "w.pth").write_bytes(b"weights")
         with pytest.raises(MissingWeightsError, match="expected sha256 00000000"):
             locate(UrlFile(f"{address}/w.pth", "00000000"), "thing")
-        assert [path.name for path in weights_folder().iterdir()] == [".w.pth.lock"]
+        assert not list(weights_folder().iterdir())
         with pytest.raises(MissingWeightsError, match="404"):
             locate(UrlFile(f"{address}/other.pth"), "thing")
 

@@ -202,7 +202,7 @@ def test_a_threshold_is_for_background(session):
 )
 def test_options_that_do_not_fit(session, arguments, message):
     result = suite(session, *arguments)
-    assert result.code == 1
+    assert result.code == 2
     assert message in result.err
 
 
@@ -232,4 +232,4 @@ def test_all_data_sets_are_found(tmp_path):
     write_ade(tmp_path / "ade20k/ADEChallengeData2016", [1])
     result = run("evaluate", tmp_path / "banks", "--dataset", "community", "--root", tmp_path)
     assert result.code == 1
-    assert result.err.count("There is no bank ") == len(FOLDERS)
+    assert result.err.count("No bank was found at ") == len(FOLDERS)

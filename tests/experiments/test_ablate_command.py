@@ -85,6 +85,6 @@ def test_a_folder_holds_the_tables_of_one_run(tmp_path):
 def test_options_of_the_recipe_alone(tmp_path):
     given = ("--index", tmp_path, "--out", tmp_path / "out", "--dataset", "voc20")
     result = run("ablate", "block", *given, "--memory", "memory", "--vote", "mode")
-    assert result.code == 1
+    assert result.code == 2
     assert "--memory, --vote would have no effect without the study recipe" in result.err
     assert not (tmp_path / "out").exists()

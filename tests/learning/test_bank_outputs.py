@@ -213,7 +213,7 @@ def test_a_full_disk_for_figures_does_not_lose_the_bank(archive, tmp_path, monke
     path = tmp_path / "bank.safetensors"
     learn(archive, ["rose", "sea"], out=path, figures=tmp_path / "figures")
     assert names(path) == ["rose", "sea"]
-    assert caplog.text.count("no more figures are written") == 1
+    assert caplog.text.count("No more figures are written") == 1
 
 
 BAD = {

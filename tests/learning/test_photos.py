@@ -142,7 +142,7 @@ def test_missing_photos_are_left_out(tmp_path):
     assert paths == [photo.path for photo in sea.retrieved]
     for photo in (tmp_path / "photos").glob("sea*"):
         photo.unlink()
-    with pytest.raises(ConceptError, match="None of the 4 photos retrieved for 'sea' can be read"):
+    with pytest.raises(ConceptError, match="None of 4 photos retrieved for 'sea' can be read"):
         learn_bank(index, classes, make_encoders(), settings())
 
 

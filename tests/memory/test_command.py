@@ -72,9 +72,9 @@ def test_selection_and_prune(session, memory):
     assert "4 photos, 8 regions" in result.out
     assert "5 photos" in remember(session / "index", "--out", session / "some").out
     result = remember(*arguments, session / "selection.parquet")
-    assert "1 photos of the memory are not in the index or its selection" in result.err
+    assert "1 photo of the memory cannot be found in the index or its selection" in result.err
     result = remember(*arguments, session / "selection.parquet", "--prune")
-    assert "1 photos were removed" in result.err
+    assert "1 photo was removed" in result.err
     assert "4 photos, 8 regions" in result.out
 
 
@@ -83,7 +83,7 @@ def test_merge(session, memory):
     assert result.code == 0, result.err
     assert "5 photos, 10 regions; this run: 5 new, 5 known" in result.out
     result = run("remember", memory, memory, "--out", session / "merged")
-    assert result.code == 1
+    assert result.code == 2
     assert "Expected one index, got 2. To merge region memories, add --merge." in result.err
 
 
@@ -104,7 +104,7 @@ def test_other_settings(session, memory):
     result = run("remember", session / "index", "--out", memory, "--phi", "nonsense")
     assert "nonsense" in result.err
     result = run("inspect", session / "index")
-    assert "holds no region memory" in result.err
+    assert "is an index of photos" in result.err
 
 
 def test_the_call_takes_encoders_and_providers(tmp_path):

@@ -163,7 +163,9 @@ class TestRemote:
 
     def test_damaged_and_missing_files(self, tmp_path, url):
         make_memory(tmp_path)
-        with pytest.raises(ArchiveError, match="no region memory at memory://bucket/regions"):
+        with pytest.raises(
+            ArchiveError, match="No region memory was found at memory://bucket/regions"
+        ):
             open_memory(url)
         fs = upload(tmp_path / "memory")
         data = fs.cat_file("/bucket/regions/keys/keys_1.npy")

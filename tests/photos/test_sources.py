@@ -157,7 +157,7 @@ def test_names_that_are_not_utf8_have_a_reason(tmp_path):
 def test_places_that_are_not_sources(tmp_path, given):
     (tmp_path / "file.xyz").write_text("x")
     with pytest.raises(
-        ArchiveError, match=r"There is no source|Nothing matches|The type of .* is unknown"
+        ArchiveError, match=r"Nothing was found at|Nothing matches|The type of .* is unknown"
     ):
         list_sources([f"{tmp_path}/{given}"])
 

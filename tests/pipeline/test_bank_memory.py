@@ -85,6 +85,7 @@ def test_masks_with_its_memory_without_and_with_another(bank, encoders, memories
     _, told = masks(bank, encoders, memories[0].location, caplog)
     assert told == ""
     without, told = masks(bank, encoders, None, caplog)
+    assert f"photos are segmented without one. To use it: --memory {memories[0].location}" in told
     assert f"meant for the region memory {memories[0].location}" in told
     assert "without one" in told
     _, told = masks(bank, encoders, memories[1], caplog)

@@ -36,12 +36,12 @@ def files(tmp_path_factory):
 CASES = {
     "segment, mistyped photos": (
         "segment {0}/bank.safetensors {0}/nowhere --out {0}/o",
-        "There is no source",
+        "Nothing was found at",
     ),
     "segment, no photos": ("segment {0}/bank.safetensors {0}/empty --out {0}/o", "No photos found"),
     "segment, mistyped bank": (
         "segment {0}/none.safetensors {0}/photos --out {0}/o",
-        "There is no concept bank",
+        "No concept bank was found at",
     ),
     "segment, names of a product": (
         "segment {0}/bank.safetensors {0}/photos --out {0}/o --names softmax",
@@ -105,7 +105,7 @@ CASES = {
     ),
     "pseudo-label, mistyped photos": (
         "pseudo-label {0}/bank.safetensors {0}/nowhere --out {0}/o",
-        "There is no source",
+        "Nothing was found at",
     ),
     "pseudo-label, out is a file": (
         "pseudo-label {0}/bank.safetensors {0}/photos --out {0}/file",
@@ -144,7 +144,7 @@ CASES = {
     "learn, missing weights": (
         "learn {0}/index --classes {0}/classes.txt --out {0}/b.safetensors "
         "--retrieval lite --phi dino-s16={0}/no.pt",
-        "no weights file",
+        "No weights file",
     ),
     "learn, unknown preset": (
         "learn {0}/index --classes {0}/classes.txt --out {0}/b.safetensors --preset x",
@@ -161,7 +161,7 @@ CASES = {
     "retrieve, mistyped index": ("retrieve {0}/none rose", "No index"),
     "retrieve, out is a folder": ("retrieve {0}/index rose --out {0}/empty", "is a folder"),
     "retrieve, kind of search": ("retrieve {0}/index rose --approximate x", "Unknown kind"),
-    "index, mistyped photos": ("index {0}/nowhere --out {0}/i", "There is no source"),
+    "index, mistyped photos": ("index {0}/nowhere --out {0}/i", "Nothing was found at"),
     "index, out is a file": ("index {0}/photos --out {0}/file", "is a file"),
     "index, unknown encoder": ("index {0}/photos --out {0}/i --retrieval x", "Unknown retrieval"),
     "evaluate, mistyped root": (
@@ -204,7 +204,7 @@ def test_one_line_before_any_model(case, files, monkeypatch):
     monkeypatch.setattr("recoseg.training.network.build_network", loaded)
     command, expected = CASES[case]
     result = run(*command.format(files).split())
-    assert result.code == 1, result
+    assert result.code in (1, 2), result
     assert result.err.startswith("Error: "), result.err
     assert any(part in result.err for part in expected.split("|")), result.err
 

@@ -47,18 +47,19 @@ def test_no_command_writes_to_a_url(command, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "what"),
     [
-        ["segment", "bank.safetensors", "", "--out", "o"],
-        ["segment", "bank.safetensors", "photos", "--out", ""],
-        ["index", "photos", "--out="],
+        (["segment", "bank.safetensors", "", "--out", "o"], "An argument is empty"),
+        (["segment", "bank.safetensors", "photos", "--out", ""], "The value of --out is empty"),
+        (["learn", "index", "--classes", "", "--out", "b"], "The value of --classes is empty"),
+        (["index", "photos", "--out="], "The value of --out is empty"),
     ],
 )
-def test_empty_arguments_are_refused(arguments, tmp_path, monkeypatch):
+def test_empty_arguments_are_refused(arguments, what, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = run(*arguments)
-    assert found.code == 1
-    assert "An argument is empty" in found.err
+    assert found.code == 2
+    assert what in found.err
     assert found.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import recoseg
-from recoseg.errors import RecosegError
+from recoseg.errors import ConceptError, OptionError, RecosegError
 from recoseg.pipeline.relearn import without_photos
 from tests.banks import assert_same_references
 from tests.learning.fakes import SIZE, Retrieval, make_archive, make_encoders
@@ -95,11 +95,20 @@ def test_an_end_of_several_paths_is_refused(tmp_path):
 
 
 def test_what_has_no_effect_is_refused(archive, bank):
-    with pytest.raises(RecosegError, match="--relearn would have no effect without a bank"):
+    with pytest.raises(OptionError, match=r"--relearn learns classes of a bank again.*--add-to"):
         recoseg.learn(archive, ["rose"], encoders=make_encoders(), relearn=True)
     with pytest.raises(RecosegError, match=r"already holds: rose. Add --relearn to learn them"):
         recoseg.learn(archive, ["rose"], encoders=make_encoders(), add_to=bank)
-    more = recoseg.learn(
-        archive, ["sun", "rose"], encoders=make_encoders(), add_to=bank, relearn=True
+
+
+@pytest.mark.parametrize(
+    ("names", "near"),
+    [(["rsoe"], " Did you mean 'rose'?"), (["Rose"], " Did you mean 'rose'?"), (["sun"], "")],
+)
+def test_a_class_that_the_bank_does_not_have_is_not_added_by_relearning(archive, bank, names, near):
+    with pytest.raises(ConceptError) as told:
+        recoseg.learn(archive, names, encoders=make_encoders(), add_to=bank, relearn=True)
+    assert str(told.value) == (
+        f"The bank has no class {names[0]}.{near} Its classes: rose, grass, sea. Only classes of "
+        "the bank are learnt again; new ones are added without --relearn."
     )
-    assert [one.name for one in more.classes] == [*NAMES, "sun"]

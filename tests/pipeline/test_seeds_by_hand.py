@@ -185,7 +185,7 @@ def test_the_seeds_of_a_rejected_photo_are_dropped(archive, bank, caplog):
     moved = again(archive, bank, {photo.path: [(1, 1)]})
     rejected = again(archive, moved, reject=[photo.path])
     assert concept(rejected).corrections == ()
-    assert f"the seeds set by hand in {photo.path} are dropped" in caplog.text
+    assert f"The seeds set by hand in {photo.path} are dropped" in caplog.text
 
 
 def test_what_cannot_be_set_is_refused(archive, bank):

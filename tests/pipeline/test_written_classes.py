@@ -61,7 +61,7 @@ def test_commas_among_several_lines_are_told(tmp_path, caplog):
 
 @pytest.mark.parametrize("line", ["dog # my dog", "dog: puppy # small", "dog; -cat #no"])
 def test_comments_behind_a_class_are_refused(tmp_path, line):
-    with pytest.raises(ConceptError, match=r"would be searched for as it is\. Comments stand"):
+    with pytest.raises(ConceptError, match=r"would be a word for it\. Put the comment into"):
         as_classes(written(tmp_path, f"{line}\ncat\n"))
     assert names(written(tmp_path, "# dogs\nC#\ncat\n")) == ["C#", "cat"]
 
@@ -119,5 +119,5 @@ def test_retrieve_takes_a_file_of_classes(tmp_path, monkeypatch):
         ((path,), "is a file. Give a file of classes by --classes"),
     ):
         refused = run(*place, *arguments)
-        assert refused.code == 1
+        assert refused.code == 2
         assert message in refused.err

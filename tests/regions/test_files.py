@@ -69,7 +69,7 @@ def test_one_file_for_many_photos(folder):
     (folder / "all.json").write_text(coco())
     assert torch.equal(regions_of(folder / "all.json"), paint(masks()))
     assert torch.equal(regions_of(folder / "all.json", "cat.jpg"), torch.ones(HW).int())
-    with pytest.raises(MissingFileError, match=r"no masks of cow\.jpg in .*`file_name`"):
+    with pytest.raises(MissingFileError, match=r"No masks of cow\.jpg were found in .*`file_name`"):
         regions_of(folder / "all.json", "cow.jpg")
 
 
@@ -130,9 +130,9 @@ def test_names_with_the_photo_s_suffix_come_first(folder):
 
 @pytest.mark.parametrize("name", ["cat.jpg", "", "a/.."])
 def test_missing_masks_are_told(folder, name):
-    with pytest.raises(FileError, match=r"no masks of|leaves the folder"):
+    with pytest.raises(FileError, match=r"No masks of|leaves the folder"):
         regions_of(folder, name)
-    with pytest.raises(MissingFileError, match="no folder or file of masks"):
+    with pytest.raises(MissingFileError, match="No folder or file of masks"):
         FileRegions(folder / "none")
 
 

@@ -40,9 +40,15 @@ def test_the_kinds_of_providers(tmp_path):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("sam9", "Unknown regions 'sam9'. Valid: superpixels, slic, clusters, sam2, files"),
+        (
+            "sam9",
+            "Unknown regions 'sam9'. Did you mean 'sam2'? Valid: superpixels, slic",
+        ),
         ("", "Unknown regions ''"),
-        ("superpixels:size=3", "Unknown option of superpixels 'size'. Valid: scale, sigma"),
+        (
+            "superpixels:size=3",
+            "Unknown option of superpixels 'size'. Did you mean 'side'? Valid: scale",
+        ),
         ("superpixels:scale=3,7", "Unknown option of superpixels '7'"),
     ],
 )
@@ -70,7 +76,7 @@ def test_unknown_names_are_told(spec, message):
         ("slic:compactness=nan", "expected more than 0 and at most 1,000,000"),
         ("superpixels:min=2.5", "expected a number of type int"),
         ("files", "Expected the folder or file"),
-        ("files:absent", "no folder or file of masks"),
+        ("files:absent", "No folder or file of masks"),
     ],
 )
 def test_wrong_values_are_told(spec, message):

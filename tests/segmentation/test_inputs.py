@@ -123,7 +123,7 @@ def test_folders_shards_and_other_forms_in_one_stream(tmp_path):
             assert result.failure == "cannot be read: no such file"
         else:
             np.testing.assert_array_equal(result.labels, whole[number].labels)
-    with pytest.raises(ArchiveError, match="There is no source"):
+    with pytest.raises(ArchiveError, match="Nothing was found at"):
         list(made.stream(tmp_path / "nothing"))
 
 

@@ -153,7 +153,9 @@ def test_encoders_and_fusion_have_to_fit(tmp_path):
     with pytest.raises(EncoderMismatchError, match=r"values of other .*; expected values of colo"):
         made(make_memory(tmp_path / "b", texts=[other]))
     memory = make_memory(tmp_path / "c")
-    with pytest.raises(RecosegError, match=r"fusion product uses no region memory.*sum, visual"):
+    with pytest.raises(
+        RecosegError, match=r"uses no region memory.*Leave out --memory.*sum, visual"
+    ):
         made(memory, "product")
 
 
@@ -197,7 +199,7 @@ def test_a_folder_is_continued_with_the_same_memory_only(tmp_path):
         segment(**run, memory=tmp_path / "other", resume=True)
     with pytest.raises(RecosegError, match=r"other settings \(fusion, memory\)"):
         segment(**run, resume=True)
-    with pytest.raises(RecosegError, match="There is no region memory at"):
+    with pytest.raises(RecosegError, match="No region memory was found at"):
         open_segmenter(run["source"], memory=tmp_path / "none")
 
 

@@ -112,7 +112,10 @@ def test_refined_and_by_names(options):
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(RecosegError, match="The fusion product uses no score of the whole photo"):
+    with pytest.raises(
+        RecosegError,
+        match=r"uses no score of the whole photo\. Leave out --photo",
+    ):
         made("product")
     other = encoders(MeanColour(replace(INFO, fingerprint="e" * 16)))
     with pytest.raises(EncoderMismatchError, match="as retrieval encoder"):

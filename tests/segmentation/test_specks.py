@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -64,14 +65,19 @@ def small_pixels(labels, least):
     return set().union(*(own for _, own in parts(labels) if len(own) < least))
 
 
-@given(seed=st.integers(0, 10**6), least=st.integers(1, 9))
+def largest(labels):
+    return max(parts(labels), key=lambda part: len(part[1]))[0]  # of equal ones the first
+
+
+@pytest.mark.filterwarnings("ignore:With the least area")
+@given(seed=st.integers(0, 10**6), least=st.integers(1, 40))
 @settings(max_examples=80, deadline=None)
 def test_no_small_part_is_left_and_large_parts_keep_their_pixels(seed, least):
     labels = random_labels(seed)
     found = SpeckRule(least).clean(labels.copy())
     small = small_pixels(labels, least)
     if len(small) == labels.size:
-        assert np.array_equal(found, labels)
+        assert (found == largest(labels)).all()
         return
     assert all(
         found[place] == labels[place] for place in np.ndindex(labels.shape) if place not in small
@@ -125,6 +131,28 @@ def test_an_area_below_1_is_a_share_of_the_photo():
     assert not SpeckRule(0.011).clean(labels.copy()).any()
     assert SpeckRule(0.01).pixels(20, 30) == 6
     assert SpeckRule(5).pixels(20, 30) == 5
+
+
+def test_if_all_parts_are_too_small_the_largest_takes_the_photo_and_a_warning_says_so():
+    labels = np.array([[0, 0, 1, 1], [2, 2, 2, 1]], np.uint8)
+    with pytest.warns(UserWarning, match=r"least area 9 \(--min-area\).*largest part takes"):
+        assert (SpeckRule(9).clean(labels) == largest(labels)).all()
+    with pytest.warns(UserWarning, match=r"least area 0.9 "):
+        assert (SpeckRule(0.9).clean(labels) == 1).all(), "of equal parts the first"
+    with warnings.catch_warnings(action="error"):
+        found = SpeckRule(3).clean(labels)
+    assert (found[labels > 0] == labels[labels > 0]).all()
+
+
+def test_a_run_warns_once(tmp_path):
+    for number in range(3):
+        Image.fromarray(noise(number, 36, 48)).save(tmp_path / f"{number}.png")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        recoseg.segment(segmenter(specks=SpeckRule(5000)), tmp_path, tmp_path / "out")
+    assert ["largest part takes" in str(one.message) for one in told] == [True]
+    label = np.asarray(Image.open(tmp_path / "out" / "labels" / "0.png"))
+    assert (label == label[0, 0]).all()
 
 
 def test_an_idle_rule_gives_the_very_map():

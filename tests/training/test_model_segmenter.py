@@ -135,7 +135,7 @@ def test_commands_take_a_run_for_a_bank(run, tmp_path):
         == 9
     )
     done = command("segment", run.out, photos, "--out", tmp_path / "x", "--fusion", "text")
-    assert done.code == 1
+    assert done.code == 2
     assert "--fusion would have no effect" in done.err
     options = ("--names", "cosine", "--ambiguity", 0.3)
     done = command("segment", run.out, photos, "--out", tmp_path / "x", *options)
@@ -148,7 +148,7 @@ def test_commands_take_a_run_for_a_bank(run, tmp_path):
     assert done.code == 0, done.err
     assert "Model of 3 classes from 6 photos" in done.out
     done = command("train", "--out", tmp_path / "y")
-    assert done.code == 1
+    assert done.code == 2
     assert "either masks or a data set" in done.err
     assert not (tmp_path / "y").exists()
 
@@ -227,7 +227,7 @@ class TestOnnx:
         with pytest.raises(MissingExtraError, match=r"pip install 'recoseg\[onnx\]'"):
             export_onnx(run.model, tmp_path / "model.onnx")
         done = command("export", run.out)
-        assert done.code == 1
+        assert done.code == 2
         assert "--onnx" in done.err
 
 

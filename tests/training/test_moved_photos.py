@@ -70,7 +70,7 @@ def test_both_together_need_no_option(home):
 
 def test_photos_that_are_nowhere_are_left_out_with_their_path(home):
     (home / "all" / "photos").rename(home / "away")
-    with pytest.raises(DatasetError, match="None of the 10 photos can be trained on"):
+    with pytest.raises(DatasetError, match="None of 10 photos can be trained on"):
         readable(open_masks(home / "all" / "pseudo"))
 
 

@@ -13,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recoseg.errors import DatasetError, FileError, OutputError, RecosegError
+from recoseg.errors import DatasetError, FileError, OptionError, OutputError, RecosegError
 from recoseg.pipeline.train import export_onnx
 from recoseg.pipeline.train import train as train_by_name
 from recoseg.storage.locks import lock_file, lock_folder
@@ -148,7 +148,7 @@ def test_overwriting_removes_what_a_run_has_written_and_nothing_else(copied):
         (folder / name).write_bytes(b"mine")
     with pytest.raises(OutputError, match=r"--resume.*--overwrite"):
         train(data, quick(), folder, machines=CPU)
-    with pytest.raises(OutputError, match="either --resume or --overwrite"):
+    with pytest.raises(OptionError, match="either --resume or --overwrite"):
         train(data, quick(), folder, machines=CPU, resume=True, overwrite=True)
     before = files(folder)
     train(data, quick(iterations=2), folder, machines=CPU, overwrite=True)

@@ -39,6 +39,7 @@ from recoseg.photos.sources import PhotoSource, list_sources
 from recoseg.progress import StageProgress
 from recoseg.storage.checksums import check_file
 from recoseg.storage.claim import claim, format_in
+from recoseg.storage.counts import count_of
 from recoseg.storage.locks import lock_folder
 
 
@@ -115,18 +116,26 @@ def write_index(
         failures: list[Photo] = []
         undone: list[str] = []
         again: list[Photo] = []
+        new = changed = 0
         total = sum(len(job.to_embed) for job in plan.jobs)
         with StageProgress("Indexing", total, enabled=progress) as bar:
             results = team.run((job.to_embed for job in plan.jobs), bar.advance)
             for number, (job, result) in enumerate(zip(plan.jobs, results, strict=True), first):
                 if isinstance(result, TaskFailed):
-                    undone.append(f"{len(job.to_embed):,} photos of {job.source}: {result.reason}")
+                    undone.append(
+                        f"{count_of(len(job.to_embed), 'photos')} of {job.source}: {result.reason}"
+                    )
                     continue
                 with _writing(root):
                     shard, failed = _commit(root, number, job, result)
                 shards = [item for item in shards if item.number != job.replaces] + [shard]
                 failures += failed
-                again += [] if job.replaces is not None else plan.known_elsewhere(result.photos)
+                usable = len(job.to_embed) - len(failed)
+                if job.replaces is None:
+                    new += usable
+                    again += plan.known_elsewhere(result.photos)
+                else:
+                    changed += usable
         failures += _unlisted(listed, failures)
         photos = sum(shard.photos for shard in shards)
         unusable = sum(shard.failures for shard in shards)
@@ -142,10 +151,10 @@ def write_index(
     return IndexReport(
         photos=photos,
         unusable=unusable,
-        new=plan.new,
-        changed=plan.changed,
+        new=new,
+        changed=changed,
         skipped=plan.skipped,
-        failed=len(failures),
+        failed=len({photo.path for photo in failures}.union(plan.unusable)),
         removed=len(plan.missing) + plan.excluded if prune else 0,
         missing=tuple(plan.missing),
         failures=tuple(failures),

@@ -81,7 +81,7 @@ class ArchiveIndex:
             selection: Which photos are left out of search and learning; None leaves out none.
 
         Raises:
-            ArchiveError: There is no index, its files are damaged or do not match each other, or
+            ArchiveError: No index was found, its files are damaged or do not match each other, or
                 an embedding of another program is not L2-normalised.
         """
         mirror = Mirror.of(str(path)) if "://" in str(path) else None

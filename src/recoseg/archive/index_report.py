@@ -14,10 +14,11 @@ class IndexReport:
     Attributes:
         photos: Number of photos in the index that have an embedding, after the run.
         unusable: Number of photos in the index that cannot be used, after the run.
-        new: Number of photos that were not in the index before, usable or not.
-        changed: Number of photos that were read again because they had changed, usable or not.
-        skipped: Number of photos that had not changed.
-        failed: Number of photos of this run that could not be used.
+        new: Number of photos that were embedded and were not in the index before.
+        changed: Number of photos that were embedded again because they had changed.
+        skipped: Number of photos with an embedding that had not changed.
+        failed: Number of photos of the sources that cannot be used, whether this run has tried
+            them or an earlier one.
         removed: Number of photos that were removed because they are missing or excluded (only with
             `prune`).
         missing: Paths of indexed photos that are no longer in the sources.
@@ -30,8 +31,8 @@ class IndexReport:
         seconds: Duration of the run, seconds.
         excluded: Number of indexed photos that are excluded now; they are kept without `prune`.
         moved: Number of photos that were found under a new path (only with `relink`).
-        doubled: Number of photos that were removed because there is no file at their path any more
-            and the index holds the same content under another one (only with `relink`).
+        doubled: Number of photos that were removed because their file is gone and the
+            index holds the same content under another path (only with `relink`).
         unfound: Paths of indexed photos that were looked for under new paths and not found (only
             with `relink`). Those of an archive of which half was found count as missing.
         again: Paths of photos of this run whose content the index also holds under paths that the

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -201,11 +201,8 @@ def read_failures(root: Path, shard: Shard) -> list[Photo]:
     Raises:
         ArchiveError: The file cannot be read or does not match its marker.
     """
-    if not shard.failures:
-        return []
     path = shard_files(root, shard.number)[2]
-    table = read_table(path, FAILURES, shard.failures, recorded=shard.checksums.failures)
-    return [photo_of(row) for row in table.to_pylist()]
+    return _listed(path, FAILURES, shard.failures, shard.checksums.failures)
 
 
 def read_photos(root: Path, shard: Shard) -> list[Photo]:
@@ -214,10 +211,15 @@ def read_photos(root: Path, shard: Shard) -> list[Photo]:
     Raises:
         ArchiveError: The file cannot be read or does not match its marker.
     """
-    if not shard.photos:
-        return []
     path = shard_files(root, shard.number)[1]
-    table = read_table(path, METADATA, shard.photos, recorded=shard.checksums.metadata)
+    return _listed(path, METADATA, shard.photos, shard.checksums.metadata)
+
+
+def _listed(path: Path, columns: Mapping[str, Any], rows: int, recorded: str) -> list[Photo]:
+    """The photos of a table, which is not written if it has no rows."""
+    if not rows:
+        return []
+    table = read_table(path, columns, rows, recorded=recorded)
     return [photo_of(row) for row in table.to_pylist()]
 
 
@@ -276,7 +278,7 @@ def _check_replacement(root: Path, shard: Shard) -> None:
             if count and expected:
                 check_file(path, expected)
             elif count and not path.is_file():  # early versions recorded no checksums
-                raise MissingFileError(f"There is no file {path}.")
+                raise MissingFileError(f"No file was found at {path}.")
         except FileError as error:
             raise ArchiveError(
                 f"{error} Its shard replaces shard {shard.replaces}, which was kept. Delete the "

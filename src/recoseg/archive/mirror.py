@@ -68,7 +68,7 @@ class Mirror:
         """Copy the index at a URL that fsspec supports to `$RECOSEG_CACHE/indexes`.
 
         Raises:
-            ArchiveError: There is no index, it cannot be reached, a file is damaged or too large,
+            ArchiveError: No index was found, it cannot be reached, a file is damaged or too large,
                 or a file's name points outside the folder; nothing was fetched then.
             MissingExtraError: The URL is on S3, and s3fs is not installed.
         """

@@ -62,9 +62,8 @@ class IndexPlan:
 
     Attributes:
         jobs: The shards to write; shards that are rewritten come first.
-        new: Number of photos that are not in the index yet.
-        changed: Number of photos whose stamp differs from the recorded one.
-        skipped: Number of photos that have not changed.
+        skipped: Number of photos with an embedding that have not changed.
+        unusable: Paths of photos that cannot be used and have not changed.
         missing: Paths of indexed photos that are no longer in the sources.
         empty: Names of sources that list no photo, although others do and they have indexed ones.
         excluded: Number of indexed photos that are excluded now.
@@ -74,9 +73,8 @@ class IndexPlan:
     """
 
     jobs: list[ShardJob] = field(default_factory=list)
-    new: int = 0
-    changed: int = 0
     skipped: int = 0
+    unusable: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     excluded: int = 0
@@ -194,7 +192,6 @@ def make_plan(
     plan.empty = sorted(listing.empty & {shard.source for shard in shards})
     for source in sources:
         new = [photo for photo in source.photos if photo.path not in known]
-        plan.new += len(new)
         plan.jobs += [
             ShardJob(source.name, tuple(new[first : first + shard_size]))
             for first in range(0, len(new), shard_size)
@@ -232,7 +229,6 @@ def _review(
             plan.skipped += 1
             entries.append(row)
         elif photo and photo.stamp:
-            plan.changed += 1
             touched = True
             entries.append(photo)
         else:  # not listed, or listed by name but not accessible
@@ -253,7 +249,6 @@ def _review(
         known.add(failure.path)
         photo = listing.photos.get(failure.path)
         if photo and photo.stamp != failure.stamp:
-            plan.changed += 1
             touched = True
             entries.append(photo)
         elif photo is None and (
@@ -264,7 +259,7 @@ def _review(
         ):
             touched = True
         else:
-            plan.skipped += photo is not None
+            plan.unusable += [failure.path] if photo is not None else []
             failures.append(failure)
     if not touched:
         return None

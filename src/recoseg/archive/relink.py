@@ -29,8 +29,8 @@ class Moves:
 
     Attributes:
         found: The photo at its new path, by the path that the index holds.
-        doubled: Paths where there is no file any more, and whose content the index also holds
-            under a path that is listed.
+        doubled: Paths whose file is gone, and whose content the index also holds under a path
+            that is listed.
         unfound: Other paths of sources that are not given, with the name of their source.
         moved: The sources that have moved.
         sources: The new name of each source of which photos have moved; of several, one a line.

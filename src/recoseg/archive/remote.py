@@ -92,7 +92,7 @@ class RemoteFolder:
             raise ArchiveError(f"Cannot reach the index at {self.url}: {_line(error)}.") from error
         if not found:
             raise ArchiveError(
-                f"There is no index at {self.url}: the folder is empty or missing, or the server "
+                f"No index was found at {self.url}: the folder is empty or missing, or the server "
                 "does not list it."
             )
         return found

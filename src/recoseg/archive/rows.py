@@ -15,6 +15,7 @@ from recoseg.photos.refs import local_stamp
 from recoseg.storage.arrays import map_array
 from recoseg.storage.atomic import write_bytes
 from recoseg.storage.cache import cache_folder
+from recoseg.storage.counts import count_of
 from recoseg.storage.sealed import read_sealed, sealed
 
 NORM_TOLERANCE = 0.02
@@ -51,8 +52,8 @@ def map_rows(path: Path, dim: int | None, rows: int | None = None) -> np.ndarray
         )
     if rows is not None and header.shape[0] != rows:
         raise ArchiveError(
-            f"{path} has {header.shape[0]} rows. Expected {rows}, as its marker says. Delete the "
-            "marker and run `recoseg index` again."
+            f"{path} has {count_of(header.shape[0], 'rows')}. Expected {rows:,}, as its marker "
+            "says. Delete the marker and run `recoseg index` again."
         )
     return found
 
@@ -97,7 +98,8 @@ def check_values(root: Path, paths: Sequence[Path], arrays: Sequence[np.ndarray]
         if wrong:
             length = float(np.linalg.norm(np.asarray(rows[wrong[0]], np.float32)))
             raise ArchiveError(
-                f"{path} has {len(wrong):,} rows that are not of length 1; row {wrong[0]:,} is of "
+                f"{path} has {count_of(len(wrong), 'rows')} of another length than 1; row "
+                f"{wrong[0]:,} is of "
                 f"length {length:.3g}. Expected L2-normalised embeddings: divide each row by its "
                 "length and save the array again."
             )

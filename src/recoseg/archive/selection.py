@@ -75,7 +75,7 @@ class Selection:
             ArchiveError: The file does not exist or is not a selection.
         """
         if not Path(path).exists():
-            raise ArchiveError(f"There is no selection file {path}.")
+            raise ArchiveError(f"No selection file was found at {path}.")
         try:
             table = read_table(Path(path), _COLUMNS, required=tuple(_COLUMNS))
         except ArchiveError as error:

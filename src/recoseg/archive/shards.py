@@ -15,6 +15,7 @@ from recoseg.archive.tables import describe_table
 from recoseg.errors import ArchiveError
 from recoseg.photos.folder_files import files_of
 from recoseg.photos.refs import local_stamp
+from recoseg.storage.counts import count_of
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,13 @@ def foreign_shards(root: Path, place: str) -> list[OpenShard]:
     tables = files_of(root / "metadata", "*.parquet")
     if not arrays:
         raise ArchiveError(
-            f"No index at {place}. Expected img_emb/img_emb_*.npy and metadata/metadata_*.parquet. "
-            "Build an index with `recoseg index SOURCE --out INDEX`."
+            f"No index was found at {place}. Expected img_emb/img_emb_*.npy and "
+            "metadata/metadata_*.parquet. Build an index with `recoseg index SOURCE --out INDEX`."
         )
     if len(arrays) != len(tables):
         raise ArchiveError(
-            f"{root} has {len(arrays)} files of embeddings and {len(tables)} of metadata. "
-            "Expected one metadata_*.parquet for each img_emb_*.npy."
+            f"{root} has {count_of(len(arrays), 'files')} of embeddings and {len(tables):,} of "
+            "metadata. Expected one metadata_*.parquet for each img_emb_*.npy."
         )
     shards: list[OpenShard] = []
     found: list[np.ndarray] = []
@@ -98,8 +99,8 @@ def foreign_shards(root: Path, place: str) -> list[OpenShard]:
             )
         if len(rows) != count:
             raise ArchiveError(
-                f"{table} has {count} rows for {len(rows)} embeddings. Expected one row per "
-                "embedding, in the same order: build this shard again."
+                f"{table} has {count_of(count, 'rows')} for {count_of(len(rows), 'embeddings')}. "
+                "Expected one row per embedding, in the same order: build this shard again."
             )
         shards.append(OpenShard(rows, table, content=local_stamp(array.stat())))
         found.append(rows)

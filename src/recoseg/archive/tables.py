@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from recoseg.errors import ArchiveError, FileError
 from recoseg.photos.refs import Photo
 from recoseg.storage.checksums import checksum
+from recoseg.storage.counts import count_of
 from recoseg.storage.reading import read_bytes
 
 ROW_BYTES = 16_384
@@ -102,7 +103,7 @@ def read_table(
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise ArchiveError(f"{path} is not a readable parquet file: {_line(error)}") from error
     if rows is not None and table.num_rows != rows:
-        raise ArchiveError(f"{path} has {table.num_rows:,} rows. Expected {rows:,}.")
+        raise ArchiveError(f"{path} has {count_of(table.num_rows, 'rows')}. Expected {rows:,}.")
     for name in required:
         if name not in found:
             raise ArchiveError(
@@ -155,7 +156,7 @@ def _check_size(path: Path, file: Any, known: list[str], rows: int | None, limit
     """Refuse a table that declares too many rows or bytes, before they are read."""
     about = file.metadata
     if rows is not None and about.num_rows != rows:
-        raise ArchiveError(f"{path} has {about.num_rows:,} rows. Expected {rows:,}.")
+        raise ArchiveError(f"{path} has {count_of(about.num_rows, 'rows')}. Expected {rows:,}.")
     groups = [about.row_group(number) for number in range(about.num_row_groups)]
     whole = [group.total_byte_size for group in groups]
     if sum(whole) <= limit and min(whole, default=0) >= 0:

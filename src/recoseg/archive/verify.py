@@ -23,6 +23,7 @@ from recoseg.errors import RecosegError
 from recoseg.photos.folder_files import files_of
 from recoseg.progress import StageProgress
 from recoseg.storage.checksums import check_file
+from recoseg.storage.counts import count_of
 from recoseg.storage.sealed import read_sealed
 from recoseg.storage.verification import Verification
 
@@ -112,8 +113,8 @@ def _check_shard(root: Path, shard: Shard, dim: int, found: _Findings) -> None:
             wrong = wrong_rows(map_rows(array, dim, shard.photos))
             if wrong:
                 found.problems.append(
-                    f"{array} has {len(wrong):,} rows that are not of length 1, such as row "
-                    f"{wrong[0]:,}."
+                    f"{array} has {count_of(len(wrong), 'rows')} of another length than 1, such "
+                    f"as row {wrong[0]:,}."
                 )
         except RecosegError as error:
             found.note(error)

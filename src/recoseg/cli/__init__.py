@@ -28,7 +28,7 @@ from recoseg.cli.segment import segment
 from recoseg.cli.train import train
 from recoseg.cli.verify import verify
 from recoseg.cores import share_cores
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,12 +44,16 @@ def _check_arguments(arguments: list[str]) -> None:
     Raises:
         RecosegError: One is empty.
     """
+    before = ""
     for argument in arguments:
         if not argument or (argument.startswith("--") and argument.endswith("=")):
-            raise RecosegError(
-                f"An argument is empty{f': {argument}' if argument else ''}. Expected a value; "
-                "write . for the current folder."
+            option = argument.rstrip("=") or (before if before.startswith("-") else "")
+            what = f"The value of {option}" if option else "An argument"
+            raise OptionError(
+                f"{what} is empty. Expected a name, a path or another value; for the current "
+                "folder write . instead."
             )
+        before = argument
 
 
 def _print_version(wanted: bool) -> None:

@@ -61,8 +61,8 @@ def ablate(
     classes: Annotated[
         str | None,
         typer.Option(
-            help="File with one class per line, or classes as 'dog, cat'. By default the data "
-            "set's own prompts."
+            help="File with one class per line, or classes with commas, as 'dog, cat'. By default "
+            "the data set's own prompts."
         ),
     ] = None,
     aliases: Annotated[bool, typer.Option(help="Also use the data set's aliases.")] = False,

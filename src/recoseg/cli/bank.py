@@ -11,10 +11,13 @@ from recoseg.cli.model import is_run, print_model
 from recoseg.cli.output import say, say_json, say_table
 from recoseg.cli.remember import print_memory
 from recoseg.cli.verdicts import say_verdicts
-from recoseg.errors import ConceptError
+from recoseg.errors import ConceptError, RecosegError
 
 if TYPE_CHECKING:
     from recoseg.concepts import Concept, ConceptBank
+
+_SHOWN = {"recoseg-bank": "bank", "recoseg-model": "model", "recoseg-memory": "memory"}
+"""How `recoseg inspect` prints what has each beginning of a format."""
 
 
 def inspect(
@@ -27,23 +30,25 @@ def inspect(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print what a concept bank, a trained model or a region memory holds, and what made it."""
+    """Print what a concept bank, a trained model or a region memory holds, and what made it.
+
+    Of any other file or folder it says what it is, and ends with exit code 1.
+    """
     from dataclasses import asdict
 
     from recoseg.concepts import ConceptBank
     from recoseg.config import changed_fields
     from recoseg.encoders.defaults import default_settings
     from recoseg.encoders.recipes import RECIPES
-    from recoseg.training.model import is_model
 
-    path = Path(bank)
-    if "://" in bank or (path.is_dir() and not is_run(path)):
+    shown_as = _shown_as(bank)
+    if shown_as == "memory":
         print_memory(bank, as_json)
         return
-    if is_model(path):
-        print_model(path, as_json)
+    if shown_as == "model":
+        print_model(Path(bank), as_json)
         return
-    loaded = ConceptBank.load(path)
+    loaded = ConceptBank.load(Path(bank))
     settings = loaded.settings.to_json()
     encoders = loaded.encoders
     if as_json:
@@ -86,6 +91,32 @@ def inspect(
         say(f"{stage}: {listed}")
 
 
+def _shown_as(path: str) -> str:
+    """How a path is printed: as a `bank`, a `model` or a `memory`.
+
+    Raises:
+        RecosegError: It is none of them; the message says what it is.
+    """
+    from recoseg.pipeline.kinds import describe_kind, kind_of
+
+    found = Path(path)
+    if "://" in path:
+        return "memory"
+    if not found.exists():  # loading says what was expected
+        return "bank"
+    if is_run(found):
+        return "model"
+    kind = kind_of(found)
+    if kind in _SHOWN:
+        return _SHOWN[kind]
+    if not kind and found.suffix == ".safetensors":  # loading says what is wrong with it
+        return "bank"
+    raise RecosegError(
+        f"{describe_kind(found)} Expected a concept bank, a trained model, the folder of a "
+        "training run with its model, or a region memory."
+    )
+
+
 def _row(concept: Concept) -> tuple[object, ...]:
     best = concept.retrieved[0] if concept.retrieved else None
     return (
@@ -105,7 +136,10 @@ def _references(concept: Concept) -> int:
 
 def forget(
     bank: Annotated[Path, typer.Argument(help="Concept bank.")],
-    names: Annotated[list[str], typer.Argument(help="Names of the classes to remove.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Names of the classes to remove, as `recoseg inspect` prints them."),
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Bank to write. By default the given bank is overwritten.")
     ] = None,

@@ -44,7 +44,7 @@ from recoseg.cli.options import (
     names_in,
 )
 from recoseg.cli.output import refuse_nothing, say, say_lines
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError, RecosegError
 
 
 def evaluate(
@@ -240,9 +240,7 @@ def _evaluate_suite(
     from recoseg.pipeline.suite import FILES, evaluate_suite
 
     if banks is None or root is None:
-        raise RecosegError(
-            "Expected the folder of the banks and, by --root, that of the data sets."
-        )
+        raise OptionError("Expected the folder of the banks and, by --root, that of the data sets.")
     report = evaluate_suite(banks, root, index=index, **options)
     for note in report.notes:
         say_lines(note, err=True)
@@ -270,4 +268,4 @@ def _refuse(where: str, given: Mapping[str, object]) -> None:
     """Refuse options that would have no effect."""
     unused = [f"--{name}" for name, value in given.items() if value is not None]
     if unused:
-        raise RecosegError(f"{', '.join(unused)} would have no effect {where}. Leave it out.")
+        raise OptionError(f"{', '.join(unused)} would have no effect {where}. Leave it out.")

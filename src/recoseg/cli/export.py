@@ -25,10 +25,10 @@ def export(
     The exported model takes photos of any size. Its scores are compared with those of the
     original.
     """
-    from recoseg.errors import RecosegError
+    from recoseg.errors import OptionError
 
     if not onnx:
-        raise RecosegError("Expected the format to export to: --onnx.")
+        raise OptionError("Expected the format to export to: --onnx.")
     from recoseg.pipeline.train import export_onnx
 
     path, difference = export_onnx(run, out)

@@ -27,12 +27,13 @@ from typing import Any
 import typer
 
 from recoseg.cli.output import naming
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError, RecosegError
 from recoseg.storage.atomic import write_bytes
 from recoseg.storage.cache import cache_folder
 from recoseg.storage.shown import shown_lines
 
 FAILED = 1
+WRONG_USAGE = 2
 INTERRUPTED = 130
 
 LOGS = 20
@@ -118,7 +119,7 @@ def end(error: BaseException) -> int:
         return FAILED
     reason = describe(error)
     _print(f"Error: {_report(error) if reason is None else reason}")
-    return FAILED
+    return WRONG_USAGE if isinstance(error, OptionError) else FAILED
 
 
 def describe(error: BaseException) -> str | None:

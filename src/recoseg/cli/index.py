@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +17,10 @@ from recoseg.cli.executor_options import (
 )
 from recoseg.cli.options import Device, Exclude, Precision, Retrieval
 from recoseg.cli.output import refuse_nothing, say
+from recoseg.storage.counts import count_of
+
+if TYPE_CHECKING:
+    from recoseg.archive.index_report import IndexReport
 
 _NAMED = 10  # photos that were not found
 
@@ -57,7 +62,8 @@ def index(
     prune: Annotated[
         bool,
         typer.Option(
-            help="Remove photos from the index that are no longer in the sources or are excluded."
+            help="Remove from the index those photos of the sources that are gone or are excluded "
+            "now. By default they are kept."
         ),
     ] = False,
     exclude: Exclude = None,
@@ -65,8 +71,8 @@ def index(
         bool,
         typer.Option(
             "--relink",
-            help="Find photos of the index that have moved into the sources by their content, and "
-            "record their new paths.",
+            help="Look in the sources for photos of the index that have been moved or renamed, by "
+            "their content, and record their new paths.",
         ),
     ] = False,
     executor: ExecutorName = "local",
@@ -96,53 +102,50 @@ def index(
         progress=None,
     ).report
     assert report is not None
-    for photo in report.failures:
-        say(f"Left out: {photo.path}: {photo.failure}", err=True)
-    for reason in report.undone:
-        say(f"Not done: {reason}. Run the command again to try once more.", err=True)
-    for source in report.empty:
-        say(
-            f"{source} lists no photo; its photos are kept in the index. Is the disk mounted?",
-            err=True,
-        )
-    if report.moved or report.doubled:
-        say(
-            f"{report.moved:,} photos have moved and have new paths; {report.doubled:,} that the "
-            "index held twice are there once.",
-            err=True,
-        )
-    for path in report.unfound[:_NAMED]:
-        say(f"Not found: {path}", err=True)
-    if report.unfound:
-        more = len(report.unfound) - _NAMED
-        say(
-            (f"And {more:,} more. " if more > 0 else "")
-            + f"{len(report.unfound):,} photos of the index are not in these sources.",
-            err=True,
-        )
-    if report.again:
-        say(
-            f"{len(report.again):,} of the new photos, such as {report.again[0]}, are in the index "
-            "already, under paths that these sources do not list. If the archive has moved, run "
-            "the command again with --relink: it records the new paths and keeps each once.",
-            err=True,
-        )
-    if report.removed:
-        say(
-            f"{report.removed:,} photos no longer exist or are excluded, and were removed.",
-            err=True,
-        )
-    if report.excluded and not report.removed and not prune:
-        say(f"{report.excluded:,} indexed photos are excluded; --prune removes them.", err=True)
-    if report.missing and not report.removed and not prune:
-        say(
-            f"{len(report.missing):,} indexed photos no longer exist; --prune removes them.",
-            err=True,
-        )
+    for line in _told(report, prune):
+        say(line, err=True)
     say(
-        f"Index: {out} ({report.photos:,} photos; this run: {report.new:,} new, "
+        f"Index: {out} ({count_of(report.photos, 'photos')}; this run: {report.new:,} new, "
         f"{report.changed:,} changed, {report.skipped:,} known, {report.failed:,} left out)"
     )
     refuse_nothing(report.photos, report.photos + report.unusable, "indexed")
     if report.undone:
         raise typer.Exit(1)
+
+
+def _told(report: IndexReport, prune: bool) -> Iterator[str]:
+    """What the user is told of a run besides its counts, line by line."""
+    for photo in report.failures:
+        yield f"Left out: {photo.path}: {photo.failure}"
+    for reason in report.undone:
+        yield f"Not done: {reason}. Run the command again to try once more."
+    for source in report.empty:
+        yield f"{source} lists no photo; its photos are kept in the index. Is the disk mounted?"
+    if report.moved:
+        moved = count_of(report.moved, "photos", "have")
+        yield f"{moved} moved; the index has the new paths."
+    if report.doubled:
+        yield f"{count_of(report.doubled, 'photos')}, held under two paths, now kept under one."
+    for path in report.unfound[:_NAMED]:
+        yield f"Not found: {path}"
+    if len(report.unfound) > _NAMED:
+        yield f"Not found: {len(report.unfound) - _NAMED:,} more."
+    if report.again:
+        yield (
+            f"{len(report.again):,} of the new photos, such as {report.again[0]}, are in the index "
+            "already, under paths that these sources do not list. If the archive has moved, run "
+            "the command again with --relink: it records the new paths and keeps each once."
+        )
+    if report.removed:
+        yield f"Removed: {count_of(report.removed, 'photos')}, no longer there or excluded."
+    elif report.excluded and not prune:
+        photos = count_of(report.excluded, "indexed photos", "are")
+        yield f"{photos} excluded now but kept; --prune removes such photos."
+    gone = set(report.missing)
+    if gone and not prune:
+        photos = count_of(len(gone), "indexed photos", "are")
+        yield f"{photos} no longer there but kept; --prune removes such photos."
+    elsewhere = len(set(report.unfound) - gone)
+    if elsewhere:
+        photos = count_of(elsewhere, "indexed photos", "were")
+        yield f"{photos} not found in these sources and kept."

@@ -44,8 +44,9 @@ def learn(
         str,
         typer.Option(
             help="File with one class per line: a name, or 'NAME: WORD; WORD; -WORD' with the "
-            "words to search for and, after a -, words to avoid. Or several classes as 'dog, cat'. "
-            "Or the name of a data set, such as cityscapes27; see `recoseg datasets`."
+            "words to search for and, after a -, words to avoid. Or the classes themselves with "
+            "commas: 'dog, cat', or 'dog,' for a single one. Or the name of a data set, such as "
+            "cityscapes27; see `recoseg datasets`."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Concept bank to write, a .safetensors file.")],
@@ -58,7 +59,8 @@ def learn(
     relearn: Annotated[
         bool,
         typer.Option(
-            "--relearn", help="Learn classes again that the bank of --add-to already holds."
+            "--relearn",
+            help="Learn the classes again; the bank that --add-to names has to hold all of them.",
         ),
     ] = False,
     reject: Annotated[
@@ -146,8 +148,8 @@ def learn(
     context: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated context classes to eliminate, such as 'sky, tree: tree; "
-            "forest', or none. By default the five of the paper."
+            help="Context classes, which the classes are kept apart from, with commas between "
+            "them, such as 'sky, tree: tree; forest'; or none. By default the five of the paper."
         ),
     ] = None,
     regions: Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from recoseg.cli.output import say, say_json, say_table
+from recoseg.storage.counts import count_of
 
 
 def is_run(folder: Path) -> bool:
@@ -34,4 +35,4 @@ def print_model(path: Path, as_json: bool) -> None:
         f"{info.short_side}, fingerprint {model.fingerprint}"
     )
     if isinstance(photos, int):
-        say(f"learnt from {photos:,} photos")
+        say(f"learnt from {count_of(photos, 'photos')}")

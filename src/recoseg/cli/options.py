@@ -18,8 +18,9 @@ ClassList = Annotated[
     typer.Option(
         "--classes",
         help="File with one class per line: a name, or 'NAME: WORD; WORD; -WORD' with the words to "
-        "search for and, after a -, words to avoid. Or several classes as 'dog, cat'. Or the name "
-        "of a data set, such as cityscapes27; see `recoseg datasets`.",
+        "search for and, after a -, words to avoid. Or the classes themselves with commas: "
+        "'dog, cat', or 'dog,' for a single one. Or the name of a data set, such as cityscapes27; "
+        "see `recoseg datasets`.",
     ),
 ]
 PresetName = Annotated[
@@ -48,20 +49,22 @@ Recipe = Annotated[
 Retrieval = Annotated[
     str | None,
     typer.Option(
-        help="Retrieval encoder, as NAME or NAME=WEIGHTS. By default that of the index or preset."
+        help="Retrieval encoder, as NAME or NAME=WEIGHTS, or MODULE:NAME for one of your own. By "
+        "default that of the index or preset."
     ),
 ]
 Saliency = Annotated[
     str | None,
     typer.Option(
-        help="Dense text encoder, as NAME or NAME=WEIGHTS. By default that of the bank or preset."
+        help="Dense text encoder, as NAME or NAME=WEIGHTS, or MODULE:NAME for one of your own. By "
+        "default that of the bank or preset."
     ),
 ]
 Phi = Annotated[
     list[str] | None,
     typer.Option(
-        help="Dense image encoder, as NAME or NAME=WEIGHTS; repeat the option for several "
-        "encoders. By default that of the bank or preset."
+        help="Dense image encoder, as NAME or NAME=WEIGHTS, or MODULE:NAME for one of your own; "
+        "repeat the option for several encoders. By default that of the bank or preset."
     ),
 ]
 Prompts = Annotated[
@@ -82,7 +85,7 @@ SkipDuplicates = Annotated[
 ]
 SelectionFile = Annotated[
     Path | None,
-    typer.Option("--selection", help="Selection file that names the photos of the index to omit."),
+    typer.Option("--selection", help="Selection file: its photos of the index are left out."),
 ]
 CacheFolder = Annotated[
     Path | None,
@@ -99,15 +102,15 @@ FusionForm = Annotated[
     str | None,
     typer.Option(
         "--fusion",
-        help="How visual and text scores are combined: product, sum, visual or text. By default "
-        "as the bank says.",
+        help="How visual scores (by learnt references) and text scores (by words) are combined: "
+        "product or sum, or visual or text for one of them alone. By default as the bank says.",
     ),
 ]
 Resize = Annotated[
     int | None,
     typer.Option(
-        help="Short side of the encoders' input in pixels; 0 for the photo's own size. By default "
-        "as the bank or model says."
+        help="Photos are resized to this short side for the encoders, in pixels; 0 keeps their own "
+        "size. Masks always have the photo's size. By default as the bank or model says."
     ),
 ]
 Window = Annotated[
@@ -124,22 +127,22 @@ WindowStep = Annotated[
 Threshold = Annotated[
     float | None,
     typer.Option(
-        help="Pixels whose best score is lower become background. By default every pixel gets a "
-        "class."
+        help="Pixels whose best score is lower become background; the scale of scores depends on "
+        "the fusion. By default every pixel gets a class."
     ),
 ]
 Background = Annotated[
     str,
     typer.Option(
-        help="Comma-separated classes that become background, a name with a comma in double "
-        "quotes; `context` for all context classes."
+        help="Classes whose pixels become background, with commas between them and a name that "
+        "holds a comma in double quotes; `context` stands for all context classes."
     ),
 ]
 Refine = Annotated[
     str,
     typer.Option(
-        help="Refinement of the masks: along edges by pamr or crf (needs the extra `crf`), between "
-        "alike patches by lposs, and pixels by lposs+; or none."
+        help="Refinement of the masks: pamr or crf (needs the extra `crf`) along edges, lposs "
+        "between patches that look alike, lposs+ also between such pixels, or none."
     ),
 ]
 RefineSteps = Annotated[
@@ -151,24 +154,29 @@ RefineSteps = Annotated[
 PhiWeight = Annotated[
     list[float] | None,
     typer.Option(
-        help="Factor on the scores by phi; once for each phi, in the order of the bank. By default "
-        "as the bank says."
+        help="Factor on the visual scores of each phi; give the option once for each, in the order "
+        "of the bank. By default as the bank says."
     ),
 ]
 TextWeight = Annotated[
     float | None,
-    typer.Option(help="Weight of the text scores in a sum. By default as the bank says."),
+    typer.Option(
+        help="Weight of the text scores with the fusion sum. By default as the bank says."
+    ),
 ]
 MemoryWeight = Annotated[
     float | None,
-    typer.Option(help="Weight of the scores by a memory. By default as the bank says."),
+    typer.Option(
+        help="Weight of the scores by the region memory that --memory names. By default as the "
+        "bank says."
+    ),
 ]
 PhotoWeight = Annotated[
     float | None,
     typer.Option(
-        help="Weight of the scores of the whole photo, by the encoder of the index: classes that "
-        "the photo fits as a whole gain at all its pixels. By default as the bank says, most often "
-        "0."
+        help="Weight of the scores of the whole photo by the encoder of the index, so that classes "
+        "that the photo fits as a whole gain at all its pixels; not with the fusion product. By "
+        "default as the bank says, most often 0."
     ),
 ]
 Regions = Annotated[
@@ -181,8 +189,8 @@ Regions = Annotated[
 Vote = Annotated[
     str | None,
     typer.Option(
-        help="What regions vote on: mean (the mean of their scores; the default) or mode (their "
-        "most frequent class)."
+        help="What the pixels of a region get: by mean the class with the best mean score in it "
+        "(the default), by mode its most frequent class."
     ),
 ]
 RegionCacheFolder = Annotated[
@@ -210,36 +218,38 @@ NamesTemperature = Annotated[
 Presence = Annotated[
     float | None,
     typer.Option(
-        help="Classes whose best score in a photo is lower are left out of it. By default none are."
+        help="A class whose best score in a photo is lower gets no pixel of it. By default there "
+        "is no such limit."
     ),
 ]
 AreaThreshold = Annotated[
     float | None,
     typer.Option(
-        help="Classes that win at most this share of a photo's pixels other than background are "
-        "left out of it, such as 0.1. By default none are."
+        help="A class that would get at most this share of a photo's pixels without its "
+        "background, such as 0.1, gets none. By default there is no such limit."
     ),
 ]
 MinArea = Annotated[
     float | None,
     typer.Option(
         help="Parts of a mask with fewer pixels (or, below 1, with a smaller share of the photo) "
-        "take the labels around them, and so do holes. By default 0.0003 where edges are refined, "
-        "and 0 elsewhere and by the recipe paper."
+        "take the labels around them, and so do holes; the largest part always stays. By default "
+        "0.0003 where edges are refined, and 0 elsewhere and by the recipe paper."
     ),
 ]
 Ambiguity = Annotated[
     float | None,
     typer.Option(
-        help="Pixels whose two best classes are too weak or too close become background: where "
-        "s1 sqrt(s1 - s2) of their scores is lower."
+        help="Pixels become background if s1 x sqrt(s1 - s2) is below this, where s1 and s2 are "
+        "the scores of their two best classes: if both are low, or nearly equal. By default none "
+        "do."
     ),
 ]
 Temperature = Annotated[
     float | None,
     typer.Option(
-        help="Scores are divided by this before refinement. By default as the bank says; the "
-        "paper uses 1."
+        help="Scores are divided by this before refinement: less than 1 sharpens them. By default "
+        "as the bank says; the paper uses 1."
     ),
 ]
 Exclude = Annotated[

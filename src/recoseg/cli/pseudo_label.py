@@ -37,6 +37,7 @@ from recoseg.cli.options import (
     names_in,
 )
 from recoseg.cli.output import refuse_nothing, say, say_lines
+from recoseg.storage.counts import count_of
 
 
 def pseudo_label(
@@ -151,4 +152,4 @@ def pseudo_label(
         say(f"Left out: {path}: {reason}", err=True)
     refuse_nothing(len(found.photos), len(found.photos) + len(found.failures), "labelled")
     say_lines(found.texts()["balance.txt"].rstrip("\n"))
-    say(f"Pseudo-labels of {len(found.photos):,} photos: {out / 'labels'}")
+    say(f"Pseudo-labels of {count_of(len(found.photos), 'photos')}: {out / 'labels'}")

@@ -16,7 +16,8 @@ from recoseg.cli.executor_options import (
 )
 from recoseg.cli.options import Device, Precision, SelectionFile
 from recoseg.cli.output import refuse_nothing, say, say_json
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError, RecosegError
+from recoseg.storage.counts import count_of
 
 if TYPE_CHECKING:
     from recoseg.memory.report import MemoryReport
@@ -38,15 +39,15 @@ def remember(
     phi: Annotated[
         list[str] | None,
         typer.Option(
-            help="Dense image encoder, as NAME or NAME=WEIGHTS; repeat the option for several "
-            "encoders. By default that of the index's preset."
+            help="Dense image encoder, as NAME or NAME=WEIGHTS, or MODULE:NAME for one of your "
+            "own; repeat the option for several encoders. By default that of the index's preset."
         ),
     ] = None,
     saliency: Annotated[
         list[str] | None,
         typer.Option(
-            help="Dense text encoder, as NAME or NAME=WEIGHTS; repeat the option for several "
-            "encoders. By default that of the index's preset."
+            help="Dense text encoder, as NAME or NAME=WEIGHTS, or MODULE:NAME for one of your "
+            "own; repeat the option for several encoders. By default that of the index's preset."
         ),
     ] = None,
     regions: Annotated[
@@ -76,7 +77,8 @@ def remember(
         bool,
         typer.Option(
             "--prune",
-            help="Remove photos from the memory that are no longer in the index or its selection.",
+            help="Remove those photos from the memory that are no longer in the index or its "
+            "selection.",
         ),
     ] = False,
     executor: ExecutorName = "local",
@@ -97,7 +99,7 @@ def remember(
         _print_report(out, merge_memories(sources, out))
         return
     if len(sources) != 1:
-        raise RecosegError(
+        raise OptionError(
             f"Expected one index, got {len(sources)}. To merge region memories, add --merge."
         )
     place = executor_of(executor, ray_address, ray_workers, ray_cpus, ray_gpus)
@@ -138,7 +140,7 @@ def print_memory(path: str, as_json: bool) -> None:
         f"photos: {found.photos:,}",
         f"regions: {found.regions:,} ({found.regions_per_photo:.1f} per photo), "
         f"by {found.provider}",
-        f"size: {found.bytes / 1e6:,.1f} MB in {found.shards:,} shards",
+        f"size: {found.bytes / 1e6:,.1f} MB in {count_of(found.shards, 'shards')}",
         f"photos at {found.size} pixels, {found.precision}",
     ]
     roles = [("phi", info) for info in found.phi] + [("text", info) for info in found.texts]
@@ -157,13 +159,16 @@ def _print_report(out: str, report: MemoryReport) -> None:
     for reason in report.undone:
         say(f"Not done: {reason}. Run the command again to try once more.", err=True)
     if report.changed:
-        say(f"{report.changed:,} photos are described again: their regions have changed.", err=True)
+        say(
+            f"{count_of(report.changed, 'photos', 'are')} described again, with other regions.",
+            err=True,
+        )
     if report.removed:
-        say(f"{report.removed:,} photos were removed.", err=True)
+        say(f"{count_of(report.removed, 'photos', 'were')} removed.", err=True)
     elif report.missing:
         say(
-            f"{report.missing:,} photos of the memory are not in the index or its selection; "
-            "--prune removes them.",
+            f"{count_of(report.missing, 'photos')} of the memory cannot be found in the index or "
+            "its selection; --prune removes such photos.",
             err=True,
         )
     refuse_nothing(report.photos, report.photos + len(report.failures), "remembered")
@@ -173,6 +178,7 @@ def _print_report(out: str, report: MemoryReport) -> None:
             "photos with `recoseg index`."
         )
     say(
-        f"Region memory: {out} ({report.photos:,} photos, {report.regions:,} regions; this run: "
+        f"Region memory: {out} ({count_of(report.photos, 'photos')}, "
+        f"{count_of(report.regions, 'regions')}; this run: "
         f"{report.new:,} new, {report.skipped:,} known, {len(report.failures):,} left out)"
     )

@@ -24,7 +24,7 @@ from recoseg.cli.options import (
     SkipDuplicates,
 )
 from recoseg.cli.output import say, say_json
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError, RecosegError
 
 
 def retrieve(
@@ -115,11 +115,11 @@ def retrieve(
 def _chosen(names: list[str], classes: str | None) -> str | list[str]:
     """The classes that are given one by one, or by `--classes`."""
     if bool(names) == (classes is not None):
-        raise RecosegError(
+        raise OptionError(
             "Expected classes, such as zebra, or a file of classes by --classes; got "
             f"{'both' if names else 'neither'}."
         )
     files = [name for name in names if Path(name).is_file()]
     if files:
-        raise RecosegError(f"{files[0]} is a file. Give a file of classes by --classes {files[0]}.")
+        raise OptionError(f"{files[0]} is a file. Give a file of classes by --classes {files[0]}.")
     return names if classes is None else classes

@@ -43,6 +43,7 @@ from recoseg.cli.options import (
     names_in,
 )
 from recoseg.cli.output import refuse_nothing, say
+from recoseg.storage.counts import count_of
 
 
 def segment(
@@ -53,7 +54,7 @@ def segment(
         list[str],
         typer.Argument(help="Photos: files, folders, text files of paths, tar shards or globs."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to; it is created.")],
     exclude: Exclude = None,
     recipe: OtherRecipe = None,
     fusion: FusionForm = None,
@@ -89,7 +90,10 @@ def segment(
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
-    """Segment photos with a concept bank or a trained model."""
+    """Segment photos with a concept bank or a trained model.
+
+    The folder gets a label map, an overlay and a line of JSON for each photo.
+    """
     from recoseg.pipeline.segment import segment as run
 
     report = run(
@@ -136,4 +140,4 @@ def segment(
         say(f"Left out: {path}: {reason}", err=True)
     done = report.photos - len(report.failures)
     refuse_nothing(done, report.photos, "segmented")
-    say(f"Masks of {done:,} photos: {out}")
+    say(f"Masks of {count_of(done, 'photos')}: {out}")

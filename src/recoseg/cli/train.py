@@ -9,6 +9,7 @@ import typer
 
 from recoseg.cli.options import ExcludeNames, Overwrite, Resume, Root
 from recoseg.cli.output import say
+from recoseg.storage.counts import count_of
 
 
 def train(
@@ -154,5 +155,5 @@ def train(
         say(f"Left out: {name}: {reason}", err=True)
     info = report.model.info
     beside = 0 if info.background is None else 1
-    classes = f"{len(info.names) - beside} classes{' and background' * beside}"
-    say(f"Model of {classes} from {report.photos:,} photos: {out}")
+    classes = count_of(len(info.names) - beside, "classes") + " and background" * beside
+    say(f"Model of {classes} from {count_of(report.photos, 'photos')}: {out}")

@@ -50,7 +50,7 @@ class Layout:
         if root.is_dir():
             lines.append(_found_in(root))
         else:
-            lines.append(f"There is no folder {root}.")
+            lines.append(f"No folder was found at {root}.")
         return DatasetError("\n".join([*lines, self.advice]))
 
     def folder(self, root: Path, choices: Iterable[str]) -> Path:
@@ -117,7 +117,7 @@ class Layout:
         """The photos below a folder by their names; see `files`.
 
         Raises:
-            DatasetError: There is no photo, or two have the same name.
+            DatasetError: No photo was found, or two have the same name.
         """
         found = self.files(root, folder, PHOTO_ENDINGS, exclude)
         if not found:

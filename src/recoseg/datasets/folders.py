@@ -55,7 +55,7 @@ def warn_of_black_and_white(masks: Sequence[Path]) -> None:
     """Log a warning where the first masks hold nothing but 0 and 255."""
     if is_black_and_white(masks[:_LOOKED_AT]):
         _log.warning(
-            "the masks hold only the values 0 and 255, such as %s; 255 stands for pixels without a "
+            "The masks hold only the values 0 and 255, such as %s; 255 stands for pixels without a "
             "label, so that the first class is the only one. If white means the second class, "
             "write 1 instead of 255.",
             masks[0],

@@ -13,6 +13,7 @@ from pathlib import Path
 from recoseg.classes import ClassNames
 from recoseg.errors import DatasetError, FileError
 from recoseg.photos.refs import composed, split_member
+from recoseg.storage.counts import count_of
 from recoseg.storage.reading import read_text
 
 _WNID = re.compile(r"(n\d{8})(?!\d)")
@@ -157,5 +158,5 @@ def _checked(
     names: tuple[ClassNames, ...], labels: Sequence[int | None], advice: str
 ) -> LabelledArchive:
     if all(label is None for label in labels):
-        raise DatasetError(f"None of {len(labels)} photos has a known class. {advice}")
+        raise DatasetError(f"None of {count_of(len(labels), 'photos')} has a known class. {advice}")
     return LabelledArchive(names, tuple(labels))

@@ -13,7 +13,7 @@ from typing import Any
 from recoseg.classes import ClassNames, read_classes
 from recoseg.datasets.label_space import Group, LabelClass, LabelSpace
 from recoseg.drawing.palette import default_palette
-from recoseg.errors import ConceptError, DatasetError, UnknownNameError
+from recoseg.errors import ConceptError, DatasetError, UnknownNameError, did_you_mean
 from recoseg.labels import BACKGROUND, IGNORE_INDEX
 
 SPACES = (
@@ -185,10 +185,12 @@ def classes_of(text: str, aliases: bool = False) -> list[ClassNames]:
     if text in SPACES:
         return class_lines(label_space(text), aliases=aliases)
     if not Path(text).is_file():
+        near = did_you_mean(text, SPACES)
         raise ConceptError(
-            f"{text!r} is neither a file of classes nor a label space. Give a file with one class "
-            f"per line, classes as 'dog, cat' (a single one as 'dog,'), or one of "
-            f"{', '.join(SPACES)}. In Python, give class names as a list: [{text!r}]."
+            f"{text!r} is neither a file of classes nor a label space.{near} Expected a file with "
+            "one class per line; or class names with a comma, as 'dog, cat', a single one as "
+            f"{f'{text},'!r}; or one of {', '.join(SPACES)}. In Python, give class names as a "
+            f"list: [{text!r}]."
         )
     return read_classes(Path(text))
 

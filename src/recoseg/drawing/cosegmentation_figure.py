@@ -37,7 +37,7 @@ def cosegmentation_figure(
         An RGB image.
 
     Raises:
-        ValueError: There is no image, or there are fewer support maps than images to show.
+        ValueError: No image is given, or there are fewer support maps than images to show.
     """
     panels = support_panels(images, support, seeds, columns=columns, height=height)
     gap, size = max(4, height // 40), max(14, height // 12)

@@ -25,7 +25,7 @@ from typing import Any
 from recoseg.device import Compute
 from recoseg.encoders.protocols import MEMBERS
 from recoseg.encoders.spec import BuildRequest, Encoder, EncoderRole, EncoderRow, EncoderSpec
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError, RecosegError
 
 GROUP = "recoseg.encoders"
 """The group of entry points."""
@@ -109,7 +109,7 @@ def _make(role: EncoderRole, found: Any, spec: EncoderSpec, compute: Compute) ->
         taken = inspect.signature(found).parameters
         arguments = {name: value for name, value in given.items() if name in taken}
         if spec.weights is not None and "weights" not in taken:
-            raise RecosegError(
+            raise OptionError(
                 f"{spec.name} takes no argument `weights`, so that {spec.weights} would have no "
                 "effect. Leave it out."
             )

@@ -15,7 +15,7 @@ from recoseg.encoders.protocols import (
     ImageTextEncoder,
 )
 from recoseg.encoders.weight_sources import WeightSource
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError
 
 RANDOM = "random"
 BY_SIZE, ANTIALIAS = "by-size", "antialias"
@@ -63,7 +63,7 @@ def parse_spec(text: str) -> EncoderSpec:
     """
     name, equals, weights = text.strip().partition("=")
     if not name or (equals and not weights):
-        raise RecosegError(
+        raise OptionError(
             f"Expected an encoder as NAME, NAME=/path/to/weights or NAME=random, got {text!r}."
         )
     return EncoderSpec(name, weights or None)

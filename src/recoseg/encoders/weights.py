@@ -45,7 +45,7 @@ def find_weights(spec: EncoderSpec, source: WeightSource | None) -> Located | No
     path = Path(spec.weights).expanduser()
     if not path.is_file():
         raise MissingWeightsError(
-            f"There is no weights file {str(path)!r} (asked for by {str(spec)!r}).\n"
+            f"No weights file was found at {str(path)!r} (asked for by {str(spec)!r}).\n"
             f"Name an existing file, or ask for {spec.name} to use the published weights."
         )
     check_not_empty(path, spec.name)

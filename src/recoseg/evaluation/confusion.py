@@ -8,6 +8,7 @@ from torch import Tensor
 
 from recoseg.errors import LabelError
 from recoseg.labels import IGNORE_INDEX
+from recoseg.storage.counts import count_of
 
 _MOST_NAMED = 8
 
@@ -98,7 +99,7 @@ def _raise_for(kind: str, labels: Tensor, classes: int, ignore_index: int, meani
         hint = "Do the labels begin at 1? Then subtract 1."
     raise LabelError(
         f"Expected {kind} labels from 0 to {classes - 1}, or {ignore_index}, which {meaning}; "
-        f"got {named}{more} at {int(outside.sum())} pixels. {hint}"
+        f"got {named}{more} at {count_of(int(outside.sum()), 'pixels')}. {hint}"
     )
 
 

@@ -13,6 +13,7 @@ from recoseg.errors import LabelError, RecosegError
 from recoseg.evaluation.boundary import BoundaryScores, boundary_scores
 from recoseg.evaluation.metrics import Scores, scores_of
 from recoseg.labels import Colour
+from recoseg.storage.counts import count_of
 
 FORMAT = 1
 """Version of the JSON form."""
@@ -78,7 +79,8 @@ class Evaluation:
         if found != (classes, (classes, classes + 1)):
             raise LabelError(
                 f"Expected {classes} colours and counts of shape {(classes, classes + 1)} for "
-                f"{classes} classes; got {found[0]} colours and counts of shape {found[1]}."
+                f"{count_of(classes, 'classes')}; got {found[0]} colours and counts of shape "
+                f"{found[1]}."
             )
         if self.boundary is not None and np.shape(self.boundary) != (classes, 4):
             raise LabelError(

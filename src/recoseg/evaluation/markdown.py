@@ -11,6 +11,7 @@ import numpy as np
 
 from recoseg.evaluation.evaluation import Evaluation, ImageScore
 from recoseg.evaluation.metrics import confusions
+from recoseg.storage.counts import count_of
 
 _NONE = "-"
 _MOST_FAILURES = 20
@@ -134,6 +135,13 @@ def photo_count(evaluation: Evaluation) -> str:
     return f"{tried:,}" if not failed else f"{tried - failed:,} of {tried:,}"
 
 
+def _photos(evaluation: Evaluation) -> str:
+    """As `photo_count`, with the noun."""
+    tried, failed = len(evaluation.images), len(evaluation.failures)
+    of_all = f"{tried - failed:,} of " if failed else ""
+    return f"{of_all}{count_of(tried, 'photos')}"
+
+
 def reasons(failures: Sequence[ImageScore]) -> list[str]:
     """Why photos could not be evaluated: one line for all that have the same reason."""
     names: dict[str, list[str]] = {}
@@ -142,7 +150,7 @@ def reasons(failures: Sequence[ImageScore]) -> list[str]:
     return [
         f"{same[0]}: {reason}"
         if len(same) == 1
-        else f"{len(same):,} photos, such as {same[0]}: {reason}"
+        else f"{count_of(len(same), 'photos')}, such as {same[0]}: {reason}"
         for reason, same in names.items()
     ]
 
@@ -151,17 +159,17 @@ def _counts_line(evaluation: Evaluation) -> str:
     void = sum(image.error is None and image.miou is None for image in evaluation.images)
     pixels = int(evaluation.counts.sum())
     left = int(evaluation.counts[:, -1].sum())
-    parts = [f"{photo_count(evaluation)} photos", f"{pixels:,} labelled pixels"]
+    parts = [_photos(evaluation), count_of(pixels, "labelled pixels")]
     if left:
         parts.append(f"{percent(left / pixels)} % of them without a prediction, counted as wrong")
     if void:
-        parts.append(f"{void} photo{'s' * (void > 1)} without a labelled pixel")
+        parts.append(f"{count_of(void, 'photos')} without a labelled pixel")
     return f"{', '.join(parts)}; {evaluation.seconds:.0f} s."
 
 
 def _of_photos(evaluation: Evaluation) -> str:
     """A sentence below a table that is not of all photos."""
-    return f"\n\nOf {photo_count(evaluation)} photos." if evaluation.failures else ""
+    return f"\n\nOf {_photos(evaluation)}." if evaluation.failures else ""
 
 
 def _classes(evaluation: Evaluation) -> str:

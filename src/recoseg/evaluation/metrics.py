@@ -76,8 +76,8 @@ def scores_of(counts: Int64[np.ndarray, "c c+1"]) -> Scores:
     total = int(true.sum())
     if not total:
         raise LabelError(
-            "No labelled pixel was compared: there is no image, or every pixel of the truth is "
-            "ignored. Check the folder of the data set and its label space."
+            "No labelled pixel was compared: the data set has no image, or every pixel of the "
+            "truth is ignored. Check the folder of the data set and its label space."
         )
     right = np.diagonal(counts)
     predicted = counts[:, :-1].sum(0)

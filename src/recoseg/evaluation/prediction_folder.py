@@ -24,6 +24,7 @@ from recoseg.photos import files
 from recoseg.photos.load import LoadedPhoto
 from recoseg.photos.refs import Photo, composed
 from recoseg.segmentation.result import Result
+from recoseg.storage.counts import count_of
 from recoseg.storage.reading import read_bytes
 
 _SHOWN = 5  # names in an error
@@ -97,8 +98,9 @@ class PredictionFolder:
             else "Check the folder: NAME has the folders of the photo's name."
         )
         raise DatasetError(
-            f"{len(missing):,} of {len(names):,} photos have no prediction in {self._folder}: "
-            f"{shown}. Expected a file NAME.png for each photo, such as {missing[0]}.png. {advice}"
+            f"no prediction of {len(missing):,} of {count_of(len(names), 'photos')} was found in "
+            f"{self._folder}: {shown}. Expected a file NAME.png for each photo, such as "
+            f"{missing[0]}.png. {advice}"
         )
 
     def stream(self, photos: Iterable[LoadedPhoto | Photo]) -> Iterator[Result]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.errors import OptionError, UnknownNameError
 from recoseg.photos.images import center_crop, resize_short_side
 from recoseg.photos.keep_ratio import resize_keep_ratio
 
@@ -149,10 +149,10 @@ def protocol_of(
     chosen = replace(found[name], **_EXCEPTIONS.get((name, dataset), {}))
     if published_quirks:
         if name != "paper":
-            raise RecosegError(f"Only the protocol 'paper' has published quirks; got {name!r}.")
+            raise OptionError(f"Only the protocol 'paper' has published quirks; got {name!r}.")
         chosen = replace(chosen, nearest=True)
     if resize is not None:
         if not 0 <= resize < _LARGE:
-            raise RecosegError(f"resize is {resize}; expected 0 to {_LARGE - 1}.")
+            raise OptionError(f"resize is {resize}; expected 0 to {_LARGE - 1}.")
         chosen = replace(chosen, resize=resize)
     return chosen

@@ -10,6 +10,7 @@ from recoseg.datasets.label_space import LabelSpace
 from recoseg.datasets.spaces import SPACES
 from recoseg.errors import LabelError
 from recoseg.labels import IGNORE_INDEX
+from recoseg.storage.counts import count_of
 
 
 def translation(
@@ -46,7 +47,7 @@ def translation(
         ]
         source = space.name if space.name in SPACES else "FILE"
         raise LabelError(
-            f"Expected the classes of {space.title} ({len(space.names)} names); got "
+            f"Expected the classes of {space.title} ({count_of(len(space.names), 'names')}); got "
             f"{len(names)}, {'; '.join(parts)}. Learn a bank of the classes of the data set: "
             f"`recoseg learn --classes {source}`."
         )

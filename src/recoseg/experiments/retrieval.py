@@ -19,6 +19,7 @@ from recoseg.experiments.studies import published
 from recoseg.retrieval.class_texts import ClassTexts, check_index
 from recoseg.retrieval.search import top_k
 from recoseg.storage.atomic import write_bytes
+from recoseg.storage.counts import count_of
 from recoseg.storage.fields import to_json
 
 KS = (1, 5, 10, 20, 50)
@@ -96,7 +97,8 @@ def measure_retrieval(
     check_index(index, encoder)
     if len(labelled.labels) != len(index):
         raise RecosegError(
-            f"Expected the classes of {len(index):,} photos; got {len(labelled.labels):,}."
+            f"Expected the classes of {count_of(len(index), 'photos')}; got "
+            f"{len(labelled.labels):,}."
         )
     known = np.array([label is not None for label in labelled.labels])
     labels = np.array([label for label in labelled.labels if label is not None])
@@ -150,8 +152,8 @@ def retrieval_markdown(found: Sequence[RetrievalScores]) -> str:
         "\n\n".join(
             [
                 "# Precision of retrieval",
-                f"{len(first.classes):,} classes, {first.photos:,} photos of known class; "
-                "precision at k in per cent, mean over the classes.",
+                f"{count_of(len(first.classes), 'classes')}, {count_of(first.photos, 'photos')} "
+                "of known class; precision at k in per cent, mean over the classes.",
                 markdown_table(["retrieval encoder", *(f"@{k}" for k in ks)], rows),
                 f"Paper: {paper['on']}. {paper['finding']}",
             ]

@@ -17,6 +17,7 @@ from recoseg.evaluation.evaluation import Evaluation
 from recoseg.evaluation.markdown import escaped, markdown_table, percent
 from recoseg.experiments.study import Study
 from recoseg.storage.atomic import write_bytes
+from recoseg.storage.counts import count_of
 from recoseg.storage.fields import to_json
 
 
@@ -46,7 +47,8 @@ def study_markdown(study: Study, found: Mapping[tuple[object, ...], Evaluation])
     first = found[study.rows[0].key]
     parts = [
         f"# {study.title}",
-        f"{first.dataset}, {first.split}: {len(first.images) - len(first.failures)} photos, "
+        f"{first.dataset}, {first.split}: "
+        f"{count_of(len(first.images) - len(first.failures), 'photos')}, "
         f"protocol {first.settings['protocol']['name']}. Accuracy and mIoU in per cent.",
         markdown_table(header, lines),
     ]

@@ -132,7 +132,7 @@ def still_there(
     for correction in corrections:
         if correction.photo_id not in ids:
             _log.warning(
-                "the seeds set by hand in %s are dropped: %s is not learnt from it any more",
+                "The seeds set by hand in %s are dropped: %s is not learnt from it any more",
                 correction.path,
                 name,
             )

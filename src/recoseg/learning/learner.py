@@ -126,7 +126,7 @@ def learn_bank(
         store.fill(index, positions, progress=progress)
         for path in (index.path(position) for position in positions):
             if path in store.failures:
-                _log.warning("left out: %s: %s", path, store.failures[path])
+                _log.warning("Left out: %s: %s", path, store.failures[path])
         steps = list(zip(tasks, hits, strict=True))
         tracked = track(steps, "Co-segmenting", unit="classes", enabled=progress)
         of_context: dict[str, LearnedClass] = {}

@@ -24,6 +24,7 @@ from recoseg.learning.seed_regions import seed_regions
 from recoseg.photos.refs import Photo
 from recoseg.retrieval.duplicates import Hit
 from recoseg.retrieval.spread import Spread
+from recoseg.storage.counts import count_of
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ def learn_one(
         )
     if not photos:
         raise ConceptError(
-            f"None of the {len(hits)} photos retrieved for {task.words.name!r} can be read. Check "
-            "that the photos are still at the paths recorded in the index."
+            f"None of {count_of(len(hits), 'photos')} retrieved for {task.words.name!r} can be "
+            "read. Check that the photos are still at the paths recorded in the index."
         )
     ids = [photo.id for _, photo in photos]
     settings = bank.settings.learn

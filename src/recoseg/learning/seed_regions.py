@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.errors import OptionError, UnknownNameError
 from recoseg.regions.clusters import ClusterRegions
 from recoseg.regions.providers import PROVIDERS, provider_of
 
@@ -23,7 +23,7 @@ def seed_regions(spec: str) -> ClusterRegions | None:
         raise UnknownNameError("regions", kind, ["clusters", "none"])
     provider = None if kind in others else provider_of(spec)
     if not isinstance(provider, ClusterRegions):
-        raise RecosegError(
+        raise OptionError(
             f"Classes cannot be learnt with the regions {spec!r}, which need the photos' pixels; "
             "only features are kept while classes are learnt. Expected clusters, such as "
             "clusters:8."

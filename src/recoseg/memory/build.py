@@ -30,6 +30,7 @@ from recoseg.memory.worker import Described, MemoryIdentity
 from recoseg.photos.refs import Photo
 from recoseg.progress import StageProgress
 from recoseg.storage.claim import claim
+from recoseg.storage.counts import count_of
 from recoseg.storage.locks import lock_folder
 
 
@@ -99,22 +100,25 @@ def write_memory(
             jobs = [new[at : at + shard_size] for at in range(0, len(new), shard_size)]
             failures: list[Photo] = []
             undone: list[str] = []
+            described: set[str] = set()
             with StageProgress("Remembering", len(new), enabled=progress) as bar:
                 # The number of a shard does not depend on whether those before it were finished.
                 numbers = range(state.next_number, state.next_number + len(jobs))
                 results = team.run(jobs, bar.advance)
                 for number, job, result in zip(numbers, jobs, results, strict=True):
                     if isinstance(result, TaskFailed):
-                        undone.append(f"{len(job):,} photos: {result.reason}")
+                        undone.append(f"{count_of(len(job), 'photos')}: {result.reason}")
                         continue
                     if result.rows.photos:
                         state.add(write_shard(root, number, result.rows, None))
                     failures += result.failures
+                    failed = {photo.id for photo in result.failures}
+                    described |= {photo.id for photo in job} - failed
             done = state.finish()
     return MemoryReport(
         photos=done.photos,
         regions=done.regions,
-        new=sum(map(len, jobs)) - len(changed),
+        new=len(described.difference(changed)),
         skipped=len(present) - len(new),
         missing=len(missing),
         removed=len(missing) if prune else 0,

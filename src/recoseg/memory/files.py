@@ -33,6 +33,7 @@ from recoseg.storage.arrays import map_array
 from recoseg.storage.atomic import write_bytes
 from recoseg.storage.cache import cache_folder
 from recoseg.storage.checksums import write_with_checksum
+from recoseg.storage.counts import count_of
 
 _FETCHERS = 16
 _CHUNK = 1 << 20
@@ -155,7 +156,7 @@ class RemoteFiles:
                 if len(data) > limit:
                     raise FileError(f"{name} has more than {limit:,} bytes")
         except FileNotFoundError as error:
-            raise ArchiveError(f"There is no region memory at {self.location}.") from error
+            raise ArchiveError(f"No region memory was found at {self.location}.") from error
         except Exception as error:  # each file system raises its own types of errors
             raise ArchiveError(
                 f"Cannot reach the region memory at {self.location}: {error}"
@@ -225,8 +226,8 @@ def read_table(files: MemoryFiles, shard: MemoryShard, part: Part) -> Any:
         fits = 0 <= owners.min() <= owners.max() < shard.photos
     if not fits:
         raise ArchiveError(
-            f"{path} is damaged: its regions are not those of {shard.photos:,} photos with "
-            f"{shard.regions:,} regions together. {_advice(files, shard)}"
+            f"{path} is damaged: its regions are not those of {count_of(shard.photos, 'photos')} "
+            f"with {count_of(shard.regions, 'regions')} together. {_advice(files, shard)}"
         )
     return table
 

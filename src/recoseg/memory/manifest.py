@@ -109,7 +109,7 @@ class MemoryManifest:
                 return read_fields(cls, fields)
         except MissingFileError as error:
             raise ArchiveError(
-                f"There is no region memory at {root}. Build one with `recoseg remember`."
+                f"No region memory was found at {root}. Build one with `recoseg remember`."
             ) from error
         except (FileError, RecosegError) as error:
             raise ArchiveError(

@@ -9,6 +9,7 @@ from recoseg.memory.layout import part_name, read_shards
 from recoseg.memory.manifest import MemoryManifest
 from recoseg.progress import StageProgress
 from recoseg.storage.checksums import check_file
+from recoseg.storage.counts import count_of
 from recoseg.storage.verification import Verification
 
 
@@ -44,7 +45,8 @@ def verify_memory(root: Path, progress: bool | None = False) -> Verification:
     counts = (sum(s.photos for s in shards), sum(s.regions for s in shards), len(shards))
     if counts != (manifest.photos, manifest.regions, manifest.shards):
         problems.append(
-            f"{root}: the manifest counts {manifest.photos:,} photos and {manifest.regions:,} "
+            f"{root}: the manifest counts {count_of(manifest.photos, 'photos')} and "
+            f"{manifest.regions:,} "
             f"regions in {manifest.shards:,} shards, but there are {counts[0]:,}, {counts[1]:,} "
             f"and {counts[2]:,}. The last run did not end; run `recoseg remember` again."
         )

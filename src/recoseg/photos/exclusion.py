@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError
 from recoseg.photos.refs import composed, split_member
 
 
@@ -41,7 +41,7 @@ class Exclusion:
     def __post_init__(self) -> None:
         for pattern in self.patterns:
             if not _plain(pattern):
-                raise RecosegError(
+                raise OptionError(
                     f"The pattern {pattern!r} of photos to exclude names nothing. Expected a glob "
                     "such as '*@eaDir*' or '*/thumbs/*'."
                 )

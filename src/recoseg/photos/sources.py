@@ -132,7 +132,7 @@ def _list_source(given: str, exclude: Exclusion) -> Iterator[PhotoSource]:
     if not fs.exists(path):
         _check_connection(fs, path)
         raise ArchiveError(
-            f"There is no source {given}.\nExpected a folder of photos, a .txt file of paths, a "
+            f"Nothing was found at {given}.\nExpected a folder of photos, a .txt file of paths, a "
             ".tar shard, an image, or a glob that matches any of these."
         )
     name = full_name(fs, path)

@@ -28,7 +28,7 @@ from recoseg.encoders.encoder_table import (
 )
 from recoseg.encoders.extract import NeedsFeatures
 from recoseg.encoders.presets import preset as preset_of
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError
 from recoseg.evaluation.counts_file import LINES, CountsFile
 from recoseg.evaluation.protocols import protocol_of
 from recoseg.experiments.retrieval import (
@@ -152,17 +152,17 @@ def ablate(
         given = {"--memory": memory, "--regions": regions, "--vote": vote}
         unused = [name for name, value in given.items() if value is not None]
         if unused:
-            raise RecosegError(
+            raise OptionError(
                 f"{', '.join(unused)} would have no effect without the study recipe. Leave it out."
             )
     folder = check_output_folder(out)
     measured = [name for name in names if name != "retrieval"]
     if measured and dataset is None:
-        raise RecosegError(
+        raise OptionError(
             f"{', '.join(measured)}: expected a data set to measure on. Name one by --dataset NAME."
         )
     if exclude and dataset is None:
-        raise RecosegError("--exclude leaves out photos of a data set: name one by --dataset NAME.")
+        raise OptionError("--exclude leaves out photos of a data set: name one by --dataset NAME.")
     with ExitStack() as stack:
         stack.enter_context(lock_folder(folder))
         stack.enter_context(telling_what_is_kept(partial(resumable, folder)))

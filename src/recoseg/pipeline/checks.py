@@ -17,7 +17,13 @@ from torch import Tensor
 from recoseg.encoders.encoder_table import find_row, is_own
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.spec import EncoderRole, parse_spec
-from recoseg.errors import MissingWeightsError, OutputError, RecosegError, UnknownNameError
+from recoseg.errors import (
+    MissingWeightsError,
+    OptionError,
+    OutputError,
+    RecosegError,
+    UnknownNameError,
+)
 from recoseg.photos.exclusion import but_not
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
@@ -45,18 +51,18 @@ def as_list(paths: Paths) -> list[str]:
         several = list(paths)
     for path in several:
         if not isinstance(path, str | os.PathLike):
-            raise RecosegError(
+            raise OptionError(
                 f"Expected a path, a URL or a glob, or a list of those; got a "
                 f"{type(path).__name__}. Photos in memory are segmented by "
                 "recoseg.open_segmenter(bank)(photo)."
             )
     given = [os.fspath(path) for path in several]
     if "" in given:
-        raise RecosegError(
+        raise OptionError(
             "No photos are given: the name of a source is empty. Expected a path, a URL or a glob."
         )
     if not given:
-        raise RecosegError("No photos are given. Expected a file, folder, list, tar shard or glob.")
+        raise OptionError("No photos are given. Expected a file, folder, list, tar shard or glob.")
     return given
 
 
@@ -90,7 +96,7 @@ def check_output_file(path: str | Path, suffixes: Iterable[str] = ()) -> Path:
     if file.exists() and not file.is_file():  # such as /dev/null, which would be replaced
         raise RecosegError(f"{file} is not a regular file. Expected the name of a file to write.")
     if allowed and file.suffix.lower() not in allowed:
-        raise RecosegError(
+        raise OptionError(
             f"{file} does not end in {' or '.join(allowed)}. Add the ending to the file's name."
         )
     _check_writable(file.parent, file)
@@ -174,7 +180,7 @@ def check_encoder(spec: object, role: EncoderRole) -> None:
         find_row(parsed.name, role)
     if parsed.weights and not parsed.is_random and not Path(parsed.weights).expanduser().is_file():
         raise MissingWeightsError(
-            f"There is no weights file {parsed.weights!r} (named in {spec!r}).\n"
+            f"No weights file was found at {parsed.weights!r} (named in {spec!r}).\n"
             f"Name an existing file, or leave it out to use the published weights of {parsed.name}."
         )
 
@@ -182,7 +188,7 @@ def check_encoder(spec: object, role: EncoderRole) -> None:
 def _local(path: str | Path) -> Path:
     text = os.fspath(path)
     if not text:
-        raise RecosegError("The name of an output is empty. Expected a local path.")
+        raise OptionError("The name of an output is empty. Expected a local path.")
     url = _URL.match(text)
     if url and not Path(url[1]).exists():
         address = text if "://" in text else text.replace(":/", "://", 1)

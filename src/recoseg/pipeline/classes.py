@@ -93,8 +93,9 @@ def check_meant(classes: list[ClassNames], where: str) -> list[ClassNames]:
         ]
         if commented:
             raise ConceptError(
-                f"{where} has the class {str(item)!r}, in which {commented[0]!r} would be searched "
-                "for as it is. Comments stand in lines of their own, which begin with #."
+                f"{where} has the line {str(item)!r}, all of which would belong to the class: "
+                f"{commented[0]!r} would be a word for it. Put the comment into a line of its own "
+                "that begins with #, or remove it."
             )
     if commas:
         _log.warning(

@@ -15,7 +15,7 @@ from recoseg.datasets.dataset_table import as_published, open_dataset
 from recoseg.datasets.sample import SegmentationDataset
 from recoseg.datasets.spaces import community_of, has_aliases
 from recoseg.device import resolve_compute
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError, RecosegError
 from recoseg.evaluation.counts_file import FORMAT, LINES, CountsFile
 from recoseg.evaluation.evaluate import evaluate as count
 from recoseg.evaluation.evaluate import settings_of
@@ -29,6 +29,7 @@ from recoseg.pipeline.segment import Segmentable, open_segmenter
 from recoseg.progress import resumable, telling_what_is_kept
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.storage.claim import claim
+from recoseg.storage.counts import count_of
 from recoseg.storage.locks import lock_folder
 from recoseg.training.model import is_model
 
@@ -107,22 +108,22 @@ def evaluate(
         RecosegError: Options do not fit together, or no photo could be evaluated.
     """
     if (source is None) == (predictions is None):
-        raise RecosegError(
+        raise OptionError(
             "Expected either a bank (or trained model) or --predictions, but not both."
         )
     unused = [name for name in options if name != "batch_size"]
     unused += ["resize"] if resize is not None else []
     if predictions is not None and unused:
         given = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
-        raise RecosegError(
+        raise OptionError(
             f"--predictions takes label maps as they are; {given} would have no effect. Leave it "
             "out."
         )
     if predictions is None and allow_missing:
-        raise RecosegError("--allow-missing would have no effect without --predictions.")
+        raise OptionError("--allow-missing would have no effect without --predictions.")
     if out is None and (resume or overwrite):
         option = "--resume" if resume else "--overwrite"
-        raise RecosegError(f"{option} needs the folder of the earlier run: --out.")
+        raise OptionError(f"{option} needs the folder of the earlier run: --out.")
     folder = None if out is None else check_output_folder(out)
     with ExitStack() as stack:
         if folder is not None:
@@ -179,7 +180,7 @@ def evaluate(
         if found.failures and len(found.failures) == len(found.images):
             first = found.failures[0]
             raise RecosegError(
-                f"None of the {len(found.images):,} photos could be evaluated. The first, "
+                f"None of {count_of(len(found.images), 'photos')} could be evaluated. The first, "
                 f"{first.name}: {first.error}."
             )
         not_written: list[str] = []

@@ -21,6 +21,7 @@ from recoseg.encoders.protocols import ImageTextEncoder
 from recoseg.executors import Executor, LocalExecutor
 from recoseg.pipeline.checks import Paths, as_list, check_encoder, check_output_folder
 from recoseg.progress import telling_what_is_kept
+from recoseg.storage.counts import count_of
 
 
 def build_index(
@@ -96,7 +97,7 @@ def build_index(
 
 def _kept(folder: Path) -> str:
     photos = sum(shard.photos for shard in read_shards(folder)[0])
-    return f"{folder} keeps {photos:,} photos; run the same command again to go on."
+    return f"{folder} keeps {count_of(photos, 'photos')}; run the same command again to go on."
 
 
 def open_index(

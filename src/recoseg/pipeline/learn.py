@@ -20,7 +20,7 @@ from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.presets import preset as preset_of
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, ImageTextEncoder
 from recoseg.encoders.recipes import recipe_of
-from recoseg.errors import ConceptError, OutputError, RecosegError
+from recoseg.errors import ConceptError, OptionError, OutputError, RecosegError
 from recoseg.executors import Executor, LocalExecutor
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_worker import Extraction, dense_worker
@@ -42,6 +42,7 @@ from recoseg.pipeline.relearn import (
     Pixels,
     corrections_for,
     in_former_order,
+    without_classes,
     without_photos,
 )
 from recoseg.pipeline.retrieve import search_in
@@ -92,7 +93,8 @@ def learn(
             only replaced if it is `add_to` itself, or by `overwrite`.
         add_to: Bank, or its file, to which the classes are added. Its context, encoders and
             settings are used.
-        relearn: Whether classes that `add_to` holds already are learnt again, at their places.
+        relearn: Whether the classes, all of which `add_to` holds already, are learnt again at
+            their places.
         reject: Paths of photos, or the ends of their paths, that nothing is learnt from.
         seeds: Seeds of the one class that is learnt again, by the path of a photo that it was
             learnt from, or the end of the path: pixels (x, y) of the whole photo. An empty list
@@ -138,10 +140,14 @@ def learn(
     if recipe is not None:
         recipe_of(recipe)
         if add_to is not None:
-            raise RecosegError(
+            raise OptionError(
                 "A bank that classes are added to keeps its recipe; --recipe would have no effect. "
                 "Leave it out, or learn a new bank."
             )
+    if relearn and add_to is None:
+        raise OptionError(
+            "--relearn learns classes of a bank again. Name the bank by --add-to BANK."
+        )
     changes = settings_given(settings)
     file = None if out is None else check_output_file(out, [".safetensors"])
     if figures is not None:
@@ -152,10 +158,6 @@ def learn(
         archive = without_photos(archive, reject)
     if isinstance(memory, str | Path):
         memory = open_memory(memory)
-    if relearn and add_to is None:
-        raise RecosegError(
-            "--relearn would have no effect without a bank to learn classes of again: --add-to."
-        )
     with nullcontext() if file is None else lock_file(file):
         if file is not None:
             refuse_to_replace(file, overwrite=overwrite, source=add_to)
@@ -165,7 +167,7 @@ def learn(
         by_hand = corrections_for(former, [item.name for item in to_learn], seeds or {})
         if bank is not None:
             names = [item.name for item in to_learn]
-            bank = bank.remove(_held(bank, names)) if relearn else bank
+            bank = without_classes(bank, names) if relearn else bank
             _check_new(bank, names)
             check_settings(bank, changes)
         loaded = encoders is not None
@@ -193,7 +195,7 @@ def learn(
                     draw(item)
                 except OSError as error:  # without figures the bank is worth the work all the same
                     unwritten.append(item.concept.name)
-                    _log.warning("no more figures are written to %s: %s", figures, error)
+                    _log.warning("No more figures are written to %s: %s", figures, error)
             if callback is not None:
                 callback(item)
 
@@ -291,14 +293,9 @@ def _with_memory(bank: ConceptBank, memory: RegionMemory) -> ConceptBank:
     return replace(bank, settings=replace(bank.settings, segment=recorded))
 
 
-def _held(bank: ConceptBank, names: Sequence[str]) -> list[str]:
-    """Those of the names that classes of the bank have."""
-    present = {concept.name for concept in bank.classes}
-    return [name for name in names if name in present]
-
-
 def _check_new(bank: ConceptBank, names: Sequence[str]) -> None:
-    twice = _held(bank, names)
+    present = {concept.name for concept in bank.classes}
+    twice = [name for name in names if name in present]
     if twice:
         raise ConceptError(
             f"The bank already holds: {', '.join(twice)}. Add --relearn to learn them again."

@@ -8,7 +8,7 @@ from typing import Any
 
 from recoseg.concepts import ConceptBank
 from recoseg.config import NO_REGIONS, LearnSettings
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError
 from recoseg.learning.seed_regions import seed_regions
 
 AUTO = "auto"
@@ -26,7 +26,7 @@ def settings_given(settings: Mapping[str, Any]) -> dict[str, Any]:
             number of photos.
 
     Raises:
-        RecosegError: A value is out of range, or classes cannot be learnt with these regions.
+        OptionError: A value is out of range, or classes cannot be learnt with these regions.
     """
     changes = {name: value for name, value in settings.items() if value is not None}
     if changes.get("k") == AUTO:
@@ -35,11 +35,11 @@ def settings_given(settings: Mapping[str, Any]) -> dict[str, Any]:
     elif "k" in changes:
         changes = {"least_k": 0} | changes
     if isinstance(changes.get("k"), str):
-        raise RecosegError(f"k is {changes['k']!r}; expected a number, such as 50, or {AUTO!r}.")
+        raise OptionError(f"k is {changes['k']!r}; expected a number, such as 50, or {AUTO!r}.")
     if changes.get("regions") == NO_REGIONS:
         changes["regions"] = ""
     if isinstance(changes.get("context"), str):
-        raise RecosegError(
+        raise OptionError(
             f"context is {changes['context']!r}; expected a list of classes, such as "
             '["sky", "tree: tree; forest"]; an empty one eliminates nothing.'
         )
@@ -54,7 +54,7 @@ def check_settings(bank: ConceptBank, given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         kept = getattr(own, name)
         if (tuple(value) if isinstance(kept, tuple) else value) != kept:
-            raise RecosegError(
+            raise OptionError(
                 f"A bank that classes are added to keeps its settings: {name} is {kept!r} there, "
                 f"and {value!r} would have no effect. Leave it out, or learn a new bank."
             )

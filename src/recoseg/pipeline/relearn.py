@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.concepts import Concept, ConceptBank
-from recoseg.errors import RecosegError
+from recoseg.errors import ConceptError, OptionError, RecosegError
 from recoseg.evidence import Correction
 
 REASON = "rejected"
@@ -87,25 +87,25 @@ def read_seeds(
         What `corrections_of` takes.
 
     Raises:
-        RecosegError: A text has another form, or says something else of a photo than another one.
+        OptionError: A text has another form, or says something else of a photo than another one.
     """
     seeds: dict[str, list[tuple[int, int]] | None] = {}
     for text in placed:
         match = _SEED.fullmatch(text.strip())
         if match is None:
-            raise RecosegError(
+            raise OptionError(
                 f"Expected a seed as PHOTO:X,Y, in pixels from the top left of the photo, such as "
                 f"birds/7.jpg:120,80, or as PHOTO:found; got {text!r}."
             )
         name, x, y, found = match.groups()
         own = seeds.setdefault(name, None if found else [])
         if (own is None) != bool(found):
-            raise RecosegError(f"The seed of {name!r} is both set by hand and to be found.")
+            raise OptionError(f"The seed of {name!r} is both set by hand and to be found.")
         if own is not None:
             own.append((int(x), int(y)))
     for name in dropped:
         if name in seeds:
-            raise RecosegError(f"The seed of {name!r} is both set by hand and to be dropped.")
+            raise OptionError(f"The seed of {name!r} is both set by hand and to be dropped.")
         seeds[name] = []
     return seeds
 
@@ -172,6 +172,21 @@ def _pixel(text: str, pixel: object) -> tuple[int, int]:
     raise RecosegError(
         f"Expected the seeds of {text!r} as pairs of whole numbers (x, y); got {pixel!r}."
     )
+
+
+def without_classes(bank: ConceptBank, names: Sequence[str]) -> ConceptBank:
+    """The bank without classes that are to be learnt again.
+
+    Raises:
+        ConceptError: The bank has no class of a name, which may be mistyped.
+    """
+    try:
+        return bank.remove(names)
+    except ConceptError as error:
+        raise ConceptError(
+            f"{error} Only classes of the bank are learnt again; new ones are added without "
+            "--relearn."
+        ) from error
 
 
 def in_former_order(former: ConceptBank, bank: ConceptBank) -> ConceptBank:

@@ -15,7 +15,7 @@ from recoseg.encoders.bundle import Encoders, check_needs
 from recoseg.encoders.encoder_table import build_phi, build_saliency, with_default_form
 from recoseg.encoders.presets import preset as preset_of
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, EncoderInfo
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError
 from recoseg.executors import Executor, LocalExecutor
 from recoseg.memory.build import write_memory
 from recoseg.memory.layout import read_shards
@@ -27,6 +27,7 @@ from recoseg.pipeline.index import open_index
 from recoseg.progress import telling_what_is_kept
 from recoseg.regions.protocol import RegionProvider, StoredRegions
 from recoseg.regions.providers import provider_of
+from recoseg.storage.counts import count_of
 
 SMALLEST = 16
 """Smallest side of the centre crop, pixels."""
@@ -91,7 +92,7 @@ def remember(
         RecosegError: The size is too small, or there is no such encoder or way to find regions.
     """
     if size < SMALLEST:
-        raise RecosegError(f"size is {size}; expected {SMALLEST} or more.")
+        raise OptionError(f"size is {size}; expected {SMALLEST} or more.")
     archive = index if isinstance(index, ArchiveIndex) else open_index(index)
     preset = preset_of(archive.preset or "lite")
     chosen_phi = _several(phi) or (list(encoders.phi) if encoders else list(preset.phi))
@@ -130,7 +131,7 @@ def remember(
 
 def _kept(folder: Path) -> str:
     regions = sum(shard.regions for shard in read_shards(folder)[0])
-    return f"{folder} keeps {regions:,} regions; run the same command again to go on."
+    return f"{folder} keeps {count_of(regions, 'regions')}; run the same command again to go on."
 
 
 def region_worker(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from recoseg.config import Fusion, SegmentSettings
-from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.errors import OptionError, UnknownNameError
 from recoseg.memory.region_memory import RegionMemory
 from recoseg.refinement.refiner import RefineForm, RefineSettings
 from recoseg.segmentation.naming import NameForm
@@ -24,12 +24,12 @@ def check_names(
     if names is not None and names not in get_args(NameForm):
         raise UnknownNameError("names", names, list(get_args(NameForm)))
     if names == "softmax" and temperature is not None:
-        raise RecosegError(
+        raise OptionError(
             "--names softmax refines probabilities of names, which --names-temperature decides; "
             "--temperature would have no effect. Leave it out."
         )
     if names != "softmax" and names_temperature is not None:
-        raise RecosegError(
+        raise OptionError(
             "--names-temperature would have no effect without --names softmax. Add it, or leave "
             "the temperature out."
         )
@@ -40,9 +40,11 @@ def tell_memory(own: SegmentSettings, memory: RegionMemory | None) -> None:
     if not own.memory or (memory is not None and memory.content == own.memory_content):
         return
     _log.warning(
-        "The bank is meant for the region memory %s; photos are segmented %s.",
+        "The bank is meant for the region memory %s; photos are segmented %s. To use it: --memory "
+        "%s",
         own.memory,
         "without one" if memory is None else f"with {memory.location}, which holds other regions",
+        own.memory,
     )
 
 
@@ -55,7 +57,7 @@ def check_weights(fusion: Fusion, given: set[str], has_memory: bool) -> None:
     ):
         if name in given and not has_effect:
             option = name.replace("_weights", "_weight").replace("_", "-")
-            raise RecosegError(
+            raise OptionError(
                 f"--{option} would have no effect without {needed}; the fusion is {fusion.form}. "
                 "Leave it out."
             )
@@ -66,7 +68,7 @@ def refuse_for_a_model(source: object, **given: object) -> None:
     unused = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
     if unused:
         what = "This" if isinstance(source, TrainedModel) else str(Path(str(source)))
-        raise RecosegError(
+        raise OptionError(
             f"{what} is a trained model; {', '.join(unused)} would have no effect. Leave it out."
         )
 

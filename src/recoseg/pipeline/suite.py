@@ -11,7 +11,7 @@ from typing import Any
 from recoseg.archive.index import ArchiveIndex
 from recoseg.datasets.dataset_table import open_dataset
 from recoseg.datasets.spaces import community_of, label_space
-from recoseg.errors import DatasetError, RecosegError
+from recoseg.errors import DatasetError, OptionError, RecosegError
 from recoseg.evaluation.evaluation import Evaluation
 from recoseg.evaluation.suite import FOLDERS, SUITE, place_of, suite_json, suite_markdown
 from recoseg.memory.region_memory import open_memory
@@ -93,7 +93,7 @@ def evaluate_suite(
     """
     if out is None and (resume or overwrite):
         option = "--resume" if resume else "--overwrite"
-        raise RecosegError(f"{option} needs the folder of the earlier run: --out.")
+        raise OptionError(f"{option} needs the folder of the earlier run: --out.")
     if Path(banks).is_file():
         raise RecosegError(
             f"{banks} is a single file. Expected a folder with a bank NAME.safetensors for each "
@@ -134,7 +134,7 @@ def evaluate_suite(
             named = community_of(name)
             if index is None and not bank.is_file():
                 left_out[name] = (
-                    f"There is no bank {bank}. Learn it by `recoseg learn INDEX --classes "
+                    f"No bank was found at {bank}. Learn it by `recoseg learn INDEX --classes "
                     f"{named} --out {bank}`, or give the index by --index."
                 )
                 continue

@@ -10,7 +10,7 @@ from typing import Any
 
 from recoseg.datasets.dataset_table import open_dataset
 from recoseg.datasets.excluded import names_left
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError
 from recoseg.pipeline.checks import check_output_file, check_output_folder
 from recoseg.storage.locks import lock_file
 from recoseg.training.model import TrainedModel, model_file
@@ -106,7 +106,7 @@ def train(
     from recoseg.training.trainer import Machines, check_folder
 
     if (masks is None) == (dataset is None):
-        raise RecosegError("Expected either masks or a data set: --masks FOLDER or --dataset NAME.")
+        raise OptionError("Expected either masks or a data set: --masks FOLDER or --dataset NAME.")
     chosen = recipe_of(recipe, **changes)
     machines = Machines(accelerator, devices, nodes, strategy, precision, workers, accumulate)
     machines.check(chosen.batch_size)

@@ -50,7 +50,7 @@ def verify(path: str | Path, *, progress: bool | None = False) -> Verification:
     """
     found = Path(path).expanduser()
     if not found.exists():
-        raise MissingFileError(f"There is no file or folder {found}. {_EXPECTED}")
+        raise MissingFileError(f"No file or folder was found at {found}. {_EXPECTED}")
     if not found.is_dir():
         form = read_metadata(found).get("format", "")
         return _function(_FILES, form, found)(found)

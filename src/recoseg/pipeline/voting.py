@@ -6,7 +6,7 @@ from pathlib import Path
 
 from recoseg.config import NO_REGIONS
 from recoseg.device import Compute
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError, RecosegError
 from recoseg.regions.cache import CachedRegions, RegionCache
 from recoseg.regions.protocol import RegionProvider
 from recoseg.regions.providers import provider_of
@@ -48,7 +48,7 @@ def voting_of(
         given = {"--vote": vote, "--region-cache": cache}
         unused = [name for name, value in given.items() if value is not None]
         if unused:
-            raise RecosegError(
+            raise OptionError(
                 f"{', '.join(unused)} would have no effect without regions that vote. Add "
                 "--regions, such as --regions superpixels."
             )

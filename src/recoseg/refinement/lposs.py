@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError
 from recoseg.refinement.neighbours import neighbour_sums, rows_beyond, strip_indices
 
 _CHUNK_ELEMENTS = 1 << 24  # similarities, or scores of a chunk of classes, in memory at once
@@ -56,17 +56,17 @@ class LpossSettings:
     def __post_init__(self) -> None:
         for name in ("neighbours", "steps"):
             if getattr(self, name) < 1:
-                raise RecosegError(f"{name} is {getattr(self, name)}; expected 1 or more.")
+                raise OptionError(f"{name} is {getattr(self, name)}; expected 1 or more.")
         for name in ("distance", "tolerance"):
             if not getattr(self, name) >= 0:
-                raise RecosegError(f"{name} is {getattr(self, name)}; expected 0 or more.")
+                raise OptionError(f"{name} is {getattr(self, name)}; expected 0 or more.")
         for name in ("power", "colour"):
             if not getattr(self, name) > 0:
-                raise RecosegError(f"{name} is {getattr(self, name)}; expected more than 0.")
+                raise OptionError(f"{name} is {getattr(self, name)}; expected more than 0.")
         if not 0 <= self.alpha < 1:
-            raise RecosegError(f"alpha is {self.alpha}; expected 0 or more and less than 1.")
+            raise OptionError(f"alpha is {self.alpha}; expected 0 or more and less than 1.")
         if self.square < 3 or self.square % 2 == 0:
-            raise RecosegError(f"square is {self.square}; expected an odd number of 3 or more.")
+            raise OptionError(f"square is {self.square}; expected an odd number of 3 or more.")
 
 
 def lposs(

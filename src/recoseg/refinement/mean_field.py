@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recoseg.errors import MissingExtraError, RecosegError
+from recoseg.errors import MissingExtraError, OptionError
 
 MAX_ITERATIONS = 10_000
 """Largest number of steps, for settings that come from a file of someone else."""
@@ -40,15 +40,13 @@ class CrfSettings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.iterations <= MAX_ITERATIONS:
-            raise RecosegError(
-                f"iterations is {self.iterations}; expected 0 to {MAX_ITERATIONS:,}."
-            )
+            raise OptionError(f"iterations is {self.iterations}; expected 0 to {MAX_ITERATIONS:,}.")
         for name in ("gaussian_sxy", "bilateral_sxy", "bilateral_srgb", "clip"):
             if not 0 < getattr(self, name) < math.inf:
-                raise RecosegError(f"{name} is {getattr(self, name)}; expected more than 0.")
+                raise OptionError(f"{name} is {getattr(self, name)}; expected more than 0.")
         for name in ("gaussian_compat", "bilateral_compat"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise RecosegError(f"{name} is {getattr(self, name)}; expected 0 or more.")
+                raise OptionError(f"{name} is {getattr(self, name)}; expected 0 or more.")
 
 
 def check_installed() -> None:

@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from recoseg.cores import usable_cores
-from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.errors import OptionError, UnknownNameError
 from recoseg.refinement.crf import CrfPool
 from recoseg.refinement.lposs import LpossSettings, lposs_pixels
 from recoseg.refinement.mean_field import MAX_ITERATIONS, CrfSettings
@@ -56,12 +56,10 @@ class PamrSettings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.iterations <= MAX_ITERATIONS:
-            raise RecosegError(
-                f"iterations is {self.iterations}; expected 0 to {MAX_ITERATIONS:,}."
-            )
+            raise OptionError(f"iterations is {self.iterations}; expected 0 to {MAX_ITERATIONS:,}.")
         neighbour_offsets(self.dilations)
         if len(self.dilations) > _MOST_DILATIONS or max(self.dilations) > _LARGEST_DILATION:
-            raise RecosegError(
+            raise OptionError(
                 f"Expected at most {_MOST_DILATIONS} dilations of at most {_LARGEST_DILATION}; got "
                 f"{str(self.dilations)[:200]}."
             )
@@ -91,7 +89,7 @@ class RefineSettings:
         if self.form not in get_args(RefineForm):
             raise UnknownNameError("refinement", self.form, list(get_args(RefineForm)))
         if not 0 < self.temperature < math.inf:
-            raise RecosegError(
+            raise OptionError(
                 f"temperature is {self.temperature}; expected more than 0 and finite."
             )
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int32, Int64, UInt8
 from torch import Tensor
 
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError, RecosegError
 from recoseg.photos.refs import Photo
 from recoseg.regions.masks import drop_small
 
@@ -122,7 +122,7 @@ class ClusterRegions:
             ("least", least, _MOST_LEAST),
         ):
             if not 1 <= value <= most:
-                raise RecosegError(f"{name} is {value}; expected 1 to {most:,}.")
+                raise OptionError(f"{name} is {value}; expected 1 to {most:,}.")
         self._clusters, self._steps, self._least = clusters, steps, least
 
     @property

@@ -69,7 +69,7 @@ class FileRegions:
 
     def __init__(self, source: Path) -> None:
         if not source.exists():
-            raise MissingFileError(f"There is no folder or file of masks {source}.")
+            raise MissingFileError(f"No folder or file of masks was found at {source}.")
         self._source = source
 
     @property
@@ -126,7 +126,7 @@ class FileRegions:
 
     def _missing(self, name: str, expected: str) -> MissingFileError:
         shown = name or "a photo without a name"
-        return MissingFileError(f"There are no masks of {shown} in {self._source}. {expected}")
+        return MissingFileError(f"No masks of {shown} were found in {self._source}. {expected}")
 
     @cached_property
     def _of_many(self) -> dict[str, list[Any]]:

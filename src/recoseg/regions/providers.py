@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recoseg.device import Compute
-from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.errors import OptionError, UnknownNameError
 from recoseg.regions.clusters import ClusterRegions
 from recoseg.regions.files import FileRegions
 from recoseg.regions.protocol import RegionProvider
@@ -50,7 +50,7 @@ def _sam2(given: dict[str, object], compute: Compute | None) -> RegionProvider:
 
 def _files(given: dict[str, object], compute: Compute | None) -> RegionProvider:
     if "source" not in given:
-        raise RecosegError("Expected the folder or file of the masks, such as files:masks.")
+        raise OptionError("Expected the folder or file of the masks, such as files:masks.")
     return FileRegions(Path(str(given["source"])))
 
 
@@ -112,7 +112,7 @@ def provider_of(spec: str, compute: Compute | None = None) -> RegionProvider:
         raise UnknownNameError("regions", name, list(table))
     provider = table[name]
     if mark and not rest:
-        raise RecosegError(f"Expected a value after {spec!r}, or no colon.")
+        raise OptionError(f"Expected a value after {spec!r}, or no colon.")
     return provider.make(_options(provider, rest), compute)
 
 
@@ -129,12 +129,12 @@ def _options(provider: Provider, text: str) -> dict[str, object]:
         if option not in provider.options:
             raise UnknownNameError(f"option of {provider.name}", option, list(provider.options))
         if option in given:
-            raise RecosegError(f"The option {option} of {provider.name} is given twice.")
+            raise OptionError(f"The option {option} of {provider.name} is given twice.")
         kind = provider.options[option]
         try:
             given[option] = kind(value)
         except ValueError as error:
-            raise RecosegError(
+            raise OptionError(
                 f"{option} of {provider.name} is {value!r}; expected a number of type "
                 f"{kind.__name__}."
             ) from error

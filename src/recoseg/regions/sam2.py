@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from recoseg.device import Compute, resolve_compute
-from recoseg.errors import MissingWeightsError, RecosegError
+from recoseg.errors import MissingWeightsError, OptionError, RecosegError
 from recoseg.photos.folder_files import files_of
 from recoseg.photos.refs import Photo
 from recoseg.regions.masks import paint
@@ -68,10 +68,10 @@ class Sam2Regions:
         compute: Compute | None = None,
     ) -> None:
         if points < 1:
-            raise RecosegError(f"points is {points}; expected 1 or more.")
+            raise OptionError(f"points is {points}; expected 1 or more.")
         for name, value in (("iou", iou), ("stability", stability)):
             if not 0 <= value <= 1:
-                raise RecosegError(f"{name} is {value}; expected 0 to 1.")
+                raise OptionError(f"{name} is {value}; expected 0 to 1.")
         self._model = model
         self._points, self._iou, self._stability = points, iou, stability
         self._compute = compute or resolve_compute()

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int32, UInt8
 from torch import Tensor
 
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError
 from recoseg.photos.refs import Photo
 from recoseg.regions.masks import relabel
 from recoseg.regions.scaling import as_array, divide_small
@@ -29,7 +29,7 @@ _LARGEST = 1_000_000
 
 def _check_positive(name: str, value: float, most: int) -> None:
     if not 0 < value <= most:
-        raise RecosegError(f"{name} is {value}; expected more than 0 and at most {most:,}.")
+        raise OptionError(f"{name} is {value}; expected more than 0 and at most {most:,}.")
 
 
 class _Superpixels:
@@ -81,7 +81,7 @@ class Felzenszwalb(_Superpixels):
         _check_positive("scale", scale, _LARGEST)
         _check_positive("min", min_size, _LARGEST)
         if not 0 <= sigma <= _MOST_SIGMA:
-            raise RecosegError(f"sigma is {sigma}; expected 0 to {_MOST_SIGMA}.")
+            raise OptionError(f"sigma is {sigma}; expected 0 to {_MOST_SIGMA}.")
         self._scale, self._sigma, self._min_size = scale, sigma, min_size
 
     @property

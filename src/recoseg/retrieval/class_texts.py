@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recoseg.archive.index import ArchiveIndex
-from recoseg.classes import ClassNames, WordSpans
+from recoseg.classes import ClassNames, WordSpans, is_text
 from recoseg.encoders.prompts import embed_names, prompt_set
 from recoseg.encoders.protocols import DenseTextEncoder, ImageTextEncoder, KnowsItsWords
 from recoseg.errors import ConceptError, EncoderMismatchError
@@ -56,7 +56,7 @@ class ClassTexts:
             ConceptError: A word is no text, or the encoder knows nothing of it.
         """
         for word in self.words:
-            if not _is_text(word):
+            if not is_text(word):
                 raise ConceptError(
                     f"The word {word!r} of a class cannot be written as UTF-8. Expected text, from "
                     "a terminal that is set to UTF-8."
@@ -83,15 +83,6 @@ class ClassTexts:
             Query(texts[positive], texts[negative])
             for positive, negative in zip(self.spans.positive, self.spans.negative, strict=True)
         ]
-
-
-def _is_text(word: str) -> bool:
-    """Whether a word can be written as UTF-8; arguments of commands may hold any bytes."""
-    try:
-        word.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def check_index(index: ArchiveIndex, encoder: ImageTextEncoder) -> None:

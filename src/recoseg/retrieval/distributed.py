@@ -10,6 +10,7 @@ from recoseg.executors import Advance, Executor, TaskFailed
 from recoseg.retrieval.duplicates import EmbeddedArchive
 from recoseg.retrieval.queries import Query
 from recoseg.retrieval.search import Ranking, merge, top_k
+from recoseg.storage.counts import count_of
 
 PART = 1 << 20
 """Number of photos per part."""
@@ -85,9 +86,10 @@ def search_parts(
     with executor.team(build) as team:
         if team.identity != length:
             raise RecosegError(
-                f"Expected the same index on all machines, with {length} photos as on this "
-                f"machine; the workers found {team.identity} photos. Check that they can read the "
-                "same folder."
+                f"Expected the same index on all machines, with {count_of(length, 'photos')} as "
+                "on this "
+                f"machine; the workers found {team.identity}. Check that they "
+                "can read the same folder."
             )
         for task, found in zip(tasks, team.run(tasks, _no_progress), strict=True):
             if isinstance(found, TaskFailed):

@@ -18,7 +18,7 @@ from recoseg.drawing.palette import palette_of
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.extract import NeedsFeatures
 from recoseg.encoders.protocols import DenseTextEncoder
-from recoseg.errors import ConceptError, RecosegError
+from recoseg.errors import ConceptError, OptionError
 from recoseg.memory.region_memory import RegionMemory
 from recoseg.refinement.refiner import RefineForm, RefineSettings, build_refiner
 from recoseg.segmentation.bank_encoders import BankEncoders, Phi, infos_as_json
@@ -119,14 +119,14 @@ def bank_segmenter(
     short_side = segment.short_side if resize is None else resize
     plan = InputPlan.of(short_side, window, window_step, batch_size)
     if background_threshold is not None and not math.isfinite(background_threshold):
-        raise RecosegError(f"threshold is {background_threshold}; expected a fused score.")
+        raise OptionError(f"threshold is {background_threshold}; expected a fused score.")
     if not isinstance(refine, RefineSettings):
         refine = RefineSettings(refine or "none", segment.refine_temperature)
     if memory is not None:
-        _check_able(fusion, "memory", "region memory")
+        _check_able(fusion, "memory", "region memory", "--memory")
         shared_phi(memory, bank)
     if fusion.photo_weight:
-        _check_able(fusion, "photo", "score of the whole photo")
+        _check_able(fusion, "photo", "score of the whole photo", "--photo-weight")
     names = tuple(concept.name for concept in bank.classes)
     becoming = background_names(bank, background)
     concepts = (*bank.classes, *competing_context(bank, becoming))
@@ -135,13 +135,13 @@ def bank_segmenter(
         by_name = Naming.of(concepts, names_temperature, fusion.form)
         refine = replace(refine, temperature=1 / by_name.temperature)
         if background_threshold is not None and not 0 <= background_threshold <= 1:
-            raise RecosegError(
+            raise OptionError(
                 f"background_threshold is {background_threshold}; with --names softmax scores are "
                 "probabilities, expected 0 to 1."
             )
     phis = len(bank.encoders.phi)
     if fusion.phi_weights and len(fusion.phi_weights) != phis:
-        raise RecosegError(
+        raise OptionError(
             f"Expected a weight for each of the bank's {phis} phi, in its order; got "
             f"{len(fusion.phi_weights)}."
         )
@@ -253,13 +253,13 @@ def _weighted(score: Score, weight: float, features: Tensor) -> Tensor:
     return weight * score(features)
 
 
-def _check_able(fusion: Fusion, kind: str, what: str) -> None:
+def _check_able(fusion: Fusion, kind: str, what: str, option: str) -> None:
     """Refuse scores that the fusion does not use."""
     if kind not in fusion_rule(fusion.form).on_grid:
         able = [form for form in get_args(FusionForm) if kind in fusion_rule(form).on_grid]
-        raise RecosegError(
-            f"The fusion {fusion.form} uses no {what}. Choose one of {', '.join(able)} "
-            "(--fusion), or leave it out."
+        raise OptionError(
+            f"The fusion {fusion.form} uses no {what}. Leave out {option}, or choose another "
+            f"fusion by --fusion: {', '.join(able)}."
         )
 
 
@@ -267,7 +267,7 @@ def _check_reachable(threshold: float | None, fusion: Fusion, phis: int, memory:
     """Refuse a threshold that no pixel reaches."""
     limit = highest_score(fusion, phis, memory)
     if threshold is not None and threshold > limit:
-        raise RecosegError(
+        raise OptionError(
             f"threshold is {threshold}; no score of the fusion {fusion.form} is above {limit:g}, "
             "so that all would become background. Give a smaller one; `recoseg segment --scores` "
             "keeps the scores."

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from recoseg.classes import shared_words
 from recoseg.concepts import Concept, ConceptBank
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError
 from recoseg.segmentation.label_maps import class_indices
 
 CONTEXT = "context"
@@ -28,13 +28,13 @@ def background_names(bank: ConceptBank, background: Sequence[str]) -> tuple[str,
         background: Names of classes, of context classes, or `context`.
 
     Raises:
-        RecosegError: A name is not in the bank, or `context` is given to a bank without any.
+        OptionError: A name is not in the bank, or `context` is given to a bank without any.
     """
     names = [concept.name for concept in bank.classes]
     context = [concept.name for concept in bank.context]
     is_wanted = CONTEXT in background
     if is_wanted and not context and CONTEXT not in names:
-        raise RecosegError(
+        raise OptionError(
             "The bank has no context classes, so that --background context would have no effect. "
             "Leave it out, or learn a bank with --context."
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from recoseg import config
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError
 
 SMALLEST_SIDE = 8
 """Smallest side of an encoder's input or of a window, pixels: less than a cell of most encoders."""
@@ -43,23 +43,23 @@ class InputPlan:
             ("window_step", step, 1),
         ):
             if value is not None and value < least:
-                raise RecosegError(f"{name} is {value}; expected {least} or more.")
+                raise OptionError(f"{name} is {value}; expected {least} or more.")
         if 0 < short_side < SMALLEST_SIDE:
-            raise RecosegError(
+            raise OptionError(
                 f"resize is {short_side}; expected {SMALLEST_SIDE} or more, or 0 for the photo's "
                 "own size."
             )
         if short_side > config.LARGEST_SIDE:
-            raise RecosegError(f"resize is {short_side}; expected {config.LARGEST_SIDE:,} or less.")
+            raise OptionError(f"resize is {short_side}; expected {config.LARGEST_SIDE:,} or less.")
         if window is None and step is not None:
-            raise RecosegError(
+            raise OptionError(
                 "window_step would have no effect without windows. Add --window, or leave it out."
             )
         if window is None:
             return cls(short_side, batch_size=batch_size)
         step = max(1, window // 2) if step is None else step
         if step > window:
-            raise RecosegError(
+            raise OptionError(
                 f"window_step is {step} and window {window}; windows would leave gaps. Expected "
                 "a step of at most a window."
             )

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError
 from recoseg.labels import IGNORE_INDEX, ignore_index
 from recoseg.segmentation.presence import is_ambiguous, leave_out
 
@@ -45,7 +45,7 @@ class BackgroundRule:
 
     def __post_init__(self) -> None:
         if self.ambiguity is not None and not 0 <= self.ambiguity < math.inf:
-            raise RecosegError(
+            raise OptionError(
                 f"ambiguity is {self.ambiguity}; expected 0 or more, and not infinity."
             )
 
@@ -194,7 +194,7 @@ def class_indices(
     """
     missing = [name for name in wanted if name not in names]
     if missing:
-        raise RecosegError(
+        raise OptionError(
             f"Unknown background classes: {', '.join(missing)}. The bank has: "
             f"{', '.join(valid or names)}. Add them to the bank first, or drop them."
         )

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recoseg.concepts import Concept
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError, RecosegError
 
 NameForm = Literal["cosine", "softmax"]
 """How the names of classes give their text scores."""
@@ -57,7 +57,7 @@ class Naming:
         if missing:
             raise RecosegError(f"Expected a name of each class; class {missing[0]} has none.")
         if not 0 < self.temperature <= 1_000_000:
-            raise RecosegError(
+            raise OptionError(
                 f"names_temperature is {self.temperature}; expected more than 0, such as 40."
             )
 
@@ -69,10 +69,10 @@ class Naming:
             RecosegError: The fusion is not computed by name.
         """
         if fusion not in FUSIONS_BY_NAME:
-            raise RecosegError(
+            raise OptionError(
                 f"The fusion {fusion} has no scores by name, over which --names softmax could be "
-                f"taken. Choose one of {', '.join(FUSIONS_BY_NAME)} (--fusion), or leave out "
-                "--names."
+                "taken. Leave out --names, or choose another fusion by --fusion: "
+                f"{', '.join(FUSIONS_BY_NAME)}."
             )
         classes: list[int] = []
         negative: list[int] = []

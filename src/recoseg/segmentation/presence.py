@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class PresenceRule:
 
     def __post_init__(self) -> None:
         if self.least_best is not None and not math.isfinite(self.least_best):
-            raise RecosegError(f"presence is {self.least_best}; expected a fused score.")
+            raise OptionError(f"presence is {self.least_best}; expected a fused score.")
         if self.least_area is not None and not 0 <= self.least_area < 1:
-            raise RecosegError(
+            raise OptionError(
                 f"area_threshold is {self.least_area}; expected 0 or more, and less than 1."
             )
 

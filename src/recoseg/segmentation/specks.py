@@ -5,6 +5,7 @@ A part is a set of pixels of one label (a class or background) that touch each o
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt
 
 from recoseg.config import PAPER_RECIPE
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError
 from recoseg.refinement.refiner import RefineForm
 
 REFINED_SHARE = 0.0003
@@ -42,7 +43,7 @@ class SpeckRule:
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_area <= _LARGEST:  # false for NaN too
-            raise RecosegError(
+            raise OptionError(
                 f"min_area is {self.min_area}; expected 0, a number of pixels, or a share of the "
                 "photo below 1."
             )
@@ -63,9 +64,9 @@ class SpeckRule:
     def clean(self, labels: UInt[np.ndarray, "h w"]) -> UInt[np.ndarray, "h w"]:
         """A label map without parts that are too small.
 
-        A part that surrounds others and is too small itself vanishes with them. A label map without
-        any part that is large enough stays as it is. Time and memory (about 40 bytes per pixel)
-        grow with the number of pixels alone.
+        A part that surrounds others and is too small itself vanishes with them. If no part is large
+        enough, the largest one takes the whole photo, and a warning says so once. Time and memory
+        (about 40 bytes per pixel) grow with the number of pixels alone.
 
         Example:
             >>> labels = np.array([[0, 0, 0, 1], [0, 2, 0, 1], [0, 0, 0, 1]], np.uint8)
@@ -77,10 +78,22 @@ class SpeckRule:
         least = self.pixels(*labels.shape)
         for _ in range(_PASSES):
             is_small = _small(labels, least)
-            if not is_small.any() or is_small.all():
+            if not is_small.any():
                 break
+            if is_small.all():
+                self._warn()
+                return np.full_like(labels, _largest(labels))
             labels = _filled(labels, is_small)
         return labels
+
+    def _warn(self) -> None:
+        """Warn of a rule that no part of a photo fulfils; Python shows equal warnings once."""
+        warnings.warn(
+            f"With the least area {self.min_area:g} (--min-area) all parts of a photo are too "
+            "small; its largest part takes the whole photo. Give a smaller one if that is not "
+            "meant. This is said once, for the first such photo.",
+            stacklevel=2,
+        )
 
 
 def speck_rule(min_area: float | None, refine: RefineForm, recipe: str | None = None) -> SpeckRule:
@@ -99,12 +112,24 @@ def speck_rule(min_area: float | None, refine: RefineForm, recipe: str | None = 
     return SpeckRule(REFINED_SHARE if suits else 0.0)
 
 
-def _small(labels: UInt[np.ndarray, "h w"], least: float) -> np.ndarray:
-    """The pixels of parts that have fewer pixels."""
+def _parts(labels: UInt[np.ndarray, "h w"]) -> np.ndarray:
+    """The number of the part that each pixel belongs to, from 1."""
     from skimage.measure import label
 
     # No label is left out as the ground that parts lie on.
-    parts: np.ndarray = label(labels, background=-1, connectivity=1)
+    found: np.ndarray = label(labels, background=-1, connectivity=1)
+    return found
+
+
+def _largest(labels: UInt[np.ndarray, "h w"]) -> int:
+    """The label of the largest part; of several the first one's, row by row."""
+    parts = _parts(labels)
+    return int(labels.flat[np.argmax(parts == np.bincount(parts.ravel()).argmax())])
+
+
+def _small(labels: UInt[np.ndarray, "h w"], least: float) -> np.ndarray:
+    """The pixels of parts that have fewer pixels."""
+    parts = _parts(labels)
     found: np.ndarray = (np.bincount(parts.ravel()) < least)[parts]
     return found
 

@@ -74,7 +74,7 @@ def array_header(path: Path, trailing: int = 0) -> ArrayHeader:
             shape, is_fortran, dtype = parse_header(file)
             offset = file.tell()
     except FileNotFoundError as error:
-        raise MissingFileError(f"There is no file {path}.") from error
+        raise MissingFileError(f"No file was found at {path}.") from error
     except NotRegularError as error:
         raise FileError(f"{path} is not a regular file.") from error
     except Exception as error:  # the header is parsed as Python, which fails in many ways

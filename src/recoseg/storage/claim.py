@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from recoseg.errors import FileError, OutputError
+from recoseg.errors import FileError, OptionError, OutputError
 from recoseg.storage.paths import inside
 from recoseg.storage.reading import read_json
 
@@ -78,7 +78,7 @@ def claim(
     """
     entries = list(entries)
     if resume and overwrite:
-        raise OutputError("Expected either --resume or --overwrite, got both.")
+        raise OptionError("Expected either --resume or --overwrite, got both.")
     formats, damaged = _marks(folder)
     others = [name for name, found in formats.items() if found != form]
     if others:

@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from recoseg.errors import RecosegError
+from recoseg.storage.counts import count_of
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -57,7 +58,7 @@ def _converter() -> Converter:
         kinds = get_args(kind)
         kinds = kinds[:1] * len(value) if kinds[-1] is Ellipsis else kinds
         if len(value) != len(kinds):
-            raise ValueError(f"expected {len(kinds)} values, got {_short(value)}")
+            raise ValueError(f"expected {count_of(len(kinds), 'values')}, got {_short(value)}")
         return tuple(map(converter.structure, value, kinds))
 
     def is_tuple(kind: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError
 
 
 def names_in(text: str) -> list[str]:
@@ -20,7 +20,7 @@ def names_in(text: str) -> list[str]:
     try:
         [found] = csv.reader([text], skipinitialspace=True, strict=True)
     except (csv.Error, ValueError) as error:
-        raise RecosegError(
+        raise OptionError(
             f"The list {text!r} cannot be read. Expected names with commas between them, such as "
             'sky, "building, edifice".'
         ) from error

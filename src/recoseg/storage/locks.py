@@ -24,7 +24,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
     The lock is the file `.lock` in the folder. It ends with the process, however that ends. A
     function that is called while its caller holds the lock may take it again. If an error ends the
-    caller before it has written anything to a new folder, the folder is removed.
+    caller before it has written anything, the lock is removed, and so is a folder that was new.
 
     Raises:
         OutputError: Another process is writing to the folder, or it cannot be written to.
@@ -33,6 +33,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         real = folder.resolve()
+        before = set(folder.iterdir())
     except OSError as error:
         raise OutputError(f"Cannot write to {folder}: {error.strerror or error}.") from error
     if real in _taken.get():
@@ -44,10 +45,11 @@ def lock_folder(folder: Path) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            if created and list(folder.iterdir()) == [lock]:  # the error came before any file
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):
+                if set(folder.iterdir()) - before == {lock}:  # it came before any file
                     lock.unlink()
-                    folder.rmdir()
+                    if created:
+                        folder.rmdir()
             raise
         finally:
             _taken.reset(token)
@@ -57,16 +59,34 @@ def lock_folder(folder: Path) -> Iterator[None]:
 def lock_file(path: Path) -> Iterator[None]:
     """Keep other writers away from a file, and remove what killed writers of it have left.
 
-    The lock is the hidden file `.NAME.lock` beside it. It ends with the process.
+    The lock is the hidden file `.NAME.lock` beside it. It ends with the process. If an error ends
+    the caller before it has written the file, a lock that was new is removed.
 
     Raises:
         OutputError: Another process is writing the file.
         FileError: The lock is a link to another folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(inside(path.parent, f".{path.name}.lock"), path):
+    lock = inside(path.parent, f".{path.name}.lock")
+    before, is_new = _state(path), not lock.exists()
+    with _lock(lock, path):
         remove_leftovers(path.parent, path.name)
-        yield
+        try:
+            yield
+        except BaseException:
+            if is_new and _state(path) == before:
+                with contextlib.suppress(OSError):
+                    lock.unlink()
+            raise
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """What tells a file from the one that replaces it; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 @contextlib.contextmanager

@@ -89,7 +89,7 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
         with open_regular(path) as file:
             yield file
     except FileNotFoundError as error:
-        raise MissingFileError(f"There is no file {path}.") from error
+        raise MissingFileError(f"No file was found at {path}.") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise FileError(f"{path} cannot be read: {why(error)}.") from error
 

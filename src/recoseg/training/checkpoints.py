@@ -131,7 +131,7 @@ def newest_whole(folder: Path) -> Path | None:
         damaged.append(f"The checkpoint {path} is {reason}.")
     if damaged:
         raise FileError(
-            f"{damaged[0]} There is no whole checkpoint; start again with --overwrite, or in "
+            f"{damaged[0]} No whole checkpoint is left; start again with --overwrite, or in "
             "another folder."
         )
     return None

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from PIL import Image
 
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError
 from recoseg.labels import IGNORE_INDEX, Segmentation
 from recoseg.writers.formats import FilePerPhoto, encode_png
 from recoseg.writers.protocol import Writer
@@ -44,9 +44,9 @@ class Ignoring:
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise RecosegError(f"The confidence is {self.threshold}; expected 0 to 1.")
+            raise OptionError(f"The confidence is {self.threshold}; expected 0 to 1.")
         if self.quantile is not None and not 0 <= self.quantile < 1:
-            raise RecosegError(f"The quantile is {self.quantile}; expected 0 to less than 1.")
+            raise OptionError(f"The quantile is {self.quantile}; expected 0 to less than 1.")
 
     @property
     def idle(self) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor
 from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.normalisation import to_input
 from recoseg.encoders.protocols import EncoderInfo
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError
 from recoseg.refinement.refiner import RefineForm, RefineSettings, build_refiner
 from recoseg.segmentation.branches import Branch
 from recoseg.segmentation.fusion import fusion_rule
@@ -105,25 +105,25 @@ def model_segmenter(
     short_side = info.short_side if resize is None else resize
     plan = InputPlan.of(short_side, window, window_step, batch_size)
     if background_threshold is not None and not 0 <= background_threshold <= 1:
-        raise RecosegError(
+        raise OptionError(
             f"background_threshold is {background_threshold}; a model's scores are "
             "probabilities, expected 0 to 1."
         )
     refine = refine if isinstance(refine, RefineSettings) else RefineSettings(refine or "none")
     if refine.spreads_patches:
-        raise RecosegError(
+        raise OptionError(
             f"The refinement {refine.form} spreads scores between patches of phi, and a trained "
             "model has no phi. Use none, pamr or crf."
         )
     if voting is not None and voting.provider.needs_features:
-        raise RecosegError(
+        raise OptionError(
             f"The regions {voting.provider.key} are made of features of phi, and a trained model "
             "has no phi. Use others, such as superpixels."
         )
     least_score = math.log(background_threshold) if background_threshold else None
     presence = presence or PresenceRule()
     if presence.least_best is not None and not 0 <= presence.least_best <= 1:
-        raise RecosegError(
+        raise OptionError(
             f"presence is {presence.least_best}; a model's scores are probabilities, expected 0 to "
             "1."
         )

@@ -12,6 +12,7 @@ from recoseg.errors import DatasetError
 from recoseg.photos.filesystems import is_url
 from recoseg.photos.refs import composed, split_member
 from recoseg.photos.sources import list_sources
+from recoseg.storage.counts import count_of
 from recoseg.training.pseudo_labels import PseudoLabelled
 
 _SHOWN = 5  # photos in an error
@@ -54,8 +55,8 @@ def photo_paths(
         shown = ", ".join(wrong[:_SHOWN]) + (", ..." if len(wrong) > _SHOWN else "")
         raise DatasetError(
             f"{'No photo' if missing else 'No single photo'} in {images} for {len(wrong):,} of "
-            f"{len(photos):,} photos: {shown}. Expected the folder of the photos as it was, "
-            "wherever it is now."
+            f"{count_of(len(photos), 'photos')}: {shown}. Expected the folder of the photos as it "
+            "was, wherever it is now."
         )
     return [paths[0] for paths in fits]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
-from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.errors import OptionError, UnknownNameError
 
 Keep = Literal["last", "ema", "best-on-ground-truth"]
 """Which weights become the model: those of the last step, their exponential moving average, or
@@ -48,14 +48,14 @@ class Augmentation:
     def __post_init__(self) -> None:
         for name in ("short_side", "crop"):
             if getattr(self, name) < 1:
-                raise RecosegError(f"{name} is {getattr(self, name)}; expected 1 or more.")
+                raise OptionError(f"{name} is {getattr(self, name)}; expected 1 or more.")
         for name in ("flip", "jitter_p", "blur_p"):
             if not 0 <= getattr(self, name) <= 1:
-                raise RecosegError(f"{name} is {getattr(self, name)}; expected 0 to 1.")
+                raise OptionError(f"{name} is {getattr(self, name)}; expected 0 to 1.")
         for name in ("scale", "blur_sigma"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
-                raise RecosegError(f"{name} is {low} to {high}; expected 0 < low <= high.")
+                raise OptionError(f"{name} is {low} to {high}; expected 0 < low <= high.")
 
     @property
     def kernel(self) -> int:
@@ -110,17 +110,17 @@ class Recipe:
         if self.keep not in get_args(Keep):
             raise UnknownNameError("choice of weights", self.keep, list(get_args(Keep)))
         if self.output_stride not in (8, 16):
-            raise RecosegError(f"output_stride is {self.output_stride}; expected 8 or 16.")
+            raise OptionError(f"output_stride is {self.output_stride}; expected 8 or 16.")
         if self.augmentation.crop % self.output_stride:
-            raise RecosegError(
+            raise OptionError(
                 f"crop is {self.augmentation.crop}; expected a multiple of the output stride, "
                 f"{self.output_stride}."
             )
         for name, least in (("iterations", 1), ("batch_size", 2), ("lr", 0), ("weight_decay", 0)):
             if getattr(self, name) < least:  # one photo alone has no batch statistics
-                raise RecosegError(f"{name} is {getattr(self, name)}; expected {least} or more.")
+                raise OptionError(f"{name} is {getattr(self, name)}; expected {least} or more.")
         if not 0 <= self.ema_decay < 1:
-            raise RecosegError(f"ema_decay is {self.ema_decay}; expected 0 to less than 1.")
+            raise OptionError(f"ema_decay is {self.ema_decay}; expected 0 to less than 1.")
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Recipe:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recoseg.device import resolve_compute
-from recoseg.errors import OutputError, RecosegError
+from recoseg.errors import OptionError, OutputError
 from recoseg.photos.refs import Photo
 from recoseg.storage.locks import lock_folder
 from recoseg.training.endings import endings
@@ -58,13 +58,13 @@ def train_rounds(
         )
     machines = machines or Machines()
     if machines.devices * machines.nodes > 1:
-        raise RecosegError(
+        raise OptionError(
             "Several rounds need a single device. With several devices, label photos with "
             "`recoseg pseudo-label RUN IMAGES` after each round and train again."
         )
     files = [photo for photo in data.photos if isinstance(photo, FilePhoto)]
     if len(files) != len(data.photos):
-        raise RecosegError("Several rounds need photos in files: give --masks and --images.")
+        raise OptionError("Several rounds need photos in files: give --masks and --images.")
     settings = {
         "recipe": asdict(recipe),
         "training_set": data.fingerprint,

@@ -36,7 +36,7 @@ from recoseg.classes import class_list
 from recoseg.datasets.sample import SegmentationDataset
 from recoseg.encoders.spec import parse_spec
 from recoseg.encoders.weights import seeded
-from recoseg.errors import MissingExtraError, RecosegError
+from recoseg.errors import MissingExtraError, OptionError, RecosegError
 from recoseg.storage.atomic import write_bytes
 from recoseg.storage.fields import to_json
 from recoseg.storage.locks import lock_folder
@@ -112,12 +112,12 @@ class Machines:
                 f"{_LONGEST_TMPDIR} characters, or read photos in one process: --workers 0."
             )
         if self.precision not in _PRECISIONS:
-            raise RecosegError(
+            raise OptionError(
                 f"Unknown precision {self.precision!r}. Expected {', '.join(_PRECISIONS)}."
             )
         for name in ("devices", "nodes", "accumulate"):
             if getattr(self, name) < 1:
-                raise RecosegError(f"{name} is {getattr(self, name)}; expected 1 or more.")
+                raise OptionError(f"{name} is {getattr(self, name)}; expected 1 or more.")
         parts = self.devices * self.nodes * self.accumulate
         if batch_size % parts or batch_size // parts < 2:
             raise RecosegError(
@@ -189,10 +189,10 @@ def train(
         ("scores", truth_every),
     ):
         if steps < 1:
-            raise RecosegError(f"The steps between {what} are {steps}; expected 1 or more.")
+            raise OptionError(f"The steps between {what} are {steps}; expected 1 or more.")
     if recipe.keep == "best-on-ground-truth":
         if truth is None:
-            raise RecosegError(
+            raise OptionError(
                 "Keeping the best weights on ground truth needs ground truth: --ground-truth."
             )
         warnings.warn(

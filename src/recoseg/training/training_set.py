@@ -28,6 +28,7 @@ from recoseg.photos.reading import read_photo
 from recoseg.photos.refs import Photo, composed
 from recoseg.progress import track
 from recoseg.storage.checksums import checksum
+from recoseg.storage.counts import count_of
 from recoseg.storage.paths import inside
 from recoseg.storage.reading import read_bytes
 from recoseg.training.moved_photos import photo_paths
@@ -200,11 +201,12 @@ def in_folders(images: Path, masks: Path) -> TrainingSet:
     )
     alone = [name for name in photos if name not in found]
     if alone and pairs:
-        _log.warning("left out: %s photos have no mask: %s", len(alone), ", ".join(alone[:5]))
+        number = count_of(len(alone), "photos", "have")
+        _log.warning("Left out: %s no mask: %s", number, ", ".join(alone[:5]))
     if not pairs:
         raise DatasetError(
-            f"None of the {len(photos)} photos in {images} has a mask in {masks}. Expected "
-            "NAME.png for NAME.jpg."
+            f"None of {count_of(len(photos), 'photos')} in {images} has a mask in {masks}. "
+            "Expected NAME.png for NAME.jpg."
         )
     warn_of_black_and_white([pair.mask for pair in pairs])
     return TrainingSet(names, default_palette(len(names)), pairs, {"masks": str(masks)})
@@ -222,7 +224,10 @@ def open_masks(masks: Path, images: Path | None = None) -> TrainingSet:
         if (folder / MANIFEST).is_file():
             return pseudo_labelled(folder, images)
     if images is None:
-        raise DatasetError(f"{masks} has no {MANIFEST}; give the photos, too: --images.")
+        raise DatasetError(
+            f"No pseudo-labels were found at {masks} ({MANIFEST}). Name a folder that `recoseg "
+            "pseudo-label` has written; for other masks give their photos, too: --images."
+        )
     return in_folders(images, masks)
 
 
@@ -277,8 +282,8 @@ def readable(
     if not kept:
         name, why = next(iter(failures.items()), ("", "the set is empty"))
         raise DatasetError(
-            f"None of the {len(data.photos)} photos can be trained on. The first, {name}: {why}. "
-            "If the photos have moved, say where they are now: --images."
+            f"None of {count_of(len(data.photos), 'photos')} can be trained on. The first, "
+            f"{name}: {why}. If the photos have moved, say where they are now: --images."
         )
     return replace(data, photos=kept, content=content), failures
 

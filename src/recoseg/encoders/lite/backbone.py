@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from recoseg.device import Compute
 from recoseg.encoders.normalisation import check_photos
 from recoseg.errors import RecosegError
+from recoseg.storage.counts import count_of
 
 STRIDE = 16
 MEAN, SCALE = 127.0, 128.0
@@ -70,7 +71,7 @@ def map_keys(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[s
     """
     if len(theirs) != len(ours):
         raise RecosegError(
-            f"Expected weights of an EfficientNet-Lite with {len(ours)} tensors, got "
+            f"Expected weights of an EfficientNet-Lite with {count_of(len(ours), 'tensors')}, got "
             f"{len(theirs)}. Are they the weights of another model?"
         )
     renamed = {}

@@ -175,8 +175,8 @@ def build_lite(request: BuildRequest) -> LiteImageText | LiteDenseText | LiteFea
     if request.rest and (request.role != "phi" or request.rest not in STAGES):
         stages = " or ".join(f"{spec.name}/{stage}" for stage in STAGES)
         raise RecosegError(
-            f"There is no {request.role} encoder {request.spec.name}. Ask for {spec.name}, or as "
-            f"phi also for {stages}."
+            f"{request.spec.name} is not known as {request.role} encoder. Ask for "
+            f"{spec.name}, or as phi also for {stages}."
         )
     key = (str(spec), request.compute)
     if key not in _MODELS:
