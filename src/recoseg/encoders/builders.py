@@ -51,14 +51,14 @@ POOL = ModelPool()
 
 
 def build_clip(request: BuildRequest) -> Encoder:
-    """A CLIP of the table, in any role; `NAME/FORM` as saliency encoder (see `VIT_RECIPES`)."""
+    """A model of open_clip, in any role; `NAME/FORM` as saliency encoder (see `VIT_RECIPES`)."""
     row, rest = request.row, request.rest
     if rest and request.role == "retrieval":
         raise RecosegError(
             f"{request.spec.name} cannot be used: '/{rest}' has no meaning for the retrieval "
             f"encoder. Ask for {row.name}."
         )
-    return _clip_encoder(request, row.name, ClipArch(row.arch, "openai"), row.source, rest)
+    return _clip_encoder(request, row.name, ClipArch(row.arch, row.tag), row.source, rest)
 
 
 def build_open_clip_family(request: BuildRequest) -> Encoder:
