@@ -49,6 +49,13 @@ def tiny_dinov3(pretrained=False, **kwargs):
     return timm.create_model("vit_small_patch16_dinov3", **(_SMALL | {"embed_dim": 32} | kwargs))
 
 
+@register_model
+def tiny_radio(pretrained=False, **kwargs):
+    """C-RADIO has a table of positions for 128 x 128 patches, whatever the photo."""
+    tiny = {"embed_dim": 32, "depth": 2, "num_heads": 2}
+    return timm.create_model("naflexvit_large_patch16_radio_v3", **(tiny | kwargs))
+
+
 def _clip(name: str, dim: int, context: int, proj: str | None, **more) -> dict:
     vision = {"image_size": 40, "timm_model_name": name, "timm_model_pretrained": False}
     return {

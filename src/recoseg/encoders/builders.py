@@ -18,6 +18,7 @@ from recoseg.encoders.backbones import (
     is_vit,
     map_backbone,
     resample_without_antialias,
+    to_timm,
     vit_backbone,
 )
 from recoseg.encoders.clip import OpenClipEncoder
@@ -74,9 +75,23 @@ def build_open_clip_family(request: BuildRequest) -> Encoder:
 
 
 def build_timm_row(request: BuildRequest) -> DenseImageEncoder:
-    """A phi encoder of the table: a timm architecture with ImageNet normalisation."""
+    """A phi encoder of the table: a timm architecture, normalised as timm records of its tag.
+
+    Weights without a tag were published elsewhere and take ImageNet's normalisation.
+    """
     row = request.row
-    return _timm_encoder(request, row.arch, row.source, IMAGENET, request.rest)
+    statistics = recorded_statistics(row.arch, row.tag) if row.tag else IMAGENET
+    return _timm_encoder(request, row.arch, row.source, statistics, request.rest)
+
+
+def recorded_statistics(arch: str, tag: str) -> Normalisation:
+    """The input normalisation that timm records for the weights of an architecture."""
+    import timm
+
+    if not timm.is_model(arch):
+        return IMAGENET  # `create_timm` says what is missing
+    config = timm.get_pretrained_cfg(f"{arch}.{tag}")
+    return normalisation(config.mean, config.std)
 
 
 def build_timm_family(request: BuildRequest) -> DenseImageEncoder:
@@ -189,7 +204,7 @@ def _timm_encoder(
             f"'/{positions}'."
         )
     if located is not None:
-        state = read_state_dict(located.path)
+        state = to_timm(module, read_state_dict(located.path))
         load_into(module, state, str(located.path), heads=HEADS)
     identity = fingerprint(module, statistics, stride, stage)
     # Records of before positions were a choice hold this fingerprint, whatever the row says.

@@ -9,7 +9,7 @@ from recoseg.encoders.builders import (
     build_timm_family,
     build_timm_row,
 )
-from recoseg.encoders.licences import APPLE_AMLR, APPLE_ASCL, CC_BY_NC
+from recoseg.encoders.licences import APPLE_AMLR, APPLE_ASCL, CC_BY_NC, DINOV3, NVIDIA_OPEN
 from recoseg.encoders.lite.encoders import TEXT_SOURCE, build_lite
 from recoseg.encoders.spec import ANTIALIAS, BY_SIZE, EncoderDefaults, EncoderRole, EncoderRow
 from recoseg.encoders.weight_sources import HubFile, PackageFile, UrlFile
@@ -89,7 +89,15 @@ def _vit(
 ) -> EncoderRow:
     source = HubFile(f"timm/{arch}.{tag}")
     return EncoderRow(
-        name, _PHI, build_timm_row, arch, source, licence, stride, positions=positions
+        name, _PHI, build_timm_row, arch, source, licence, stride, positions=positions, tag=tag
+    )
+
+
+def _c_radio(name: str, arch: str, repo: str) -> EncoderRow:
+    source = HubFile(f"nvidia/{repo}", ("model.safetensors",))
+    note = "several teachers in one; timm 1.0.31 or newer"
+    return EncoderRow(
+        name, _PHI, build_timm_row, arch, source, NVIDIA_OPEN, 16, note, tag="c_radio"
     )
 
 
@@ -196,9 +204,20 @@ TABLE: tuple[EncoderRow, ...] = (
          ANTIALIAS),
     _vit("dinov2-l14-reg4", "vit_large_patch14_reg4_dinov2", "lvd142m", "Apache-2.0", 14,
          ANTIALIAS),
-    _vit("dinov3-s16", "vit_small_patch16_dinov3", "lvd1689m", "DINOv3 licence", 16, ANTIALIAS),
-    _vit("dinov3-b16", "vit_base_patch16_dinov3", "lvd1689m", "DINOv3 licence", 16, ANTIALIAS),
-    _vit("dinov3-l16", "vit_large_patch16_dinov3", "lvd1689m", "DINOv3 licence", 16, ANTIALIAS),
+    _vit("dinov3-s16", "vit_small_patch16_dinov3", "lvd1689m", DINOV3, 16, ANTIALIAS),
+    _vit("dinov3-b16", "vit_base_patch16_dinov3", "lvd1689m", DINOV3, 16, ANTIALIAS),
+    _vit("dinov3-l16", "vit_large_patch16_dinov3", "lvd1689m", DINOV3, 16, ANTIALIAS),
+    _vit("dinov3-h16plus", "vit_huge_plus_patch16_dinov3", "lvd1689m", DINOV3, 16, ANTIALIAS),
+    _vit("dinov3-7b16", "vit_7b_patch16_dinov3", "lvd1689m", DINOV3, 16, ANTIALIAS),
+    _vit("pe-spatial-b16", "vit_pe_spatial_base_patch16_512", "fb", "Apache-2.0", 16, ANTIALIAS),
+    _vit("pe-spatial-l14", "vit_pe_spatial_large_patch14_448", "fb", "Apache-2.0", 14, ANTIALIAS),
+    _vit("pe-spatial-g14", "vit_pe_spatial_gigantic_patch14_448", "fb", "Apache-2.0", 14,
+         ANTIALIAS),
+    _c_radio("c-radiov3-b16", "naflexvit_base_patch16_radio_v3", "C-RADIOv3-B"),
+    _c_radio("c-radiov3-l16", "naflexvit_large_patch16_radio_v3", "C-RADIOv3-L"),
+    _c_radio("c-radiov3-h16", "naflexvit_huge_patch16_radio_v3", "C-RADIOv3-H"),
+    _c_radio("c-radiov4-so400m", "naflexvit_so400m_patch16_radio_v4", "C-RADIOv4-SO400M"),
+    _c_radio("c-radiov4-h16", "naflexvit_huge_patch16_radio_v4", "C-RADIOv4-H"),
     _from_url("moco-v2-rn50", "resnet50",
               UrlFile(f"{_FB}/moco/moco_checkpoints/moco_v2_800ep/moco_v2_800ep_pretrain.pth.tar",
                       md5="a04e12f8"),
