@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from recoseg.device import Compute
 from recoseg.encoders.attention.recipes import VIT_RECIPES
@@ -162,7 +162,10 @@ def _build_spec(
     if is_own(spec.name, role):
         return build_from_place(role, spec, compute)
     row, rest = find_row(spec.name, role)
-    return row.build(BuildRequest(role, row, spec, rest, compute, proxy, recorded))
+    encoder = row.build(BuildRequest(role, row, spec, rest, compute, proxy, recorded))
+    if row in TABLE and not spec.is_random:
+        cast(Any, encoder).info = replace(encoder.info, licence=row.licence)
+    return encoder
 
 
 def _build_recorded(
