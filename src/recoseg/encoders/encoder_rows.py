@@ -12,7 +12,7 @@ from recoseg.encoders.builders import (
 from recoseg.encoders.licences import APPLE_AMLR, APPLE_ASCL, CC_BY_NC, DINOV3, NVIDIA_OPEN
 from recoseg.encoders.lite.encoders import TEXT_SOURCE, build_lite
 from recoseg.encoders.spec import ANTIALIAS, BY_SIZE, EncoderDefaults, EncoderRole, EncoderRow
-from recoseg.encoders.weight_sources import HubFile, PackageFile, UrlFile
+from recoseg.encoders.weight_sources import HubFile, HubTokenizer, PackageFile, UrlFile
 
 _CLIP_ROLES: tuple[EncoderRole, ...] = ("retrieval", "saliency")
 _RETRIEVAL: tuple[EncoderRole, ...] = ("retrieval",)
@@ -55,16 +55,28 @@ def _open_clip(
     note: str,
     roles: tuple[EncoderRole, ...] = _CLIP_ROLES,
     form: str = "",
+    tokenizer: str = "",
 ) -> EncoderRow:
-    source = HubFile(repo, _OPEN_CLIP_FILES)
     return EncoderRow(
-        name, roles, build_clip, arch, source, licence, stride, note, tag=tag, form=form
+        name,
+        roles,
+        build_clip,
+        arch,
+        HubFile(repo, _OPEN_CLIP_FILES),
+        licence,
+        stride,
+        note,
+        companions=(HubTokenizer(tokenizer),) if tokenizer else (),
+        tag=tag,
+        form=form,
     )
 
 
 def _siglip2(name: str, arch: str) -> EncoderRow:
     note = f"SigLIP 2, input {arch.split('-')[-1]} pixels, many languages"
-    return _open_clip(name, arch, "webli", f"timm/{arch}", "Apache-2.0", 16, note)
+    return _open_clip(
+        name, arch, "webli", f"timm/{arch}", "Apache-2.0", 16, note, tokenizer=f"timm/{arch}"
+    )
 
 
 def _pe_core(name: str, arch: str, stride: int) -> EncoderRow:
@@ -160,7 +172,7 @@ TABLE: tuple[EncoderRow, ...] = (
                form="proxy"),
     _open_clip("metaclip2-h14", "ViT-H-14-worldwide", "metaclip2_worldwide",
                "timm/vit_huge_patch14_clip_224.metaclip2_worldwide", CC_BY_NC, 14,
-               "MetaCLIP 2, many languages", form="proxy"),
+               "MetaCLIP 2, many languages", form="proxy", tokenizer="facebook/xlm-v-base"),
     _open_clip("dfn-b16", "ViT-B-16", "dfn2b", "apple/DFN2B-CLIP-ViT-B-16", APPLE_ASCL, 16,
                "Data Filtering Networks", form="proxy"),
     _open_clip("dfn-l14", "ViT-L-14", "dfn2b", "apple/DFN2B-CLIP-ViT-L-14", APPLE_ASCL, 14,

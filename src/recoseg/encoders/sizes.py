@@ -10,11 +10,12 @@ from torch import nn
 from recoseg.encoders.backbones import create_timm
 from recoseg.encoders.builders import build_clip
 from recoseg.encoders.clip_arch import ClipArch, build_open_clip
-from recoseg.encoders.download import find_here
+from recoseg.encoders.download import find_here, size_of
 from recoseg.encoders.encoder_table import list_encoders
 from recoseg.encoders.inventory import NeededFile, files_of_preset
 from recoseg.encoders.presets import Preset
 from recoseg.encoders.spec import EncoderRow
+from recoseg.encoders.weight_sources import HubTokenizer, PackageFile
 
 BYTES = 4
 """Bytes of a parameter in fp32, the precision in which most weights are published."""
@@ -51,9 +52,12 @@ def sizes_of_preset(chosen: Preset) -> tuple[PartSize, ...]:
     found = []
     for needed in files_of_preset(chosen):
         located = find_here(needed.source, needed.encoder)
-        size = 0 if located is None else located.path.stat().st_size
-        row = rows[needed.encoder]
-        count = size // BYTES if row.companions else count_parameters(row)
+        size = 0 if located is None else size_of(located.path)
+        if isinstance(needed.source, PackageFile):
+            count = size // BYTES
+        else:
+            is_text = isinstance(needed.source, HubTokenizer)
+            count = 0 if is_text else count_parameters(rows[needed.encoder])
         found.append(PartSize(needed, located is not None, size or count * BYTES, count))
     return tuple(found)
 

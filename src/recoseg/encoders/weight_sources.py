@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from recoseg.storage.cache import cache_folder
@@ -87,7 +88,35 @@ class PackageFile:
         return ("sha256", self.sha256) if self.sha256 else None
 
 
-WeightSource = HubFile | UrlFile | PackageFile
+@dataclass(frozen=True)
+class HubTokenizer:
+    """The files of a tokenizer in a Hugging Face Hub repository.
+
+    Attributes:
+        repo: Such as `timm/ViT-B-16-SigLIP2-256`.
+        revision: A commit or tag; None for the newest.
+    """
+
+    repo: str
+    revision: str | None = None
+
+    PATTERNS: ClassVar = ("*token*", "*.model", "vocab.*", "merges.txt", "config.json")
+    """The files that are downloaded: which ones there are depends on the kind of tokenizer."""
+    MAIN: ClassVar = ("tokenizer.json", "*.model", "vocab.*")
+    """One of these has to be there."""
+
+    @property
+    def url(self) -> str:
+        """The address of the repository."""
+        return f"{hub_endpoint()}/{self.repo}/tree/{self.revision or 'main'}"
+
+    @property
+    def local_names(self) -> tuple[str, ...]:
+        """Name of the folder under which a copy in the `weights` folder is used."""
+        return (f"{self.repo.split('/')[-1]}-tokenizer",)
+
+
+WeightSource = HubFile | UrlFile | PackageFile | HubTokenizer
 
 
 @dataclass(frozen=True)
