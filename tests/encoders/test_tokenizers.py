@@ -7,6 +7,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 import recoseg
+from recoseg.encoders.download import locate
 from recoseg.encoders.encoder_rows import TABLE
 from recoseg.encoders.inventory import files_of_encoder
 from recoseg.encoders.tokenizers import load_tokenizer
@@ -73,6 +74,31 @@ def test_a_snapshot_without_tokenizer_does_not_count(snapshot, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(MissingWeightsError, match=r"HF_HUB_OFFLINE(.|\n)*-256-tokenizer"):
         load_tokenizer(ARCH, "siglip2-b16")(["red"])
+
+
+def test_a_tokenizer_is_downloaded_without_the_weights_beside_it(snapshot, monkeypatch):
+    asked = {}
+
+    def download(repo, **options):
+        if options.get("local_files_only"):
+            raise FileNotFoundError(repo)
+        asked[repo] = options["allow_patterns"]
+        return str(snapshot)
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setattr("recoseg.encoders.download.reachable", lambda *_: True)
+    found = locate(HubTokenizer(f"timm/{ARCH}"), "siglip2-b16")
+    assert (found.path, found.origin) == (snapshot, f"timm/{ARCH}@{'c' * 12}")
+    [patterns] = asked.values()
+    names = [file.name for file in snapshot.iterdir() if any(map(file.match, patterns))]
+    assert sorted(names) == ["tokenizer.json", "tokenizer_config.json"]
+    (snapshot / "tokenizer.json").unlink()
+    with pytest.raises(MissingWeightsError, match="holds no tokenizer"):
+        locate(HubTokenizer(f"timm/{ARCH}"), "siglip2-b16")
+    monkeypatch.setattr("recoseg.encoders.download.reachable", lambda *_: False)
+    with pytest.raises(MissingWeightsError, match="no answer from"):
+        locate(HubTokenizer(f"timm/{ARCH}"), "siglip2-b16")
 
 
 def test_rows_name_the_tokenizer_that_open_clip_takes():

@@ -45,6 +45,13 @@ def tiny_dinov2_reg4(pretrained=False, **kwargs):
 
 
 @register_model
+def tiny_tipsv2(pretrained=False, **kwargs):
+    return timm.create_model(
+        "vit_base_patch14_reg1_tipsv2", **(_SMALL | {"embed_dim": 32} | kwargs)
+    )
+
+
+@register_model
 def tiny_dinov3(pretrained=False, **kwargs):
     return timm.create_model("vit_small_patch16_dinov3", **(_SMALL | {"embed_dim": 32} | kwargs))
 
