@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from recoseg.encoders.weight_sources import (
     Checksum,
     HubFile,
-    HubTokenizer,
+    HubFolder,
     Located,
     PackageFile,
     UrlFile,
@@ -59,8 +59,8 @@ def locate(source: WeightSource, name: str) -> Located:
         return found
     if isinstance(source, UrlFile):
         return _locate_url(source, name)
-    if isinstance(source, HubTokenizer):
-        return _locate_tokenizer(source, name)
+    if isinstance(source, HubFolder):
+        return _locate_folder(source, name)
     return _locate_on_hub(source, name)
 
 
@@ -76,8 +76,8 @@ def find_here(source: WeightSource, name: str) -> Located | None:
     """
     if isinstance(source, PackageFile):
         return _locate_in_package(source, name) if _is_installed(source.package) else None
-    if isinstance(source, HubTokenizer):
-        return _find_tokenizer(source)
+    if isinstance(source, HubFolder):
+        return _find_folder(source)
     for local_name in source.local_names:
         path = weights_folder() / local_name
         if path.is_file():
@@ -129,14 +129,15 @@ def check_not_empty(path: Path, name: str) -> None:
 
 
 def missing_weights(
-    source: HubFile | UrlFile | HubTokenizer, name: str, reason: str
+    source: HubFile | UrlFile | HubFolder, name: str, reason: str
 ) -> MissingWeightsError:
     """The error for files that are not available; it says where to get and to put them."""
     target = weights_folder() / source.local_names[0]
-    if isinstance(source, HubTokenizer):
+    if isinstance(source, HubFolder):
         return MissingWeightsError(
-            f"The tokenizer of {name!r} is not on this machine and cannot be downloaded: {reason}\n"
-            f"  files:   tokenizer.json, tokenizer_config.json and the like of {source.repo}\n"
+            f"The {source.KIND} of {name!r} is not on this machine and cannot be downloaded: "
+            f"{reason}\n"
+            f"  files:   {', '.join(source.PATTERNS)} of {source.repo}\n"
             f"  get it:  {source.url}\n"
             f"  put it:  into the folder {target}\n"
             "  or work without any download: --preset lite"
@@ -203,22 +204,22 @@ def _download_from_hub(source: HubFile, name: str) -> str:
     )
 
 
-def _find_tokenizer(source: HubTokenizer) -> Located | None:
+def _find_folder(source: HubFolder) -> Located | None:
     from huggingface_hub import snapshot_download
 
     folder = weights_folder() / source.local_names[0]
-    if _holds_tokenizer(folder):
+    if _holds_main(folder, source):
         return Located(folder, f"folder {folder.name}")
     with suppress(FileNotFoundError, OSError, ValueError):
         cached = Path(
             snapshot_download(source.repo, revision=source.revision, local_files_only=True)
         )
-        if _holds_tokenizer(cached):
+        if _holds_main(cached, source):
             return Located(cached, f"{source.repo}@{cached.name[:12]}")
     return None
 
 
-def _locate_tokenizer(source: HubTokenizer, name: str) -> Located:
+def _locate_folder(source: HubFolder, name: str) -> Located:
     from huggingface_hub import snapshot_download
 
     if hub_is_offline():
@@ -238,13 +239,13 @@ def _locate_tokenizer(source: HubTokenizer, name: str) -> Located:
         # The client raises errors of several libraries, and all of them mean the same here.
         text = " ".join(str(error).splitlines()[:1])
         raise missing_weights(source, name, f"{type(error).__name__}: {text}") from error
-    if not _holds_tokenizer(folder):
-        raise missing_weights(source, name, f"{source.repo} holds no tokenizer.")
+    if not _holds_main(folder, source):
+        raise missing_weights(source, name, f"{source.repo} holds no {source.KIND}.")
     return Located(folder, f"{source.repo}@{folder.name[:12]}")
 
 
-def _holds_tokenizer(folder: Path) -> bool:
-    return any(next(folder.glob(pattern), None) for pattern in HubTokenizer.MAIN)
+def _holds_main(folder: Path, source: HubFolder) -> bool:
+    return any(next(folder.glob(pattern), None) for pattern in source.MAIN)
 
 
 def _hub_located(source: HubFile, path: str) -> Located:

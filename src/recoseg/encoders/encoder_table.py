@@ -179,7 +179,7 @@ def _build_recorded(
             f"The {role} encoder {info.name!r} was not built by name, so it cannot be built again. "
             f"Name it by --{role} MODULE:NAME, or pass the encoder itself: {role}=..."
         ) from error
-    if not info.file or Path(info.file).is_file():
+    if not info.file or Path(info.file).exists():
         return _build_spec(role, info.spec, compute, proxy, info.fingerprint)
     gone = (
         f"The weights file of the {role} encoder {info.name!r} is gone: {info.file}\n"

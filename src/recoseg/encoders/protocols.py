@@ -64,7 +64,7 @@ class EncoderInfo:
         """
         if self.weights == "random":
             return f"{self.name}=random"
-        return f"{self.name}={self.file}" if self.file and Path(self.file).is_file() else self.name
+        return f"{self.name}={self.file}" if self.file and Path(self.file).exists() else self.name
 
     @property
     def described(self) -> str:

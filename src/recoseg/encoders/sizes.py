@@ -15,7 +15,7 @@ from recoseg.encoders.encoder_table import list_encoders
 from recoseg.encoders.inventory import NeededFile, files_of_preset
 from recoseg.encoders.presets import Preset
 from recoseg.encoders.spec import EncoderRow
-from recoseg.encoders.weight_sources import HubTokenizer, PackageFile
+from recoseg.encoders.weight_sources import HubFolder, PackageFile
 
 BYTES = 4
 """Bytes of a parameter in fp32, the precision in which most weights are published."""
@@ -56,8 +56,8 @@ def sizes_of_preset(chosen: Preset) -> tuple[PartSize, ...]:
         if isinstance(needed.source, PackageFile):
             count = size // BYTES
         else:
-            is_text = isinstance(needed.source, HubTokenizer)
-            count = 0 if is_text else count_parameters(rows[needed.encoder])
+            is_folder = isinstance(needed.source, HubFolder)
+            count = 0 if is_folder else count_parameters(rows[needed.encoder])
         found.append(PartSize(needed, located is not None, size or count * BYTES, count))
     return tuple(found)
 

@@ -89,8 +89,8 @@ class PackageFile:
 
 
 @dataclass(frozen=True)
-class HubTokenizer:
-    """The files of a tokenizer in a Hugging Face Hub repository.
+class HubFolder:
+    """Several files of a Hugging Face Hub repository, which are read together.
 
     Attributes:
         repo: Such as `timm/ViT-B-16-SigLIP2-256`.
@@ -100,9 +100,11 @@ class HubTokenizer:
     repo: str
     revision: str | None = None
 
-    PATTERNS: ClassVar = ("*token*", "*.model", "vocab.*", "merges.txt", "config.json")
-    """The files that are downloaded: which ones there are depends on the kind of tokenizer."""
-    MAIN: ClassVar = ("tokenizer.json", "*.model", "vocab.*")
+    KIND: ClassVar[str] = "folder"
+    """What the files are, in one word."""
+    PATTERNS: ClassVar[tuple[str, ...]] = ()
+    """The files that are downloaded."""
+    MAIN: ClassVar[tuple[str, ...]] = ()
     """One of these has to be there."""
 
     @property
@@ -113,10 +115,28 @@ class HubTokenizer:
     @property
     def local_names(self) -> tuple[str, ...]:
         """Name of the folder under which a copy in the `weights` folder is used."""
-        return (f"{self.repo.split('/')[-1]}-tokenizer",)
+        return (f"{self.repo.split('/')[-1]}-{self.KIND}",)
 
 
-WeightSource = HubFile | UrlFile | PackageFile | HubTokenizer
+@dataclass(frozen=True)
+class HubTokenizer(HubFolder):
+    """The files of a tokenizer: which ones there are depends on its kind."""
+
+    KIND = "tokenizer"
+    PATTERNS = ("*token*", "*.model", "vocab.*", "merges.txt", "config.json")
+    MAIN = ("tokenizer.json", "*.model", "vocab.*")
+
+
+@dataclass(frozen=True)
+class HubModel(HubFolder):
+    """The files of a model of transformers, with its tokenizer."""
+
+    KIND = "model"
+    PATTERNS = (*HubTokenizer.PATTERNS, "*.safetensors", "*.safetensors.index.json")
+    MAIN = ("*.safetensors",)
+
+
+WeightSource = HubFile | UrlFile | PackageFile | HubFolder
 
 
 @dataclass(frozen=True)

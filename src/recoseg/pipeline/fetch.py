@@ -10,7 +10,7 @@ from pathlib import Path
 from recoseg.encoders.download import locate, size_of
 from recoseg.encoders.inventory import NeededFile, files_of_encoder, files_of_preset
 from recoseg.encoders.presets import preset as preset_of
-from recoseg.encoders.weight_sources import HubFile, HubTokenizer, Located, PackageFile
+from recoseg.encoders.weight_sources import HubFile, HubFolder, Located, PackageFile
 from recoseg.encoders.weights import read_state_dict
 from recoseg.errors import RecosegError
 from recoseg.storage.atomic import write_atomically
@@ -68,7 +68,7 @@ def fetch(
     found: list[FetchedFile] = []
     for needed in files:
         located = locate(needed.source, needed.encoder)
-        if not isinstance(needed.source, HubTokenizer):
+        if not isinstance(needed.source, HubFolder):
             read_state_dict(located.path)
         portable = not isinstance(needed.source, PackageFile)
         path = located.path
@@ -92,18 +92,18 @@ def _copied(located: Located, needed: NeededFile, folder: Path) -> Path:
     else:
         name = names[0]
     target = inside(folder, name)
-    if isinstance(needed.source, HubTokenizer):
+    if isinstance(needed.source, HubFolder):
         for file in sorted(located.path.iterdir()):
-            if any(file.match(pattern) for pattern in HubTokenizer.PATTERNS):
+            if any(file.match(pattern) for pattern in needed.source.PATTERNS):
                 _copy(file, inside(target, file.name))
-        return target
-    if target.is_file() and target.stat().st_size == located.path.stat().st_size:
         return target
     _copy(located.path, target)
     return target
 
 
 def _copy(file: Path, target: Path) -> None:
+    if target.is_file() and target.stat().st_size == file.stat().st_size:
+        return
     try:
         with open_regular(file) as source:
             write_atomically(target, lambda part: shutil.copyfileobj(source, part, 1 << 20))
