@@ -16,6 +16,7 @@ from recoseg.encoders.licences import tell_licences, tell_licences_of, use_of
 from recoseg.encoders.presets import PRESETS, preset
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.sizes import BYTES, count_parameters, sizes_of_preset
+from recoseg.memory.manifest import MemoryManifest
 from tests.command import run
 
 from .conftest import FP32
@@ -52,6 +53,10 @@ def test_the_licence_of_published_weights_is_recorded(tmp_path, monkeypatch):
     ConceptBank((), infos).save(tmp_path / "bank.safetensors")
     again = ConceptBank.load(tmp_path / "bank.safetensors").encoders
     assert [again.retrieval.licence, again.phi[0].licence] == ["Apache-2.0", "see timm"]
+    dense = {"phi": (family.info,), "texts": (lite.info,), "provider": "clusters"}
+    MemoryManifest(**dense, size=224, precision="fp32", recoseg="0.1.0").save(tmp_path)
+    manifest = MemoryManifest.load(tmp_path)
+    assert [info.licence for info in (*manifest.phi, *manifest.texts)] == ["see timm", "Apache-2.0"]
     told = run("inspect", tmp_path / "bank.safetensors")
     assert told.code == 0, told.err
     assert "stride 16, Apache-2.0" in told.out

@@ -135,9 +135,9 @@ def missing_weights(
     target = weights_folder() / source.local_names[0]
     if isinstance(source, HubFolder):
         return MissingWeightsError(
-            f"The {source.KIND} of {name!r} is not on this machine and cannot be downloaded: "
-            f"{reason}\n"
-            f"  files:   {', '.join(source.PATTERNS)} of {source.repo}\n"
+            f"The {source.KIND} of {name!r}, {source.repo}, is not on this machine and cannot be "
+            f"downloaded: {reason}\n"
+            f"  files:   {', '.join(source.PATTERNS)}\n"
             f"  get it:  {source.url}\n"
             f"  put it:  into the folder {target}\n"
             "  or work without any download: --preset lite"

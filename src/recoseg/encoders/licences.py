@@ -19,9 +19,9 @@ APPLE_AMLR = "Apple AMLR"
 APPLE_ASCL = "Apple ASCL"
 """Apple's sample code licence, as timm records it of the Data Filtering Networks."""
 DINOV3 = "DINOv3 licence"
-"""Allows commercial use under conditions of its own."""
+"""Meta's own licence, with conditions of its own."""
 NVIDIA_OPEN = "NVIDIA Open Model"
-"""Allows commercial use under conditions of its own."""
+"""NVIDIA's own licence, with conditions of its own."""
 
 _ANY_USE = {"MIT", "Apache-2.0"}
 _NON_COMMERCIAL = {CC_BY_NC, APPLE_AMLR}
