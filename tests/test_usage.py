@@ -50,7 +50,7 @@ WRONG = {
         "not both",
     ),
     "datasets, unknown": ("datasets pets", "Unknown"),
-    "encoders, unknown": ("index {0}/photos --out {0}/out --preset best", "Unknown preset"),
+    "encoders, unknown": ("index {0}/photos --out {0}/out --preset nothing", "Unknown preset"),
     "no command": ("segmentate", "No such command"),
 }
 FAILS = {

@@ -43,7 +43,7 @@ from tests.command import run
             "segment {}/bank.safetensors {}/photos --out {}/x --text-weight 1e9",
             "text_weight is 1000000000.0; expected 1,000,000 or less",
         ),
-        ("index {}/photos --out {}/x --preset best", "Unknown preset 'best'"),
+        ("index {}/photos --out {}/x --preset nothing", "Unknown preset 'nothing'"),
         ("index {}/photos --out {}/x --retrieval best", "Unknown retrieval"),
         ("index {}/photos --out {}/x --device gpu", "Unknown device 'gpu'"),
         ("index {}/photos --out {}/x --precision int4", "Unknown precision"),

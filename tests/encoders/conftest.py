@@ -1,8 +1,6 @@
-import json
 import os
 from pathlib import Path
 
-import open_clip
 import pytest
 import torch
 
@@ -12,6 +10,8 @@ from recoseg.encoders.clip_model import LoadedClip, load_clip
 from recoseg.encoders.encoder_table import build_phi
 from recoseg.encoders.lite import encoders as lite
 from recoseg.encoders.spec import EncoderSpec
+
+from .tiny_timm import POOLED, add_to_open_clip
 
 _TEXT = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
 TINY = {
@@ -39,10 +39,7 @@ BF16 = Compute(torch.device("cpu"), torch.bfloat16)
 
 @pytest.fixture(scope="session", autouse=True)
 def tiny_architectures(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("open_clip")
-    for name, config in TINY.items():
-        (folder / f"{name}.json").write_text(json.dumps(config))
-    open_clip.add_model_config(folder)
+    add_to_open_clip(tmp_path_factory.mktemp("open_clip"), TINY | POOLED)
 
 
 @pytest.fixture

@@ -158,7 +158,7 @@ def test_published_vits_that_keep_timms_positions():
     kept = {row.name for row in TABLE if row.positions == "antialias" and row.name[:4] == "dino"}
     assert kept == {
         *("dinov2-s14-reg4", "dinov2-b14-reg4", "dinov2-l14-reg4"),
-        *("dinov3-s16", "dinov3-b16", "dinov3-l16"),
+        *("dinov3-s16", "dinov3-b16", "dinov3-l16", "dinov3-h16plus", "dinov3-7b16"),
     }
 
 

@@ -6,12 +6,15 @@ import open_clip
 import pytest
 import timm
 import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.transformer import QuickGELU
+from PIL import Image
 from safetensors.torch import save_file
 
 from recoseg.device import Compute
 from recoseg.encoders import builders
 from recoseg.encoders.clip_arch import ClipArch, build_open_clip, parse_open_clip
+from recoseg.encoders.clip_model import frame_of
 from recoseg.encoders.dense_clip import choose_recipe
 from recoseg.encoders.encoder_table import (
     TABLE,
@@ -21,13 +24,15 @@ from recoseg.encoders.encoder_table import (
     find_row,
     list_encoders,
 )
+from recoseg.encoders.normalisation import to_input
 from recoseg.encoders.presets import PRESETS, preset
 from recoseg.encoders.weight_sources import HubFile
 from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.photos.images import to_frame
 
-from .conftest import photos, tiny_clip
+from .conftest import FP32, photos, tiny_clip
 
-CLIPS = [row for row in TABLE if row.build is builders.build_clip and "saliency" in row.roles]
+CLIPS = [row for row in TABLE if row.build is builders.build_clip and "phi" not in row.roles]
 TIMM_ROWS = [row for row in TABLE if row.build is builders.build_timm_row]
 
 
@@ -44,33 +49,62 @@ def test_names_are_unique_and_rows_complete():
 @pytest.mark.parametrize("row", CLIPS, ids=lambda row: row.name)
 def test_clip_rows(row):
     """Architecture, activation, stride and source, without memory for the weights."""
-    arch = ClipArch(row.arch, "openai")
+    arch = ClipArch(row.arch, row.tag)
     assert row.source == arch.source
     with torch.device("meta"):
         model = build_open_clip(arch, device="meta")
-    assert any(isinstance(m, QuickGELU) for m in model.modules())
-    assert not any(isinstance(m, torch.nn.GELU) for m in model.modules())
+    quick = arch.config.get("quick_gelu", False)
+    activations = (QuickGELU, torch.nn.GELU) if quick else (torch.nn.GELU, QuickGELU)
+    assert any(isinstance(m, activations[0]) for m in model.modules())
+    assert not any(isinstance(m, activations[1]) for m in model.modules())
+    if "saliency" not in row.roles:
+        assert row.stride == 0
+        return
     recipe, stride = choose_recipe(model.visual, row.name)
     assert stride == row.stride
     size = 4 * stride
     dense = recipe.compute(model.visual, torch.empty(1, 3, size, 2 * size, device="meta"))
     assert dense.shape == (1, open_clip.get_model_config(row.arch)["embed_dim"], 4, 8)
+    several = "proxy" in row.form
+    assert several == (recipe.id == "vit_values")
+
+
+@pytest.mark.parametrize("row", CLIPS, ids=lambda row: row.name)
+def test_frames_of_clip_rows_are_open_clips_own(row):
+    """A photo is resized and normalised as by open_clip's transform, but for rounding."""
+    arch = ClipArch(row.arch, row.tag)
+    record = open_clip.get_pretrained_cfg(row.arch, row.tag)
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    size = open_clip.get_model_config(row.arch)["vision_cfg"]["image_size"]
+    config = PreprocessCfg(size=size, **{key: record[key] for key in keys if key in record})
+    image = Image.fromarray(photos(1, 90, 130)[0].permute(1, 2, 0).numpy())
+    expected = image_transform_v2(config, is_train=False)(image)
+    frame, statistics = frame_of(arch, size)
+    found = to_input(to_frame(image, frame)[None], statistics, FP32)[0]
+    assert found.shape == expected.shape == (3, size, size)
+    level = 1 / 255 / min(statistics.std)
+    assert (found - expected).abs().max() <= 1.001 * level
 
 
 @pytest.mark.parametrize("row", TIMM_ROWS, ids=lambda row: row.name)
 def test_timm_rows(row):
+    if not timm.is_model(row.arch):
+        pytest.skip(f"timm {timm.__version__} has no {row.arch}")
     with torch.device("meta"):
         module = builders.create_timm(row.arch)
     backbone = builders._backbone(module, builders.IMAGENET, row.name, "", None)
     assert backbone.stride == row.stride
     inputs = torch.empty(1, 3, 2 * row.stride, 3 * row.stride, device="meta")
     assert backbone.extract(inputs).shape == (1, backbone.dim, 2, 3)
-    config = timm.get_pretrained_cfg(row.arch)
-    if isinstance(row.source, HubFile):
-        tag = row.source.repo.split(".")[-1]
-        config = timm.get_pretrained_cfg(f"{row.arch}.{tag}")
-        assert config.hf_hub_id == row.source.repo
-    assert (config.mean, config.std) == (builders.IMAGENET.mean, builders.IMAGENET.std)
+    if not row.tag:
+        config = timm.get_pretrained_cfg(row.arch)
+        assert (config.mean, config.std) == (builders.IMAGENET.mean, builders.IMAGENET.std)
+        return
+    config = timm.get_pretrained_cfg(f"{row.arch}.{row.tag}")
+    statistics = builders.recorded_statistics(row.arch, row.tag)
+    assert (statistics.mean, statistics.std) == (config.mean, config.std)
+    if row.tag != "c_radio":  # whose files are those of the publisher, not of timm
+        assert row.source == HubFile(config.hf_hub_id)
 
 
 def test_clip_maps_are_before_the_attention_pool(compute: Compute):

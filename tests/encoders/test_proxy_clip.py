@@ -119,7 +119,7 @@ def test_what_is_refused():
         build_saliency(f"{CLIP}/proxy=random", FP32)
     with pytest.raises(RecosegError, match=r"needs the features of 'timm:test_vit "):
         saliency.features(photos(1, 48, 48))
-    with pytest.raises(RecosegError, match="only ViTs have several forms"):
+    with pytest.raises(RecosegError, match="only ViTs with a class token have several forms"):
         build_saliency("open_clip:tiny-rn/proxy=random", FP32, one.info)
     clip = tiny_clip("tiny-vit")
     with pytest.raises(RecosegError, match="use a ProxyClipEncoder"):

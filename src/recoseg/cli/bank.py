@@ -75,10 +75,7 @@ def inspect(
             say(f"seeds of {concept.name} set by hand in {correction.path}: {at}")
     roles = [("retrieval", encoders.retrieval), ("saliency", encoders.saliency)]
     for role, info in [*roles, *(("phi", info) for info in encoders.phi)]:
-        say(
-            f"{role}: {info.name} ({info.weights}), fingerprint {info.fingerprint}, "
-            f"{info.dim} numbers, stride {info.stride}"
-        )
+        say(f"{role}: {info.described}")
     recipe = settings.pop("recipe", loaded.settings.recipe)
     notes = {one.name: one.note for one in RECIPES}
     say(f"recipe: {recipe} ({notes.get(recipe, 'not known to this version')})")

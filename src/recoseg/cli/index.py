@@ -39,7 +39,8 @@ def index(
     preset: Annotated[
         str,
         typer.Option(
-            help="Choice of encoders: lite, paper or paper-light; see `recoseg encoders`."
+            help="Choice of encoders: lite, open, best, paper or paper-light; see "
+            "`recoseg encoders`."
         ),
     ] = "lite",
     retrieval: Retrieval = None,

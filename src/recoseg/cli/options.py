@@ -27,8 +27,8 @@ PresetName = Annotated[
     str | None,
     typer.Option(
         "--preset",
-        help="Choice of encoders: lite, paper or paper-light; see `recoseg encoders`. By default "
-        "that of the index.",
+        help="Choice of encoders: lite, open, best, paper or paper-light; see "
+        "`recoseg encoders`. By default that of the index.",
     ),
 ]
 OtherRecipe = Annotated[

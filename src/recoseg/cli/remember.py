@@ -144,11 +144,7 @@ def print_memory(path: str, as_json: bool) -> None:
         f"photos at {found.size} pixels, {found.precision}",
     ]
     roles = [("phi", info) for info in found.phi] + [("text", info) for info in found.texts]
-    lines += [
-        f"{role}: {info.name} ({info.weights}), fingerprint {info.fingerprint}, {info.dim} "
-        f"numbers, stride {info.stride}"
-        for role, info in roles
-    ]
+    lines += [f"{role}: {info.described}" for role, info in roles]
     for line in lines:
         say(line)
 

@@ -96,10 +96,15 @@ def create_timm(arch: str, output_stride: int | None = None) -> nn.Module:
             the architecture unchanged.
 
     Raises:
-        RecosegError: timm cannot dilate this architecture.
+        RecosegError: timm cannot dilate this architecture, or is too old to have it.
     """
     import timm
 
+    if not timm.is_model(arch):
+        raise RecosegError(
+            f"timm {timm.__version__} has no architecture {arch}. Install a newer one: "
+            "pip install --upgrade timm"
+        )
     extra: dict[str, Any] = {} if output_stride is None else {"output_stride": output_stride}
     # Inputs of any size: transformers have one of two options for it, convolutions need none.
     for free_size in ({"dynamic_img_size": True}, {"strict_img_size": False}, {}):
@@ -124,20 +129,33 @@ def create_timm(arch: str, output_stride: int | None = None) -> nn.Module:
     )
 
 
+def to_timm(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Bring the names of C-RADIO's published files to those of timm; other files stay as they are.
+
+    The heads that imitate its teachers (adaptors) and its input normalisation are left out.
+    """
+    if not any(name.startswith("radio_model.") for name in state):
+        return state
+    from timm.models.naflexvit import checkpoint_filter_fn
+
+    return dict(checkpoint_filter_fn(state, cast(Any, module)))
+
+
 def is_vit(module: nn.Module) -> bool:
     """Whether a timm model is a plain (not hierarchical) vision transformer."""
-    return hasattr(module, "num_prefix_tokens") and hasattr(module, "patch_embed")
+    has_patches = hasattr(module, "patch_embed") or hasattr(module, "embeds")
+    return hasattr(module, "num_prefix_tokens") and has_patches
 
 
 def vit_backbone(module: nn.Module, statistics: Normalisation) -> Backbone:
     """Patch tokens after the last norm of a timm ViT.
 
     Class, distillation and register tokens are dropped. For other grids than the native one,
-    position embeddings are resampled bicubically, by timm with antialias; see
-    `resample_without_antialias`.
+    position embeddings are resampled by timm, with antialias (see `resample_without_antialias`) or
+    as the model was published (C-RADIO).
     """
     model = cast(Any, module)
-    height, width = model.patch_embed.patch_size
+    height, width = (model.embeds if hasattr(model, "embeds") else model.patch_embed).patch_size
     if height != width:
         raise RecosegError(f"Expected square patches, got {height} x {width}.")
 

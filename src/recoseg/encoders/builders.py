@@ -18,6 +18,7 @@ from recoseg.encoders.backbones import (
     is_vit,
     map_backbone,
     resample_without_antialias,
+    to_timm,
     vit_backbone,
 )
 from recoseg.encoders.clip import OpenClipEncoder
@@ -51,14 +52,14 @@ POOL = ModelPool()
 
 
 def build_clip(request: BuildRequest) -> Encoder:
-    """A CLIP of the table, in any role; `NAME/FORM` as saliency encoder (see `VIT_RECIPES`)."""
+    """A model of open_clip, in any role; `NAME/FORM` as saliency encoder (see `VIT_RECIPES`)."""
     row, rest = request.row, request.rest
     if rest and request.role == "retrieval":
         raise RecosegError(
             f"{request.spec.name} cannot be used: '/{rest}' has no meaning for the retrieval "
             f"encoder. Ask for {row.name}."
         )
-    return _clip_encoder(request, row.name, ClipArch(row.arch, "openai"), row.source, rest)
+    return _clip_encoder(request, row.name, ClipArch(row.arch, row.tag), row.source, rest)
 
 
 def build_open_clip_family(request: BuildRequest) -> Encoder:
@@ -74,9 +75,23 @@ def build_open_clip_family(request: BuildRequest) -> Encoder:
 
 
 def build_timm_row(request: BuildRequest) -> DenseImageEncoder:
-    """A phi encoder of the table: a timm architecture with ImageNet normalisation."""
+    """A phi encoder of the table: a timm architecture, normalised as timm records of its tag.
+
+    Weights without a tag were published elsewhere and take ImageNet's normalisation.
+    """
     row = request.row
-    return _timm_encoder(request, row.arch, row.source, IMAGENET, request.rest)
+    statistics = recorded_statistics(row.arch, row.tag) if row.tag else IMAGENET
+    return _timm_encoder(request, row.arch, row.source, statistics, request.rest)
+
+
+def recorded_statistics(arch: str, tag: str) -> Normalisation:
+    """The input normalisation that timm records for the weights of an architecture."""
+    import timm
+
+    if not timm.is_model(arch):
+        return IMAGENET  # `create_timm` says what is missing
+    config = timm.get_pretrained_cfg(f"{arch}.{tag}")
+    return normalisation(config.mean, config.std)
 
 
 def build_timm_family(request: BuildRequest) -> DenseImageEncoder:
@@ -189,7 +204,7 @@ def _timm_encoder(
             f"'/{positions}'."
         )
     if located is not None:
-        state = read_state_dict(located.path)
+        state = to_timm(module, read_state_dict(located.path))
         load_into(module, state, str(located.path), heads=HEADS)
     identity = fingerprint(module, statistics, stride, stage)
     # Records of before positions were a choice hold this fingerprint, whatever the row says.

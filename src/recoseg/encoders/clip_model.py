@@ -126,18 +126,12 @@ def load_clip(
     if spec.weights is None and source is None:
         source = arch.source
     located = find_weights(spec, source)
-    config = arch.config
     with seeded():
         model = build_open_clip(arch, spec.name)
     if located is not None:
         state = _adapt(model, read_state_dict(located.path))
         load_into(model, state, str(located.path), heads=_SURPLUS)
-    frame = Frame(
-        _image_size(model),
-        _RESIZE[config["resize_mode"]],
-        "bilinear" if config["interpolation"] == "bilinear" else "bicubic",
-    )
-    statistics = normalisation(config["mean"], config["std"])
+    frame, statistics = frame_of(arch, _image_size(model))
     settings = (_uses_quick_gelu(model), statistics, frame)
     identity = fingerprint(model, *settings)
     model.requires_grad_(False).eval().to(compute.device)
@@ -155,6 +149,22 @@ def load_clip(
         dim=int(open_clip_config(arch.arch)["embed_dim"]),
         file="" if located is None else located.own_file,
     )
+
+
+def frame_of(arch: ClipArch, size: int) -> tuple[Frame, Normalisation]:
+    """How photos are resized and normalised for an architecture, as open_clip records it.
+
+    Args:
+        arch: Architecture and training.
+        size: Side of the model's input, pixels.
+    """
+    config = arch.config
+    frame = Frame(
+        size,
+        _RESIZE[config["resize_mode"]],
+        "bilinear" if config["interpolation"] == "bilinear" else "bicubic",
+    )
+    return frame, normalisation(config["mean"], config["std"])
 
 
 def _adapt(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, UInt8
@@ -10,7 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recoseg.device import Compute
-from recoseg.encoders.attention.recipes import RESNET_VALUES, VIT_RECIPES, FeatureRecipe
+from recoseg.encoders.attention.pooled_head import has_pooled_head
+from recoseg.encoders.attention.recipes import (
+    POOLED_VALUES,
+    RESNET_VALUES,
+    VIT_RECIPES,
+    FeatureRecipe,
+)
 from recoseg.encoders.attention.resnet import RESNET_STRIDE
 from recoseg.encoders.clip_model import LoadedClip
 from recoseg.encoders.normalisation import to_input
@@ -35,18 +42,20 @@ def choose_recipe(
     Raises:
         UnknownNameError: A ViT has no such form.
         RecosegError: The tower's last layer has no values that can be compared with texts, or the
-            tower is a ResNet, which has one form only.
+            tower is one that has one form only.
     """
     from open_clip.modified_resnet import ModifiedResNet
     from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 
-    if isinstance(visual, ModifiedResNet):
+    if isinstance(visual, ModifiedResNet) or has_pooled_head(visual):
         if form != DEFAULT_FORM:
             raise RecosegError(
-                f"{name} has no form {form!r}: only ViTs have several forms of the last attention "
-                "layer. Leave it out."
+                f"{name} has no form {form!r}: only ViTs with a class token have several forms of "
+                "the last attention layer. Leave it out."
             )
-        return RESNET_VALUES, RESNET_STRIDE
+        if isinstance(visual, ModifiedResNet):
+            return RESNET_VALUES, RESNET_STRIDE
+        return POOLED_VALUES, cast(Any, visual).trunk.patch_embed.patch_size[0]
     if isinstance(visual, VisionTransformer) and visual.attn_pool is None:
         height, width = visual.patch_size
         block = visual.transformer.resblocks[-1]
@@ -59,10 +68,11 @@ def choose_recipe(
     raise RecosegError(
         f"{name} ({type(visual).__name__}) cannot be a saliency encoder: its image tower does not "
         "end in a single attention layer whose values can be compared with texts. Supported are "
-        "RN50, RN101, RN50x4, RN50x16, RN50x64, ViT-B/32, ViT-B/16, ViT-L/14, ViT-L/14@336px, and "
-        "the models of open_clip:ARCH/TAG with open_clip's own ViT without attentional pooling "
-        "(ViT-B-16, ViT-L-14, ViT-H-14 of OpenAI, LAION, DataComp, MetaCLIP, DFN). SigLIP, CoCa, "
-        "EVA, ConvNeXt and ViTamin can be used for retrieval only."
+        "those that `recoseg encoders` lists with the role saliency, and the models of "
+        "open_clip:ARCH/TAG with open_clip's own ViT without attentional pooling (ViT-B-16, "
+        "ViT-L-14, ViT-H-14 of OpenAI, LAION, DataComp, MetaCLIP, DFN) or with a ViT of timm that "
+        "ends in attention pooling (SigLIP, SigLIP 2, PE-Core). CoCa, EVA, ConvNeXt, MobileCLIP "
+        "and ViTamin can be used for retrieval only."
     )
 
 

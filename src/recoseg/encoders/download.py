@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from recoseg.encoders.weight_sources import (
     Checksum,
     HubFile,
+    HubFolder,
     Located,
     PackageFile,
     UrlFile,
@@ -58,6 +59,8 @@ def locate(source: WeightSource, name: str) -> Located:
         return found
     if isinstance(source, UrlFile):
         return _locate_url(source, name)
+    if isinstance(source, HubFolder):
+        return _locate_folder(source, name)
     return _locate_on_hub(source, name)
 
 
@@ -73,6 +76,8 @@ def find_here(source: WeightSource, name: str) -> Located | None:
     """
     if isinstance(source, PackageFile):
         return _locate_in_package(source, name) if _is_installed(source.package) else None
+    if isinstance(source, HubFolder):
+        return _find_folder(source)
     for local_name in source.local_names:
         path = weights_folder() / local_name
         if path.is_file():
@@ -123,9 +128,20 @@ def check_not_empty(path: Path, name: str) -> None:
         )
 
 
-def missing_weights(source: HubFile | UrlFile, name: str, reason: str) -> MissingWeightsError:
-    """The error for weights that are not available; it says where to get and to put them."""
+def missing_weights(
+    source: HubFile | UrlFile | HubFolder, name: str, reason: str
+) -> MissingWeightsError:
+    """The error for files that are not available; it says where to get and to put them."""
     target = weights_folder() / source.local_names[0]
+    if isinstance(source, HubFolder):
+        return MissingWeightsError(
+            f"The {source.KIND} of {name!r}, {source.repo}, is not on this machine and cannot be "
+            f"downloaded: {reason}\n"
+            f"  files:   {', '.join(source.PATTERNS)}\n"
+            f"  get it:  {source.url}\n"
+            f"  put it:  into the folder {target}\n"
+            "  or work without any download: --preset lite"
+        )
     return MissingWeightsError(
         f"The weights of {name!r} are not on this machine and cannot be downloaded: {reason}\n"
         f"  file:    {source.local_names[0]}\n"
@@ -134,6 +150,13 @@ def missing_weights(source: HubFile | UrlFile, name: str, reason: str) -> Missin
         f"  or give its path: {name}=/path/to/file\n"
         "  or work without any download: --preset lite"
     )
+
+
+def size_of(path: Path) -> int:
+    """Size of a file, or of all files of a folder, bytes."""
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size
 
 
 def hub_is_offline() -> bool:
@@ -179,6 +202,50 @@ def _download_from_hub(source: HubFile, name: str) -> str:
     raise missing_weights(
         source, name, f"{source.repo} has none of the files {', '.join(source.files)}."
     )
+
+
+def _find_folder(source: HubFolder) -> Located | None:
+    from huggingface_hub import snapshot_download
+
+    folder = weights_folder() / source.local_names[0]
+    if _holds_main(folder, source):
+        return Located(folder, f"folder {folder.name}")
+    with suppress(FileNotFoundError, OSError, ValueError):
+        cached = Path(
+            snapshot_download(source.repo, revision=source.revision, local_files_only=True)
+        )
+        if _holds_main(cached, source):
+            return Located(cached, f"{source.repo}@{cached.name[:12]}")
+    return None
+
+
+def _locate_folder(source: HubFolder, name: str) -> Located:
+    from huggingface_hub import snapshot_download
+
+    if hub_is_offline():
+        raise missing_weights(source, name, "HF_HUB_OFFLINE is set.")
+    if not reachable(hub_endpoint()):
+        raise missing_weights(source, name, f"no answer from {hub_endpoint()}.")
+    try:
+        folder = Path(
+            snapshot_download(
+                source.repo,
+                revision=source.revision,
+                endpoint=hub_endpoint(),
+                allow_patterns=list(source.PATTERNS),
+            )
+        )
+    except Exception as error:
+        # The client raises errors of several libraries, and all of them mean the same here.
+        text = " ".join(str(error).splitlines()[:1])
+        raise missing_weights(source, name, f"{type(error).__name__}: {text}") from error
+    if not _holds_main(folder, source):
+        raise missing_weights(source, name, f"{source.repo} holds no {source.KIND}.")
+    return Located(folder, f"{source.repo}@{folder.name[:12]}")
+
+
+def _holds_main(folder: Path, source: HubFolder) -> bool:
+    return any(next(folder.glob(pattern), None) for pattern in source.MAIN)
 
 
 def _hub_located(source: HubFile, path: str) -> Located:

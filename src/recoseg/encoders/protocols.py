@@ -33,6 +33,8 @@ class EncoderInfo:
         stride: Pixels per feature cell; 0 for encoders of whole images.
         file: Absolute path of the local weights file that the user named, if any. It says where
             to look for the weights; infos are compared without it.
+        licence: The licence of the weights, as published; empty if it is not known, or if the
+            weights are random. Infos are compared without it.
     """
 
     name: str
@@ -41,6 +43,7 @@ class EncoderInfo:
     dim: int
     stride: int = 0
     file: str = field(default="", compare=False)
+    licence: str = field(default="", compare=False)
 
     @property
     def key(self) -> str:
@@ -61,7 +64,21 @@ class EncoderInfo:
         """
         if self.weights == "random":
             return f"{self.name}=random"
-        return f"{self.name}={self.file}" if self.file and Path(self.file).is_file() else self.name
+        return f"{self.name}={self.file}" if self.file and Path(self.file).exists() else self.name
+
+    @property
+    def described(self) -> str:
+        """Name, weights, numbers and licence in one line.
+
+        Example:
+            >>> EncoderInfo("dinov2-s14", "hub", "0" * 16, 384, 14, licence="Apache-2.0").described
+            'dinov2-s14 (hub), fingerprint 0000000000000000, 384 numbers, stride 14, Apache-2.0'
+        """
+        licence = f", {self.licence}" if self.licence else ""
+        return (
+            f"{self.name} ({self.weights}), fingerprint {self.fingerprint}, {self.dim} numbers, "
+            f"stride {self.stride}{licence}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON."""

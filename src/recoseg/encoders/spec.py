@@ -105,6 +105,9 @@ class EncoderRow:
         positions: How a ViT of timm brings its position embeddings to other grids than the native
             one: a name of `POSITIONS`.
         companions: Other files that it needs.
+        tag: What the weights were trained on, by the name that open_clip gives it.
+        form: As a saliency encoder: the form that is meant by the bare name where a user gives it;
+            empty if there is one form only.
     """
 
     name: str
@@ -118,6 +121,8 @@ class EncoderRow:
     defaults: Mapping[EncoderRole, EncoderDefaults] = field(default_factory=dict, hash=False)
     positions: str = ANTIALIAS
     companions: tuple[WeightSource, ...] = ()
+    tag: str = ""
+    form: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from recoseg.encoders.download import hub_is_offline, reachable
-from recoseg.encoders.weight_sources import hub_endpoint
-from recoseg.errors import MissingWeightsError
+from recoseg.encoders.download import locate
+from recoseg.encoders.weight_sources import HubTokenizer
+from recoseg.errors import RecosegError
 
 
 def load_tokenizer(arch: str, name: str) -> Callable[[Sequence[str]], Tensor]:
@@ -39,27 +39,22 @@ def load_tokenizer(arch: str, name: str) -> Callable[[Sequence[str]], Tensor]:
 def _load(arch: str, name: str) -> Any:
     import open_clip
 
-    text_config = open_clip.get_model_config(arch)["text_cfg"]
-    repo = text_config.get("hf_tokenizer_name")
+    text = open_clip.get_model_config(arch)["text_cfg"]
+    repo = text.get("hf_tokenizer_name")
     if not repo:
         return open_clip.get_tokenizer(arch)
+    folder = locate(HubTokenizer(repo), name).path
     try:
-        return open_clip.get_tokenizer(arch, local_files_only=True)
-    except Exception as error:
-        # transformers raises different errors for a tokenizer that is not in the cache.
-        if hub_is_offline() or not reachable(hub_endpoint()):
-            raise _missing(repo, name) from error
-    try:
-        return open_clip.get_tokenizer(arch)
-    except Exception as error:
-        raise _missing(repo, name) from error
-
-
-def _missing(repo: str, name: str) -> MissingWeightsError:
-    return MissingWeightsError(
-        f"The tokenizer of {name!r} is not on this machine and cannot be downloaded now.\n"
-        f"  files:   tokenizer.json, tokenizer_config.json of {repo}\n"
-        f"  get it:  {hub_endpoint()}/{repo}\n"
-        f"  put it:  into the cache of the Hub, with: huggingface-cli download {repo}\n"
-        "  or work without any download: --preset lite"
-    )
+        return open_clip.tokenizer.HFTokenizer(
+            str(folder),
+            context_length=text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH),
+            tokenizer_mode=text.get("tokenizer_mode"),
+            local_files_only=True,
+            **text.get("tokenizer_kwargs", {}),
+        )
+    except Exception as error:  # transformers raises errors of many types
+        reason = " ".join(str(error).split())[:200]
+        raise RecosegError(
+            f"The tokenizer of {name!r} cannot be read from {folder}: {reason}\nDelete the folder "
+            f"and get it again from {HubTokenizer(repo).url}"
+        ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from recoseg.storage.cache import cache_folder
@@ -87,7 +88,55 @@ class PackageFile:
         return ("sha256", self.sha256) if self.sha256 else None
 
 
-WeightSource = HubFile | UrlFile | PackageFile
+@dataclass(frozen=True)
+class HubFolder:
+    """Several files of a Hugging Face Hub repository, which are read together.
+
+    Attributes:
+        repo: Such as `timm/ViT-B-16-SigLIP2-256`.
+        revision: A commit or tag; None for the newest.
+    """
+
+    repo: str
+    revision: str | None = None
+
+    KIND: ClassVar[str] = "folder"
+    """What the files are, in one word."""
+    PATTERNS: ClassVar[tuple[str, ...]] = ()
+    """The files that are downloaded."""
+    MAIN: ClassVar[tuple[str, ...]] = ()
+    """One of these has to be there."""
+
+    @property
+    def url(self) -> str:
+        """The address of the repository."""
+        return f"{hub_endpoint()}/{self.repo}/tree/{self.revision or 'main'}"
+
+    @property
+    def local_names(self) -> tuple[str, ...]:
+        """Name of the folder under which a copy in the `weights` folder is used."""
+        return (f"{self.repo.split('/')[-1]}-{self.KIND}",)
+
+
+@dataclass(frozen=True)
+class HubTokenizer(HubFolder):
+    """The files of a tokenizer: which ones there are depends on its kind."""
+
+    KIND = "tokenizer"
+    PATTERNS = ("*token*", "*.model", "vocab.*", "merges.txt", "config.json")
+    MAIN = ("tokenizer.json", "*.model", "vocab.*")
+
+
+@dataclass(frozen=True)
+class HubModel(HubFolder):
+    """The files of a model of transformers, with its tokenizer."""
+
+    KIND = "model"
+    PATTERNS = (*HubTokenizer.PATTERNS, "*.safetensors", "*.safetensors.index.json")
+    MAIN = ("*.safetensors",)
+
+
+WeightSource = HubFile | UrlFile | PackageFile | HubFolder
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from recoseg.encoders.download import locate
+from recoseg.encoders.download import locate, size_of
 from recoseg.encoders.inventory import NeededFile, files_of_encoder, files_of_preset
 from recoseg.encoders.presets import preset as preset_of
-from recoseg.encoders.weight_sources import HubFile, Located, PackageFile
+from recoseg.encoders.weight_sources import HubFile, HubFolder, Located, PackageFile
 from recoseg.encoders.weights import read_state_dict
 from recoseg.errors import RecosegError
 from recoseg.storage.atomic import write_atomically
@@ -68,12 +68,13 @@ def fetch(
     found: list[FetchedFile] = []
     for needed in files:
         located = locate(needed.source, needed.encoder)
-        read_state_dict(located.path)
+        if not isinstance(needed.source, HubFolder):
+            read_state_dict(located.path)
         portable = not isinstance(needed.source, PackageFile)
         path = located.path
         if to is not None and portable:
             path = _copied(located, needed, Path(to).expanduser() / "weights")
-        found.append(FetchedFile(needed, path, path.stat().st_size, located.origin, portable))
+        found.append(FetchedFile(needed, path, size_of(path), located.origin, portable))
     return tuple(found)
 
 
@@ -91,11 +92,20 @@ def _copied(located: Located, needed: NeededFile, folder: Path) -> Path:
     else:
         name = names[0]
     target = inside(folder, name)
-    if target.is_file() and target.stat().st_size == located.path.stat().st_size:
+    if isinstance(needed.source, HubFolder):
+        for file in sorted(located.path.iterdir()):
+            if any(file.match(pattern) for pattern in needed.source.PATTERNS):
+                _copy(file, inside(target, file.name))
         return target
+    _copy(located.path, target)
+    return target
+
+
+def _copy(file: Path, target: Path) -> None:
+    if target.is_file() and target.stat().st_size == file.stat().st_size:
+        return
     try:
-        with open_regular(located.path) as source:
+        with open_regular(file) as source:
             write_atomically(target, lambda part: shutil.copyfileobj(source, part, 1 << 20))
     except OSError as error:
         raise RecosegError(f"{target} cannot be written: {error.strerror or error}") from error
-    return target

@@ -16,6 +16,8 @@ from recoseg.archive.selection import Selection
 from recoseg.archive.worker import ShardWorker
 from recoseg.device import resolve_compute
 from recoseg.encoders.encoder_table import build_retrieval
+from recoseg.encoders.inventory import rows_of_preset
+from recoseg.encoders.licences import tell_licences
 from recoseg.encoders.presets import preset as preset_of
 from recoseg.encoders.protocols import ImageTextEncoder
 from recoseg.executors import Executor, LocalExecutor
@@ -46,7 +48,7 @@ def build_index(
     Args:
         sources: Folders, lists of paths, tar shards, images or globs; see `list_sources`.
         out: Local folder of the index; it is created, continued or updated.
-        preset: Name of a choice of encoders: `lite`, `paper` or `paper-light`. Its retrieval
+        preset: Name of a choice of encoders: see `PRESETS`. Its retrieval
             encoder is used.
         retrieval: Another retrieval encoder, as `NAME`, `NAME=WEIGHTS` or an object.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
@@ -73,6 +75,9 @@ def build_index(
         UnknownNameError: There is no such preset or encoder.
     """
     chosen = preset_of(preset).retrieval if retrieval is None else retrieval
+    if retrieval is None:
+        rows = rows_of_preset(preset_of(preset))
+        tell_licences((row.name, row.licence) for _, row in rows)
     if isinstance(chosen, str):
         check_encoder(chosen, "retrieval")
     given = as_list(sources)

@@ -17,6 +17,7 @@ from recoseg.concepts import ConceptBank
 from recoseg.device import resolve_compute
 from recoseg.encoders.bundle import Encoders, load_encoders
 from recoseg.encoders.defaults import default_settings
+from recoseg.encoders.licences import tell_licences_of
 from recoseg.encoders.presets import preset as preset_of
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, ImageTextEncoder
 from recoseg.encoders.recipes import recipe_of
@@ -174,6 +175,8 @@ def learn(
         if encoders is None:
             chosen = choose_encoders(archive, bank, preset, retrieval, saliency, phi, recipe)
             encoders = load_encoders(**chosen, device=device, precision=precision)
+        infos = encoders.info
+        tell_licences_of((infos.retrieval, infos.saliency, *infos.phi))
         if bank is None:
             defaults = default_settings(encoders.saliency.info, encoders.info.phi, recipe)
             bank = ConceptBank(

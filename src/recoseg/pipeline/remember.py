@@ -13,6 +13,7 @@ from recoseg.archive.index import ArchiveIndex
 from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.bundle import Encoders, check_needs
 from recoseg.encoders.encoder_table import build_phi, build_saliency, with_default_form
+from recoseg.encoders.licences import tell_licences_of
 from recoseg.encoders.presets import preset as preset_of
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, EncoderInfo
 from recoseg.errors import OptionError
@@ -126,6 +127,7 @@ def remember(
         )
     memory = RegionMemory.open(os.fspath(out), index=archive)
     memory.report = report
+    tell_licences_of((*memory.manifest.phi, *memory.manifest.texts))
     return memory
 
 

@@ -13,6 +13,7 @@ from recoseg.config import FusionForm
 from recoseg.device import resolve_compute
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_settings
+from recoseg.encoders.licences import tell_licences_of
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
 from recoseg.errors import OutputError
 from recoseg.memory.region_memory import RegionMemory, open_memory
@@ -201,6 +202,7 @@ def open_segmenter(
     bank = source if isinstance(source, ConceptBank) else ConceptBank.load(source)
     own = bank.settings.segment
     tell_memory(own, memory)
+    tell_licences_of((bank.encoders.saliency, *bank.encoders.phi))
     if recipe is not None:
         own = default_settings(bank.encoders.saliency, bank.encoders.phi, recipe).segment
         options["resize"] = own.short_side if resize is None else resize

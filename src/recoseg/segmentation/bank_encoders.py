@@ -86,7 +86,7 @@ class BankEncoders:
 
 
 def infos_as_json(bank: ConceptBank) -> dict[str, Any]:
-    """The bank's encoders as JSON fields, without the places of their files."""
+    """The bank's encoders as JSON fields, without what says nothing of their features."""
     first, *more = [_as_json(info) for info in bank.encoders.phi]
     encoders = bank.encoders
     named = {"retrieval": encoders.retrieval, "saliency": encoders.saliency}
@@ -95,7 +95,7 @@ def infos_as_json(bank: ConceptBank) -> dict[str, Any]:
 
 
 def _as_json(info: EncoderInfo) -> dict[str, Any]:
-    return {key: value for key, value in asdict(info).items() if key != "file"}
+    return {key: value for key, value in asdict(info).items() if key not in ("file", "licence")}
 
 
 def _own(mine: Sequence[EncoderInfo], theirs: EncoderInfo, role: EncoderRole) -> EncoderInfo:

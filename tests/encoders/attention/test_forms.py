@@ -164,7 +164,7 @@ def test_forms_share_the_model_of_other_roles():
 def test_forms_that_do_not_exist():
     with pytest.raises(UnknownNameError, match=r"form of the last .* 'nosuch'.*naclip"):
         choose_recipe(tower(), "a ViT", "nosuch")
-    with pytest.raises(RecosegError, match="only ViTs have several forms"):
+    with pytest.raises(RecosegError, match="only ViTs with a class token have several forms"):
         DenseClipEncoder(tiny_clip("tiny-rn"), FP32, "naclip")
     with pytest.raises(RecosegError, match="no meaning for the retrieval encoder"):
         build_retrieval("ViT-B/16/naclip=random", FP32)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from recoseg.encoders.attention import forms
+from recoseg.encoders.attention.pooled_head import pooled_values
 from recoseg.encoders.attention.proxy import proxy_values
 from recoseg.encoders.attention.regions import region_values
 from recoseg.encoders.attention.residual import residual
@@ -37,6 +38,7 @@ class FeatureRecipe:
 
 
 RESNET_VALUES = FeatureRecipe("resnet_values", resnet_values)
+POOLED_VALUES = FeatureRecipe("pooled_values", pooled_values)
 VIT_VALUES = FeatureRecipe("vit_values", forms.vit_values)
 
 
