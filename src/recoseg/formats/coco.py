@@ -11,6 +11,7 @@ import numpy as np
 from recoseg.errors import MissingExtraError
 from recoseg.formats.outlines import one_ring, simplified
 from recoseg.formats.place import Place, write_pieces
+from recoseg.formats.photo_files import PhotoFile
 from recoseg.formats.protocol import Format, FormatSettings, Labelled
 from recoseg.formats.regions import Region
 
@@ -34,10 +35,10 @@ def categories(settings: FormatSettings) -> list[dict[str, Any]]:
     ]
 
 
-def image_fields(item: Labelled) -> dict[str, Any]:
+def image_fields(item: Labelled, photo: PhotoFile) -> dict[str, Any]:
     """The fields of a photo among a file's images."""
     height, width = item.size
-    return {"id": item.number, "file_name": item.file_name, "height": height, "width": width}
+    return {"id": item.number, "file_name": photo.named(item.name), "height": height, "width": width}
 
 
 class CocoFile(Format):
@@ -49,9 +50,9 @@ class CocoFile(Format):
         self._images, self._annotations = place.spool(), place.spool()
         self._count = 0
 
-    def add(self, item: Labelled) -> None:
+    def add(self, item: Labelled, photo: PhotoFile) -> None:
         """See `Format`."""
-        self._images.add_json(image_fields(item))
+        self._images.add_json(image_fields(item, photo))
         for region in self.regions(item):
             self._count += 1
             self._annotations.add_json(

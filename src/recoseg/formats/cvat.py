@@ -6,8 +6,8 @@ from xml.etree import ElementTree as Xml
 
 import numpy as np
 
-from recoseg.formats.outlines import one_ring, simplified
 from recoseg.formats.place import Place, write_pieces
+from recoseg.formats.photo_files import PhotoFile
 from recoseg.formats.protocol import Format, FormatSettings, Labelled
 from recoseg.formats.regions import Region
 
@@ -21,14 +21,14 @@ class Cvat(Format):
         super().__init__(place, settings)
         self._images = place.spool()
 
-    def add(self, item: Labelled) -> None:
+    def add(self, item: Labelled, photo: PhotoFile) -> None:
         """See `Format`."""
         height, width = item.size
         image = Xml.Element(
             "image",
             {
                 "id": str(item.number - 1),
-                "name": item.file_name,
+                "name": photo.named(item.name),
                 "width": str(width),
                 "height": str(height),
             },
@@ -37,7 +37,8 @@ class Cvat(Format):
             common = {"label": self.settings.names[region.label], "source": "auto"}
             common |= {"occluded": "0", "z_order": "0"}
             if self.settings.polygons:
-                Xml.SubElement(image, "polygon", common | {"points": self._points(item, region)})
+                points = ";".join(f"{x:.10g},{y:.10g}" for x, y in item.ring(region))
+                Xml.SubElement(image, "polygon", common | {"points": points})
             else:
                 Xml.SubElement(image, "mask", common | _mask_fields(region))
         self._images.add(Xml.tostring(image, encoding="unicode") + "\n")
@@ -58,10 +59,6 @@ class Cvat(Format):
     def close(self) -> None:
         """See `Format`."""
         self._images.close()
-
-    def _points(self, item: Labelled, region: Region) -> str:
-        polygons = [simplified(p, self.settings.tolerance) for p in item.outlines(region)]
-        return ";".join(f"{x:.10g},{y:.10g}" for x, y in one_ring(polygons))
 
 
 def _mask_fields(region: Region) -> dict[str, str]:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from recoseg.errors import MissingExtraError
 from recoseg.formats.place import Place
+from recoseg.formats.photo_files import PhotoFile
 from recoseg.formats.protocol import Format, FormatSettings, Labelled
 from recoseg.labels import Segmentation
 from recoseg.storage.atomic import write_atomically
@@ -39,19 +40,19 @@ class HuggingFace(Format):
         self._waiting = self._written = self._shards = 0
         self._writer: Any = None
 
-    def add(self, item: Labelled) -> None:
+    def add(self, item: Labelled, photo: PhotoFile) -> None:
         """See `Format`."""
         found = Segmentation(item.labels, self.settings.names, self.settings.palette)
-        mask, photo = encode_label_map(found), item.photo.data or b""
+        mask, content = encode_label_map(found), photo.data or b""
         self._rows.append(
             {
-                "image": {"bytes": photo, "path": item.file_name},
+                "image": {"bytes": content, "path": photo.named(item.name)},
                 "mask": {"bytes": mask, "path": f"{item.name}.png"},
                 "name": item.name,
                 "classes": [region.label for region in item.classes],
             }
         )
-        self._waiting += len(mask) + len(photo)
+        self._waiting += len(mask) + len(content)
         if self._waiting >= _GROUP:
             self._write_rows()
         if self._written >= _SHARD:

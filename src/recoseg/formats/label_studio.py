@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 from xml.etree import ElementTree as Xml
 
-from recoseg.formats.outlines import one_ring, simplified
 from recoseg.formats.place import Place, write_pieces
+from recoseg.formats.photo_files import PhotoFile
 from recoseg.formats.protocol import Format, FormatSettings, Labelled
 from recoseg.formats.regions import Region
 from recoseg.formats.rle_pack import encode_brush
@@ -32,7 +31,7 @@ class LabelStudio(Format):
         super().__init__(place, settings)
         self._tasks = place.spool()
 
-    def add(self, item: Labelled) -> None:
+    def add(self, item: Labelled, photo: PhotoFile) -> None:
         """See `Format`."""
         height, width = item.size
         shapes = item.regions if self.settings.polygons else item.classes
@@ -53,11 +52,11 @@ class LabelStudio(Format):
             }
             for count, region in enumerate(shapes, start=1)
         ]
-        folder = self.photos_in if item.photo.data is not None else ""
+        folder = self.photos_in if photo.data is not None else ""
         self._tasks.add_json(
             {
                 "id": item.number,
-                "data": {"image": _LOCAL + quote(f"{folder}{item.file_name}")},
+                "data": {"image": _LOCAL + quote(f"{folder}{photo.named(item.name)}")},
                 "predictions": [{"model_version": "recoseg", "result": result}],
             }
         )
@@ -81,7 +80,6 @@ class LabelStudio(Format):
     def _shape(self, item: Labelled, region: Region) -> dict[str, Any]:
         if not self.settings.polygons:
             return {"format": "rle", "rle": encode_brush(region.whole(*item.size))}
-        polygons = [simplified(p, self.settings.tolerance) for p in item.outlines(region)]
         height, width = item.size
-        percent: Sequence[Any] = (one_ring(polygons) * 100 / (width, height)).tolist()
-        return {"points": percent, "closed": True}
+        percent = item.ring(region) * 100 / (width, height)
+        return {"points": percent.tolist(), "closed": True}

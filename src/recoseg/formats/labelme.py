@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import ClassVar, Literal
 
-from recoseg.formats.outlines import inset, one_ring, simplified
+from recoseg.formats.photo_files import PhotoFile
 from recoseg.formats.protocol import Format, Labelled
 
 _VERSION = "5.5.0"
@@ -22,17 +22,13 @@ class LabelMe(Format):
     photos: ClassVar[Literal["copy", "none", "embed"]] = "copy"
     photos_in = ""
 
-    def add(self, item: Labelled) -> None:
+    def add(self, item: Labelled, photo: PhotoFile) -> None:
         """See `Format`."""
         height, width = item.size
         shapes = [
             {
                 "label": self.settings.names[region.label],
-                "points": one_ring(
-                    [simplified(inset(p), self.settings.tolerance) for p in item.outlines(region)]
-                )
-                .round(3)
-                .tolist(),
+                "points": item.ring(region, inside=True).round(3).tolist(),
                 "group_id": None,
                 "description": "",
                 "shape_type": "polygon",
@@ -45,7 +41,7 @@ class LabelMe(Format):
             "version": _VERSION,
             "flags": {},
             "shapes": shapes,
-            "imagePath": item.file_name.rpartition("/")[2],
+            "imagePath": photo.named(item.name).rpartition("/")[2],
             "imageData": None,
             "imageHeight": height,
             "imageWidth": width,

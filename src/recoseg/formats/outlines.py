@@ -23,7 +23,7 @@ _OF_WIDTH = 8
 _INSET = 0.49
 """Pixels by which `inset` moves an outline: nearly to the centres of the outermost pixels."""
 
-Ring = Float[np.ndarray, "points 2"]
+Ring = Float[np.ndarray, "_ 2"]
 """The corners x, y of a closed outline, pixels from the top left corner of the photo, without the
 first one again."""
 
@@ -84,6 +84,8 @@ def inset(polygon: Polygon) -> Polygon:
     shapely = _shapely()
     oriented = shapely.normalize(polygon)
     rings = [np.asarray(ring.coords) for ring in (oriented.exterior, *oriented.interiors)]
+    if len(rings) == 1:
+        return shapely.Polygon(_moved(rings[0], np.zeros(len(rings[0]) - 1, bool)))
     corners = np.concatenate([ring[:-1] for ring in rings])
     _, where, uses = np.unique(corners, axis=0, return_inverse=True, return_counts=True)
     ends = np.cumsum([len(ring) - 1 for ring in rings])[:-1]
@@ -151,7 +153,9 @@ def _from(ring: Ring, start: int) -> Ring:
     return np.concatenate([turned, turned[:1]])
 
 
-def _moved(corners: Ring, touching: Bool[np.ndarray, "points"]) -> Ring:
+def _moved(
+    corners: Float[np.ndarray, "_ 2"], touching: Bool[np.ndarray, "points"]
+) -> np.ndarray:
     """A closed ring of sides along the axes, moved to its right where y points up.
 
     Args:
@@ -184,7 +188,7 @@ def _sides(numbers: Int[np.ndarray, "h w"]) -> Float[np.ndarray, "lines 2 2"]:
     return np.concatenate([horizontal, vertical]).reshape(-1, 2, 2).astype(float)
 
 
-def _meets(sides: Bool[np.ndarray, "n m"]) -> Bool[np.ndarray, "n+1 m"]:
+def _meets(sides: Bool[np.ndarray, "n m"]) -> Bool[np.ndarray, "below m"]:
     """The points where one of these sides begins or ends."""
     padded = np.pad(sides, ((1, 1), (0, 0)))
     return padded[:-1] | padded[1:]

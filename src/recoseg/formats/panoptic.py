@@ -9,6 +9,7 @@ from PIL import Image
 
 from recoseg.formats.coco import categories, image_fields
 from recoseg.formats.place import Place, write_pieces
+from recoseg.formats.photo_files import PhotoFile
 from recoseg.formats.protocol import Format, FormatSettings, Labelled
 from recoseg.formats.regions import Region
 from recoseg.writers.formats import encode_png
@@ -28,7 +29,7 @@ class Panoptic(Format):
         self._images, self._annotations = place.spool(), place.spool()
         self._things = {settings.names.index(name) for name in settings.things}
 
-    def add(self, item: Labelled) -> None:
+    def add(self, item: Labelled, photo: PhotoFile) -> None:
         """See `Format`."""
         segments = np.zeros((*item.size, 3), np.uint8)
         found = []
@@ -46,7 +47,7 @@ class Panoptic(Format):
                 }
             )
         self.place.write(f"{MASKS}/{item.name}.png", encode_png(Image.fromarray(segments)))
-        self._images.add_json(image_fields(item))
+        self._images.add_json(image_fields(item, photo))
         self._annotations.add_json(
             {"image_id": item.number, "file_name": f"{item.name}.png", "segments_info": found}
         )

@@ -35,6 +35,10 @@ class PhotoFile:
     data: bytes | None = None
     source: Path | None = None
 
+    def named(self, name: str) -> str:
+        """The name of the file, given the name without suffix."""
+        return f"{name}{self.suffix}"
+
 
 def name_only(path: str) -> PhotoFile:
     """The file of a photo that is not read, of which only the suffix is known."""

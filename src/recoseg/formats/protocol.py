@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 from jaxtyping import UInt
 
-from recoseg.formats.outlines import TOLERANCE, outlines
+from recoseg.formats.outlines import TOLERANCE, Ring, inset, one_ring, outlines, simplified
 from recoseg.formats.photo_files import PhotoFile
 from recoseg.formats.place import Place
 from recoseg.formats.regions import Parts, Region, parts_of
@@ -60,25 +60,18 @@ class Labelled:
         name: Its name without suffix, unique, with `/` between folders.
         labels: The label map.
         settings: How it is written.
-        photo: The file of the photo.
     """
 
     number: int
     name: str
     labels: UInt[np.ndarray, "h w"]
     settings: FormatSettings
-    photo: PhotoFile = field(default_factory=PhotoFile)
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width, pixels."""
         height, width = self.labels.shape
         return height, width
-
-    @property
-    def file_name(self) -> str:
-        """The name with the suffix of the photo's file."""
-        return f"{self.name}{self.photo.suffix}"
 
     @cached_property
     def parts(self) -> Parts:
@@ -98,6 +91,23 @@ class Labelled:
     def outlines(self, region: Region) -> list[Polygon]:
         """The exact outlines of a region."""
         return [polygon for number in region.numbers for polygon in self._outlines[number]]
+
+    def ring(self, region: Region, *, inside: bool = False) -> Ring:
+        """One simplified outline of a region, with bridges to its holes; see `one_ring`.
+
+        Args:
+            region: The region.
+            inside: Whether it runs through the outermost pixels, instead of around them.
+        """
+        key = region.numbers, inside
+        if key not in self._rings:
+            exact = [inset(p) if inside else p for p in self.outlines(region)]
+            self._rings[key] = one_ring([simplified(p, self.settings.tolerance) for p in exact])
+        return self._rings[key]
+
+    @cached_property
+    def _rings(self) -> dict[tuple[tuple[int, ...], bool], Ring]:
+        return {}
 
     @cached_property
     def _outlines(self) -> dict[int, list[Polygon]]:
@@ -128,8 +138,13 @@ class Format(ABC):
         self.settings = settings
 
     @abstractmethod
-    def add(self, item: Labelled) -> None:
-        """Write what belongs to one photo."""
+    def add(self, item: Labelled, photo: PhotoFile) -> None:
+        """Write what belongs to one photo.
+
+        Args:
+            item: The photo's label map.
+            photo: The file of the photo, which is written already if it is wanted.
+        """
 
     @abstractmethod
     def finish(self) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from recoseg.classes import class_list
 from recoseg.formats.place import Place, write_pieces
+from recoseg.formats.photo_files import PhotoFile
 from recoseg.formats.protocol import Format, FormatSettings, Labelled
 from recoseg.writers.formats import encode_png
 
@@ -68,7 +69,7 @@ class Voc(Format):
         super().__init__(place, settings)
         self._list = place.spool()
 
-    def add(self, item: Labelled) -> None:
+    def add(self, item: Labelled, photo: PhotoFile) -> None:
         """See `Format`."""
         ignored = self.settings.ignored
         table = np.zeros(ignored + 1, np.uint8)

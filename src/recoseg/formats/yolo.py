@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from recoseg.errors import MissingExtraError
-from recoseg.formats.outlines import inset, one_ring, simplified
 from recoseg.formats.place import Place
+from recoseg.formats.photo_files import PhotoFile
 from recoseg.formats.protocol import Format, FormatSettings, Labelled
 
 FILE = "data.yaml"
@@ -29,13 +29,12 @@ class Yolo(Format):
         super().__init__(place, settings)
         _yaml()
 
-    def add(self, item: Labelled) -> None:
+    def add(self, item: Labelled, photo: PhotoFile) -> None:
         """See `Format`."""
         height, width = item.size
         lines = []
         for region in item.regions:
-            polygons = [simplified(inset(p), self.settings.tolerance) for p in item.outlines(region)]
-            points = one_ring(polygons) / (width, height)
+            points = item.ring(region, inside=True) / (width, height)
             lines.append(" ".join([str(region.label), *(f"{x:.8g}" for x in np.ravel(points))]))
         # Ultralytics looks for the labels where the last folder `images` is called `labels`.
         before, _, after = f"{self.photos_in}{item.name}".rpartition("images/")
