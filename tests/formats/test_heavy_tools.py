@@ -1,0 +1,151 @@
+"""The same for tools that are heavy to install; tests of those that are absent are left out."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.formats.photos import NAMES
+from tests.formats.slow_readers import empty, stem
+
+pytestmark = pytest.mark.slow
+
+
+def test_ultralytics_reads_the_same_masks(photos, written):
+    utils = pytest.importorskip("ultralytics.data.utils")
+    folder = written[False] / "yolo"
+    files = sorted(
+        str(p) for p in (folder / "images").rglob("*") if p.suffix in (".jpg", ".png")
+    )
+    assert len(files) == len(photos[1])
+    for file, text in zip(files, utils.img2label_paths(files), strict=True):
+        labels = photos[1][stem(file.removeprefix(f"{folder}/images/train/"))]
+        if min(labels.shape) < 10:
+            continue  # ultralytics refuses such photos
+        found = utils.verify_image_label((file, text, "", False, 171, 0, 0, False))
+        _, boxes, shape, segments, _, _, _, _, corrupt, message = found
+        assert not corrupt, message
+        assert shape == labels.shape
+        own = empty(*labels.shape, 171)
+        for box, segment in zip(boxes, segments, strict=True):
+            points = segment * (shape[1], shape[0])
+            own[utils.polygon2mask(shape, [points.ravel()]) == 1] = box[0]
+        assert np.array_equal(own, labels)
+
+
+def test_ultralytics_accepts_the_data_set(written, monkeypatch):
+    utils = pytest.importorskip("ultralytics.data.utils")
+    found = utils.check_det_dataset(str(written[False] / "yolo" / "data.yaml"), autodownload=False)
+    assert list(found["names"].values()) == list(NAMES)
+    assert found["nc"] == 171
+
+
+def test_labelme_reads_the_same_masks(photos, written):
+    pytest.importorskip("labelme")
+    from labelme.utils import shape_to_mask
+
+    folder = written[False] / "labelme"
+    for path in sorted(folder.rglob("*.json")):
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        labels = photos[1][path.relative_to(folder).as_posix().removesuffix(".json")]
+        own = empty(*labels.shape, 171)
+        for shape in fields["shapes"]:
+            mask = shape_to_mask(labels.shape, shape["points"], shape["shape_type"])
+            own[mask] = NAMES.index(shape["label"])
+        assert np.array_equal(own, labels)
+
+
+def test_labelme_opens_the_files(written):
+    module = pytest.importorskip("labelme._label_file")
+    for path in sorted((written[False] / "labelme").rglob("*.json")):
+        found = module.LabelFile(str(path))
+        assert found.imageData
+        assert all(shape["label"] in NAMES for shape in found.shapes)
+
+
+def test_label_studio_decodes_the_same_brushes(photos, written):
+    brush = pytest.importorskip("label_studio_sdk.converter.brush")
+    tasks = json.loads((written[False] / "label-studio" / "tasks.json").read_text(encoding="utf-8"))
+    for task, labels in zip(tasks, [photos[1][key] for key in sorted(photos[1])], strict=True):
+        own = empty(*labels.shape, 171)
+        for result in task["predictions"][0]["result"]:
+            image = brush.decode_rle(result["value"]["rle"])
+            alpha = np.reshape(image, (*labels.shape, 4))[..., 3]
+            own[alpha == 255] = NAMES.index(result["value"]["brushlabels"][0])
+        assert np.array_equal(own, labels)
+
+
+@pytest.mark.parametrize("polygons", [False, True])
+def test_label_studio_validates_tasks_and_interface(written, polygons):
+    interface = pytest.importorskip("label_studio_sdk.label_interface.interface")
+    folder = written[polygons] / "label-studio"
+    found = interface.LabelInterface((folder / "labeling_config.xml").read_text(encoding="utf-8"))
+    found.validate()
+    for task in json.loads((folder / "tasks.json").read_text(encoding="utf-8")):
+        assert found.validate_task(task, validate_only_data=True)
+        for prediction in task["predictions"]:
+            assert found.validate_prediction(prediction)
+
+
+def labels_of(item, size, names):
+    """The label map of an item of datumaro, from masks and polygons."""
+    datumaro = pytest.importorskip("datumaro")
+    own = empty(*size, 171)
+    for annotation in item.annotations:
+        if isinstance(annotation, datumaro.Mask):
+            mask = annotation.image.astype(bool)
+        else:
+            from pycocotools import mask as coco
+
+            runs = coco.frPyObjects([annotation.points], *size)
+            mask = coco.decode(coco.merge(runs)).astype(bool)
+        own[mask] = names.index(annotation.label)
+    return own
+
+
+@pytest.mark.parametrize("polygons", [False, True])
+@pytest.mark.parametrize("name", ["coco", "cvat", "voc", "panoptic"])
+def test_datumaro_reads_the_same_masks(photos, written, tmp_path, name, polygons):
+    datumaro = pytest.importorskip("datumaro")
+    root, forms = written[polygons] / name, {"voc": "voc_segmentation", "panoptic": "coco_panoptic"}
+    path = root
+    if name == "coco":
+        path = tmp_path
+        (tmp_path / "annotations").mkdir()
+        (tmp_path / "annotations" / "instances_train.json").symlink_to(root / "annotations.json")
+        (tmp_path / "images").mkdir()
+        (tmp_path / "images" / "train").symlink_to(root / "images")
+    if name == "panoptic":
+        path = tmp_path
+        (tmp_path / "annotations").mkdir()
+        (tmp_path / "annotations" / "panoptic_train.json").symlink_to(root / "panoptic.json")
+        (tmp_path / "annotations" / "panoptic_train").symlink_to(root / "panoptic")
+        (tmp_path / "images").mkdir()
+        (tmp_path / "images" / "train").symlink_to(root / "images")
+    form = {"coco": "coco_instances", **forms}.get(name, name)
+    found = datumaro.Dataset.import_from(str(path), form)
+    categories = found.categories()[datumaro.AnnotationType.label]
+    given = [category.name for category in categories]
+    items = {item.id: item for item in found}
+    assert items.keys() == photos[1].keys()
+    for key, labels in photos[1].items():
+        own = empty(*labels.shape, 171)
+        for annotation in items[key].annotations:
+            text = given[annotation.label]
+            if name == "voc":
+                label = annotation.label - 1
+            else:
+                label = NAMES.index(text)
+            if annotation.type == datumaro.AnnotationType.mask:
+                mask = annotation.image.astype(bool)
+            else:
+                from pycocotools import mask as coco
+
+                runs = coco.frPyObjects([annotation.points], *labels.shape)
+                mask = coco.decode(coco.merge(runs)).astype(bool)
+            own[mask] = label
+        assert np.array_equal(own, labels), key
+    assert Image.open(next(iter(root.rglob("*.jpg")))).mode == "RGB"
