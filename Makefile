@@ -7,7 +7,7 @@ JOBS ?= 2
 PHOTOS ?=
 CLASSES ?=
 
-.PHONY: demo test check check-oldest format docs clean
+.PHONY: demo test check check-oldest bench format docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/recoseg demo --out $(if $(PHOTOS),demo/own,demo) $(if $(PHOTOS),--photos "$(PHOTOS)") $(if $(CLASSES),--classes "$(CLASSES)")
@@ -35,6 +35,10 @@ check-oldest: pyproject.toml | $(BIN)/python
 		--constraint .venv-oldest/lowest.txt \
 		-e '.[dev,demo,lite-small,datasets,plots,train,onnx,ray,s3,faiss]'
 	.venv-oldest/bin/python -m pytest
+
+# A few ratios of speed, compared with those of benchmarks/ratios.json; less than three minutes.
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/guard.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format src tests benchmarks examples docs conftest.py

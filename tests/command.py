@@ -24,6 +24,7 @@ def run(*arguments: object) -> Result:
     with pytest.MonkeyPatch.context() as patch, runner.isolation() as streams:
         patch.setattr(sys, "argv", ["recoseg", *arguments])
         patch.setattr("recoseg.cli.keep_freed_memory", lambda: None)
+        patch.setattr("recoseg.cli.share_cores", lambda: None)
         code = 0
         try:
             recoseg.cli.main()

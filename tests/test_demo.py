@@ -2,21 +2,28 @@
 
 import importlib.metadata
 import json
-import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
+import typer
 from PIL import Image
+from typer.testing import CliRunner
 
+from recoseg.cli import app
 from recoseg.concepts import ConceptBank
 from recoseg.demo import package_photos, photos_per_class, run_demo
-from recoseg.device import Compute
+from recoseg.demo.standing import standing
 from recoseg.encoders.defaults import default_settings
 from recoseg.errors import ArchiveError, ConceptError, MissingExtraError
+from recoseg.pipeline.classes import as_classes
+from tests.pages import read_page
 
-CPU = Compute(torch.device("cpu"), torch.float32)
+
+def json_lines(out):
+    text = (out / "masks" / "segmentations.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -56,21 +63,53 @@ def made(photos, tmp_path_factory):
 
 
 def test_the_report_is_one_escaped_file(made, photos):
-    page = (made / "report.html").read_text(encoding="utf-8")
-    sources = re.findall(r'<img[^>]*src="([^"]+)"', page)
-    # A figure and two retrieved photos for each of three classes; an overlay of each photo.
-    assert len(sources) == 3 * (1 + 2) + 4
-    assert all(source.startswith("data:image/") for source in sources)
-    assert not re.findall(r"""(?:src|href)=["']?https?:""", page)
-    assert "<b>cup" not in page
-    assert "&lt;b&gt;cup&lt;/b&gt;" in page
-    assert "<i>" not in page
+    text = (made / "report.html").read_text(encoding="utf-8")
+    page = read_page(text)
+    sources = [tag.attrs["src"] for tag in page.all("img")]
+    assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
+    shown = len(json_lines(made)) - 1
+    without = page.within("nothing", "img")
+    # Photo and masks of each photo, one picture of those without a class, and two retrieved
+    # photos of each class with what they have in common.
+    assert len(sources) == 2 * (shown - len(without)) + len(without) + 3 * (2 + 2)
+    assert "<b>cup" not in text
+    assert "&lt;b&gt;cup&lt;/b&gt;" in text
     for name in ("chelsea", "rocket", "coffee", "astronaut"):
-        assert f"{name} &amp; " in page
-    assert "broken &lt;u&gt;" in page
-    assert "4 photos indexed" in page
-    assert "3 classes learnt" in page
-    assert "phi lite, threshold 0.4, presence 0.5" in page
+        assert f"{name} &amp; " in text
+    assert "broken &lt;u&gt;" in text
+    assert "4 photos indexed" in text
+    assert "3 classes learnt" in text
+    assert "phi lite, threshold 0.4, presence 0.5" in text
+    steps = {row[0]: row[2] for row in page.rows("timings")}
+    assert steps["Segment the photos"] == "4 photos"
+
+
+def test_the_report_tells_which_classes_are_weak(made):
+    text = (made / "report.html").read_text(encoding="utf-8")
+    bank = ConceptBank.load(made / "bank.safetensors")
+    found = [line["areas"] for line in json_lines(made) if "areas" in line]
+    rows = read_page(text).rows("classes")[1:]
+    for concept, (name, verdict, seen) in zip(bank.classes, rows, strict=True):
+        times = sum(concept.name in areas for areas in found)
+        assert name == concept.name
+        assert verdict == ("weak" if standing(concept, times, 4).weak else "solid")
+        assert seen == f"found in {times} of 4 photos"
+
+
+def test_the_commands_of_the_report_are_those_of_the_run(made):
+    page = read_page((made / "report.html").read_text(encoding="utf-8"))
+    lines = [shlex.split(line) for pre in page.all("pre") for line in pre.text.splitlines()]
+    commands = {words[1]: words for words in lines if words[0] == "recoseg"}
+    assert commands.keys() == {"demo", "index", "learn", "segment"}
+    bank = ConceptBank.load(made / "bank.safetensors")
+    learn, segment = commands["learn"], commands["segment"]
+    assert learn[learn.index("-k") + 1] == str(bank.settings.learn.k)
+    assert learn[learn.index("--context") + 1] == "none"
+    assert segment[segment.index("--presence") + 1] == "0.5"
+    group = typer.main.get_command(app)
+    for name, words in commands.items():
+        command = group.commands[name]
+        assert command.make_context(name, words[2:], resilient_parsing=False).params, words
 
 
 def test_all_results_are_kept_beside_it(made):
@@ -85,9 +124,31 @@ def test_all_results_are_kept_beside_it(made):
     assert Path(bank.classes[1].retrieved[0].path).name.startswith("rocket")
     assert len(list((made / "figures").glob("*.jpg"))) == 3
     assert len(list((made / "masks" / "labels").iterdir())) == 4
-    text = (made / "masks" / "segmentations.jsonl").read_text(encoding="utf-8")
-    lines = [json.loads(line) for line in text.splitlines()]
-    assert sum("error" in line for line in lines) == 1
+    assert sum("error" in line for line in json_lines(made)) == 1
+
+
+def test_the_help_says_what_classes_may_be():
+    shown = typer.main.get_command(app).commands["demo"].params
+    [text] = [option.help for option in shown if option.name == "classes"]
+    assert "File with one class per line" in text
+    assert "'dog, cat'" in text
+
+
+def test_classes_may_come_from_a_file(tmp_path, monkeypatch):
+    file = tmp_path / "classes.txt"
+    file.write_text("# pets\ncat: cat; kitten\ndog\n", encoding="utf-8")
+    asked = []
+
+    def stop(classes, *args, **options):
+        asked.append(as_classes(classes))
+        raise ArchiveError("enough")
+
+    monkeypatch.setattr("recoseg.demo.as_classes", stop)
+    for given in (str(file), "cat: cat; kitten, dog"):
+        done = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "o"), "--classes", given])
+        assert done.exit_code != 0
+    assert [str(item) for item in asked[0]] == ["cat: cat; kitten", "dog"]
+    assert asked[1] == asked[0]
 
 
 @pytest.mark.parametrize(

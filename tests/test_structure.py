@@ -10,7 +10,7 @@ ROOT = Path(recoseg.__file__).parent
 LONGEST = 350  # lines
 
 ROOMS = (
-    *("errors", "storage", "progress", "allocator", "onednn", "device"),
+    *("errors", "storage", "progress", "control_groups", "allocator", "cores", "onednn", "device"),
     "labels",
     "photos",
     *("classes", "cosegmentation", "config", "executors", "refinement", "regions"),

@@ -6,9 +6,9 @@ import contextlib
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
+from recoseg.control_groups import Group, groups_of
 from recoseg.errors import RecosegError
 
 LIMIT = "RECOSEG_MAX_MEMORY"
@@ -56,7 +56,7 @@ def memory_limit() -> int:
     """
     text = os.environ.get(LIMIT, "").strip()
     if not text:
-        return min(_physical(), *_of_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")))
+        return min(_physical(), *_of_groups(groups_of("memory")))
     try:
         given = float(text)
     except ValueError:
@@ -73,22 +73,8 @@ def _physical() -> int:
         return _UNKNOWN
 
 
-def _of_groups(membership: Path, root: Path) -> Iterator[int]:
-    """The memory limits of the control groups that this process is in, bytes."""
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if not controllers:  # version 2
-            base, name = root, "memory.max"
-        elif "memory" in controllers.split(","):
-            base, name = root / "memory", "memory.limit_in_bytes"
-        else:
-            continue
-        group = base / path.lstrip("/")
-        for folder in (group, *group.parents):
-            if folder.is_relative_to(base):
-                with contextlib.suppress(OSError, ValueError):  # absent, or `max`
-                    yield int((folder / name).read_text())
+def _of_groups(groups: Iterable[Group]) -> Iterator[int]:
+    """The memory limits of control groups, bytes; groups without a limit are left out."""
+    for folder, unified in groups:
+        with contextlib.suppress(OSError, ValueError):  # absent, or `max`
+            yield int((folder / ("memory.max" if unified else "memory.limit_in_bytes")).read_text())

@@ -58,6 +58,17 @@ class ClassNames:
         return self.name if words == [self.name] else f"{self.name}: {'; '.join(words)}"
 
 
+def shared_words(one: ClassNames, other: ClassNames) -> set[str]:
+    """The names and positive words, in lower case, that two classes share.
+
+    Example:
+        >>> shared_words(parse_class("vegetation: Tree; bush"), parse_class("tree"))
+        {'tree'}
+    """
+    first, second = ({word.casefold() for word in (c.name, *c.prompts)} for c in (one, other))
+    return first & second
+
+
 def check_word(word: str) -> None:
     """Refuse a name or a word of a class with a control character, such as a tab or a NUL.
 

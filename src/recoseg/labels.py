@@ -21,6 +21,9 @@ IGNORE_INDEX = 255
 WIDE_IGNORE_INDEX = 65535
 """The same in label maps of more classes, which are 16-bit."""
 
+BACKGROUND = "background"
+"""The name of the class that background has where it is a class to train on."""
+
 _STRIP = 1 << 20  # pixels that are counted at a time
 
 

@@ -1,7 +1,6 @@
 """Names from files in pages and pictures: they are escaped, and stay on their line."""
 
 import re
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -10,12 +9,17 @@ from PIL import Image
 
 from recoseg.drawing.confusion_plot import confusion_picture
 from recoseg.drawing.cosegmentation_figure import cosegmentation_figure
+from recoseg.drawing.demo_page import Common, DemoPage, LearntClass, Timing
 from recoseg.drawing.evaluation_sheet import SheetRow, contact_sheet
 from recoseg.drawing.fonts import drawable, load_font
 from recoseg.drawing.overlay import draw_overlay
 from recoseg.drawing.pages import write_page
+from recoseg.drawing.photo_pair import Pair, Share
 from recoseg.drawing.plots import bar_picture, curve_picture
+from recoseg.drawing.retrieval_sheet import SheetCell
 from recoseg.labels import Segmentation
+from recoseg.photos.refs import Photo
+from tests.pages import read_page
 
 EVIL = "<script>alert('x')</script>\" onload='y' & \n\r\x1b[2K\0\u202e\udcff"
 ESCAPED = (
@@ -24,47 +28,50 @@ ESCAPED = (
 )
 
 
-@dataclass(frozen=True)
-class Part:
-    """Whatever a template may ask for, all of it evil but for the pictures."""
+URI = "data:image/jpeg;base64,AA"
+CELLS = [SheetCell(EVIL, EVIL, EVIL, uri, EVIL) for uri in ("", URI)]
 
-    name: str = EVIL
-    note: str = EVIL
-    path: str = EVIL
-    failure: str = EVIL
-    score: str = EVIL
-    problem: str = EVIL
-    figure: str = "data:image/jpeg;base64,AA"
-    overlay: str = "data:image/jpeg;base64,AA"
-    thumbnail: str = ""
 
-    @property
-    def cells(self):
-        return [self, Part(thumbnail="data:image/jpeg;base64,AA")]
+def demo_page():
+    """A page of the demo, all of it evil but for the pictures."""
+    shares = (Share(EVIL, "#aabbcc", EVIL),)
+    pairs = [Pair(EVIL, EVIL, URI, URI, 4, 3, shares) for _ in range(2)]
+    learnt = LearntClass(EVIL, EVIL, "#aabbcc", EVIL, True, (EVIL,), CELLS, [Common(URI, EVIL)])
+    return DemoPage(
+        photos=2,
+        pairs=pairs,
+        empty=pairs,
+        left_out=1,
+        classes=[learnt],
+        timings=[Timing(EVIL, 1, EVIL, 1.0)],
+        machine=EVIL,
+        settings=EVIL,
+        commands=[EVIL],
+        class_lines=[EVIL],
+        failures=[Photo(EVIL, failure=EVIL)],
+    )
 
 
 @pytest.mark.parametrize(
     ("template", "fields"),
     [
-        ("sheet.html.jinja", {"groups": [(EVIL, Part().cells), (EVIL, [])]}),
-        (
-            "report.html.jinja",
-            {"summary": EVIL, "classes": [Part()], "results": [Part()], "failures": [Part()]},
-        ),
+        ("sheet.html.jinja", {"groups": [(EVIL, CELLS), (EVIL, [])]}),
+        ("report.html.jinja", {"page": demo_page()}),
     ],
 )
 def test_pages_escape_all_names(tmp_path, template, fields):
     page = write_page(tmp_path / "p.html", template, title=EVIL, height=9, **fields)
     text = page.read_text(encoding="utf-8")
     assert ESCAPED in text
-    plain = text.replace(ESCAPED, "")
-    assert "alert" not in plain
-    assert "onload" not in plain
+    tree = read_page(text)
+    assert not tree.all("script")
+    assert not [name for tag in tree.all() for name in tag.attrs if name.startswith("on")]
     assert not re.search("[\0\r\x1b\u202e]", text)
-    links = re.findall(r'(?:href|src)="([^"]*)"', text)
+    links = [tag.attrs[key] for tag in tree.all() for key in ("href", "src") if key in tag.attrs]
     assert links
-    assert all(re.match(r"#(results|class-\d+)$|data:image/jpeg;base64,", link) for link in links)
-    assert len(re.findall(r"(?:href|src)=", plain)) == len(links)
+    assert all(re.match(r"#[a-z]+(-\d+)?$|data:image/jpeg;base64,AA$", link) for link in links)
+    styles = [tag.attrs["style"] for tag in tree.all() if "style" in tag.attrs]
+    assert all(re.fullmatch(r"--c: #[0-9a-f]{6}|--r: [\d.]+", style) for style in styles)
 
 
 def test_pictures_draw_every_name_on_one_line():

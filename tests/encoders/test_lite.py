@@ -278,7 +278,7 @@ class TestBridge:
 
     def test_joint_embeddings(self):
         names, rows, biases = unit_rows(13, 7), torch.randn(13, 5), torch.randn(13)
-        bridge = Bridge.build(names, rows, biases)
+        bridge = Bridge(names, rows, biases)
         features = torch.rand(3, 5)
         images, texts = bridge.embed_features(features), bridge.embed_texts(unit_rows(4, 7, 9))
         assert images.shape == (3, 12) == (3, bridge.dim)

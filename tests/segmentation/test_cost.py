@@ -11,6 +11,7 @@ from PIL import Image
 
 from recoseg import allocator
 from recoseg.allocator import LIMIT, memory_limit
+from recoseg.control_groups import groups_of
 from recoseg.device import Compute
 from recoseg.encoders.encoder_table import build_phi
 from recoseg.errors import BadImageError, RecosegError
@@ -290,9 +291,9 @@ def test_the_limit_is_that_of_the_machine_the_container_or_the_user(tmp_path, mo
     (tmp_path / "a" / "memory.max").write_text("5000\n")
     (tmp_path / "memory" / "old").mkdir(parents=True)
     (tmp_path / "memory" / "memory.limit_in_bytes").write_text("7000\n")
-    found = list(allocator._of_groups(tmp_path / "membership", tmp_path))
+    found = list(allocator._of_groups(groups_of("memory", tmp_path / "membership", tmp_path)))
     assert sorted(found) == [5000, 7000]
-    assert list(allocator._of_groups(tmp_path / "none", tmp_path)) == []
+    assert list(groups_of("memory", tmp_path / "none", tmp_path)) == []
 
 
 def test_a_guard_takes_the_largest_of_several(monkeypatch):

@@ -11,6 +11,8 @@ from recoseg.errors import FileError, OutputError, RecosegError
 from recoseg.photos.sources import list_sources
 from recoseg.pipeline.segment import segment
 from recoseg.refinement.refiner import RefineSettings
+from recoseg.segmentation.fusion import fusion_rule
+from recoseg.segmentation.labeller import Labeller
 from recoseg.storage import atomic, json_lines
 from recoseg.storage.run_record import RunRecord
 from recoseg.training.confidence import Ignoring, confidence_map
@@ -62,7 +64,9 @@ def test_what_is_not_sure_is_ignored(tmp_path, photos, ignoring):
     keeping = segmenter(
         keep_scores=True, background_threshold=0.2, refine=RefineSettings("none", 0.05)
     )
-    found = pseudo_label(keeping, photos, tmp_path / "out", ignoring=ignoring)
+    found = pseudo_label(
+        keeping, photos, tmp_path / "out", ignoring=ignoring, ignore_background=True
+    )
     results = keeping(photos)
     labels = [item.labels for item in results]
     levels = [confidence_map(item.scores, item.labels, 0.05) for item in results]
@@ -140,6 +144,7 @@ def test_failures_are_left_out_and_named(tmp_path, photos):
 def test_too_many_classes(tmp_path):
     class Wide:
         names = tuple(map(str, range(256)))
+        labeller = Labeller(names, names, (), fusion_rule("sum"))
 
     with pytest.raises(RecosegError, match="at most 255 classes; got 256"):
         pseudo_label(Wide(), [], tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from recoseg.archive.layout import Shard, read_failures, read_photos
+from recoseg.cores import usable_cores
 from recoseg.errors import BadImageError
 from recoseg.executors import ahead
 from recoseg.photos.exclusion import Exclusion, relative_path
@@ -128,7 +128,7 @@ def _hashed(photos: Sequence[Photo], progress: bool | None) -> Iterator[Photo]:
 
     with (
         StageProgress("Comparing", len(photos), enabled=progress) as bar,
-        ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool,
+        ThreadPoolExecutor(min(16, usable_cores())) as pool,
     ):
         for photo in ahead(pool, read, photos, _AHEAD):
             bar.advance(failed=int(bool(photo.failure)))

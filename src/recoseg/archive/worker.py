@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from recoseg.cores import usable_cores
 from recoseg.encoders.protocols import EncoderInfo, ImageTextEncoder
 from recoseg.errors import ArchiveError
 from recoseg.executors import Advance, ahead
@@ -75,7 +75,7 @@ class ShardWorker:
         self._encoder = encoder
         self._batch_size = batch_size
         self._model = threading.Lock()
-        self._pool = ThreadPoolExecutor(threads or min(16, os.cpu_count() or 1))
+        self._pool = ThreadPoolExecutor(threads or min(16, usable_cores()))
         self.identity = Identity(encoder.info, encoder.frame, precision)
 
     def __call__(self, photos: Sequence[Photo], advance: Advance) -> Embedded:

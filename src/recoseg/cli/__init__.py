@@ -13,6 +13,7 @@ from recoseg.cli.ablate import ablate
 from recoseg.cli.bank import forget, inspect
 from recoseg.cli.datasets import datasets
 from recoseg.cli.demo import demo
+from recoseg.cli.doctor import doctor, fetch
 from recoseg.cli.encoders import encoders
 from recoseg.cli.evaluate import evaluate
 from recoseg.cli.export import export
@@ -26,6 +27,7 @@ from recoseg.cli.retrieve import retrieve
 from recoseg.cli.segment import segment
 from recoseg.cli.train import train
 from recoseg.cli.verify import verify
+from recoseg.cores import share_cores
 from recoseg.errors import RecosegError
 
 app = typer.Typer(
@@ -90,6 +92,8 @@ for command in (
     verify,
     datasets,
     encoders,
+    fetch,
+    doctor,
     demo,
 ):
     app.command()(guarded(command))
@@ -98,6 +102,7 @@ for command in (
 def main() -> None:
     """Run the command line and end the process; see `recoseg.cli.failures` for the exit codes."""
     keep_freed_memory()
+    share_cores()
     prepare_streams()
     try:
         _check_arguments(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""`recoseg inspect` and `recoseg forget`: print a bank or a memory, remove classes of a bank."""
+"""`recoseg inspect` and `recoseg forget`: print a bank, a model or a memory, remove classes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recoseg.cli.model import is_run, print_model
 from recoseg.cli.output import say, say_json, say_table
 from recoseg.cli.remember import print_memory
 from recoseg.cli.verdicts import say_verdicts
@@ -17,21 +18,32 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    bank: Annotated[str, typer.Argument(help="Concept bank, or folder or URL of a region memory.")],
+    bank: Annotated[
+        str,
+        typer.Argument(
+            help="Concept bank, trained model or folder of a training run, or folder or URL of a "
+            "region memory."
+        ),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print what a concept bank or a region memory holds, and the encoders that made it."""
+    """Print what a concept bank, a trained model or a region memory holds, and what made it."""
     from dataclasses import asdict
 
     from recoseg.concepts import ConceptBank
     from recoseg.config import changed_fields
     from recoseg.encoders.defaults import default_settings
     from recoseg.encoders.recipes import RECIPES
+    from recoseg.training.model import is_model
 
-    if "://" in bank or Path(bank).is_dir():
+    path = Path(bank)
+    if "://" in bank or (path.is_dir() and not is_run(path)):
         print_memory(bank, as_json)
         return
-    loaded = ConceptBank.load(Path(bank))
+    if is_model(path):
+        print_model(path, as_json)
+        return
+    loaded = ConceptBank.load(path)
     settings = loaded.settings.to_json()
     encoders = loaded.encoders
     if as_json:

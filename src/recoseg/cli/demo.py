@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recoseg.cli.options import Device, Precision, names_in
+from recoseg.cli.options import Device, Precision
 from recoseg.cli.output import say
 
 
@@ -21,19 +21,19 @@ def demo(
         ),
     ] = None,
     classes: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help='Comma-separated classes, such as "dog, cat, sofa". By default seven classes of '
-            "the demo's photos."
+            help="File with one class per line: a name, or 'NAME: WORD; WORD; -WORD' with the "
+            "words to search for and, after a -, words to avoid. Or several classes as 'dog, cat'. "
+            "Or the name of a data set, such as cityscapes27. By default seven classes of the "
+            "demo's photos."
         ),
-    ] = "",
+    ] = None,
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> None:
     """Run all stages on example photos and write an HTML report."""
     from recoseg.demo import run_demo
 
-    report = run_demo(
-        out, photos=photos or [], classes=names_in(classes), device=device, precision=precision
-    )
+    report = run_demo(out, photos=photos or [], classes=classes, device=device, precision=precision)
     say(f"Report: {report.resolve()}")

@@ -83,6 +83,14 @@ def pseudo_label(
     region_cache: RegionCacheFolder = None,
     memory: Memory = None,
     min_area: MinArea = None,
+    ignore_background: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-background",
+            help="Ignore background in training. By default, with --threshold or --background, it "
+            "is a class that the model learns.",
+        ),
+    ] = False,
     overlays: Annotated[bool, typer.Option(help="Write overlays with a legend.")] = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -100,7 +108,6 @@ def pseudo_label(
 ) -> None:
     """Write pseudo-labels of photos, to train a model on."""
     from recoseg.pipeline.pseudo_label import pseudo_label as run
-    from recoseg.training.balance import balance_table
 
     found = run(
         bank,
@@ -109,6 +116,7 @@ def pseudo_label(
         min_confidence=min_confidence,
         quantile=quantile,
         confidence=confidence,
+        ignore_background=ignore_background,
         overlays=overlays,
         resume=resume,
         overwrite=overwrite,
@@ -142,5 +150,5 @@ def pseudo_label(
     for path, reason in found.failures.items():
         say(f"Left out: {path}: {reason}", err=True)
     refuse_nothing(len(found.photos), len(found.photos) + len(found.failures), "labelled")
-    say_lines(balance_table(found.balance, found.background))
+    say_lines(found.texts()["balance.txt"].rstrip("\n"))
     say(f"Pseudo-labels of {len(found.photos):,} photos: {out / 'labels'}")

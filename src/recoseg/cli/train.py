@@ -152,5 +152,7 @@ def train(
     )
     for name, reason in report.left_out.items():
         say(f"Left out: {name}: {reason}", err=True)
-    classes = len(report.model.info.names)
-    say(f"Model of {classes} classes from {report.photos:,} photos: {out}")
+    info = report.model.info
+    beside = 0 if info.background is None else 1
+    classes = f"{len(info.names) - beside} classes{' and background' * beside}"
+    say(f"Model of {classes} from {report.photos:,} photos: {out}")

@@ -39,24 +39,12 @@ def cosegmentation_figure(
     Raises:
         ValueError: There is no image, or there are fewer support maps than images to show.
     """
-    shown = min(columns, len(images))
-    if shown < 1 or len(support) < shown or len(seeds) < shown:
-        raise ValueError(
-            f"Expected at least one image, and support and seeds for each; got {len(images)} "
-            f"images, {len(support)} support maps and seeds of {len(seeds)} images."
-        )
-    maps = support[:shown].float().cpu().numpy()
-    low, high = float(maps.min()), float(maps.max())
-    maps = (maps - low) / max(high - low, 1e-12)
-    panels = [
-        _panel(image, heat, seeds[index].tolist(), height)
-        for index, (image, heat) in enumerate(zip(images[:shown], maps, strict=True))
-    ]
+    panels = support_panels(images, support, seeds, columns=columns, height=height)
     gap, size = max(4, height // 40), max(14, height // 12)
     font = load_font(size, title)
     title = drawable(title, font)
     width = max(
-        sum(panel.width for panel in panels) + gap * (shown + 1),
+        sum(panel.width for panel in panels) + gap * (len(panels) + 1),
         round(font.getlength(title)) + 2 * gap,
     )
     top = round(size * 1.5) + gap
@@ -67,6 +55,34 @@ def cosegmentation_figure(
         figure.paste(panel, (left, top))
         left += panel.width + gap
     return figure
+
+
+def support_panels(
+    images: Sequence[Image.Image],
+    support: Float[Tensor, "k h w"],
+    seeds: Int64[Tensor, "k s 2"],
+    *,
+    columns: int = 5,
+    height: int = 224,
+) -> list[Image.Image]:
+    """The pictures of `cosegmentation_figure` one by one, without its title.
+
+    Raises:
+        ValueError: There is no image, or there are fewer support maps than images to show.
+    """
+    shown = min(columns, len(images))
+    if shown < 1 or len(support) < shown or len(seeds) < shown:
+        raise ValueError(
+            f"Expected at least one image, and support and seeds for each; got {len(images)} "
+            f"images, {len(support)} support maps and seeds of {len(seeds)} images."
+        )
+    maps = support[:shown].float().cpu().numpy()
+    low, high = float(maps.min()), float(maps.max())
+    maps = (maps - low) / max(high - low, 1e-12)
+    return [
+        _panel(image, heat, seeds[index].tolist(), height)
+        for index, (image, heat) in enumerate(zip(images[:shown], maps, strict=True))
+    ]
 
 
 def _panel(

@@ -1,4 +1,4 @@
-"""A contact sheet of photos with truth and prediction, as the supplement's Figure 2."""
+"""A contact sheet of photos, with truth and prediction painted over them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from recoseg.drawing.fonts import Font, drawable, load_font
-from recoseg.drawing.palette import colour_labels
-from recoseg.labels import IGNORE_INDEX, Colour
+from recoseg.drawing.overlay import paint_classes
+from recoseg.labels import IGNORE_INDEX, Colour, Segmentation
 
 _COLUMNS = ("photo", "truth", "prediction")
 _GAP = 6  # between the panels of a row
 _MARGIN = 24  # round the sheet, and between groups
 _TALLEST = 1.0  # times the panel's width; higher photos are made smaller
 _GREY = (110, 110, 110)
-_RIM = (200, 200, 200)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +46,7 @@ def contact_sheet(
     palette: Sequence[Colour],
     names: Sequence[str],
     *,
-    panel_width: int = 256,
+    panel_width: int = 320,
 ) -> Image.Image:
     """Photo, truth and prediction side by side, with a legend of the classes that occur.
 
@@ -60,7 +59,8 @@ def contact_sheet(
         panel_width: Width of each of the three pictures, pixels.
 
     Returns:
-        An RGB image. Pixels without a class are white, as in the supplement.
+        An RGB image. Truth and prediction are painted over the photo, with the names of classes on
+        their largest regions, as overlays are; pixels without a class show the photo.
 
     Raises:
         ValueError: No row is given.
@@ -75,7 +75,8 @@ def contact_sheet(
     blocks = [_beside([_titles(group, panel_width, size) for group in groups], cell_width)]
     blocks += [
         _beside(
-            [_cell(row, palette, panel_width, size) if row else None for row in line], cell_width
+            [_cell(row, palette, names, panel_width, size) if row else None for row in line],
+            cell_width,
         )
         for line in zip_longest(*groups.values())
     ]
@@ -113,23 +114,24 @@ def _titles(group: str, panel_width: int, size: int) -> Image.Image:
     return strip
 
 
-def _cell(row: SheetRow, palette: Sequence[Colour], width: int, size: int) -> Image.Image:
+def _cell(
+    row: SheetRow, palette: Sequence[Colour], names: Sequence[str], width: int, size: int
+) -> Image.Image:
     """The three pictures of one photo above its name and mIoU."""
     photo = row.image.convert("RGB")
     scale = min(width / photo.width, width * _TALLEST / photo.height)
     hw = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
     panels = [photo.resize(hw, Image.Resampling.LANCZOS)]
     for labels in (row.target, row.preds):
-        painted = Image.fromarray(colour_labels(labels, palette, IGNORE_INDEX))
-        panels.append(painted.resize(hw, Image.Resampling.NEAREST))
+        small = np.asarray(Image.fromarray(labels).resize(hw, Image.Resampling.NEAREST))
+        found = Segmentation(small, tuple(names), tuple(palette))
+        panels.append(paint_classes(panels[0], found, letters=max(12, width // 24)))
     caption = round(size * 1.6)
     cell = Image.new("RGB", (3 * width + 2 * _GAP, hw[1] + caption + _MARGIN // 2), "white")
     draw = ImageDraw.Draw(cell)
     for column, panel in enumerate(panels):
         left = column * (width + _GAP) + (width - hw[0]) // 2
         cell.paste(panel, (left, 0))
-        if column:  # white at the edge of a label map is part of it
-            draw.rectangle((left, 0, left + hw[0] - 1, hw[1] - 1), outline=_RIM)
     font = load_font(size, row.name)
     score = "no labelled pixel" if row.miou is None else f"mIoU {100 * row.miou:.1f} %"
     middle = hw[1] + caption // 2 + 1

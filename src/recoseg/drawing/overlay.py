@@ -64,28 +64,49 @@ def draw_overlay(
             f"has; got {image.size[0]} x {image.size[1]}."
         )
     image, labels = _reduced(image, labels)
-    image = image.convert("RGB")
     factor = max(1, -(-_SHORTEST_LONG_SIDE // max(image.size)))
     if factor > 1:
         size = (image.width * factor, image.height * factor)
-        image = image.resize(size, Image.Resampling.BICUBIC)
+        image = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
         labels = labels.repeat(factor, 0).repeat(factor, 1)
+    letters = _font_size(max(image.size)) if legend else 0
+    shown = Segmentation(labels, segmentation.names, segmentation.palette)
+    overlay = paint_classes(image, shown, opacity=opacity, letters=letters)
+    if not legend:
+        return overlay
+    below = _draw_legend(_legend_items(segmentation), overlay.width, max(overlay.size))
+    canvas = Image.new("RGB", (overlay.width, overlay.height + below.height), "white")
+    canvas.paste(overlay, (0, 0))
+    canvas.paste(below, (0, overlay.height))
+    return canvas
+
+
+def paint_classes(
+    image: Image.Image, segmentation: Segmentation, *, opacity: float = 0.5, letters: int = 0
+) -> Image.Image:
+    """Paint the classes over a photo as `draw_overlay` does, at the photo's own size.
+
+    Args:
+        image: The photo, of the label map's size.
+        segmentation: The segmentation of the photo.
+        opacity: Opacity of the class colours, 0 to 1. Background is not painted.
+        letters: Height of the names that are written onto the largest regions of classes, pixels;
+            0 writes none.
+
+    Returns:
+        An RGB image of the photo's size.
+    """
+    image, labels, ignored = image.convert("RGB"), segmentation.labels, segmentation.ignore_index
     photo = np.asarray(image)
-    ignored = segmentation.ignore_index
     painted = Image.fromarray(colour_labels(labels, segmentation.palette, ignored))
     mixed = np.asarray(Image.blend(image, painted, opacity))
     result = np.where((labels == ignored)[..., None], photo, mixed)
     contours = _contours(labels)
     result[contours] = (_CONTOUR * 255 + (1 - _CONTOUR) * result[contours]).astype(np.uint8)
     overlay = Image.fromarray(result)
-    if not legend:
-        return overlay
-    _draw_names(overlay, labels, segmentation.names)
-    below = _draw_legend(_legend_items(segmentation), overlay.width, max(overlay.size))
-    canvas = Image.new("RGB", (overlay.width, overlay.height + below.height), "white")
-    canvas.paste(overlay, (0, 0))
-    canvas.paste(below, (0, overlay.height))
-    return canvas
+    if letters:
+        _draw_names(overlay, labels, segmentation.names, letters)
+    return overlay
 
 
 def _reduced(image: Image.Image, labels: np.ndarray) -> tuple[Image.Image, np.ndarray]:
@@ -128,11 +149,10 @@ def _add_borders(labels: np.ndarray, contours: np.ndarray, least: int) -> None:
     contours[rows[kept], at[kept]] = True
 
 
-def _draw_names(overlay: Image.Image, labels: np.ndarray, names: Sequence[str]) -> None:
+def _draw_names(overlay: Image.Image, labels: np.ndarray, names: Sequence[str], size: int) -> None:
     """Write the name of each class into the middle of its largest part, if it fits there."""
     step = -(-max(labels.shape) // _CELLS)
     small = labels[step // 2 :: step, step // 2 :: step]
-    size = _font_size(max(overlay.size))
     draw = ImageDraw.Draw(overlay)
     for label in np.unique(small).tolist():
         if label >= len(names):  # background

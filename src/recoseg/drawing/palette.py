@@ -12,6 +12,9 @@ from recoseg.labels import IGNORE_INDEX, Colour
 BACKGROUND: Colour = (255, 255, 255)
 """The colour of background, index 255: white, as in the supplement's Figure 2."""
 
+BACKGROUND_CLASS: Colour = (0, 0, 0)
+"""The colour of background where it is a class to train on: black, unlike what is ignored."""
+
 _NATURAL: dict[str, Colour] = {
     "sky": (120, 190, 235),
     "water": (40, 150, 160),

@@ -53,15 +53,33 @@ def locate(source: WeightSource, name: str) -> Located:
     """
     if isinstance(source, PackageFile):
         return _locate_in_package(source, name)
+    found = find_here(source, name)
+    if found is not None:
+        return found
+    if isinstance(source, UrlFile):
+        return _locate_url(source, name)
+    return _locate_on_hub(source, name)
+
+
+def find_here(source: WeightSource, name: str) -> Located | None:
+    """Find the weights file of a source on this machine; None if it is not here.
+
+    Args:
+        source: Where the weights are published.
+        name: The encoder's name, for error messages.
+
+    Raises:
+        MissingWeightsError: The file is here, but empty, damaged or another one.
+    """
+    if isinstance(source, PackageFile):
+        return _locate_in_package(source, name) if _is_installed(source.package) else None
     for local_name in source.local_names:
         path = weights_folder() / local_name
         if path.is_file():
             check_not_empty(path, name)
             _check_sum(path, source.checksum if isinstance(source, UrlFile) else None, name)
             return Located(path, f"file {local_name}")
-    if isinstance(source, UrlFile):
-        return _locate_url(source, name)
-    return _locate_on_hub(source, name)
+    return _find_in_hub_cache(source, name) if isinstance(source, HubFile) else None
 
 
 def reachable(url: str, seconds: float = PROBE_SECONDS) -> bool:
@@ -123,7 +141,7 @@ def hub_is_offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
-def _locate_on_hub(source: HubFile, name: str) -> Located:
+def _find_in_hub_cache(source: HubFile, name: str) -> Located | None:
     from huggingface_hub import try_to_load_from_cache
 
     for file in source.files:
@@ -131,6 +149,10 @@ def _locate_on_hub(source: HubFile, name: str) -> Located:
         if isinstance(cached, str):
             check_not_empty(Path(cached), name)
             return _hub_located(source, cached)
+    return None
+
+
+def _locate_on_hub(source: HubFile, name: str) -> Located:
     if hub_is_offline():
         raise missing_weights(source, name, "HF_HUB_OFFLINE is set.")
     if not reachable(hub_endpoint()):
@@ -208,6 +230,12 @@ def _copy(response: IO[bytes], part: IO[bytes], source: UrlFile, name: str) -> N
     if not done or (length is not None and done != length):
         raise OSError(f"the connection ended after {done:,} of {length or 0:,} bytes.")
     _compare(digest.hexdigest(), source.checksum, source.url, name)
+
+
+def _is_installed(package: str) -> bool:
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return bool(importlib.metadata.distribution(package))
+    return False
 
 
 def _locate_in_package(source: PackageFile, name: str) -> Located:

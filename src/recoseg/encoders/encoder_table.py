@@ -15,7 +15,7 @@ from recoseg.encoders.builders import (
     build_timm_family,
     build_timm_row,
 )
-from recoseg.encoders.lite.encoders import build_lite
+from recoseg.encoders.lite.encoders import TEXT_SOURCE, build_lite
 from recoseg.encoders.own import build_from_place, is_place, registered
 from recoseg.encoders.protocols import (
     DenseImageEncoder,
@@ -110,6 +110,7 @@ def _lite(name: str, variant: int, file: str, sha256: str, note: str) -> Encoder
         16,
         note,
         _LITE_DEFAULTS,
+        companions=(TEXT_SOURCE,),
     )
 
 

@@ -104,6 +104,7 @@ class EncoderRow:
         defaults: The settings that suit it, by role.
         positions: How a ViT of timm brings its position embeddings to other grids than the native
             one: a name of `POSITIONS`.
+        companions: Other files that it needs.
     """
 
     name: str
@@ -116,6 +117,7 @@ class EncoderRow:
     note: str = ""
     defaults: Mapping[EncoderRole, EncoderDefaults] = field(default_factory=dict, hash=False)
     positions: str = ANTIALIAS
+    companions: tuple[WeightSource, ...] = ()
 
 
 @dataclass(frozen=True)

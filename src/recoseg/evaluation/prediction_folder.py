@@ -19,7 +19,7 @@ from recoseg.drawing.palette import default_palette
 from recoseg.errors import BadImageError, DatasetError, FileError, LabelError
 from recoseg.evaluation.protocols import Protocol
 from recoseg.evaluation.translate import translation
-from recoseg.labels import IGNORE_INDEX, Segmentation, ignore_index
+from recoseg.labels import BACKGROUND, IGNORE_INDEX, Segmentation, ignore_index
 from recoseg.photos import files
 from recoseg.photos.load import LoadedPhoto
 from recoseg.photos.refs import Photo, composed
@@ -35,7 +35,8 @@ class PredictionFolder:
     Values are indices into the list of predicted classes, counted from 0; the ignore index of that
     many classes (255) is background or no prediction. The list is `classes.txt` in the folder or,
     for a folder `labels`, beside it, as `recoseg segment` writes it; without one, the label space's
-    classes in its order (fine classes, where groups are scored). A map may have the size of the
+    classes in its order (fine classes, where groups are scored). A listed class `background` that
+    the label space lacks is background, as in pseudo-labels. A map may have the size of the
     photo itself or that of the prepared photo. A photo whose map is missing, damaged or of another
     size is left out, with the reason.
 
@@ -59,7 +60,9 @@ class PredictionFolder:
         self.names = _listed_classes(self._folder) or space.names
         self.palette = default_palette(len(self.names))
         self._ignored = ignore_index(len(self.names))
-        translation(self.names, space, self._ignored)
+        beside = BACKGROUND in self.names and BACKGROUND not in space.names
+        self.background = (BACKGROUND,) if beside else ()
+        translation(self.names, space, self._ignored, self.background)
 
     @property
     def identity(self) -> dict[str, Any]:

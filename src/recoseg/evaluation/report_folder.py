@@ -94,7 +94,7 @@ def sheet_rows(
             continue
         assert photo.image is not None
         labels = predicted[0].astype(np.uint8)
-        labels[target == IGNORE_INDEX] = IGNORE_INDEX  # void is white on both, as published
+        labels[target == IGNORE_INDEX] = IGNORE_INDEX  # void is void on both, as published
         name = sample.name
         rows.append(SheetRow(name, scores[name], photo.image, target, labels, groups[name]))
     return rows

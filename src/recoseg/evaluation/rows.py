@@ -46,7 +46,7 @@ def scored_table(row: Row, space: LabelSpace) -> Int16[np.ndarray, " 65536"]:
             the label space's background.
     """
     if isinstance(row, PredictionFolder):
-        return translation(row.names, space, ignore_index(len(row.names)))
+        return translation(row.names, space, ignore_index(len(row.names)), row.background)
     labeller = row.labeller
     rule = labeller.background
     idle = not rule.classes and rule.threshold is None and rule.ambiguity is None

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from recoseg.allocator import KEEPING
+from recoseg.cores import SHARING
 from recoseg.errors import MissingExtraError, RecosegError
 from recoseg.executors.protocol import LANES, Advance, TaskFailed, Worker
 
@@ -165,9 +166,9 @@ class _RayTeam(Generic[T, R]):
         self._room = room
         self._looked = 0.0
         # Ray starts threads in its processes before a worker is built, which is too late for
-        # `keep_freed_memory`: these variables take its place.
+        # `keep_freed_memory` and `share_cores`: these variables take their place.
         self._host = ray.remote(_Host).options(
-            max_concurrency=LANES, runtime_env={"env_vars": KEEPING}, **needs
+            max_concurrency=LANES, runtime_env={"env_vars": KEEPING | SHARING}, **needs
         )
         self._build = ray.put(build)
         self._failed_starts = 0

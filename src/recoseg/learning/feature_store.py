@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recoseg.archive.index import ArchiveIndex
+from recoseg.cores import usable_cores
 from recoseg.encoders.extract import DenseEncoder
 from recoseg.encoders.protocols import DenseTextEncoder
 from recoseg.errors import EncoderMismatchError, OutputError, RecosegError
@@ -165,7 +166,7 @@ class FeatureStore:
     def _from_cache(self, index: ArchiveIndex, missing: dict[str, int]) -> Iterator[_Row]:
         """Assign a row to each photo and write its cached features there."""
         first, self._taken = self._taken, self._taken + len(missing)
-        with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(min(16, usable_cores())) as pool:
             looked_up = ahead(pool, partial(self._look_up, index), missing.values(), 3 * _BATCH)
             for number, position in enumerate(missing.values(), first):
                 cached = next(looked_up)

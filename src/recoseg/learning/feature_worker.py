@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from recoseg.cores import usable_cores
 from recoseg.device import resolve_compute
 from recoseg.encoders.encoder_table import build_phi, build_saliency
 from recoseg.encoders.extract import DenseEncoder, extract
@@ -112,7 +112,7 @@ class FeatureWorker:
     ) -> None:
         self._encoders = list(encoders)
         self._model = threading.Lock()
-        self._pool = ThreadPoolExecutor(threads or min(16, os.cpu_count() or 1))
+        self._pool = ThreadPoolExecutor(threads or min(16, usable_cores()))
         self.identity = FeatureIdentity(tuple(encoder.info for encoder in encoders), precision)
 
     def __call__(self, task: FeatureTask, advance: Advance) -> list[PhotoFeatures]:

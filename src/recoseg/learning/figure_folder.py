@@ -24,6 +24,21 @@ COLUMNS = 5
 _LONGEST = 180  # bytes; leaves room for a prefix, a number and the suffix below 255
 
 
+def framed(index: ArchiveIndex, learnt: LearnedClass, image_size: int = 224) -> list[Image.Image]:
+    """The first `COLUMNS` photos of a class as they were co-segmented: their centre crops.
+
+    Args:
+        index: The archive.
+        learnt: The class.
+        image_size: Side of the crops, pixels.
+    """
+    frame = Frame(image_size)
+    return [
+        Image.fromarray(to_frame(index.read(position), frame).permute(1, 2, 0).numpy())
+        for position in learnt.positions[:COLUMNS]
+    ]
+
+
 class FigureWriter:
     """Writes `NAME.jpg` (context: `context-NAME.jpg`) for each class; a context manager.
 
@@ -63,12 +78,7 @@ class FigureWriter:
     def __call__(self, learnt: LearnedClass) -> None:
         """Draw the first retrieved photos with their heat maps and seeds."""
         concept, found = learnt.concept, learnt.cosegmentation
-        images = [
-            Image.fromarray(
-                to_frame(self._index.read(position), Frame(self._size)).permute(1, 2, 0).numpy()
-            )
-            for position in learnt.positions[:COLUMNS]
-        ]
+        images = framed(self._index, learnt, self._size)
         title = concept.name if concept.role == "class" else f"{concept.name} (context)"
         figure = cosegmentation_figure(images, found.support, found.seeds, title, columns=COLUMNS)
         path = self.path(concept)

@@ -23,6 +23,7 @@ from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.extract import ENCODING_BYTES, DenseEncoder
 from recoseg.errors import ConceptError, RecosegError
 from recoseg.evidence import Evidence, RetrievedPhoto
+from recoseg.learning.context import eliminated, shared_with_context
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.feature_worker import Extraction
@@ -80,9 +81,11 @@ def learn_bank(
     """Learn the references of classes from an archive (paper, sections 3.2 and 3.3).
 
     The context classes are learnt first, in order, and each eliminates those before it. Then each
-    class eliminates all of them. A class that has the name or exactly the words of a context class
-    (`vegetation: tree`) shares the references of that class. Every retrieved photo is encoded
-    once for all classes that share it.
+    class eliminates all of them. A class that has exactly the words of a context class
+    (`vegetation: tree`) shares the references of that class. A class that shares some of them
+    (`vegetation: tree; bush`) does not eliminate it, and a note names both. By the recipe `paper`
+    it does, and a class that has only the name of a context class shares its references, too. Every
+    retrieved photo is encoded once for all classes that share it.
 
     Args:
         index: The archive.
@@ -153,7 +156,9 @@ def learn_bank(
         steps = list(zip(tasks, hits, strict=True))
         tracked = track(steps, "Co-segmenting", unit="classes", enabled=progress)
         for place, (task, found) in enumerate(tracked):
-            shared = _shared_with_context(task, texts, bank)
+            shared = shared_with_context(
+                task.words, texts[task.positive], texts[task.negative], bank
+            )
             if shared is not None:
                 bank = bank.add([shared])
                 continue
@@ -241,6 +246,7 @@ def _learn_one(
             for part in (task.positive, task.negative)
         )
         scores = combine_names(positive, negative)
+    context = eliminated(task.words, task.role, bank)
     maps = [store.features(phi, ids) for phi in encoders.phi]
     if settings.mend_outliers:
         maps = [mend_outliers(features) for features in maps]
@@ -253,7 +259,7 @@ def _learn_one(
     for info, features, labels in zip(bank.encoders.phi, maps, regions, strict=True):
         found[info.key] = cosegment(
             features.to(device),
-            _weights(features, scores, bank, info.key),
+            _weights(features, scores, bank, [one.references[info.key] for one in context]),
             seeds_per_image=settings.seeds_per_image,
             block=settings.block,
             reference=settings.reference,
@@ -274,23 +280,6 @@ def _learn_one(
     return LearnedClass(concept, tuple(hit.position for hit, _ in photos), first)
 
 
-def _shared_with_context(
-    task: _Task, texts: Float[Tensor, "m d"], bank: ConceptBank
-) -> Concept | None:
-    """The class with the references of a context class of the same name or words, if any."""
-    for other in bank.context:
-        if other.name == task.words.name or _same_words(other.words, task.words):
-            positive, negative = texts[task.positive], texts[task.negative]
-            return replace(
-                other,
-                words=task.words,
-                role="class",
-                text_positive=positive,
-                text_negative=negative,
-            )
-    return None
-
-
 def _with_evidence(learnt: LearnedClass, spread: Spread | None, place: int) -> LearnedClass:
     """A class with what its photos are compared with; `place` is its place in the spread."""
     if spread is None or not spread.step > 0:
@@ -300,24 +289,19 @@ def _with_evidence(learnt: LearnedClass, spread: Spread | None, place: int) -> L
     return replace(learnt, concept=replace(learnt.concept, evidence=evidence))
 
 
-def _same_words(one: ClassNames, other: ClassNames) -> bool:
-    """Whether two classes have the same words, such as `vegetation: tree` and `tree`."""
-    return (set(one.prompts), set(one.negatives)) == (set(other.prompts), set(other.negatives))
-
-
 def _weights(
     features: Float[Tensor, "k C h w"],
     scores: Float[Tensor, "k gh gw"] | None,
     bank: ConceptBank,
-    phi: str,
+    context: Sequence[Float[Tensor, "_ C"]],
 ) -> Float[Tensor, "k h w"] | None:
     """Weights of language guidance (with text scores only) times weights of context elimination.
 
     Args:
         features: Features of one phi.
         scores: Text scores of the same photos.
-        bank: Bank whose settings and context are used.
-        phi: Key of that phi.
+        bank: Bank whose settings are used.
+        context: References, by the same phi, of the context classes to eliminate.
     """
     settings = bank.settings.learn
     weights: Tensor | None = None
@@ -328,8 +312,8 @@ def _weights(
             settings.guidance_scale,
             settings.guidance_offset,
         )
-    if bank.context:
-        kept = context_elimination(features, [concept.references[phi] for concept in bank.context])
+    if context:
+        kept = context_elimination(features, context)
         weights = kept if weights is None else weights * kept
     return weights
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from recoseg.cores import usable_cores
 from recoseg.encoders.extract import DenseEncoder, extract
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder, EncoderInfo
 from recoseg.errors import FileError
@@ -89,7 +89,7 @@ class RegionWorker:
         self._provider = provider
         self._batch_size = batch_size
         self._model = threading.Lock()
-        self._pool = ThreadPoolExecutor(threads or min(16, os.cpu_count() or 1))
+        self._pool = ThreadPoolExecutor(threads or min(16, usable_cores()))
         self.identity = MemoryIdentity(
             tuple(encoder.info for encoder in phi),
             tuple(encoder.info for encoder in texts),

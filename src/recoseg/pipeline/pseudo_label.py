@@ -25,6 +25,7 @@ def pseudo_label(
     min_confidence: float | None = None,
     quantile: float | None = None,
     confidence: bool = False,
+    ignore_background: bool = False,
     overlays: bool = False,
     resume: bool = False,
     overwrite: bool = False,
@@ -44,6 +45,8 @@ def pseudo_label(
         quantile: Fraction of the pixels of each class that is ignored at most, starting with the
             least confident; None ignores no pixels.
         confidence: Whether to write confidence maps even if no pixel is ignored.
+        ignore_background: Whether background is ignored in training. Otherwise, where there is a
+            threshold or there are classes that become background, it is a class `background`.
         overlays: Whether to write overlays of the segmenter's label maps.
         resume: Whether to continue an interrupted run in `out` with the same settings.
         overwrite: Whether to remove what an earlier run has written to `out`.
@@ -57,7 +60,8 @@ def pseudo_label(
         ArchiveError: A source of photos does not exist.
         OutputError: `out` holds an earlier run, which is neither continued nor replaced, or another
             process is writing to it; or it is a source of photos.
-        RecosegError: There are no photos, `out` cannot be written to, or a setting is out of range.
+        RecosegError: There are no photos, `out` cannot be written to, a setting is out of range, or
+            a class is called `background` and does not become background.
     """
     ignoring = Ignoring(min_confidence, quantile)
     folder = check_output_folder(out)
@@ -79,6 +83,7 @@ def pseudo_label(
             folder,
             ignoring=ignoring,
             confidence=confidence,
+            ignore_background=ignore_background,
             overlays=overlays,
             resume=resume,
             overwrite=overwrite,

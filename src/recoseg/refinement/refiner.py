@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -15,6 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from recoseg.cores import usable_cores
 from recoseg.errors import RecosegError, UnknownNameError
 from recoseg.refinement.crf import CrfPool
 from recoseg.refinement.lposs import LpossSettings, lposs_pixels
@@ -326,9 +326,4 @@ def build_refiner(settings: RefineSettings, workers: int | None = None) -> Refin
         return LpossRefiner(settings)
     if settings.form == "pamr":
         return PamrRefiner(settings)
-    return CrfRefiner(settings, _cores() if workers is None else workers)
-
-
-def _cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return CrfRefiner(settings, usable_cores() if workers is None else workers)

@@ -23,6 +23,7 @@ from recoseg.memory.region_memory import RegionMemory
 from recoseg.refinement.refiner import RefineForm, RefineSettings, build_refiner
 from recoseg.segmentation.bank_encoders import BankEncoders, Phi, infos_as_json
 from recoseg.segmentation.branches import FEATURES, Branch, Score
+from recoseg.segmentation.context import background_names, competing_context
 from recoseg.segmentation.fusion import fusion_rule, highest_score
 from recoseg.segmentation.input_plan import InputPlan
 from recoseg.segmentation.label_maps import BackgroundRule, class_indices
@@ -41,9 +42,6 @@ from recoseg.segmentation.scores import text_scores, visual_scores
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.segmentation.specks import SpeckRule
 from recoseg.segmentation.voting import Voting
-
-CONTEXT = "context"
-"""As the name of a background class: all context classes of the bank."""
 
 
 def bank_segmenter(
@@ -90,7 +88,8 @@ def bank_segmenter(
         background_threshold: Pixels whose best fused score is lower become background; with
             `softmax` names a probability.
         background: Names of classes that become background: classes of the bank, its context
-            classes, which then compete with the others, or `context` for all of those.
+            classes, which then compete with the others, or `context` for all of those that share
+            no word with a class; see `background_names`.
         refine: How the fused scores are refined; a form alone takes the bank's temperature.
         voting: Regions that vote, and how; by default none do.
         memory: A region memory, whose scores are added; by default there is none.
@@ -129,7 +128,8 @@ def bank_segmenter(
     if fusion.photo_weight:
         _check_able(fusion, "photo", "score of the whole photo")
     names = tuple(concept.name for concept in bank.classes)
-    concepts = (*bank.classes, *_competing_context(bank, names, background))
+    becoming = background_names(bank, background)
+    concepts = (*bank.classes, *competing_context(bank, becoming))
     by_name = None
     if naming == "softmax":
         by_name = Naming.of(concepts, names_temperature, fusion.form)
@@ -155,7 +155,9 @@ def bank_segmenter(
         rule,
         fusion,
         BackgroundRule(
-            background_threshold, _background_classes(bank, concepts, names, background), ambiguity
+            background_threshold,
+            class_indices([concept.name for concept in concepts], becoming),
+            ambiguity,
         ),
         build_refiner(refine),
         keep_scores,
@@ -280,39 +282,6 @@ def _fusion_as_json(fusion: Fusion, memory: RegionMemory | None) -> dict[str, An
     if not fusion.phi_weights:
         del fields["phi_weights"]
     return fields
-
-
-def _competing_context(
-    bank: ConceptBank, names: Sequence[str], background: Sequence[str]
-) -> list[Concept]:
-    """The context classes that get scores, although they are not classes of the bank."""
-    return [
-        concept
-        for concept in bank.context
-        if concept.name not in names and (concept.name in background or CONTEXT in background)
-    ]
-
-
-def _background_classes(
-    bank: ConceptBank,
-    concepts: Sequence[Concept],
-    names: Sequence[str],
-    background: Sequence[str],
-) -> tuple[int, ...]:
-    """Indices of the concepts that become background."""
-    context = [concept.name for concept in bank.context]
-    if CONTEXT in background and not context and CONTEXT not in names:
-        raise RecosegError(
-            "The bank has no context classes, so that --background context would have no effect. "
-            "Leave it out, or learn a bank with --context."
-        )
-    wanted = [
-        *(name for name in background if name != CONTEXT or name in names),
-        *(context if CONTEXT in background else []),
-    ]
-    competing = [concept.name for concept in concepts]
-    valid = [*names, *context, *([CONTEXT] if context else [])]
-    return class_indices(competing, list(dict.fromkeys(wanted)), list(dict.fromkeys(valid)))
 
 
 def _identity(bank: ConceptBank) -> dict[str, Any]:

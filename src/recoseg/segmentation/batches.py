@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,6 +11,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from recoseg.cores import usable_cores
 from recoseg.errors import BadImageError
 from recoseg.labels import Segmentation
 from recoseg.photos.load import LoadedPhoto, PhotoInput, load_whole
@@ -48,7 +48,7 @@ def in_batches(
     """
     pending = iter(photos)
     load = partial(_load, short_side=plan.short_side, guard=guard)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, usable_cores())) as pool:
         while chunk := list(itertools.islice(pending, 2 * plan.batch_size)):
             loaded = list(pool.map(load, chunk))
             yield from _label_chunk(loaded, plan, label, guard, segmenters)

@@ -38,6 +38,11 @@ class BackgroundRule:
     classes: tuple[int, ...] = ()
     ambiguity: float | None = None
 
+    @property
+    def divides(self) -> bool:
+        """Whether background is told from the classes, and not only what is unclear."""
+        return self.threshold is not None or bool(self.classes)
+
     def __post_init__(self) -> None:
         if self.ambiguity is not None and not 0 <= self.ambiguity < math.inf:
             raise RecosegError(
@@ -50,6 +55,7 @@ def label_map(
     background: BackgroundRule | None = None,
     ignored: int | None = None,
     kept: Bool[Tensor, " c"] | None = None,
+    unclear: int | None = None,
 ) -> Int64[Tensor, "h w"]:
     """The class with the highest score at each pixel; of equal scores the first class.
 
@@ -58,6 +64,7 @@ def label_map(
         background: Which pixels become background.
         ignored: The label of background; by default `ignore_index` of c classes.
         kept: The classes that a pixel can have; by default all. Without any, all is background.
+        unclear: The label of ambiguous pixels; by default that of background.
 
     Example:
         >>> scores = torch.tensor([[[0.9, 0.2]], [[0.1, 0.3]]])
@@ -75,7 +82,8 @@ def label_map(
     if background.threshold is not None:
         labels = torch.where(best < background.threshold, ignored, labels)
     if background.ambiguity is not None:
-        labels = torch.where(is_ambiguous(scores, background.ambiguity), ignored, labels)
+        unclear = ignored if unclear is None else unclear
+        labels = torch.where(is_ambiguous(scores, background.ambiguity), unclear, labels)
     return labels if kept is None or bool(kept.any()) else torch.full_like(labels, ignored)
 
 
@@ -88,6 +96,7 @@ def label_strips(
     ignored: int | None = None,
     keep_scores: bool = False,
     kept: Bool[Tensor, " c"] | None = None,
+    unclear: int | None = None,
     max_elements: int = MAX_STRIP,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Compute a label map strip by strip, without holding all score maps in memory.
@@ -100,6 +109,7 @@ def label_strips(
         ignored: The label of background; by default `ignore_index` of c classes.
         keep_scores: Whether to keep all score maps, in fp16 (2 c h w bytes).
         kept: The classes that a pixel can have; by default all.
+        unclear: The label of ambiguous pixels; by default that of background.
         max_elements: Bound on the scores of a strip (c * rows * w) per branch.
 
     Returns:
@@ -107,13 +117,13 @@ def label_strips(
     """
     height, width = output_hw
     ignored = ignore_index(classes) if ignored is None else ignored
-    dtype = label_dtype(ignored)
+    dtype = label_dtype(ignored if unclear is None else unclear)
     labels = np.empty((height, width), dtype)
     maps = np.empty((classes, height, width), np.float16) if keep_scores else None
     start = 0
     for scores in score_strips(strip, classes, output_hw, max_elements):
         end = start + scores.shape[1]
-        found = label_map(scores, background, ignored, kept)
+        found = label_map(scores, background, ignored, kept, unclear)
         labels[start:end] = found.cpu().numpy().astype(dtype)
         if maps is not None:
             maps[:, start:end] = scores.half().cpu().numpy()
@@ -132,6 +142,36 @@ def score_strips(
     step = max(1, max_elements // (classes * width))
     for start in range(0, height, step):
         yield strip(start, min(start + step, height))
+
+
+def background_scores(
+    scores: Float[np.ndarray, "m h w"], labelled: int, place: int, rule: BackgroundRule
+) -> Float[np.ndarray, "c h w"]:
+    """Scores in which background is a class like the others.
+
+    Its score is the best of the classes that become background, and at least the threshold. Those
+    classes themselves are left out, so that they do not compete with it.
+
+    Args:
+        scores: Scores of all classes, those that only become background after the others.
+        labelled: Number c of classes with labels, background among them.
+        place: The label of background.
+        rule: Which pixels become background.
+
+    Example:
+        >>> scores = np.array([[[0.9, 0.2]], [[0.1, 0.3]]], np.float16)
+        >>> background_scores(scores, 2, 1, BackgroundRule(0.25, (1,)))[1].tolist()
+        [[0.25, 0.300048828125]]
+    """
+    found = np.full((labelled, *scores.shape[1:]), -np.inf, scores.dtype)
+    for label in range(min(labelled, len(scores))):
+        if label not in (place, *rule.classes):
+            found[label] = scores[label]
+    for label in rule.classes:
+        np.maximum(found[place], scores[label], out=found[place])
+    if rule.threshold is not None:
+        np.maximum(found[place], scores.dtype.type(rule.threshold), out=found[place])
+    return found
 
 
 def label_dtype(ignored: int) -> type[np.uint8] | type[np.uint16]:

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int32
 from torch import Tensor
 
 from recoseg.config import Fusion
+from recoseg.drawing.palette import BACKGROUND_CLASS
 from recoseg.labels import Colour, Segmentation, ignore_index
 from recoseg.photos.load import LoadedPhoto
 from recoseg.photos.refs import Photo
@@ -22,6 +23,7 @@ from recoseg.segmentation.fusion import FusionRule
 from recoseg.segmentation.label_maps import (
     MAX_STRIP,
     BackgroundRule,
+    background_scores,
     label_dtype,
     label_map,
     label_strips,
@@ -60,6 +62,8 @@ class Labeller:
             scores of branches of the kind `text` are then those of names. None for scores by class.
         presence: Which classes are left out of a photo.
         specks: Which parts of a label map are too small.
+        background_class: Name of the class that background has in label maps, one of `names` or
+            a further one; empty where it is ignored. Its score is that of `background_scores`.
     """
 
     scored: tuple[str, ...]
@@ -75,6 +79,7 @@ class Labeller:
     naming: Naming | None = None
     presence: PresenceRule = field(default_factory=PresenceRule)
     specks: SpeckRule = field(default_factory=SpeckRule)
+    background_class: str = ""
 
     @property
     def maps(self) -> int:
@@ -87,9 +92,26 @@ class Labeller:
         return tuple(self.scored[index] for index in self.background.classes)
 
     @property
+    def labelled(self) -> tuple[str, ...]:
+        """The class of each label in label maps."""
+        return tuple(dict.fromkeys((*self.names, *filter(None, [self.background_class]))))
+
+    @property
+    def colours(self) -> tuple[Colour, ...]:
+        """RGB of each class in label maps."""
+        return (*self.palette, BACKGROUND_CLASS)[: len(self.labelled)]
+
+    @property
     def ignored(self) -> int:
+        """The label of pixels without a class."""
+        return ignore_index(len(self.labelled))
+
+    @property
+    def background_label(self) -> int:
         """The label of background."""
-        return ignore_index(len(self.names))
+        if not self.background_class:
+            return self.ignored
+        return self.labelled.index(self.background_class)
 
     @torch.inference_mode()
     def label(self, photos: Sequence[LoadedPhoto], grids: ScoreGrids) -> list[Segmentation]:
@@ -191,13 +213,21 @@ class Labeller:
             len(self.scored),
             fused.output_hw,
             self.background,
-            ignored=self.ignored,
+            ignored=self.background_label,
             keep_scores=self.keep_scores,
             kept=present,
+            unclear=self.ignored,
             max_elements=self._most,
         )
+        return self._segmentation(labels, kept)
+
+    def _segmentation(self, labels: np.ndarray, kept: np.ndarray | None) -> Segmentation:
+        """A label map, with scores if those of the scored classes (c, h, w) were kept."""
         own = None if kept is None else kept[: len(self.names)]
-        return Segmentation(labels, self.names, self.palette, own)
+        if kept is not None and self.background_class:
+            place = self.background_label
+            own = background_scores(kept, len(self.labelled), place, self.background)
+        return Segmentation(labels, self.labelled, self.colours, own)
 
     def _refined_together(self, fused: Sequence[Scores]) -> Iterator[list[int]]:
         """Indices of photos of equal size, as many as are refined at a time."""
@@ -280,16 +310,23 @@ class Labeller:
         kept = self.presence.large(by_class(), background.classes, kept)
         labels = np.empty(own.output_hw, label_dtype(self.ignored))
         for part in parts():
-            found = label_map(find(part.scores), background, self.ignored, kept)
+            found = label_map(find(part.scores), background, self.background_label, kept)
             labels[part.rows, part.columns] = found.cpu().numpy()
-        if own.unclear is not None:
+        if own.unclear is not None and (kept is None or bool(kept.any())):
             labels[own.unclear] = self.ignored
-        return Segmentation(labels, self.names, self.palette, own.scores)
+        return self._segmentation(labels, own.scores)
+
+    @property
+    def _kept_maps(self) -> int:
+        """Number of score maps that are kept of a photo that is refined."""
+        if not self.keep_scores:
+            return 0
+        return len(self.scored if self.background_class else self.names)
 
     def _unrefined(self, output_hw: tuple[int, int], strips: Iterable[Tensor]) -> Unrefined:
         return Unrefined(
             output_hw,
-            len(self.names) if self.keep_scores else 0,
+            self._kept_maps,
             self.background.ambiguity,
             self.presence.strong(strips, self.background.classes),
         )

@@ -77,12 +77,12 @@ class Segmenter:
     @property
     def names(self) -> tuple[str, ...]:
         """The class of each label."""
-        return self.labeller.names
+        return self.labeller.labelled
 
     @property
     def palette(self) -> tuple[Colour, ...]:
         """RGB of each class."""
-        return self.labeller.palette
+        return self.labeller.colours
 
     @property
     def cost(self) -> Cost:
@@ -90,7 +90,7 @@ class Segmenter:
         labeller = self.labeller
         return Cost(
             tuple((one.stride, one.dim) for one in self.branches if one.stride),
-            labeller.maps,
+            labeller.maps + bool(labeller.background_class),
             self.plan.window,
             self.plan.step,
             self.plan.batch_size,

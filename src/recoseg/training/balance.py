@@ -46,12 +46,15 @@ def class_balance(
     )
 
 
-def balance_table(balance: Sequence[ClassBalance], background: int) -> str:
+def balance_table(
+    balance: Sequence[ClassBalance], background: int, rest: str = "(background)"
+) -> str:
     """The balance as a text table, the most frequent class first.
 
     Args:
         balance: All classes.
         background: Pixels without a class before ignoring.
+        rest: What these are called.
 
     Example:
         >>> balance = [ClassBalance("sky", 2, 60, 30), ClassBalance("cow", 1, 20, 20)]
@@ -76,9 +79,7 @@ def balance_table(balance: Sequence[ClassBalance], background: int) -> str:
         f"{_share(item.kept, item.pixels):>8}"
         for item in sorted(balance, key=lambda item: -item.pixels)
     ]
-    lines.append(
-        f"{'(background)':<{width}}  {'':>6}  {background:>15,}  {_share(background, whole):>7}"
-    )
+    lines.append(f"{rest:<{width}}  {'':>6}  {background:>15,}  {_share(background, whole):>7}")
     lines.append(
         f"{'all':<{width}}  {'':>6}  {whole:>15,}  {'':>7}  {kept:>15,}  {'':>7}  "
         f"{_share(kept, whole):>8}"

@@ -85,7 +85,8 @@ def export_onnx(model: TrainedModel, path: str | Path) -> float:
     Input `image`: uint8 (n, 3, h, w), RGB, of any size; the model expects the short side that
     `recoseg.short_side` gives. Output `scores`: fp32 (n, c, h, w), before the softmax; the class
     with the highest score is the label. The metadata of the file contain `recoseg.classes`,
-    `recoseg.palette` and the rest.
+    `recoseg.palette` and the rest; `recoseg.background` is the label of the class that stands for
+    background, if there is one.
 
     Args:
         model: The model.
@@ -125,6 +126,8 @@ def export_onnx(model: TrainedModel, path: str | Path) -> float:
         "fingerprint": model.fingerprint,
         "provenance": info.provenance,
     }
+    if info.background is not None:
+        described["background"] = info.background
     for key, value in described.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         proto.metadata_props.add(key=f"recoseg.{key}", value=text)

@@ -40,6 +40,8 @@ class ModelInfo:
         statistics: Normalisation of the input.
         short_side: Short side of photos that the model expects, pixels.
         provenance: What it was trained on and how, as JSON fields.
+        background: The label of the class that stands for background, whose pixels have no class
+            in label maps; None if there is none.
 
     Raises:
         RecosegError: A value is out of range; the message names it.
@@ -53,16 +55,20 @@ class ModelInfo:
     statistics: Normalisation
     short_side: int
     provenance: Mapping[str, Any]
+    background: int | None = None
 
     def __post_init__(self) -> None:
         for name in self.names:
             check_word(name)
         colours = [value for colour in self.palette for value in colour]
         mean, std = self.statistics.mean, self.statistics.std
+        labels = range(len(self.names))
         for what, right in (
             (f"1 to {IGNORE_INDEX} classes", 1 <= len(self.names) <= IGNORE_INDEX),
             ("a colour for each class", len(self.palette) == len(self.names)),
             ("colours of 3 values from 0 to 255", all(0 <= value <= 255 for value in colours)),
+            ("background to be one of the classes", self.background in (None, *labels)),
+            ("a class beside background", self.background is None or len(self.names) > 1),
             ("a finite mean", all(map(math.isfinite, mean))),
             ("a finite deviation above 0", all(math.isfinite(x) and x > 0 for x in std)),
             (f"an output stride of {' or '.join(map(str, RATES))}", self.output_stride in RATES),
@@ -70,6 +76,13 @@ class ModelInfo:
         ):
             if not right:
                 raise RecosegError(f"expected {what}")
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON fields; models without background have none for it, as those before it."""
+        fields = asdict(self)
+        if self.background is None:
+            del fields["background"]
+        return fields
 
     def build(self) -> nn.Module:
         """Build the network with random weights."""
@@ -94,11 +107,12 @@ class TrainedModel:
     def fingerprint(self) -> str:
         """16 hex digits computed from all that decides masks."""
         info = self.info
-        return fingerprint(self.network, info.names, info.statistics, info.output_stride)
+        own = () if info.background is None else (info.background,)
+        return fingerprint(self.network, info.names, info.statistics, info.output_stride, *own)
 
     def save(self, path: str | Path) -> None:
         """Write the file atomically."""
-        metadata = {"format": FORMAT, "info": json.dumps(asdict(self.info), ensure_ascii=False)}
+        metadata = {"format": FORMAT, "info": json.dumps(self.info.to_json(), ensure_ascii=False)}
         write_tensors(Path(path), self.network.state_dict(), metadata)
 
     @classmethod

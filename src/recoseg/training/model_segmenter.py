@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,7 +25,7 @@ from recoseg.segmentation.presence import PresenceRule
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.segmentation.specks import SpeckRule
 from recoseg.segmentation.voting import Voting
-from recoseg.training.model import TrainedModel
+from recoseg.training.model import ModelInfo, TrainedModel
 from recoseg.training.network import SCORE_STRIDE
 
 
@@ -86,7 +86,8 @@ def model_segmenter(
             windows.
         window_step: Pixels from one window to the next; by default half a window.
         background_threshold: Pixels whose best probability is lower become background, 0 to 1.
-        background: Names of classes that become background.
+        background: Names of classes that become background, beside the class of the model that
+            stands for it.
         refine: How the probabilities are refined.
         voting: Regions that vote, and how; their provider cannot be one that divides features of
             phi.
@@ -127,12 +128,18 @@ def model_segmenter(
             "1."
         )
     least_best = math.log(presence.least_best) if presence.least_best else None
+    order = _background_last(info)
+    scored = tuple(info.names[label] for label in order)
+    named = scored if info.background is None else scored[:-1]
+    becoming = class_indices(scored, background)
+    if info.background is not None:
+        becoming = tuple(dict.fromkeys((*becoming, len(named))))
     labeller = Labeller(
-        info.names,
-        info.names,
-        info.palette,
+        scored,
+        named,
+        tuple(info.palette[label] for label in order[: len(named)]),
         fusion_rule("logits"),
-        background=BackgroundRule(least_score, class_indices(info.names, background)),
+        background=BackgroundRule(least_score, becoming),
         refiner=build_refiner(refine),
         keep_scores=keep_scores,
         voting=voting,
@@ -140,10 +147,10 @@ def model_segmenter(
         specks=specks or SpeckRule(),
     )
     encoder = ModelEncoder(model, fingerprint, compute or resolve_compute())
-    described = asdict(info)
+    described = info.to_json()
     del described["palette"]
     return Segmenter(
-        branches=(Branch("model", encoder, lambda scores: scores, (info,)),),
+        branches=(Branch("model", encoder, lambda scores: scores[:, order], (info,)),),
         labeller=labeller,
         plan=plan,
         settings={
@@ -161,3 +168,9 @@ def model_segmenter(
         kind="model",
         fingerprint=fingerprint,
     )
+
+
+def _background_last(info: ModelInfo) -> list[int]:
+    """The classes of a model in the order of a labeller, whose background comes last."""
+    labels = list(range(len(info.names)))
+    return sorted(labels, key=lambda label: label == info.background)

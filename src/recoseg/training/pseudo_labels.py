@@ -4,7 +4,7 @@ The folder of a run:
 
 | file | what |
 |---|---|
-| `labels/NAME.png` | the masks to train on: palette PNG, 255 is ignored |
+| `labels/NAME.png` | the masks to train on: palette PNG, 255 is ignored; background is a class |
 | `teacher/labels/NAME.png` | the label maps of the segmenter, before ignoring |
 | `teacher/confidence/NAME.png` | 8 bits; value / 255 is the confidence in the pixel's label |
 | `teacher/segmentations.jsonl`, `teacher/settings.json` | as written by `recoseg segment` |
@@ -49,6 +49,7 @@ from recoseg.storage.paths import inside
 from recoseg.storage.reading import MAX_TEXT
 from recoseg.storage.run_record import RunRecord
 from recoseg.storage.sealed import read_sealed, sealed
+from recoseg.training.background_class import with_background_class
 from recoseg.training.balance import ClassBalance, balance_table, class_balance
 from recoseg.training.confidence import (
     LEVELS,
@@ -60,6 +61,7 @@ from recoseg.training.confidence import (
 from recoseg.writers.folder import FORMAT as MASKS
 from recoseg.writers.folder import LINES, OutputFolder, read_segmentations
 from recoseg.writers.formats import encode_label_map
+from recoseg.writers.formats import overlays as overlays_of
 from recoseg.writers.protocol import Writer
 
 FORMAT = "recoseg-pseudo-labels-1"
@@ -102,6 +104,7 @@ class PseudoLabels:
         failures: The reason for each photo that is left out.
         provenance: What the label maps were made with: bank or model, settings, and which pixels
             are ignored; as JSON fields.
+        background_label: The label of the class that stands for background; None if there is none.
     """
 
     names: tuple[str, ...]
@@ -111,6 +114,7 @@ class PseudoLabels:
     background: int
     failures: Mapping[str, str]
     provenance: Mapping[str, Any]
+    background_label: int | None = None
 
     @classmethod
     def read(cls, folder: str | Path) -> PseudoLabels:
@@ -125,6 +129,9 @@ class PseudoLabels:
             if fields.get("format") != FORMAT:
                 raise RecosegError(f"expected the format {FORMAT}, got {fields.get('format')!r}")
             found = read_fields(cls, {key: fields[key] for key in fields if key != "format"})
+            label = found.background_label
+            if label is not None and not 0 <= label < len(found.names):
+                raise RecosegError(f"expected a label of its classes for background, got {label}")
             for photo in found.photos:
                 inside(Path(folder), photo.labels)
                 if photo.confidence is not None:
@@ -144,7 +151,8 @@ class PseudoLabels:
 
     def texts(self) -> dict[str, str]:
         """The table and the list of classes, by the names of their files."""
-        table = balance_table(self.balance, self.background) + "\n"
+        rest = "(background)" if self.background_label is None else "(undecided)"
+        table = balance_table(self.balance, self.background, rest) + "\n"
         return {"balance.txt": table, "classes.txt": class_list(self.names)}
 
 
@@ -155,6 +163,7 @@ def pseudo_label(
     *,
     ignoring: Ignoring | None = None,
     confidence: bool = False,
+    ignore_background: bool = False,
     overlays: bool = False,
     resume: bool = False,
     overwrite: bool = False,
@@ -169,17 +178,21 @@ def pseudo_label(
         folder: Where to write; it is created if it does not exist.
         ignoring: Which pixels are ignored; by default none.
         confidence: Whether to keep confidence maps although no pixel is ignored.
+        ignore_background: Whether background is ignored; otherwise it is a class of its own where
+            the segmenter has a threshold or classes that become background.
         overlays: Whether to write overlays of the segmenter's label maps.
         resume: Keep what an earlier run with equal settings has finished.
         overwrite: Remove what an earlier run has written.
         progress: See `StageProgress`.
 
     Raises:
-        RecosegError: There are more than 255 classes.
+        RecosegError: There are more than 255 classes, a class is called `background` and is none,
+            or there is no background to ignore.
         OutputError: The folder holds pseudo-labels that are neither continued nor replaced, or,
             with `resume`, label maps that were made with other settings.
     """
     ignoring, folder = ignoring or Ignoring(), Path(folder)
+    segmenter = with_background_class(segmenter, ignore=ignore_background)
     if len(segmenter.names) > IGNORE_INDEX:
         raise RecosegError(
             f"Pseudo-labels have at most {IGNORE_INDEX} classes; got {len(segmenter.names)}."
@@ -187,7 +200,7 @@ def pseudo_label(
     settings: dict[str, Any] = {**segmenter.settings, "teacher": segmenter.fingerprint}
     writers: list[str | Writer] = ["labels"]
     if overlays:
-        writers.append("overlays")
+        writers.append(overlays_of(segmenter.labeller.background_label))
     if confidence or not ignoring.idle:
         writers.append(confidence_maps(segmenter.temperature))
         settings["confidence_temperature"] = segmenter.temperature
@@ -253,7 +266,7 @@ def _finish(
     progress: bool | None,
 ) -> PseudoLabels:
     """Count the pixels of the teacher's label maps, then write the masks to train on."""
-    names, palette = segmenter.names, segmenter.palette
+    names, palette, labeller = segmenter.names, segmenter.palette, segmenter.labeller
     done = [line for line in lines if "files" in line]
     masks.add({"files": [MANIFEST, "balance.txt", "classes.txt"]})
     for line in done:
@@ -299,6 +312,7 @@ def _finish(
         background,
         {line["path"]: line["error"] for line in lines if "error" in line},
         json.loads(json.dumps({**settings, "ignoring": asdict(ignoring)})),
+        labeller.background_label if labeller.background_class else None,
     )
 
 

@@ -266,6 +266,7 @@ def _info(data: TrainingSet, recipe: Recipe, encoder: str, origin: str) -> Model
         statistics_of(encoder),
         recipe.augmentation.short_side,
         json.loads(json.dumps(provenance)),
+        data.background,
     )
 
 

@@ -124,6 +124,7 @@ class TrainingSet:
         provenance: Where the masks come from, as JSON fields.
         content: Checksum of labels and confidence of all photos, from `readable`; empty if they
             have not been read.
+        background: The label of the class that stands for background; None if there is none.
     """
 
     names: tuple[str, ...]
@@ -131,12 +132,14 @@ class TrainingSet:
     photos: tuple[TrainingPhoto, ...]
     provenance: Mapping[str, Any]
     content: str = ""
+    background: int | None = None
 
     @property
     def fingerprint(self) -> str:
         """16 hex digits computed from classes, names of photos, masks and provenance."""
         named: list[object] = [self.names, [photo.name for photo in self.photos]]
         named += [dict(self.provenance), *([self.content] if self.content else [])]
+        named += [] if self.background is None else [{"background": self.background}]
         return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -165,7 +168,13 @@ def pseudo_labelled(folder: Path, images: Path | None = None) -> TrainingSet:
                 item.checksums,
             )
         )
-    return TrainingSet(found.names, found.palette, tuple(photos), {"pseudo": found.provenance})
+    return TrainingSet(
+        found.names,
+        found.palette,
+        tuple(photos),
+        {"pseudo": found.provenance},
+        background=found.background_label,
+    )
 
 
 def in_folders(images: Path, masks: Path) -> TrainingSet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -63,14 +63,20 @@ def label_maps() -> Writer:
     return FilePerPhoto("labels", ".png", lambda _, found: encode_label_map(found))
 
 
-def overlays() -> Writer:
-    """Photos with their classes painted over them and a legend, as JPEG; see `draw_overlay`."""
-    return FilePerPhoto(
-        "overlays",
-        ".jpg",
-        lambda image, found: encode_jpeg(draw_overlay(image, found)),
-        {"overlays": True},
-    )
+def overlays(background: int | None = None) -> Writer:
+    """Photos with their classes painted over them and a legend, as JPEG; see `draw_overlay`.
+
+    Args:
+        background: The label of background where that is a class; it is not painted either.
+    """
+
+    def encode(image: Image.Image, found: Segmentation) -> bytes:
+        if background is not None:
+            labels = np.where(found.labels == background, found.ignore_index, found.labels)
+            found = replace(found, labels=labels.astype(found.labels.dtype))
+        return encode_jpeg(draw_overlay(image, found))
+
+    return FilePerPhoto("overlays", ".jpg", encode, {"overlays": True})
 
 
 def score_maps() -> Writer:

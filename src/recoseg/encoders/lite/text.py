@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 DIM = 384
 _BATCH = 256
@@ -20,25 +25,36 @@ _BUFFER = "embeddings.position_ids"  # stored by old versions of transformers, c
 class MiniLM:
     """The sentence encoder; it always runs in fp32, because names are short and few.
 
+    The model is built by the first call that needs it: a bank holds the embeddings of its names, so
+    that photos are segmented without it, and its library takes a second to import.
+
     Args:
         folder: Contains `model.safetensors`, `config.json` and `tokenizer.json`.
         device: Where it runs.
     """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
+        self.state = load_file(str(folder / "model.safetensors"))
+        self.state.pop(_BUFFER, None)
+        self.device = device
+        self._folder = folder
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
         from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
+        tokenizer.enable_padding(pad_id=0, pad_token="[PAD]")
+        tokenizer.enable_truncation(_MAX_TOKENS)
+        return tokenizer
+
+    @cached_property
+    def _model(self) -> nn.Module:
         from transformers import BertConfig, BertModel
 
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.enable_padding(pad_id=0, pad_token="[PAD]")
-        self._tokenizer.enable_truncation(_MAX_TOKENS)
-        model = BertModel(BertConfig.from_json_file(str(folder / "config.json")))
-        state = load_file(str(folder / "model.safetensors"))
-        state.pop(_BUFFER, None)
-        model.load_state_dict(state)
-        self.state = state
-        self._model = model.eval().to(device)
-        self.device = device
+        model = BertModel(BertConfig.from_json_file(str(self._folder / "config.json")))
+        model.load_state_dict(self.state)
+        return cast(nn.Module, model.eval().to(self.device))
 
     def unknown(self, texts: Sequence[str]) -> list[str]:
         """The texts of which no token is known."""

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-
-from PIL import Image
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames
 from recoseg.concepts import ConceptBank
 from recoseg.config import NO_REGIONS
-from recoseg.drawing.pages import thumbnail_uri, write_page
+from recoseg.demo.segmented import LONG_SIDE, Segmented
+from recoseg.demo.standing import standing
+from recoseg.demo.watch import Watch, describe_machine
+from recoseg.device import resolve_compute
+from recoseg.drawing.cosegmentation_figure import support_panels
+from recoseg.drawing.demo_page import Common, DemoPage, LearntClass, write_demo_page
+from recoseg.drawing.pages import thumbnail_uri
+from recoseg.drawing.photo_pair import hex_colour
 from recoseg.drawing.retrieval_sheet import sheet_cells
 from recoseg.encoders.bundle import Encoders, load_encoders
 from recoseg.errors import ArchiveError, MissingExtraError, OutputError
-from recoseg.learning.figure_folder import FigureWriter
+from recoseg.learning.figure_folder import FigureWriter, framed
 from recoseg.learning.learner import LearnedClass
-from recoseg.pipeline.classes import as_classes
+from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import build_index
 from recoseg.pipeline.learn import learn
 from recoseg.pipeline.segment import open_segmenter, segment
 from recoseg.retrieval.duplicates import Hit
-from recoseg.segmentation.result import Result
 from recoseg.storage.claim import format_in
 
 # Photos among the example data of these packages; drawings, scans and textures are left out.
@@ -62,28 +66,10 @@ _THRESHOLD = 0.4
 _PRESENCE = 0.5
 # In smaller archives, the photos retrieved for sky or road are likely to show the classes too.
 _LEAST_FOR_CONTEXT = 500
-_SHOWN = 24
-_HEIGHT = 420
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A class in the report."""
-
-    name: str
-    note: str
-    figure: str
-    cells: Sequence[object]
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """A segmented photo in the report; `share` is the fraction of it that has a class."""
-
-    path: str
-    name: str
-    overlay: str
-    share: float
+_PAIR_SIDE = 480  # of each picture of the others
+_PAIR_LETTERS = 1 / 13  # most of these are shown at a height of about 180 pixels
+_EMPTY_SIDE = 170  # of photos without a class
+_CELL = 150  # height of retrieved photos
 
 
 def package_photos() -> list[Path]:
@@ -106,7 +92,7 @@ def run_demo(
     out: Path,
     *,
     photos: Sequence[str] = (),
-    classes: Sequence[str] = (),
+    classes: Classes | None = None,
     device: str = "auto",
     precision: str = "auto",
 ) -> Path:
@@ -116,7 +102,8 @@ def run_demo(
         out: Folder for all outputs; an index that exists in it is continued, and what an earlier
             demonstration has written is replaced.
         photos: Sources of photos. By default those of `package_photos`.
-        classes: Classes, as `parse_class` reads them. By default, seven that fit the photos.
+        classes: A list of classes, a file of classes, or `"dog, cat"`; see `Classes`. By default
+            seven that fit the photos.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
 
@@ -125,6 +112,7 @@ def run_demo(
 
     Raises:
         MissingExtraError: No photos are given and the extra `demo` is not installed.
+        ConceptError: The classes cannot be read.
         ArchiveError: The sources contain no usable photo.
         OutputError: `out` holds the output of another command.
     """
@@ -136,7 +124,9 @@ def run_demo(
         )
     wanted = as_classes(classes or _CLASSES)
     sources = list(photos) or [str(path) for path in package_photos()]
+    watch = Watch()
     encoders = load_encoders("lite", phi=_PHI, device=device, precision=precision)
+    watch.lap("Load the models")
     index = build_index(
         sources,
         out / "index",
@@ -147,27 +137,34 @@ def run_demo(
     )
     if not len(index):
         raise ArchiveError(f"None of the photos in {', '.join(sources)} can be used.")
-    bank, parts = _learn(index, wanted, encoders, out)
-    results = _segment(sources, bank, encoders, out)
-    summary = (
-        f"{len(index):,} photos indexed without labels; {len(bank.classes)} classes learnt from "
-        "their names alone, from the patches that the retrieved photos have in common; superpixels "
-        f"vote. Photos at a short side of {_SHORT_SIDE} px, phi {_PHI}, threshold {_THRESHOLD}, "
-        f"presence {_PRESENCE}. With thousands of photos, learn with the defaults instead: they "
-        "take regions in place of patches, and earlier maps of the network as phi. The models of "
-        "the preset lite are meant for trying out the method; the presets paper and paper-light "
-        "have the published models."
-    )
-    return write_page(
-        out / "report.html",
-        "report.html.jinja",
-        title="recoseg",
-        summary=summary,
-        classes=parts,
-        results=results,
+    report = index.report
+    watch.lap("Index the photos", report.new + report.changed if report else 0, "photos")
+    bank, learned = _learn(index, wanted, encoders, out)
+    watch.lap("Learn the classes", len(learned), "classes")
+    segmented = _segment(sources, bank, encoders, out)
+    watch.lap("Segment the photos", segmented.photos, "photos")
+    shown = segmented.best_first(bank)
+    page = DemoPage(
+        photos=len(index),
+        pairs=[
+            *(one.pair(LONG_SIDE) for one in shown[:1]),
+            *(one.pair(_PAIR_SIDE, _PAIR_LETTERS) for one in shown[1:]),
+        ],
+        empty=[one.pair(_EMPTY_SIDE) for one in segmented.empty],
+        left_out=segmented.photos - len(shown) - len(segmented.empty),
+        classes=[_class_of(item, index, segmented) for item in learned],
+        timings=watch.laps,
+        machine=describe_machine(resolve_compute(device, precision)),
+        settings=(
+            f"Photos at a short side of {_SHORT_SIDE} px, {photos_per_class(len(index))} photos "
+            f"per class, phi {_PHI}, threshold {_THRESHOLD}, presence {_PRESENCE}; superpixels "
+            "vote."
+        ),
+        commands=_commands(bank, len(index)),
+        class_lines=[str(item) for item in wanted],
         failures=index.failures(),
-        height=160,
     )
+    return write_demo_page(out / "report.html", page)
 
 
 def photos_per_class(photos: int) -> int:
@@ -182,7 +179,8 @@ def photos_per_class(photos: int) -> int:
 
 def _learn(
     index: ArchiveIndex, wanted: Sequence[ClassNames], encoders: Encoders, out: Path
-) -> tuple[ConceptBank, list[_Part]]:
+) -> tuple[ConceptBank, list[LearnedClass]]:
+    """The bank, and what was learnt in its order: classes, then context classes."""
     learned: list[LearnedClass] = []
     figures = FigureWriter(index, out / "figures", overwrite=True)
 
@@ -203,23 +201,51 @@ def _learn(
             callback=keep,
             progress=None,
         )
-    parts = []
-    for item in sorted(learned, key=lambda item: item.concept.role):
-        concept = item.concept
-        hits = [
-            Hit(position, photo.score)
-            for position, photo in zip(item.positions, concept.retrieved, strict=True)
-        ]
-        with Image.open(figures.path(concept)) as figure:
-            uri = thumbnail_uri(figure, figure.height)
-        note = f"{concept.role}, {len(hits)} photos retrieved, best first"
-        parts.append(_Part(concept.name, note, uri, sheet_cells(hits, index, 160)))
-    return bank, parts
+    return bank, in_order(learned, bank)
 
 
-def _segment(
-    sources: Sequence[str], bank: ConceptBank, encoders: Encoders, out: Path
-) -> list[_Shown]:
+def in_order(learned: Sequence[LearnedClass], bank: ConceptBank) -> list[LearnedClass]:
+    """What was learnt in the order of the bank, its classes first.
+
+    A class that shares the photos of a context class, and was not learnt by itself, is among them.
+    """
+    by_photos = {item.concept.retrieved: item for item in learned}
+    concepts = [c for c in (*bank.classes, *bank.context) if c.retrieved in by_photos]
+    return [replace(by_photos[concept.retrieved], concept=concept) for concept in concepts]
+
+
+def _class_of(item: LearnedClass, index: ArchiveIndex, segmented: Segmented) -> LearntClass:
+    """A class as the page shows it."""
+    concept, found = item.concept, item.cosegmentation
+    hits = [
+        Hit(position, photo.score)
+        for position, photo in zip(item.positions, concept.retrieved, strict=True)
+    ]
+    cells = sheet_cells(hits, index, _CELL)
+    panels = support_panels(framed(index, item), found.support, found.seeds, height=_CELL)
+    common = [
+        Common(thumbnail_uri(panel, panel.height), cell.name)
+        for panel, cell in zip(panels, cells, strict=False)
+    ]
+    if concept.role == "context":
+        return LearntClass(
+            concept.name, str(concept.words), "", "context", False, (), cells, common
+        )
+    times = segmented.found[concept.name]
+    judged = standing(concept, times, segmented.photos)
+    return LearntClass(
+        concept.name,
+        str(concept.words),
+        segmented.colours[concept.name],
+        f"found in {times:,} of {segmented.photos:,} photos",
+        judged.weak,
+        judged.reasons,
+        cells,
+        common,
+    )
+
+
+def _segment(sources: Sequence[str], bank: ConceptBank, encoders: Encoders, out: Path) -> Segmented:
     segmenter = open_segmenter(
         bank,
         encoders=encoders,
@@ -228,18 +254,27 @@ def _segment(
         presence=_PRESENCE,
         background=["context"] if bank.context else [],
     )
-    shown: list[_Shown] = []
+    colours = dict(zip(segmenter.names, map(hex_colour, segmenter.palette), strict=True))
+    segmented = Segmented(colours)
+    segment(
+        segmenter,
+        sources,
+        out / "masks",
+        overwrite=True,
+        callback=segmented.add,
+        progress=None,
+    )
+    return segmented
 
-    def keep(name: str, result: Result) -> None:
-        if result.failure:
-            return
-        share = sum(result.areas().values())
-        if len(shown) == _SHOWN and share <= shown[-1].share:
-            return
-        overlay = thumbnail_uri(result.overlay(), _HEIGHT)
-        shown.append(_Shown(result.photo.path, name, overlay, share))
-        shown.sort(key=lambda one: -one.share)
-        del shown[_SHOWN:]
 
-    segment(segmenter, sources, out / "masks", overwrite=True, callback=keep, progress=None)
-    return shown
+def _commands(bank: ConceptBank, photos: int) -> list[str]:
+    """The commands that do the same with photos and classes of one's own."""
+    small = "" if bank.context else " --context none"
+    background = " --background context" if bank.context else ""
+    return [
+        "recoseg index PHOTOS --out index",
+        "recoseg learn index --classes classes.txt --out bank.safetensors "
+        f"--phi {_PHI} --regions {NO_REGIONS} -k {photos_per_class(photos)}{small}",
+        f"recoseg segment bank.safetensors PHOTOS --out masks --resize {_SHORT_SIDE} "
+        f"--threshold {_THRESHOLD} --presence {_PRESENCE}{background}",
+    ]

@@ -1,0 +1,101 @@
+"""Getting the weights of encoders before they are used (`recoseg fetch`)."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from recoseg.encoders.download import locate
+from recoseg.encoders.inventory import NeededFile, files_of_encoder, files_of_preset
+from recoseg.encoders.presets import preset as preset_of
+from recoseg.encoders.weight_sources import HubFile, Located, PackageFile
+from recoseg.encoders.weights import read_state_dict
+from recoseg.errors import RecosegError
+from recoseg.storage.atomic import write_atomically
+from recoseg.storage.paths import inside
+from recoseg.storage.reading import open_regular
+
+
+@dataclass(frozen=True)
+class FetchedFile:
+    """A weights file that is on this machine now.
+
+    Attributes:
+        needed: What it is for.
+        path: The file.
+        size: Its size, bytes.
+        origin: Where it came from.
+        portable: Whether it can be copied to another machine; files inside packages are installed
+            there instead.
+    """
+
+    needed: NeededFile
+    path: Path
+    size: int
+    origin: str
+    portable: bool
+
+
+def fetch(
+    encoders: str | Iterable[str] = (),
+    *,
+    preset: str | None = None,
+    to: str | Path | None = None,
+) -> tuple[FetchedFile, ...]:
+    """Download the weights of encoders, so that they can be used without a network later.
+
+    Files that are on this machine already are not downloaded again, so that a run that was
+    interrupted goes on. Each file is opened once, which finds damaged ones.
+
+    Args:
+        encoders: Names of encoders.
+        preset: Name of a choice of encoders; None for none. With neither it is `lite`.
+        to: Folder to collect copies in, in its folder `weights`. On another machine they are found
+            if the environment variable `RECOSEG_CACHE` names the folder. None copies nothing.
+
+    Raises:
+        UnknownNameError: There is no such encoder or preset.
+        MissingWeightsError: A file cannot be downloaded, or is damaged.
+        RecosegError: A file cannot be read.
+    """
+    names = [encoders] if isinstance(encoders, str) else list(encoders)
+    chosen = preset if preset or names else "lite"
+    files = list(files_of_preset(preset_of(chosen))) if chosen else []
+    for name in names:
+        files += [file for file in files_of_encoder(name) if _is_new(file, files)]
+    found: list[FetchedFile] = []
+    for needed in files:
+        located = locate(needed.source, needed.encoder)
+        read_state_dict(located.path)
+        portable = not isinstance(needed.source, PackageFile)
+        path = located.path
+        if to is not None and portable:
+            path = _copied(located, needed, Path(to).expanduser() / "weights")
+        found.append(FetchedFile(needed, path, path.stat().st_size, located.origin, portable))
+    return tuple(found)
+
+
+def _is_new(file: NeededFile, files: Iterable[NeededFile]) -> bool:
+    return all(file.source != other.source for other in files)
+
+
+def _copied(located: Located, needed: NeededFile, folder: Path) -> Path:
+    """Copy a file under a name by which it is found; a copy of the same size is kept."""
+    assert not isinstance(needed.source, PackageFile)
+    names = needed.source.local_names
+    if isinstance(needed.source, HubFile):
+        suffixes = {Path(name).suffix: name for name in reversed(names)}
+        name = suffixes.get(located.path.suffix, names[0])
+    else:
+        name = names[0]
+    target = inside(folder, name)
+    if target.is_file() and target.stat().st_size == located.path.stat().st_size:
+        return target
+    try:
+        with open_regular(located.path) as source:
+            write_atomically(target, lambda part: shutil.copyfileobj(source, part, 1 << 20))
+    except OSError as error:
+        raise RecosegError(f"{target} cannot be written: {error.strerror or error}") from error
+    return target
