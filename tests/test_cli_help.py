@@ -16,6 +16,7 @@ COMMANDS = [
     "inspect",
     "forget",
     "segment",
+    "convert",
     "pseudo-label",
     "train",
     "export",

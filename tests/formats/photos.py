@@ -11,7 +11,16 @@ from scipy.ndimage import gaussian_filter
 from recoseg.classes import class_list
 
 CLASSES = 171
-ODD = ("a & b <c> \"q\"", "it's; fine, ok", "日本語 🐈", "x: y", "# hash", "- dash", "yes", "{a}: [1]")
+ODD = (
+    'a & b <c> "q"',
+    "it's; fine, ok",
+    "日本語 🐈",
+    "x: y",
+    "# hash",
+    "- dash",
+    "yes",
+    "{a}: [1]",
+)
 NAMES = (*ODD, *(f"class {number}" for number in range(len(ODD), CLASSES)))
 _FOLDERS = ("", "a/", "a/b c/", "ünï cödé/", "images/")
 _LEAVES = ("photo", "fish & chips", "100 % #1", "q;x,y", "ü")

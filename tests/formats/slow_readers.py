@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import xml.etree.ElementTree as Xml
 from pathlib import Path
@@ -19,7 +18,7 @@ from PIL import Image
 
 
 def stem(name: str) -> str:
-    return os.path.splitext(name)[0]
+    return name[: name.rindex(".")]
 
 
 def empty(height: int, width: int, classes: int) -> np.ndarray:
@@ -172,7 +171,9 @@ def read_cvat(folder: Path, classes: int):
                 part = labels[top : top + down, left : left + across]
                 part[np.reshape(values, (down, across))] = label
             else:
-                points = [tuple(map(float, pair.split(","))) for pair in shape.get("points").split(";")]
+                points = [
+                    tuple(map(float, pair.split(","))) for pair in shape.get("points").split(";")
+                ]
                 labels[inside(points, height, width)] = label
         found[stem(image.get("name"))] = labels
     return found

@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.formats.photos import NAMES
 from tests.formats.slow_readers import empty, stem
@@ -17,9 +16,7 @@ pytestmark = pytest.mark.slow
 def test_ultralytics_reads_the_same_masks(photos, written):
     utils = pytest.importorskip("ultralytics.data.utils")
     folder = written[False] / "yolo"
-    files = sorted(
-        str(p) for p in (folder / "images").rglob("*") if p.suffix in (".jpg", ".png")
-    )
+    files = sorted(str(p) for p in (folder / "images").rglob("*") if p.suffix in (".jpg", ".png"))
     assert len(files) == len(photos[1])
     for file, text in zip(files, utils.img2label_paths(files), strict=True):
         labels = photos[1][stem(file.removeprefix(f"{folder}/images/train/"))]
@@ -90,62 +87,46 @@ def test_label_studio_validates_tasks_and_interface(written, polygons):
             assert found.validate_prediction(prediction)
 
 
-def labels_of(item, size, names):
-    """The label map of an item of datumaro, from masks and polygons."""
-    datumaro = pytest.importorskip("datumaro")
-    own = empty(*size, 171)
-    for annotation in item.annotations:
-        if isinstance(annotation, datumaro.Mask):
-            mask = annotation.image.astype(bool)
-        else:
-            from pycocotools import mask as coco
+def link(path, target):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target)
 
-            runs = coco.frPyObjects([annotation.points], *size)
-            mask = coco.decode(coco.merge(runs)).astype(bool)
-        own[mask] = names.index(annotation.label)
-    return own
+
+def in_coco_folders(root, name, to):
+    """The links that make the folders of COCO's own archives, and the name of datumaro's reader."""
+    link(to / "images" / "train", root / "images")
+    if name == "coco":
+        link(to / "annotations" / "instances_train.json", root / "annotations.json")
+        return to, "coco_instances"
+    link(to / "annotations" / "panoptic_train.json", root / "panoptic.json")
+    link(to / "annotations" / "panoptic_train", root / "panoptic")
+    return to, "coco_panoptic"
+
+
+def mask_of(annotation, size):
+    """The pixels of an annotation of datumaro, a mask or a polygon."""
+    coco = pytest.importorskip("pycocotools.mask")
+    if hasattr(annotation, "image"):
+        return annotation.image.astype(bool)
+    points = [[float(value) for value in annotation.points]]
+    return coco.decode(coco.merge(coco.frPyObjects(points, *size))).astype(bool)
 
 
 @pytest.mark.parametrize("polygons", [False, True])
 @pytest.mark.parametrize("name", ["coco", "cvat", "voc", "panoptic"])
 def test_datumaro_reads_the_same_masks(photos, written, tmp_path, name, polygons):
     datumaro = pytest.importorskip("datumaro")
-    root, forms = written[polygons] / name, {"voc": "voc_segmentation", "panoptic": "coco_panoptic"}
-    path = root
-    if name == "coco":
-        path = tmp_path
-        (tmp_path / "annotations").mkdir()
-        (tmp_path / "annotations" / "instances_train.json").symlink_to(root / "annotations.json")
-        (tmp_path / "images").mkdir()
-        (tmp_path / "images" / "train").symlink_to(root / "images")
-    if name == "panoptic":
-        path = tmp_path
-        (tmp_path / "annotations").mkdir()
-        (tmp_path / "annotations" / "panoptic_train.json").symlink_to(root / "panoptic.json")
-        (tmp_path / "annotations" / "panoptic_train").symlink_to(root / "panoptic")
-        (tmp_path / "images").mkdir()
-        (tmp_path / "images" / "train").symlink_to(root / "images")
-    form = {"coco": "coco_instances", **forms}.get(name, name)
+    path, form = written[polygons] / name, {"voc": "voc_segmentation"}.get(name, name)
+    if name in ("coco", "panoptic"):
+        path, form = in_coco_folders(path, name, tmp_path)
     found = datumaro.Dataset.import_from(str(path), form)
-    categories = found.categories()[datumaro.AnnotationType.label]
-    given = [category.name for category in categories]
+    given = [category.name for category in found.categories()[datumaro.AnnotationType.label]]
     items = {item.id: item for item in found}
     assert items.keys() == photos[1].keys()
     for key, labels in photos[1].items():
         own = empty(*labels.shape, 171)
         for annotation in items[key].annotations:
-            text = given[annotation.label]
-            if name == "voc":
-                label = annotation.label - 1
-            else:
-                label = NAMES.index(text)
-            if annotation.type == datumaro.AnnotationType.mask:
-                mask = annotation.image.astype(bool)
-            else:
-                from pycocotools import mask as coco
-
-                runs = coco.frPyObjects([annotation.points], *labels.shape)
-                mask = coco.decode(coco.merge(runs)).astype(bool)
-            own[mask] = label
+            number = annotation.label
+            label = number - 1 if name == "voc" else NAMES.index(given[number])
+            own[mask_of(annotation, labels.shape)] = label
         assert np.array_equal(own, labels), key
-    assert Image.open(next(iter(root.rglob("*.jpg")))).mode == "RGB"

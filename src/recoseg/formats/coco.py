@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from recoseg.errors import MissingExtraError
 from recoseg.formats.outlines import one_ring, simplified
-from recoseg.formats.place import Place, write_pieces
 from recoseg.formats.photo_files import PhotoFile
+from recoseg.formats.place import Place, write_pieces
 from recoseg.formats.protocol import Format, FormatSettings, Labelled
 from recoseg.formats.regions import Region
 
@@ -29,25 +29,29 @@ def categories(settings: FormatSettings) -> list[dict[str, Any]]:
             "isthing": int(name in things),
             "color": list(colour),
         }
-        for label, (name, colour) in enumerate(
-            zip(settings.names, settings.palette, strict=True)
-        )
+        for label, (name, colour) in enumerate(zip(settings.names, settings.palette, strict=True))
     ]
 
 
 def image_fields(item: Labelled, photo: PhotoFile) -> dict[str, Any]:
     """The fields of a photo among a file's images."""
     height, width = item.size
-    return {"id": item.number, "file_name": photo.named(item.name), "height": height, "width": width}
+    return {
+        "id": item.number,
+        "file_name": photo.named(item.name),
+        "height": height,
+        "width": width,
+    }
 
 
 class CocoFile(Format):
     """A JSON file whose annotations are regions; masks are exact run lengths, or polygons."""
 
+    needs = (("pycocotools", "pycocotools", "formats"),)
+
     def __init__(self, place: Place, settings: FormatSettings) -> None:
         super().__init__(place, settings)
-        _encoder()
-        self._images, self._annotations = place.spool(), place.spool()
+        self._images, self._annotations = place.spool("images"), place.spool("annotations")
         self._count = 0
 
     def add(self, item: Labelled, photo: PhotoFile) -> None:
@@ -70,14 +74,23 @@ class CocoFile(Format):
     def finish(self) -> None:
         """See `Format`."""
         own = json.dumps(categories(self.settings), ensure_ascii=False)
-        pieces = ['{"info": {"description": "recoseg"}, "licenses": [], "images": [\n', self._images]
-        pieces += ['\n], "annotations": [\n', self._annotations, f'\n], "categories": {own}}}\n']
-        write_pieces(self.place.path(FILE), pieces)
+        write_pieces(
+            self.place.path(FILE),
+            '{"info": {"description": "recoseg"}, "licenses": [], "images": [\n',
+            self._images,
+            '\n], "annotations": [\n',
+            self._annotations,
+            f'\n], "categories": {own}}}\n',
+        )
 
-    def close(self) -> None:
+    def state(self, number: int) -> dict[str, int]:
         """See `Format`."""
-        self._images.close()
-        self._annotations.close()
+        return {**super().state(number), "count": self._count}
+
+    def restore(self, state: Mapping[str, int]) -> None:
+        """See `Format`."""
+        super().restore(state)
+        self._count = state.get("count", 0)
 
     @abstractmethod
     def regions(self, item: Labelled) -> list[Region]:
@@ -86,7 +99,9 @@ class CocoFile(Format):
     def _segmentation(self, item: Labelled, region: Region) -> dict[str, Any] | list[list[float]]:
         height, width = item.size
         if not self.settings.polygons:
-            found = _encoder().encode(np.asfortranarray(region.whole(height, width), np.uint8))
+            from pycocotools import mask
+
+            found = mask.encode(np.asfortranarray(region.whole(height, width), np.uint8))
             return {"size": [height, width], "counts": found["counts"].decode("ascii")}
         polygons = [simplified(p, self.settings.tolerance) for p in item.outlines(region)]
         return [one_ring([polygon]).ravel().tolist() for polygon in polygons]
@@ -106,11 +121,3 @@ class CocoStuff(CocoFile):
     def regions(self, item: Labelled) -> list[Region]:
         """See `CocoFile`."""
         return item.classes
-
-
-def _encoder() -> Any:
-    try:
-        from pycocotools import mask
-    except ImportError as error:
-        raise MissingExtraError("pycocotools", "formats", "COCO's run lengths") from error
-    return mask

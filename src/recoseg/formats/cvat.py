@@ -6,8 +6,8 @@ from xml.etree import ElementTree as Xml
 
 import numpy as np
 
-from recoseg.formats.place import Place, write_pieces
 from recoseg.formats.photo_files import PhotoFile
+from recoseg.formats.place import Place, write_pieces
 from recoseg.formats.protocol import Format, FormatSettings, Labelled
 from recoseg.formats.regions import Region
 
@@ -19,7 +19,7 @@ class Cvat(Format):
 
     def __init__(self, place: Place, settings: FormatSettings) -> None:
         super().__init__(place, settings)
-        self._images = place.spool()
+        self._images = place.spool("images")
 
     def add(self, item: Labelled, photo: PhotoFile) -> None:
         """See `Format`."""
@@ -53,12 +53,7 @@ class Cvat(Format):
             Xml.SubElement(label, "attributes")
         head = '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n'
         meta = f"<meta><task>{Xml.tostring(labels, encoding='unicode')}</task></meta>\n"
-        pieces = [head, meta, self._images, "</annotations>\n"]
-        write_pieces(self.place.path(FILE), pieces)
-
-    def close(self) -> None:
-        """See `Format`."""
-        self._images.close()
+        write_pieces(self.place.path(FILE), head, meta, self._images, "</annotations>\n")
 
 
 def _mask_fields(region: Region) -> dict[str, str]:

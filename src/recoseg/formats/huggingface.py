@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recoseg.errors import MissingExtraError
-from recoseg.formats.place import Place
 from recoseg.formats.photo_files import PhotoFile
+from recoseg.formats.place import Place
 from recoseg.formats.protocol import Format, FormatSettings, Labelled
 from recoseg.labels import Segmentation
 from recoseg.storage.atomic import write_atomically
@@ -35,9 +35,9 @@ class HuggingFace(Format):
         super().__init__(place, settings)
         features = _features(settings.names)
         self._schema: pa.Schema = features.arrow_schema
-        self._spool = place.spool()
+        self._spool = place.spool("shard")
         self._rows: list[dict[str, Any]] = []
-        self._waiting = self._written = self._shards = 0
+        self._waiting = self._written = self._shards = self._photos = 0
         self._writer: Any = None
 
     def add(self, item: Labelled, photo: PhotoFile) -> None:
@@ -57,6 +57,7 @@ class HuggingFace(Format):
             self._write_rows()
         if self._written >= _SHARD:
             self._end_shard()
+            self._photos = item.number
 
     def finish(self) -> None:
         """See `Format`."""
@@ -64,9 +65,14 @@ class HuggingFace(Format):
         if self._writer is not None:
             self._end_shard()
 
-    def close(self) -> None:
+    def state(self, number: int) -> dict[str, int]:
+        """See `Format`; a file that is not finished is begun again."""
+        return {"photos": self._photos, "shards": self._shards}
+
+    def restore(self, state: Mapping[str, int]) -> None:
         """See `Format`."""
-        self._spool.close()
+        self._spool.cut(0)
+        self._photos, self._shards = state.get("photos", 0), state.get("shards", 0)
 
     def _write_rows(self) -> None:
         if not self._rows:
@@ -82,16 +88,14 @@ class HuggingFace(Format):
         write_atomically(
             self.place.path(f"data/train-{self._shards:05d}.parquet"), self._spool.copy_to
         )
-        self._spool.clear()
+        self._spool.cut(0)
         self._shards += 1
         self._writer, self._written = None, 0
 
 
 def _features(names: tuple[str, ...]) -> Any:
-    try:
-        from datasets import ClassLabel, Features, Image, Sequence, Value
-    except ImportError as error:
-        raise MissingExtraError("datasets", "datasets", "Parquet files of `datasets`") from error
+    from datasets import ClassLabel, Features, Image, Sequence, Value
+
     return Features(
         {
             "image": Image(),

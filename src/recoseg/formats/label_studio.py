@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 from xml.etree import ElementTree as Xml
 
-from recoseg.formats.place import Place, write_pieces
 from recoseg.formats.photo_files import PhotoFile
+from recoseg.formats.place import Place, write_pieces
 from recoseg.formats.protocol import Format, FormatSettings, Labelled
 from recoseg.formats.regions import Region
 from recoseg.formats.rle_pack import encode_brush
@@ -29,7 +28,7 @@ class LabelStudio(Format):
 
     def __init__(self, place: Place, settings: FormatSettings) -> None:
         super().__init__(place, settings)
-        self._tasks = place.spool()
+        self._tasks = place.spool("tasks")
 
     def add(self, item: Labelled, photo: PhotoFile) -> None:
         """See `Format`."""
@@ -63,7 +62,7 @@ class LabelStudio(Format):
 
     def finish(self) -> None:
         """See `Format`."""
-        write_pieces(self.place.path(FILE), ["[\n", self._tasks, "\n]\n"])
+        write_pieces(self.place.path(FILE), "[\n", self._tasks, "\n]\n")
         view = Xml.Element("View")
         Xml.SubElement(view, "Image", name="image", value="$image", zoom="true")
         kind = "PolygonLabels" if self.settings.polygons else "BrushLabels"
@@ -72,10 +71,6 @@ class LabelStudio(Format):
             Xml.SubElement(labels, "Label", value=name, background="#" + bytes(colour).hex())
         Xml.indent(view)
         self.place.write(INTERFACE, Xml.tostring(view, encoding="utf-8") + b"\n")
-
-    def close(self) -> None:
-        """See `Format`."""
-        self._tasks.close()
 
     def _shape(self, item: Labelled, region: Region) -> dict[str, Any]:
         if not self.settings.polygons:

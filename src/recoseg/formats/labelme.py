@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from recoseg.formats.photo_files import PhotoFile
-from recoseg.formats.protocol import Format, Labelled
+from recoseg.formats.protocol import SHAPELY, Format, Labelled
 
 _VERSION = "5.5.0"
 """The version of LabelMe whose format is written."""
@@ -20,6 +20,7 @@ class LabelMe(Format):
     """
 
     photos: ClassVar[Literal["copy", "none", "embed"]] = "copy"
+    needs = (SHAPELY,)
     photos_in = ""
 
     def add(self, item: Labelled, photo: PhotoFile) -> None:
@@ -37,7 +38,7 @@ class LabelMe(Format):
             }
             for region in item.regions
         ]
-        fields = {
+        fields: dict[str, Any] = {
             "version": _VERSION,
             "flags": {},
             "shapes": shapes,

@@ -153,9 +153,7 @@ def _from(ring: Ring, start: int) -> Ring:
     return np.concatenate([turned, turned[:1]])
 
 
-def _moved(
-    corners: Float[np.ndarray, "_ 2"], touching: Bool[np.ndarray, "points"]
-) -> np.ndarray:
+def _moved(corners: Float[np.ndarray, "_ 2"], touching: Bool[np.ndarray, points]) -> np.ndarray:
     """A closed ring of sides along the axes, moved to its right where y points up.
 
     Args:

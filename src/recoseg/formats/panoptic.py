@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from recoseg.formats.coco import categories, image_fields
-from recoseg.formats.place import Place, write_pieces
 from recoseg.formats.photo_files import PhotoFile
+from recoseg.formats.place import Place, write_pieces
 from recoseg.formats.protocol import Format, FormatSettings, Labelled
 from recoseg.formats.regions import Region
 from recoseg.writers.formats import encode_png
@@ -26,7 +26,7 @@ class Panoptic(Format):
 
     def __init__(self, place: Place, settings: FormatSettings) -> None:
         super().__init__(place, settings)
-        self._images, self._annotations = place.spool(), place.spool()
+        self._images, self._annotations = place.spool("images"), place.spool("annotations")
         self._things = {settings.names.index(name) for name in settings.things}
 
     def add(self, item: Labelled, photo: PhotoFile) -> None:
@@ -59,11 +59,11 @@ class Panoptic(Format):
     def finish(self) -> None:
         """See `Format`."""
         own = json.dumps(categories(self.settings), ensure_ascii=False)
-        pieces = ['{"info": {"description": "recoseg"}, "licenses": [], "images": [\n', self._images]
-        pieces += ['\n], "annotations": [\n', self._annotations, f'\n], "categories": {own}}}\n']
-        write_pieces(self.place.path(FILE), pieces)
-
-    def close(self) -> None:
-        """See `Format`."""
-        self._images.close()
-        self._annotations.close()
+        write_pieces(
+            self.place.path(FILE),
+            '{"info": {"description": "recoseg"}, "licenses": [], "images": [\n',
+            self._images,
+            '\n], "annotations": [\n',
+            self._annotations,
+            f'\n], "categories": {own}}}\n',
+        )

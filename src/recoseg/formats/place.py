@@ -6,9 +6,9 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import IO, Any
 
+from recoseg.errors import OutputError
 from recoseg.storage.atomic import write_atomically, write_bytes
 from recoseg.storage.paths import inside
 
@@ -27,6 +27,7 @@ class Place:
         self._folder = folder
         self._name = name
         self._record = record
+        self.spools: dict[str, Spool] = {}
 
     def path(self, name: str) -> Path:
         """The path of a file that is about to be written; its folder exists.
@@ -46,24 +47,30 @@ class Place:
 
     def link(self, name: str, target: Path) -> None:
         """Write a symbolic link to a file."""
-        self.path(name).symlink_to(target.resolve())
+        path = self.path(name)
+        path.unlink(missing_ok=True)
+        path.symlink_to(target.resolve())
 
-    def spool(self) -> Spool:
-        """A file without a name beside the format's files, for what is put together at the end."""
-        folder = inside(self._folder, self._name)
-        folder.mkdir(parents=True, exist_ok=True)
-        return Spool(folder)
+    def spool(self, name: str) -> Spool:
+        """A file beside the format's files for what is put together at the end.
+
+        What an interrupted run has put into it is still there; see `Spool.cut`.
+        """
+        self.spools[name] = Spool(self.path(f".{name}.part"))
+        return self.spools[name]
 
 
 class Spool:
     """Pieces of a text on the disk, in their order, which need no memory.
 
     Args:
-        folder: The folder whose disk is used.
+        path: The file; it is created if it does not exist.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._file: IO[bytes] = TemporaryFile(dir=folder)  # noqa: SIM115, `close` closes it
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.touch()
+        self._file: IO[bytes] = path.open("r+b")
         self._is_empty = True
 
     def add(self, text: str, between: str = "") -> None:
@@ -85,11 +92,30 @@ class Spool:
         """The open file."""
         return self._file
 
-    def clear(self) -> None:
-        """Forget all pieces."""
-        self._file.seek(0)
+    @property
+    def size(self) -> int:
+        """Bytes of all pieces, which are handed to the system at the call."""
+        self._file.flush()
+        return self._file.tell()
+
+    def cut(self, size: int) -> None:
+        """Forget all pieces but the first ones.
+
+        Args:
+            size: Bytes of the pieces that are kept.
+
+        Raises:
+            OutputError: There are fewer bytes.
+        """
+        self._file.seek(0, 2)
+        if self._file.tell() < size:
+            raise OutputError(
+                f"{self._path} is shorter than the run had recorded, as after a power failure. "
+                "Write the formats again with --overwrite."
+            )
+        self._file.seek(size)
         self._file.truncate()
-        self._is_empty = True
+        self._is_empty = size == 0
 
     def copy_to(self, file: IO[bytes]) -> None:
         """Write all pieces to an open file."""
@@ -97,11 +123,16 @@ class Spool:
         shutil.copyfileobj(self._file, file)
 
     def close(self) -> None:
-        """Remove the file."""
+        """Close the file; what is in it is kept."""
         self._file.close()
 
+    def remove(self) -> None:
+        """Remove the file."""
+        self._file.close()
+        self._path.unlink(missing_ok=True)
 
-def write_pieces(path: Path, pieces: list[str | Spool]) -> None:
+
+def write_pieces(path: Path, *pieces: str | Spool) -> None:
     """Write a file of texts and spools, which is whole or absent."""
 
     def write(file: IO[bytes]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 PhotosForm = Literal["auto", "copy", "link", "none"]
 """What becomes of the photos: a copy, a symbolic link, nothing, or what the format needs."""
+
+
+Package = tuple[str, str, str]
+"""The name of a module, that of its package, and the extra that installs it."""
+
+SHAPELY: Package = "shapely", "shapely", "formats"
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ class Labelled:
 
 
 class Format(ABC):
-    """Writes a format: `add` for each photo, then `finish`; a context manager that frees files.
+    """Writes a format: `restore`, `add` for each photo, then `finish`; closes files on exit.
 
     Args:
         place: Where files go.
@@ -125,12 +131,14 @@ class Format(ABC):
         photos: What becomes of photos unless something else is asked for: `copy` or `none`.
         photos_in: The folder of the photos, with `/` at its end, or an empty text.
         only_jpeg: Whether the photos have to be JPEG files.
+        needs: The packages that it needs beside those of recoseg.
         most_classes: How many classes the format holds.
     """
 
     photos: ClassVar[Literal["copy", "none", "embed"]] = "none"
     photos_in: ClassVar[str] = "images/"
     only_jpeg: ClassVar[bool] = False
+    needs: ClassVar[tuple[Package, ...]] = ()
     most_classes: ClassVar[int] = 65_534
 
     def __init__(self, place: Place, settings: FormatSettings) -> None:
@@ -150,8 +158,31 @@ class Format(ABC):
     def finish(self) -> None:
         """Write the files of all photos together."""
 
+    def state(self, number: int) -> dict[str, int]:
+        """What an interrupted run needs to go on, as JSON fields.
+
+        Args:
+            number: The number of the photo that was added last.
+
+        Returns:
+            `photos`, the number of the last photo that needs not be added again, and more.
+        """
+        sizes = {name: spool.size for name, spool in self.place.spools.items()}
+        return {"photos": number, **sizes}
+
+    def restore(self, state: Mapping[str, int]) -> None:
+        """Take up the state of an interrupted run.
+
+        Args:
+            state: From `state`; empty to begin from the first photo.
+        """
+        for name, spool in self.place.spools.items():
+            spool.cut(state.get(name, 0))
+
     def close(self) -> None:
-        """Free what is open; nothing is written."""
+        """Close what is open; nothing is written."""
+        for spool in self.place.spools.values():
+            spool.close()
 
     def __enter__(self) -> Self:
         return self

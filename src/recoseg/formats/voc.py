@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from recoseg.classes import class_list
-from recoseg.formats.place import Place, write_pieces
 from recoseg.formats.photo_files import PhotoFile
+from recoseg.formats.place import Place, write_pieces
 from recoseg.formats.protocol import Format, FormatSettings, Labelled
 from recoseg.writers.formats import encode_png
 
@@ -41,7 +41,9 @@ def map_names(names: Sequence[str]) -> list[str]:
         >>> map_names(["a:b", "background", "#1"])
         ['background_2', 'a_b', 'background', '_1']
     """
-    plain = [name.replace(":", "_").replace("#", "_", name.startswith("#")).strip() for name in names]
+    plain = [
+        name.replace(":", "_").replace("#", "_", name.startswith("#")).strip() for name in names
+    ]
     used = set(plain)
     found: list[str] = []
     for wanted, is_own in [("background", False), *((name, True) for name in plain)]:
@@ -67,7 +69,7 @@ class Voc(Format):
 
     def __init__(self, place: Place, settings: FormatSettings) -> None:
         super().__init__(place, settings)
-        self._list = place.spool()
+        self._list = place.spool("list")
 
     def add(self, item: Labelled, photo: PhotoFile) -> None:
         """See `Format`."""
@@ -89,16 +91,12 @@ class Voc(Format):
 
     def finish(self) -> None:
         """See `Format`."""
-        write_pieces(self.place.path(LIST), [self._list])
+        write_pieces(self.place.path(LIST), self._list)
         colours = voc_colours().tolist()
         names = map_names(self.settings.names)
         lines = [f"{name}:{r},{g},{b}::\n" for name, (r, g, b) in zip(names, colours, strict=False)]
         self.place.write(LABEL_MAP, "".join(lines).encode())
         self.place.write(NAMES, class_list(self.settings.names).encode())
-
-    def close(self) -> None:
-        """See `Format`."""
-        self._list.close()
 
     def _write(self, name: str, values: np.ndarray) -> None:
         image = Image.fromarray(values)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from recoseg.errors import MissingExtraError
-from recoseg.formats.place import Place
 from recoseg.formats.photo_files import PhotoFile
-from recoseg.formats.protocol import Format, FormatSettings, Labelled
+from recoseg.formats.protocol import SHAPELY, Format, Labelled
 
 FILE = "data.yaml"
 _SPLIT = "train"
@@ -23,11 +21,8 @@ class Yolo(Format):
     """
 
     photos: ClassVar[Literal["copy", "none", "embed"]] = "copy"
+    needs = (SHAPELY, ("yaml", "pyyaml", "formats"))
     photos_in = f"images/{_SPLIT}/"
-
-    def __init__(self, place: Place, settings: FormatSettings) -> None:
-        super().__init__(place, settings)
-        _yaml()
 
     def add(self, item: Labelled, photo: PhotoFile) -> None:
         """See `Format`."""
@@ -43,18 +38,12 @@ class Yolo(Format):
 
     def finish(self) -> None:
         """See `Format`."""
+        import yaml
+
         fields = {
             "train": self.photos_in.rstrip("/"),
             "val": self.photos_in.rstrip("/"),
             "names": dict(enumerate(self.settings.names)),
         }
-        text = _yaml().safe_dump(fields, allow_unicode=True, sort_keys=False)
+        text = yaml.safe_dump(fields, allow_unicode=True, sort_keys=False)
         self.place.write(FILE, text.encode())
-
-
-def _yaml() -> Any:
-    try:
-        import yaml
-    except ImportError as error:
-        raise MissingExtraError("pyyaml", "formats", "YOLO's data.yaml") from error
-    return yaml
