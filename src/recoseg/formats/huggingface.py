@@ -74,6 +74,12 @@ class HuggingFace(Format):
         self._spool.cut(0)
         self._photos, self._shards = state.get("photos", 0), state.get("shards", 0)
 
+    def close(self) -> None:
+        """See `Format`."""
+        if self._writer is not None:
+            self._writer.close()
+        super().close()
+
     def _write_rows(self) -> None:
         if not self._rows:
             return
