@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt
 from PIL import Image
 
-from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.errors import MissingExtraError, RecosegError, UnknownNameError
 
 Colour = tuple[int, int, int]
 """RGB, 0 to 255."""
@@ -112,9 +112,58 @@ class Segmentation:
         """
         found: list[dict[str, Any]] = []
         for name, mask in self.masks().items():
-            score = None
-            if self.scores is not None:
-                score = float(self.scores[self.names.index(name)][mask].mean(dtype=np.float64))
+            score = self._mean_score(name, mask)
             image = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
             found.append({"label": name, "score": score, "mask": image})
         return found
+
+    def to_supervision(self) -> Any:
+        """The masks as `supervision.Detections`: one detection for each class that is present.
+
+        Returns:
+            The detections, largest class first: `mask` (n, h, w), `xyxy` (the box around each mask;
+            right and bottom are those of its last pixels, as in supervision), `class_id` (the
+            label), `data["class_name"]`, and `confidence` (the mean fused score; None where scores
+            were not kept).
+
+        Raises:
+            MissingExtraError: supervision is not installed.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise MissingExtraError("supervision", "supervision", "to_supervision()") from error
+        found = self.masks()
+        masks = np.zeros((len(found), *self.labels.shape), bool)
+        for place, mask in enumerate(found.values()):
+            masks[place] = mask
+        scores = [self._mean_score(name, mask) for name, mask in found.items()]
+        return supervision.Detections(
+            xyxy=supervision.mask_to_xyxy(masks).astype(np.float32).reshape(-1, 4),
+            mask=masks,
+            class_id=np.array([self.names.index(name) for name in found], int),
+            confidence=None if self.scores is None else np.array(scores, np.float32),
+            data={"class_name": np.array(list(found), str)},
+        )
+
+    def to_fiftyone(self) -> Any:
+        """The label map as `fiftyone.Segmentation`.
+
+        Returns:
+            Its `mask` has the label plus 1 for each class, since 0 is FiftyOne's background. The
+            names go into the data set: `dataset.default_mask_targets = dict(enumerate(names, 1))`.
+
+        Raises:
+            MissingExtraError: fiftyone is not installed.
+        """
+        try:
+            import fiftyone
+        except ImportError as error:
+            raise MissingExtraError("fiftyone", "fiftyone", "to_fiftyone()") from error
+        # Background has the highest number of the type, so that it becomes 0.
+        return fiftyone.Segmentation(mask=self.labels + self.labels.dtype.type(1))
+
+    def _mean_score(self, name: str, mask: Bool[np.ndarray, "h w"]) -> float | None:
+        if self.scores is None:
+            return None
+        return float(self.scores[self.names.index(name)][mask].mean(dtype=np.float64))
