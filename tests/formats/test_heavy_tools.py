@@ -82,7 +82,7 @@ def test_label_studio_validates_tasks_and_interface(written, polygons):
     found = interface.LabelInterface((folder / "labeling_config.xml").read_text(encoding="utf-8"))
     found.validate()
     for task in json.loads((folder / "tasks.json").read_text(encoding="utf-8")):
-        assert found.validate_task(task)
+        assert found.validate_task({"data": task["data"]})
         for prediction in task["predictions"]:
             assert found.validate_prediction(prediction)
 

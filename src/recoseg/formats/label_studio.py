@@ -55,7 +55,11 @@ class LabelStudio(Format):
         self._tasks.add_json(
             {
                 "id": item.number,
-                "data": {"image": _LOCAL + quote(f"{folder}{photo.named(item.name)}")},
+                "data": {
+                    "image": _LOCAL + quote(f"{folder}{photo.named(item.name)}"),
+                    "width": width,
+                    "height": height,
+                },
                 "predictions": [{"model_version": "recoseg", "result": result}],
             }
         )

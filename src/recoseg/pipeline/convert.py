@@ -14,6 +14,7 @@ from recoseg.errors import RecosegError, UnknownNameError
 from recoseg.formats.format_table import FORMATS, formats_of
 from recoseg.formats.outlines import TOLERANCE
 from recoseg.formats.protocol import Format, FormatSettings, PhotosForm
+from recoseg.formats.reading.open_format import RUN
 from recoseg.pipeline.checks import check_output_folder
 from recoseg.pipeline.format_run import FormatRun
 from recoseg.pipeline.mask_results import MaskResults, open_results
@@ -21,7 +22,6 @@ from recoseg.progress import resumable, telling_what_is_kept
 from recoseg.storage.checksums import checksum
 from recoseg.storage.run_record import RunRecord
 
-FORMAT = "recoseg-formats-1"
 FILES = "files.jsonl"
 
 _SHOWN = 3  # photos in a note
@@ -107,7 +107,7 @@ def convert(
     record = RunRecord(
         folder,
         FILES,
-        FORMAT,
+        RUN,
         {"formats": forms, **asdict(settings), "masks": _content(found)},
         what="formats",
         entries=FORMATS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from recoseg.datasets.folders import FOLDER
 from recoseg.datasets.masks import decode_values
 from recoseg.drawing.palette import palette_of
 from recoseg.errors import BadImageError, DatasetError, FileError, MissingFileError
+from recoseg.formats.reading.masks import FormatMasks
+from recoseg.formats.reading.open_format import open_format
 from recoseg.labels import IGNORE_INDEX, Colour, ignore_index
 from recoseg.photos import files
 from recoseg.segmentation.verify import check_labels
@@ -21,6 +23,7 @@ from recoseg.storage.checksums import checksum
 from recoseg.storage.claim import format_in
 from recoseg.storage.paths import inside
 from recoseg.storage.reading import read_bytes
+from recoseg.training.format_masks import photos_of
 from recoseg.training.moved_photos import photo_paths
 from recoseg.training.pseudo_labels import FORMAT as PSEUDO_LABELS
 from recoseg.training.pseudo_labels import PseudoLabelled, PseudoLabels
@@ -38,6 +41,7 @@ class MaskResult:
         mask: Path of the label map; None if there is none.
         checksum: The recorded checksum of the label map; None if none was recorded.
         failure: Why there is no label map; empty if there is one.
+        decode: Reads the label map from the file where that has another format than PNG.
     """
 
     name: str
@@ -45,6 +49,7 @@ class MaskResult:
     mask: Path | None
     checksum: str | None = None
     failure: str = ""
+    decode: Callable[[], np.ndarray] | None = None
 
     def read(self, classes: int) -> np.ndarray:
         """The label map (h, w): uint8, or uint16 for more than 255 classes.
@@ -53,6 +58,8 @@ class MaskResult:
             BadImageError: It is missing or damaged, or has labels that are no class; the text is
                 the reason.
         """
+        if self.decode is not None:
+            return self.decode()
         if self.mask is None:
             raise BadImageError(self.failure)
         try:
@@ -91,7 +98,8 @@ def open_results(masks: Path, images: Path | None = None) -> MaskResults:
 
     Args:
         masks: A folder that `recoseg segment` or `recoseg pseudo-label` has written, the folder
-            `labels` in it, or any folder of masks with `classes.txt` in it or beside it.
+            `labels` in it, masks in the format of another tool (see `open_format`), or any folder
+            of masks with `classes.txt` in it or beside it.
         images: Where the photos are now, if they have been moved; for any folder of masks the
             photos with the same names.
 
@@ -99,8 +107,13 @@ def open_results(masks: Path, images: Path | None = None) -> MaskResults:
         MissingFileError: There is no such folder.
         DatasetError: It holds no masks, or a photo is not among the images.
     """
-    if not masks.is_dir():
+    if not masks.exists():
         raise MissingFileError(f"There is no folder {masks}. Expected a folder of masks.")
+    given = open_format(masks)
+    if given is not None:
+        return _sorted(_of_format(given, images))
+    if not masks.is_dir():
+        raise DatasetError(f"{masks} is no file of masks. Expected JSON, XML, YAML or a folder.")
     for folder in (masks, masks.parent) if masks.resolve().name == "labels" else (masks,):
         form = format_in(folder)
         if form == MASKS:
@@ -164,6 +177,16 @@ def _moved(
         )
         for item, path in zip(done, photo_paths(done, folder, images), strict=True)
     )
+
+
+def _of_format(found: FormatMasks, images: Path | None) -> MaskResults:
+    """The masks in the format of another tool, with their photos."""
+    photos = photos_of(found, images)
+    items = tuple(
+        MaskResult(name, str(photos.get(name, name)), found.location, decode=read)
+        for name, read in found.read.items()
+    )
+    return MaskResults(found.names, palette_of(found.names), items)
 
 
 def _in_folders(masks: Path, images: Path) -> MaskResults:
