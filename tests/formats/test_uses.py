@@ -106,6 +106,15 @@ def test_one_format_is_converted_into_another(small, tmp_path, name):
         assert all(np.array_equal(found[photo], labels) for photo, labels in maps.items())
 
 
+def test_photos_that_are_nowhere_are_asked_for(small, tmp_path):
+    path = tmp_path / "coco.json"
+    path.write_bytes((small[0] / "exact/coco/annotations.json").read_bytes())
+    report = convert(path, "yolo", tmp_path / "out")
+    assert len(report.failures) == 8
+    assert all("--images" in reason for reason in report.failures.values())
+    assert not convert(path, "cvat", tmp_path / "other").failures  # needs no photos
+
+
 def test_folders_without_masks_are_told(small, tmp_path):
     with pytest.raises(DatasetError, match="holds the folders of several formats"):
         convert(small[0] / "out", "coco", tmp_path / "out")

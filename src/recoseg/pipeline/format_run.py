@@ -127,6 +127,8 @@ class FormatRun:
             if self._forms[name] == "none":
                 prepared[name] = name_only(result.photo)
                 continue
+            if not result.has_photo:
+                raise BadImageError("it is not known where the photo is; give the folder: --images")
             only_jpeg = writer.only_jpeg
             if only_jpeg not in read:
                 read[only_jpeg] = photo_file(result.photo, (height, width), only_jpeg=only_jpeg)

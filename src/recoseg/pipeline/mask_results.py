@@ -42,6 +42,7 @@ class MaskResult:
         checksum: The recorded checksum of the label map; None if none was recorded.
         failure: Why there is no label map; empty if there is one.
         decode: Reads the label map from the file where that has another format than PNG.
+        has_photo: Whether it is known where the photo is; if not, `photo` is its name.
     """
 
     name: str
@@ -50,6 +51,7 @@ class MaskResult:
     checksum: str | None = None
     failure: str = ""
     decode: Callable[[], np.ndarray] | None = None
+    has_photo: bool = True
 
     def read(self, classes: int) -> np.ndarray:
         """The label map (h, w): uint8, or uint16 for more than 255 classes.
@@ -183,7 +185,13 @@ def _of_format(found: FormatMasks, images: Path | None) -> MaskResults:
     """The masks in the format of another tool, with their photos."""
     photos = photos_of(found, images)
     items = tuple(
-        MaskResult(name, str(photos.get(name, name)), found.location, decode=read)
+        MaskResult(
+            name,
+            str(photos.get(name, name)),
+            found.location,
+            decode=read,
+            has_photo=name in photos,
+        )
         for name, read in found.read.items()
     )
     return MaskResults(found.names, palette_of(found.names), items)
