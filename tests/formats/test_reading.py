@@ -1,6 +1,7 @@
 """Formats are read back as they were written, and damaged files are told."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -139,6 +140,18 @@ def test_files_that_are_damaged_are_told(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     with pytest.raises(DatasetError):
         open_format(tmp_path / name)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"shapes": []}'])
+def test_other_json_files_beside_masks_do_no_harm(tmp_path, text):
+    (tmp_path / "notes.json").write_text(text)
+    assert open_format(tmp_path) is None
+
+
+def test_masks_can_be_sent_to_other_processes(tmp_path):
+    found = open_format(coco(tmp_path))
+    read = pickle.loads(pickle.dumps(found.read["a/b.c"]))
+    assert np.array_equal(read(), found.read["a/b.c"]())
 
 
 def test_other_folders_are_none_of_the_formats(tmp_path):

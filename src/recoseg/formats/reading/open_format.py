@@ -61,12 +61,19 @@ def open_format(location: Path) -> FormatMasks | None:
     for name, pattern, reader in _FOLDERS:
         if next((location / name).rglob(pattern), None) is not None:
             return reader(location, location)
-    for path in location.rglob("*.json"):
-        fields = read_fields(path) if path.name != "settings.json" else None
-        if isinstance(fields, dict) and "shapes" in fields and "imageHeight" in fields:
-            return read_labelme(location, location)
-        break
-    return None
+    return read_labelme(location, location) if _is_labelme(location) else None
+
+
+def _is_labelme(folder: Path) -> bool:
+    """Whether the first JSON file in a folder is one of LabelMe; of others nothing is expected."""
+    path = next(folder.rglob("*.json"), None)
+    if path is None:
+        return False
+    try:
+        fields = read_fields(path)
+    except DatasetError:
+        return False
+    return isinstance(fields, dict) and "shapes" in fields and "imageHeight" in fields
 
 
 def _open_file(path: Path) -> FormatMasks | None:
