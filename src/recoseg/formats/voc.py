@@ -41,9 +41,8 @@ def map_names(names: Sequence[str]) -> list[str]:
         >>> map_names(["a:b", "background", "#1"])
         ['background_2', 'a_b', 'background', '_1']
     """
-    plain = [
-        name.replace(":", "_").replace("#", "_", name.startswith("#")).strip() for name in names
-    ]
+    plain = [name.replace(":", "_").strip() for name in names]
+    plain = [f"_{name[1:]}" if name.startswith("#") else name for name in plain]
     used = set(plain)
     found: list[str] = []
     for wanted, is_own in [("background", False), *((name, True) for name in plain)]:
