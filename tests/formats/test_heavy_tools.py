@@ -7,7 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from tests.formats.photos import NAMES
+from recoseg.formats.reading.pixels import from_brush
+from recoseg.formats.rle_pack import encode_brush
+from tests.formats.photos import NAMES, label_map
 from tests.formats.slow_readers import empty, stem
 
 pytestmark = pytest.mark.slow
@@ -73,6 +75,15 @@ def test_label_studio_decodes_the_same_brushes(photos, written):
             alpha = np.reshape(image, (*labels.shape, 4))[..., 3]
             own[alpha == 255] = NAMES.index(result["value"]["brushlabels"][0])
         assert np.array_equal(own, labels)
+
+
+@pytest.mark.parametrize("number", [0, 1, 5])
+def test_label_studio_has_the_same_masks_of_our_bytes(number):
+    brush = pytest.importorskip("label_studio_sdk.converter.brush")
+    mask = label_map(number) == label_map(number)[0, 0]
+    values = np.repeat(mask.ravel(), 4).astype(np.uint8) * 255
+    assert np.array_equal(brush.decode_rle(encode_brush(mask)), values)
+    assert np.array_equal(from_brush(brush.encode_rle(values), *mask.shape), mask)
 
 
 @pytest.mark.parametrize("polygons", [False, True])

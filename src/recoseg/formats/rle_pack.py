@@ -20,7 +20,7 @@ def encode_brush(mask: Bool[np.ndarray, "h w"]) -> list[int]:
 
     Example:
         >>> encode_brush(np.array([[True]]))
-        [0, 0, 0, 4, 57, 27, 252, 221, 254]
+        [0, 0, 0, 4, 57, 27, 252, 127, 224]
     """
     values = mask.ravel()
     starts = np.r_[0, np.flatnonzero(values[1:] != values[:-1]) + 1]
