@@ -18,6 +18,7 @@ COMMANDS = [
     "inspect",
     "forget",
     "segment",
+    "convert",
     "pseudo-label",
     "train",
     "export",

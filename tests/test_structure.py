@@ -20,7 +20,7 @@ ROOMS = (
     "retrieval",
     "memory",
     "drawing",
-    "writers",
+    *("writers", "formats"),
     *("learning", "datasets", "segmentation"),
     *("evaluation", "training", "experiments"),
     "pipeline",

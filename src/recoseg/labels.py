@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt
 from PIL import Image
 
-from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.errors import MissingExtraError, RecosegError, UnknownNameError
 
 Colour = tuple[int, int, int]
 """RGB, 0 to 255."""
@@ -169,11 +169,61 @@ class Segmentation:
         """
         found: list[dict[str, Any]] = []
         masks = self.masks()
-        confidence = self.confidence(masks)
-        for name, mask in masks.items():
-            score = confidence.get(name)
-            if score is None and self.scores is not None:
-                score = float(self.scores[self.names.index(name)][mask].mean(dtype=np.float64))
+        for (name, mask), score in zip(masks.items(), self._scores_of(masks), strict=True):
             image = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
             found.append({"label": name, "score": score, "mask": image})
         return found
+
+    def to_supervision(self) -> Any:
+        """The masks as `supervision.Detections`: one detection for each class that is present.
+
+        Returns:
+            The detections, largest class first: `mask` (n, h, w), `xyxy` (the box around each mask;
+            right and bottom are those of its last pixels, as in supervision), `class_id` (the
+            label), `data["class_name"]`, and `confidence` (see `to_transformers`; None if there is
+            none).
+
+        Raises:
+            MissingExtraError: supervision is not installed.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise MissingExtraError("supervision", "supervision", "to_supervision()") from error
+        found = self.masks()
+        masks = np.zeros((len(found), *self.labels.shape), bool)
+        for place, mask in enumerate(found.values()):
+            masks[place] = mask
+        scores = self._scores_of(found)
+        return supervision.Detections(
+            xyxy=supervision.mask_to_xyxy(masks).astype(np.float32).reshape(-1, 4),
+            mask=masks,
+            class_id=np.array([self.names.index(name) for name in found], int),
+            confidence=None if None in scores else np.array(scores, np.float32),
+            data={"class_name": np.array(list(found), str)},
+        )
+
+    def to_fiftyone(self) -> Any:
+        """The label map as `fiftyone.Segmentation`.
+
+        Returns:
+            Its `mask` has the label plus 1 for each class, since 0 is FiftyOne's background. The
+            names go into the data set: `dataset.default_mask_targets = dict(enumerate(names, 1))`.
+
+        Raises:
+            MissingExtraError: fiftyone is not installed.
+        """
+        try:
+            import fiftyone
+        except ImportError as error:
+            raise MissingExtraError("fiftyone", "fiftyone", "to_fiftyone()") from error
+        # Background has the highest number of the type, so that it becomes 0.
+        return fiftyone.Segmentation(mask=self.labels + self.labels.dtype.type(1))
+
+    def _scores_of(self, masks: Mapping[str, Bool[np.ndarray, "h w"]]) -> list[float | None]:
+        """The confidence of each class, or else its mean fused score, or else None."""
+        found = self.confidence(masks)
+        if found or self.scores is None:
+            return [found.get(name) for name in masks]
+        rows = [self.scores[self.names.index(name)][mask] for name, mask in masks.items()]
+        return [float(row.mean(dtype=np.float64)) for row in rows]

@@ -11,6 +11,7 @@ from recoseg import __version__
 from recoseg.allocator import keep_freed_memory
 from recoseg.cli.ablate import ablate
 from recoseg.cli.bank import forget, inspect
+from recoseg.cli.convert import convert
 from recoseg.cli.datasets import datasets
 from recoseg.cli.demo import demo
 from recoseg.cli.doctor import doctor, fetch
@@ -88,6 +89,7 @@ for command in (
     inspect,
     forget,
     segment,
+    convert,
     pseudo_label,
     train,
     export,

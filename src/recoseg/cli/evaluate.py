@@ -86,7 +86,8 @@ def evaluate(
         typer.Option(
             help="Folder of label maps NAME.png to score instead of a bank. NAME is the name of "
             "the photo in the data set. Pixel values are class numbers, counted from 0, in the "
-            "order of classes.txt in the folder, or else of the data set."
+            "order of classes.txt in the folder, or else of the data set. Or a file or folder of "
+            "masks in a format of `recoseg convert`."
         ),
     ] = None,
     allow_missing: Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from recoseg.cli.convert import FORMAT_HELP
 from recoseg.cli.options import (
     Ambiguity,
     AreaThreshold,
@@ -82,6 +83,13 @@ def segment(
     ambiguity: Ambiguity = None,
     overlays: Annotated[bool, typer.Option(help="Write overlays with a legend.")] = True,
     scores: Annotated[bool, typer.Option(help="Write score maps (large files).")] = False,
+    format: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"Write the masks for another tool, too, below OUT/formats: {FORMAT_HELP} "
+            "`recoseg convert` has more options."
+        ),
+    ] = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     batch_size: BatchSize = 8,
@@ -102,6 +110,7 @@ def segment(
         out,
         overlays=overlays,
         scores=scores,
+        formats=format or (),
         resume=resume,
         overwrite=overwrite,
         progress=None,
@@ -141,3 +150,8 @@ def segment(
     done = report.photos - len(report.failures)
     refuse_nothing(done, report.photos, "segmented")
     say(f"Masks of {count_of(done, 'photos')}: {out}")
+    if report.formats is not None:
+        for note in report.formats.notes:
+            say(f"Note: {note}", err=True)
+        for name, folder in report.formats.folders.items():
+            say(f"{name}: {folder}")

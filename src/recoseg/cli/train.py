@@ -16,7 +16,10 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the training run.")],
     masks: Annotated[
         Path | None,
-        typer.Option(help="Folder of pseudo-labels, or of masks NAME.png with classes.txt."),
+        typer.Option(
+            help="Folder of pseudo-labels, of masks NAME.png with classes.txt, or of masks in a "
+            "format of `recoseg convert`."
+        ),
     ] = None,
     images: Annotated[
         Path | None,

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from recoseg.classes import read_classes
-from recoseg.datasets.folders import FOLDER
 from recoseg.datasets.label_space import LabelSpace
-from recoseg.datasets.masks import decode_values
-from recoseg.datasets.pairs import stamp_of
 from recoseg.drawing.palette import default_palette
-from recoseg.errors import BadImageError, DatasetError, FileError, LabelError
+from recoseg.errors import BadImageError, DatasetError, LabelError
+from recoseg.evaluation.prediction_maps import prediction_maps
 from recoseg.evaluation.protocols import Protocol
 from recoseg.evaluation.translate import translation
 from recoseg.labels import BACKGROUND, IGNORE_INDEX, Segmentation, ignore_index
-from recoseg.photos import files
 from recoseg.photos.load import LoadedPhoto
-from recoseg.photos.refs import Photo, composed
+from recoseg.photos.refs import Photo
 from recoseg.segmentation.result import Result
 from recoseg.storage.counts import count_of
-from recoseg.storage.reading import read_bytes
 
 _SHOWN = 5  # names in an error
 
@@ -43,22 +37,21 @@ class PredictionFolder:
 
     Args:
         folder: The folder, or one with the maps in its folder `labels`; sub-folders follow the
-            names of the data set's photos.
+            names of the data set's photos. Or masks in the format of another tool, with their own
+            list of classes; see `open_format`.
         space: The label space.
         protocol: How the truth is prepared.
 
     Raises:
-        DatasetError: There is no such folder.
-        LabelError: The classes in `classes.txt` are not those of the label space.
+        DatasetError: There is no such folder, or its files are not as their format has them.
+        LabelError: The listed classes are not those of the label space.
     """
 
     def __init__(self, folder: Path, space: LabelSpace, protocol: Protocol) -> None:
-        if not folder.is_dir():
-            raise DatasetError(f"No folder of predictions at {folder}. Give a folder of NAME.png.")
+        self._maps = prediction_maps(folder)
         self.name = folder.resolve().name
-        self._folder = folder / "labels" if (folder / "labels").is_dir() else folder
         self._protocol = protocol
-        self.names = _listed_classes(self._folder) or space.names
+        self.names = self._maps.names or space.names
         self.palette = default_palette(len(self.names))
         self._ignored = ignore_index(len(self.names))
         beside = BACKGROUND in self.names and BACKGROUND not in space.names
@@ -68,15 +61,15 @@ class PredictionFolder:
     @property
     def identity(self) -> dict[str, Any]:
         """Where the maps are, and the classes of their values, as JSON fields."""
-        return {"predictions": str(self._folder), "classes": list(self.names)}
+        return {"predictions": str(self._maps.location), "classes": list(self.names)}
 
     def stamp(self, name: str) -> str:
-        """Size and modification time of the map of a photo, to see whether it has changed."""
-        return stamp_of(self._path(name))
+        """What is equal for equal maps of a photo, to see whether it has changed."""
+        return self._maps.stamp(name)
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Those of the photos that have no map."""
-        return [name for name in names if not self._path(name).exists()]
+        return [name for name in names if not self._maps.has(name)]
 
     def refuse_missing(self, names: Sequence[str], *, allowed: bool) -> None:
         """Refuse a folder that lacks the maps of photos.
@@ -99,7 +92,7 @@ class PredictionFolder:
         )
         raise DatasetError(
             f"no prediction of {len(missing):,} of {count_of(len(names), 'photos')} was found in "
-            f"{self._folder}: {shown}. Expected a file NAME.png for each photo, such as "
+            f"{self._maps.location}: {shown}. Expected a file NAME.png for each photo, such as "
             f"{missing[0]}.png. {advice}"
         )
 
@@ -129,31 +122,10 @@ class PredictionFolder:
                 found = Segmentation(labels, self.names, self.palette)
                 yield Result(item.photo, item.image, found)
 
-    def _path(self, name: str) -> Path:
-        path = self._folder / f"{name}.png"
-        return path if path.exists() else self._others.get(composed(name), path)
-
-    @cached_property
-    def _others(self) -> dict[str, Path]:
-        """The maps by name, also those whose suffix or letters are written in another way."""
-        return FOLDER.files(self._folder, self._folder, [".png"])
-
     def _read(self, photo: Photo, image: Image.Image) -> np.ndarray:
-        path = self._path(photo.path)
-        if not path.exists():
-            raise BadImageError(f"no prediction in {self._folder}")
-        try:
-            labels = decode_values(read_bytes(path, files.MAX_BYTES))
-        except FileError as error:
-            raise BadImageError(f"the prediction: {error}") from error
-        except BadImageError as error:
-            raise BadImageError(f"the prediction {path}: {error}") from error
-        if labels.dtype == bool:  # a PNG of one bit per pixel
-            labels = labels.astype(np.uint8)
-        if not np.issubdtype(labels.dtype, np.integer):
-            raise BadImageError(
-                f"the prediction {path} has numbers of type {labels.dtype}, not integers"
-            )
+        if not self._maps.has(photo.path):
+            raise BadImageError(f"no prediction in {self._maps.location}")
+        labels, path = self._maps.read(photo.path), self._maps.place(photo.path)
         prepared = (image.height, image.width)
         if labels.shape != prepared:
             # Whatever its size, the protocol would bring the map to that of the prepared photo.
@@ -173,12 +145,3 @@ class PredictionFolder:
                 "another label space, or do they begin at 1?"
             )
         return labels.astype(np.uint8 if self._ignored == IGNORE_INDEX else np.uint16)
-
-
-def _listed_classes(folder: Path) -> tuple[str, ...]:
-    """The classes that are listed with the maps; none where there is no list."""
-    folders = [folder, *([folder.parent] if folder.name == "labels" else [])]
-    for path in (place / "classes.txt" for place in folders):
-        if path.is_file():
-            return tuple(words.name for words in read_classes(path))
-    return ()

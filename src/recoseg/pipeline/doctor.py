@@ -23,6 +23,9 @@ from recoseg.storage.cache import cache_folder
 EXTRAS = {
     "demo": "the photos of `recoseg demo`",
     "lite-small": "the encoders lite0 and lite1",
+    "formats": "`recoseg convert` and `segment --format`",
+    "supervision": "`result.to_supervision()`",
+    "fiftyone": "`result.to_fiftyone()`",
     "heif": "photos in HEIC",
     "jxl": "photos in JPEG XL",
     "crf": "`segment --refine crf`",

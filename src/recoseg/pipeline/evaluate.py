@@ -86,7 +86,8 @@ def evaluate(
         protocol: How photos are prepared and scored: `paper`, `tcl` (common in later papers),
             `proxyclip` (with larger windows) or `native`.
         published_quirks: Whether to repeat the errors of the published evaluation.
-        predictions: Folder of label maps `NAME.png` to score instead of a bank or model.
+        predictions: Folder of label maps `NAME.png`, or masks in the format of another tool (see
+            `open_format`), to score instead of a bank or model.
         allow_missing: Whether photos without a label map are left out; otherwise they are an error.
         resize: Short side of the encoders' input, pixels. By default that of the protocol.
         boundary: Tolerance of the boundary F-score, in pixels, or as a fraction of the diagonal if

@@ -16,8 +16,10 @@ from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.licences import tell_licences_of
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
 from recoseg.errors import OutputError
+from recoseg.formats.format_table import formats_of
 from recoseg.memory.region_memory import RegionMemory, open_memory
 from recoseg.pipeline.checks import Paths, check_encoder, check_output_folder, list_photos
+from recoseg.pipeline.convert import ConvertReport, convert
 from recoseg.pipeline.segment_options import (
     check_names,
     check_weights,
@@ -43,6 +45,9 @@ from recoseg.training.model import TrainedModel, is_model
 from recoseg.training.model_segmenter import model_segmenter
 from recoseg.writers.folder import CLASSES, FORMAT, LINES
 
+FORMATS = "formats"
+"""The folder within that of the masks which holds them in the formats of other tools."""
+
 Segmentable = ConceptBank | TrainedModel | str | Path
 """A concept bank, a trained model, or the file of either (for a model also the folder of its
 training run)."""
@@ -55,10 +60,12 @@ class SegmentReport:
     Attributes:
         photos: Number of photos that were found.
         failures: Reason for each photo that could not be segmented, by path.
+        formats: The report of the formats of other tools; None if none was asked for.
     """
 
     photos: int
     failures: dict[str, str]
+    formats: ConvertReport | None = None
 
 
 def open_segmenter(
@@ -250,6 +257,7 @@ def segment(
     *,
     overlays: bool = True,
     scores: bool = False,
+    formats: Sequence[str] = (),
     resume: bool = False,
     overwrite: bool = False,
     exclude: str | Sequence[str] = (),
@@ -265,6 +273,8 @@ def segment(
         out: Folder to write to; see `OutputFolder`.
         overlays: Whether to write overlays with a legend.
         scores: Whether to write score maps in fp16; these files are large.
+        formats: Formats of other tools, which are written into the folder `formats` when all photos
+            are segmented, in the place of those of an earlier run; see `recoseg.convert`.
         resume: Whether to continue an interrupted run in `out` with the same settings.
         overwrite: Whether to remove what an earlier run has written to `out`.
         exclude: Patterns of photos and folders that are left out; see `Exclusion`.
@@ -278,6 +288,8 @@ def segment(
         RecosegError: There are no photos, or `out` cannot be written to.
     """
     folder = check_output_folder(out)
+    if formats:
+        formats_of(formats)
     if (format_in(folder.absolute().parent) or "").startswith("recoseg-pseudo-labels"):
         raise OutputError(
             f"{folder} is within pseudo-labels, which would no longer fit to it. Write elsewhere."
@@ -299,4 +311,7 @@ def segment(
             failures = segment_to_folder(
                 source, listed, output, callback=callback, progress=progress
             )
-    return SegmentReport(len(listed), failures)
+    converted = None
+    if formats and len(failures) < len(listed):
+        converted = convert(folder, formats, folder / FORMATS, overwrite=True, progress=progress)
+    return SegmentReport(len(listed), failures, converted)

@@ -64,7 +64,8 @@ def train(
 
     Args:
         out: Folder of the run; see `recoseg.training.trainer`.
-        masks: Folder of pseudo-labels, or of masks `NAME.png` with `classes.txt`.
+        masks: Folder of pseudo-labels, of masks `NAME.png` with `classes.txt`, or masks in the
+            format of another tool; see `open_format`.
         images: Folder of their photos; for pseudo-labels needed only if the photos have moved.
         dataset: Name of a labelled data set to use instead of masks; see `open_dataset`.
         root: Folder that holds the data set.

@@ -95,6 +95,14 @@ class Result:
         """The masks in the form of the `image-segmentation` pipeline of transformers."""
         return self._found.to_transformers()
 
+    def to_supervision(self) -> Any:
+        """The masks as `supervision.Detections`; see `Segmentation.to_supervision`."""
+        return self._found.to_supervision()
+
+    def to_fiftyone(self) -> Any:
+        """The label map as `fiftyone.Segmentation`; see `Segmentation.to_fiftyone`."""
+        return self._found.to_fiftyone()
+
     @property
     def _found(self) -> Segmentation:
         if self.segmentation is None:

@@ -21,6 +21,8 @@ from recoseg.datasets.masks import counted, decode_values, to_labels
 from recoseg.datasets.sample import Sample, SegmentationDataset
 from recoseg.drawing.palette import default_palette
 from recoseg.errors import BadImageError, DatasetError, FileError
+from recoseg.formats.reading.masks import FormatMasks
+from recoseg.formats.reading.open_format import open_format
 from recoseg.labels import IGNORE_INDEX, Colour
 from recoseg.photos import files
 from recoseg.photos.images import decode_image
@@ -31,6 +33,7 @@ from recoseg.storage.checksums import checksum
 from recoseg.storage.counts import count_of
 from recoseg.storage.paths import inside
 from recoseg.storage.reading import read_bytes
+from recoseg.training.format_masks import format_photos
 from recoseg.training.moved_photos import photo_paths
 from recoseg.training.pseudo_labels import MANIFEST, PseudoLabels
 
@@ -215,6 +218,9 @@ def in_folders(images: Path, masks: Path) -> TrainingSet:
 def open_masks(masks: Path, images: Path | None = None) -> TrainingSet:
     """The training set of a folder of masks: pseudo-labels, or masks of a folder of photos.
 
+    Masks in the format of another tool (see `open_format`) have their photos beside them, or in the
+    folder of photos that is given.
+
     A folder `labels` of pseudo-labels is recognised by its parent.
 
     Raises:
@@ -223,12 +229,27 @@ def open_masks(masks: Path, images: Path | None = None) -> TrainingSet:
     for folder in (masks, masks.parent) if masks.name == "labels" else (masks,):
         if (folder / MANIFEST).is_file():
             return pseudo_labelled(folder, images)
+    found = open_format(masks) if masks.exists() else None
+    if found is not None:
+        return _of_format(found, images)
     if images is None:
         raise DatasetError(
             f"No pseudo-labels were found at {masks} ({MANIFEST}). Name a folder that `recoseg "
             "pseudo-label` has written; for other masks give their photos, too: --images."
         )
     return in_folders(images, masks)
+
+
+def _of_format(found: FormatMasks, images: Path | None) -> TrainingSet:
+    if len(found.names) > IGNORE_INDEX:
+        raise DatasetError(f"Expected at most {IGNORE_INDEX} classes; got {len(found.names)}.")
+    photos = format_photos(found, images)
+    kept = {photo.name for photo in photos}
+    alone = [name for name in found.read if name not in kept]
+    if alone:
+        _log.warning("left out: %s masks have no photo: %s", len(alone), ", ".join(alone[:5]))
+    provenance = {"masks": str(found.location), "format": found.form}
+    return TrainingSet(found.names, default_palette(len(found.names)), photos, provenance)
 
 
 def of_dataset(dataset: SegmentationDataset) -> TrainingSet:

@@ -1,0 +1,1 @@
+"""Label maps as files and objects of other tools."""

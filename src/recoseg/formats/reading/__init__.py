@@ -1,0 +1,1 @@
+"""Reading the formats of other tools as label maps."""

@@ -1,0 +1,177 @@
+"""Writing label maps in the formats of other tools (`recoseg convert`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+from recoseg.datasets.pairs import stamp_of
+from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.formats.format_table import FORMATS, formats_of
+from recoseg.formats.outlines import TOLERANCE
+from recoseg.formats.protocol import Format, FormatSettings, PhotosForm
+from recoseg.formats.reading.open_format import RUN
+from recoseg.pipeline.checks import check_output_folder
+from recoseg.pipeline.format_run import FormatRun
+from recoseg.pipeline.mask_results import MaskResults, open_results
+from recoseg.progress import resumable, telling_what_is_kept
+from recoseg.storage.checksums import checksum
+from recoseg.storage.run_record import RunRecord
+
+FILES = "files.jsonl"
+
+_SHOWN = 3  # photos in a note
+
+
+@dataclass(frozen=True)
+class ConvertReport:
+    """Results of a run.
+
+    Attributes:
+        photos: Number of photos.
+        failures: Reason for each photo that was left out, by path.
+        folders: The folder of each format, by its name.
+        notes: What to know about the files, in sentences.
+    """
+
+    photos: int
+    failures: dict[str, str]
+    folders: dict[str, Path]
+    notes: tuple[str, ...] = ()
+
+
+def convert(
+    masks: str | Path,
+    to: str | Sequence[str],
+    out: str | Path,
+    *,
+    images: str | Path | None = None,
+    photos: PhotosForm = "auto",
+    polygons: bool = False,
+    tolerance: float = TOLERANCE,
+    min_area: int = 0,
+    things: Sequence[str] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool | None = False,
+) -> ConvertReport:
+    """Write label maps in the formats of other tools, each into the folder of its name in `out`.
+
+    One photo after the other is read, so that the number of photos does not matter for memory.
+    Photos are numbered in the order of their names, so that equal masks give equal files. Regions
+    are the connected parts of a class: pixels that touch by a side or a corner.
+
+    Args:
+        masks: Folder of masks; see `open_results`.
+        to: One or more of `coco`, `coco-stuff`, `panoptic`, `yolo`, `labelme`, `voc`, `cvat`,
+            `label-studio` and `huggingface`.
+        out: Folder to write to.
+        images: Where the photos are now, if they have been moved, or, for masks of other programs,
+            the folder of the photos.
+        photos: Whether the photos are put beside the masks: `copy`, `link` (symbolic links),
+            `none`, or `auto`, which copies them for the tools that look for them there.
+            `huggingface` holds them in any case.
+        polygons: Whether formats that have both get polygons instead of exact masks.
+        tolerance: How far the outline of a polygon may move when it is simplified, pixels; 0 keeps
+            it exact. Thin parts move less.
+        min_area: Regions with fewer pixels are left out of formats of regions.
+        things: Classes of which each region is an object of its own in `panoptic`; the others are
+            one segment per photo.
+        resume: Whether to go on with an interrupted run in `out` of the same masks and options. The
+            photos that it had written or left out are not looked at again.
+        overwrite: Whether to replace the formats of an earlier run in `out`.
+        progress: See `StageProgress`.
+
+    Returns:
+        How many photos there were, and which were left out and why.
+
+    Raises:
+        MissingExtraError: A package that a format needs is not installed.
+        MissingFileError: There is no such folder of masks.
+        OutputError: `out` holds an earlier run that is neither continued nor replaced, or files of
+            others.
+        RecosegError: An option is out of range, or a format does not hold as many classes.
+    """
+    names = [to] if isinstance(to, str) else list(to)
+    folder = check_output_folder(out)
+    formats_of(names, polygons=polygons)
+    _check_options(photos, tolerance, min_area)
+    found = open_results(Path(masks), None if images is None else Path(images))
+    chosen = formats_of(names, len(found.names), polygons=polygons)
+    settings = _settings(found, polygons, tolerance, min_area, tuple(things))
+    forms = {name: _photos_form(form, photos) for name, form in chosen.items()}
+    record = RunRecord(
+        folder,
+        FILES,
+        RUN,
+        {"formats": forms, **asdict(settings), "masks": _content(found)},
+        what="formats",
+        entries=FORMATS,
+        resume=resume,
+        overwrite=overwrite,
+        owned=[f"{name}/**/*" for name in FORMATS],
+    )
+    with (
+        telling_what_is_kept(partial(resumable, folder)),
+        record,
+        record.writing(),
+        FormatRun(folder, record, chosen, forms, settings) as run,
+    ):
+        failures = {**found.failures, **run.write(found.photos, progress)}
+    folders = {name: folder / name for name in chosen}
+    return ConvertReport(
+        len(found.photos) + len(found.failures), failures, folders, _notes(found, forms)
+    )
+
+
+def _check_options(photos: str, tolerance: float, min_area: int) -> None:
+    if photos not in get_args(PhotosForm):
+        raise UnknownNameError("choice for photos", photos, list(get_args(PhotosForm)))
+    if tolerance < 0 or min_area < 0:
+        raise RecosegError(
+            f"Expected a tolerance and a minimum area of 0 or more; got {tolerance} and {min_area}."
+        )
+
+
+def _settings(
+    found: MaskResults, polygons: bool, tolerance: float, min_area: int, things: tuple[str, ...]
+) -> FormatSettings:
+    unknown = [name for name in things if name not in found.names]
+    if unknown:
+        raise UnknownNameError("class", unknown[0], list(found.names))
+    return FormatSettings(found.names, found.palette, polygons, tolerance, min_area, things)
+
+
+def _content(found: MaskResults) -> str:
+    """A checksum of what is converted: names, photos, and checksums or stamps of the masks."""
+    parts = (
+        (item.name, item.photo, item.checksum or (stamp_of(item.mask) if item.mask else ""))
+        for item in found.photos
+    )
+    return checksum(repr(list(parts)).encode("utf-8", "surrogateescape"))
+
+
+def _photos_form(form: type[Format], asked: PhotosForm) -> str:
+    """What becomes of the photos in a format."""
+    return form.photos if asked == "auto" or form.photos == "embed" else asked
+
+
+def _is_below(path: str, name: str) -> bool:
+    """Whether a photo is found by its name below the folder of all photos."""
+    own = path.replace(os.sep, "/").replace("::", "/")
+    return f"/{own}".endswith(f"/{name}{Path(path).suffix}")
+
+
+def _notes(found: MaskResults, forms: Mapping[str, str]) -> tuple[str, ...]:
+    renamed = [item.photo for item in found.photos if not _is_below(item.photo, item.name)]
+    if not renamed or "none" not in forms.values():
+        return ()
+    shown = ", ".join(renamed[:_SHOWN]) + (", ..." if len(renamed) > _SHOWN else "")
+    return (
+        f"{len(renamed):,} photos have other names in the files than on the disk: {shown}. With "
+        "--photos copy the formats hold photos of these names.",
+    )

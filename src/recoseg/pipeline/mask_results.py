@@ -1,0 +1,216 @@
+"""Label maps that are there already, with their photos: what formats are written from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from recoseg.classes import read_classes
+from recoseg.datasets.folder_layout import MASK_ENDINGS
+from recoseg.datasets.folders import FOLDER
+from recoseg.datasets.masks import decode_values
+from recoseg.drawing.palette import palette_of
+from recoseg.errors import BadImageError, DatasetError, FileError, MissingFileError
+from recoseg.formats.reading.masks import FormatMasks
+from recoseg.formats.reading.open_format import open_format
+from recoseg.labels import IGNORE_INDEX, Colour, ignore_index
+from recoseg.photos import files
+from recoseg.segmentation.verify import check_labels
+from recoseg.storage.checksums import checksum
+from recoseg.storage.claim import format_in
+from recoseg.storage.paths import inside
+from recoseg.storage.reading import read_bytes
+from recoseg.training.format_masks import photos_of
+from recoseg.training.moved_photos import photo_paths
+from recoseg.training.pseudo_labels import FORMAT as PSEUDO_LABELS
+from recoseg.training.pseudo_labels import PseudoLabelled, PseudoLabels
+from recoseg.writers.folder import CLASSES, read_segmentations
+from recoseg.writers.folder import FORMAT as MASKS
+
+
+@dataclass(frozen=True)
+class MaskResult:
+    """A photo and the file of its label map.
+
+    Attributes:
+        name: The name of the photo without suffix, unique, with `/` between folders.
+        photo: Path of the photo.
+        mask: Path of the label map; None if there is none.
+        checksum: The recorded checksum of the label map; None if none was recorded.
+        failure: Why there is no label map; empty if there is one.
+        decode: Reads the label map from the file where that has another format than PNG.
+        has_photo: Whether it is known where the photo is; if not, `photo` is its name.
+    """
+
+    name: str
+    photo: str
+    mask: Path | None
+    checksum: str | None = None
+    failure: str = ""
+    decode: Callable[[], np.ndarray] | None = None
+    has_photo: bool = True
+
+    def read(self, classes: int) -> np.ndarray:
+        """The label map (h, w): uint8, or uint16 for more than 255 classes.
+
+        Raises:
+            BadImageError: It is missing or damaged, or has labels that are no class; the text is
+                the reason.
+        """
+        if self.decode is not None:
+            return self.decode()
+        if self.mask is None:
+            raise BadImageError(self.failure)
+        try:
+            data = read_bytes(self.mask, files.MAX_BYTES)
+            if self.checksum is not None and checksum(data) != self.checksum:
+                raise FileError(
+                    f"{self.mask} is damaged: it does not have the checksum that was recorded "
+                    "when it was written"
+                )
+            values = decode_values(data)
+            check_labels(values, classes, self.mask)
+        except FileError as error:
+            raise BadImageError(str(error).rstrip(".")) from error
+        return values.astype(np.uint8 if ignore_index(classes) == IGNORE_INDEX else np.uint16)
+
+
+@dataclass(frozen=True)
+class MaskResults:
+    """Label maps of many photos.
+
+    Attributes:
+        names: The class of each label.
+        palette: RGB of each class.
+        photos: The photos, sorted by their names.
+        failures: What else is wrong, by what it is about.
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    photos: tuple[MaskResult, ...]
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+
+def open_results(masks: Path, images: Path | None = None) -> MaskResults:
+    """The label maps in a folder.
+
+    Args:
+        masks: A folder that `recoseg segment` or `recoseg pseudo-label` has written, the folder
+            `labels` in it, masks in the format of another tool (see `open_format`), or any folder
+            of masks with `classes.txt` in it or beside it.
+        images: Where the photos are now, if they have been moved; for any folder of masks the
+            photos with the same names.
+
+    Raises:
+        MissingFileError: There is no such folder.
+        DatasetError: It holds no masks, or a photo is not among the images.
+    """
+    if not masks.exists():
+        raise MissingFileError(f"There is no folder {masks}. Expected a folder of masks.")
+    given = open_format(masks)
+    if given is not None:
+        return _sorted(_of_format(given, images))
+    if not masks.is_dir():
+        raise DatasetError(f"{masks} is no file of masks. Expected JSON, XML, YAML or a folder.")
+    for folder in (masks, masks.parent) if masks.resolve().name == "labels" else (masks,):
+        form = format_in(folder)
+        if form == MASKS:
+            return _sorted(_segmented(folder, images))
+        if form == PSEUDO_LABELS:
+            return _sorted(_pseudo_labelled(folder, images))
+    if images is None:
+        raise DatasetError(
+            f"{masks} holds no masks that `recoseg segment` wrote. For other masks name the folder "
+            "of their photos, too: --images."
+        )
+    return _sorted(_in_folders(masks, images))
+
+
+def _sorted(found: MaskResults) -> MaskResults:
+    if not found.photos:
+        raise DatasetError("There are no masks to convert. Expected at least one photo.")
+    photos = tuple(sorted(found.photos, key=lambda photo: photo.name))
+    return MaskResults(found.names, found.palette, photos, found.failures)
+
+
+def _segmented(folder: Path, images: Path | None) -> MaskResults:
+    """The masks of `recoseg segment`."""
+    done: list[PseudoLabelled] = []
+    failures: dict[str, str] = {}
+    for line in read_segmentations(folder):
+        if line is None:
+            failures[str(folder)] = "a line of segmentations.jsonl is damaged"
+        elif "error" in line:
+            failures[str(line.get("path"))] = str(line["error"])
+        elif "labels" not in line.get("files", {}):
+            failures[str(line.get("path"))] = "it has no label map"
+        else:
+            done.append(PseudoLabelled(line["path"], line["files"]["labels"], None, _sums(line)))
+    names = tuple(words.name for words in read_classes(folder / CLASSES))
+    photos = _moved(done, folder, images)
+    return MaskResults(names, palette_of(names), photos, failures)
+
+
+def _sums(line: Mapping[str, object]) -> dict[str, str]:
+    sums = line.get("checksums")
+    return dict(sums) if isinstance(sums, Mapping) else {}
+
+
+def _pseudo_labelled(folder: Path, images: Path | None) -> MaskResults:
+    """The masks of `recoseg pseudo-label`."""
+    found = PseudoLabels.read(folder)
+    photos = _moved(found.photos, folder, images)
+    return MaskResults(found.names, found.palette, photos, found.failures)
+
+
+def _moved(
+    done: Sequence[PseudoLabelled], folder: Path, images: Path | None
+) -> tuple[MaskResult, ...]:
+    return tuple(
+        MaskResult(
+            item.labels.partition("/")[2].removesuffix(".png"),
+            path,
+            inside(folder, item.labels),
+            item.checksums.get("labels"),
+        )
+        for item, path in zip(done, photo_paths(done, folder, images), strict=True)
+    )
+
+
+def _of_format(found: FormatMasks, images: Path | None) -> MaskResults:
+    """The masks in the format of another tool, with their photos."""
+    photos = photos_of(found, images)
+    items = tuple(
+        MaskResult(
+            name,
+            str(photos.get(name, name)),
+            found.location,
+            decode=read,
+            has_photo=name in photos,
+        )
+        for name, read in found.read.items()
+    )
+    return MaskResults(found.names, palette_of(found.names), items)
+
+
+def _in_folders(masks: Path, images: Path) -> MaskResults:
+    """Masks of any program, with the photos of the same names."""
+    lists = [path for path in (masks, masks.parent) if (path / CLASSES).is_file()]
+    if not lists:
+        raise DatasetError(f"No file {CLASSES} in {masks} or beside it; one class per line.")
+    names = tuple(words.name for words in read_classes(lists[0] / CLASSES))
+    found = FOLDER.files(masks, masks, MASK_ENDINGS)
+    photos = tuple(
+        MaskResult(name, str(path), found.get(name), failure="" if name in found else "no mask")
+        for name, path in FOLDER.photos(images, images).items()
+    )
+    if not any(photo.mask for photo in photos):
+        raise DatasetError(
+            f"None of the {len(photos):,} photos in {images} has a mask in {masks}. Expected "
+            "NAME.png for NAME.jpg."
+        )
+    return MaskResults(names, palette_of(names), photos)
