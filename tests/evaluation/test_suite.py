@@ -138,7 +138,7 @@ def test_a_data_set_without_a_photo_that_can_be_read_fails(session, tmp_path):
         photo.write_bytes(b"cut")
     result = suite(session, root=tmp_path)
     assert result.code == 1
-    assert "\ncityscapes19: None of the 2 photos could be evaluated." in result.err
+    assert "\ncityscapes19: None of 2 photos could be evaluated." in result.err
 
 
 @pytest.mark.slow
