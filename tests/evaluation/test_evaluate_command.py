@@ -198,7 +198,7 @@ def test_masks_of_nested_folders_are_found_and_missing_ones_are_an_error(session
         (folder / f"labels/town/{number}.png").unlink()
     result = evaluate(session, "--predictions", folder, bank=False)
     assert (result.code, result.out) == (1, "")
-    assert "no prediction of 3 of 4 photos was found in" in result.err
+    assert "3 of 4 photos have no prediction in" in result.err
     assert "town/0, town/2, town/3. Expected a file NAME.png" in result.err
     out = session / "some"
     result = evaluate(session, "--predictions", folder, "--allow-missing", "--out", out, bank=False)
@@ -211,7 +211,7 @@ def test_masks_of_nested_folders_are_found_and_missing_ones_are_an_error(session
     (folder / "labels/town/1.png").unlink()
     result = evaluate(session, "--predictions", folder, "--allow-missing", bank=False)
     assert result.code == 1
-    assert "no prediction of 4 of 4 photos was found" in result.err
+    assert "4 of 4 photos have no prediction" in result.err
 
 
 def test_bare_names_under_a_protocol_of_aliases(session, tmp_path):
@@ -275,7 +275,7 @@ def test_photos_that_cannot_be_read_are_named(session):
         (
             ("--predictions", "{}/data"),
             False,
-            "no prediction of 4 of 4 photos was found in",
+            "4 of 4 photos have no prediction in",
         ),
         (("--allow-missing",), True, "--allow-missing would have no effect without --predictions"),
     ],

@@ -52,6 +52,19 @@ def test_a_run_that_is_resumed_replaces_its_formats(segmented):
     assert not (root / "masks/formats/yolo").exists()
 
 
+def test_masks_that_replace_others_leave_no_formats_of_those(segmented):
+    root, _ = segmented
+    photos, out = root / "photos", root / "masks"
+    (out / "formats/notes.txt").write_text("mine")
+    segment(segmenter(), photos, out, overwrite=True)
+    assert [path.name for path in (out / "formats").iterdir()] == ["notes.txt"]
+    (out / "formats/notes.txt").unlink()
+    segment(segmenter(), photos, out, overwrite=True, formats=["yolo"])
+    assert (out / "formats/yolo/data.yaml").is_file()
+    segment(segmenter(), photos, out, overwrite=True)
+    assert not (out / "formats").exists()
+
+
 def test_unknown_formats_are_refused_before_photos_are_segmented(tmp_path):
     scene(0)[0].save(tmp_path / "a.png")
     with pytest.raises(UnknownNameError, match="'pdf'"):

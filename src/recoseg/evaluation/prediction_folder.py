@@ -91,7 +91,7 @@ class PredictionFolder:
             else "Check the folder: NAME has the folders of the photo's name."
         )
         raise DatasetError(
-            f"no prediction of {len(missing):,} of {count_of(len(names), 'photos')} was found in "
+            f"{len(missing):,} of {count_of(len(names), 'photos')} have no prediction in "
             f"{self._maps.location}: {shown}. Expected a file NAME.png for each photo, such as "
             f"{missing[0]}.png. {advice}"
         )

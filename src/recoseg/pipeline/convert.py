@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from recoseg.datasets.pairs import stamp_of
 from recoseg.errors import RecosegError, UnknownNameError
@@ -20,7 +21,8 @@ from recoseg.pipeline.format_run import FormatRun
 from recoseg.pipeline.mask_results import MaskResults, open_results
 from recoseg.progress import resumable, telling_what_is_kept
 from recoseg.storage.checksums import checksum
-from recoseg.storage.run_record import RunRecord
+from recoseg.storage.claim import format_in
+from recoseg.storage.run_record import SETTINGS, RunRecord
 
 FILES = "files.jsonl"
 
@@ -104,17 +106,8 @@ def convert(
     chosen = formats_of(names, len(found.names), polygons=polygons)
     settings = _settings(found, polygons, tolerance, min_area, tuple(things))
     forms = {name: _photos_form(form, photos) for name, form in chosen.items()}
-    record = RunRecord(
-        folder,
-        FILES,
-        RUN,
-        {"formats": forms, **asdict(settings), "masks": _content(found)},
-        what="formats",
-        entries=FORMATS,
-        resume=resume,
-        overwrite=overwrite,
-        owned=[f"{name}/**/*" for name in FORMATS],
-    )
+    fields = {"formats": forms, **asdict(settings), "masks": _content(found)}
+    record = _record(folder, fields, resume=resume, overwrite=overwrite)
     with (
         telling_what_is_kept(partial(resumable, folder)),
         record,
@@ -125,6 +118,38 @@ def convert(
     folders = {name: folder / name for name in chosen}
     return ConvertReport(
         len(found.photos) + len(found.failures), failures, folders, _notes(found, forms)
+    )
+
+
+def remove_formats(folder: Path) -> None:
+    """Remove the formats that an earlier run of `convert` has written into a folder, if any.
+
+    Raises:
+        OutputError: Another process is writing to the folder, or files cannot be removed.
+    """
+    if format_in(folder) != RUN:
+        return
+    with _record(folder, {}, overwrite=True):
+        pass
+    with suppress(OSError):  # the folder holds files of others
+        for name in (SETTINGS, FILES, ".lock"):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _record(
+    folder: Path, settings: Mapping[str, Any], *, resume: bool = False, overwrite: bool
+) -> RunRecord:
+    return RunRecord(
+        folder,
+        FILES,
+        RUN,
+        settings,
+        what="formats",
+        entries=FORMATS,
+        resume=resume,
+        overwrite=overwrite,
+        owned=[f"{name}/**/*" for name in FORMATS],
     )
 
 

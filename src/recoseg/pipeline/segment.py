@@ -19,7 +19,7 @@ from recoseg.errors import OutputError
 from recoseg.formats.format_table import formats_of
 from recoseg.memory.region_memory import RegionMemory, open_memory
 from recoseg.pipeline.checks import Paths, check_encoder, check_output_folder, list_photos
-from recoseg.pipeline.convert import ConvertReport, convert
+from recoseg.pipeline.convert import ConvertReport, convert, remove_formats
 from recoseg.pipeline.segment_options import (
     check_names,
     check_weights,
@@ -297,6 +297,8 @@ def segment(
     with lock_folder(folder):
         entries = [LINES, CLASSES, "settings.json", "labels"]
         claim(folder, FORMAT, entries, what="masks", resume=resume, overwrite=overwrite)
+        if overwrite:  # they would be those of other masks
+            remove_formats(folder / FORMATS)
         listed = list_photos(photos, folder, exclude)
         if not isinstance(source, Segmenter):
             source = open_segmenter(source, keep_scores=scores, **options)
