@@ -123,12 +123,13 @@ def test_one_phi_is_written_as_in_version_0_1(old_file, tmp_path):
     assert new.keys() == {*old, "checksum"}
     assert new["concepts"] == old["concepts"]
     assert new["settings"] == old["settings"]
-    # Only the place of local weights has been added.
-    without_file = {
-        role: {name: value for name, value in fields.items() if name != "file"}
+    # Only the place of local weights and their licence have been added.
+    added = {"file", "licence"}
+    without_these = {
+        role: {name: value for name, value in fields.items() if name not in added}
         for role, fields in json.loads(new["encoders"]).items()
     }
-    assert without_file == OLD_ENCODERS
+    assert without_these == OLD_ENCODERS
 
 
 def test_the_fingerprint_of_one_phi_is_that_of_version_0_1(old_file):

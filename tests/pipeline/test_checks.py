@@ -197,7 +197,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_one_line_before_any_model(case, files, monkeypatch):
-    def loaded(*_):
+    def loaded(*_, **__):
         raise AssertionError("a model was loaded")
 
     monkeypatch.setattr("recoseg.encoders.encoder_table._build", loaded)

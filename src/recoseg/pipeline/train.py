@@ -113,11 +113,11 @@ def train(
     machines.check(chosen.batch_size)
     folder = check_output_folder(out)
     check_folder(folder, resume=resume, overwrite=overwrite)  # before all photos are read
-    check_encoder(chosen.encoder, chosen.output_stride, separable=chosen.separable)
     data = _training_set(masks, images, dataset, root, split)
     if exclude:
         kept = set(names_left([photo.name for photo in data.photos], exclude))
         data = replace(data, photos=tuple(p for p in data.photos if p.name in kept))
+    check_encoder(chosen.encoder, chosen.output_stride, separable=chosen.separable)
     truth = None if ground_truth is None else open_dataset("folder", os.fspath(ground_truth))
     data, left_out = readable(data, progress=progress)
     model = train_rounds(
