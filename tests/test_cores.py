@@ -53,20 +53,21 @@ def test_cores_are_those_of_the_process_and_its_quota(monkeypatch, allowed, quot
 
 
 @pytest.mark.parametrize(
-    ("given", "quotas", "threads", "policy"),
+    ("given", "quotas", "threads", "policy", "spins"),
     [
-        ({}, [], None, "passive"),
-        ({}, [2.0], "2", "passive"),
-        ({"OMP_NUM_THREADS": "3", "OMP_WAIT_POLICY": "active"}, [2.0], "3", "active"),
+        ({}, [], None, "passive", "1000"),
+        ({"GOMP_SPINCOUNT": "5"}, [2.0], "2", "passive", "5"),
+        ({"OMP_NUM_THREADS": "3", "OMP_WAIT_POLICY": "active"}, [2.0], "3", "active", None),
     ],
 )
-def test_threads_share_their_cores(monkeypatch, given, quotas, threads, policy):
+def test_threads_share_their_cores(monkeypatch, given, quotas, threads, policy, spins):
     monkeypatch.setattr(os, "environ", dict(given))
     monkeypatch.setattr(cores, "_allowed", lambda: 8)
     monkeypatch.setattr(cores, "_quotas", lambda groups: iter(quotas))
     cores.share_cores()
     assert os.environ.get("OMP_NUM_THREADS") == threads
     assert os.environ["OMP_WAIT_POLICY"] == policy
+    assert os.environ.get("GOMP_SPINCOUNT") == spins
 
 
 def test_the_command_line_sets_it_before_torch_is_loaded():

@@ -9,10 +9,13 @@ from collections.abc import Iterable, Iterator
 
 from recoseg.control_groups import Group, groups_of
 
-SHARING = {"OMP_WAIT_POLICY": "passive"}
-"""Environment variables for a process that shares its cores from its start."""
-
+_POLICY = "OMP_WAIT_POLICY"
 _THREADS = "OMP_NUM_THREADS"
+
+SHARING = {_POLICY: "passive", "GOMP_SPINCOUNT": "1000"}
+"""Environment variables for a process that shares its cores from its start. The second is for GNU's
+OpenMP, which PyTorch's packages for Linux bring: its threads wait in a loop for some microseconds,
+which most parallel steps are apart, before they sleep."""
 
 
 def usable_cores() -> int:
@@ -35,9 +38,11 @@ def share_cores() -> None:
     microseconds if each thread has a core of its own. If two programs share the cores, the loops
     take the time that the slowest thread of each step needs: two runs of `segment --refine pamr`
     side by side on two cores took 4 times the processor time, and each ran at a sixth of the rate.
+    Without any loop, a run that is alone would lose a fifth to a third of its rate.
     """
-    for name, value in SHARING.items():
-        os.environ.setdefault(name, value)
+    if _POLICY not in os.environ:
+        for name, value in SHARING.items():
+            os.environ.setdefault(name, value)
     if usable_cores() < _allowed():  # OpenMP knows the cores of the process, but no quota
         os.environ.setdefault(_THREADS, str(usable_cores()))
 
