@@ -109,13 +109,14 @@ def test_a_cache_serves_the_next_run(archive, tmp_path):
 def test_classes_are_learnt_once(archive, monkeypatch):
     """Banks with the same context share it; banks that differ in one class share the others."""
     calls = []
-    real = runner.learn_bank
+    real = runner.learn_together
 
-    def counted(index, classes, encoders, *, bank, store):
+    def counted(index, classes, encoders, banks, *, store):
+        [bank] = banks
         calls.append(([item.name for item in classes], [c.name for c in bank.context]))
-        return real(index, classes, encoders, bank=bank, store=store)
+        return real(index, classes, encoders, banks, store=store)
 
-    monkeypatch.setattr(runner, "learn_bank", counted)
+    monkeypatch.setattr(runner, "learn_together", counted)
     base = Baseline((make_setup(archive),), CLASSES)
     rows = [*study("context", base).rows[3:], *study("renaming", base).rows]
     banks = runner.learn_banks(rows)

@@ -1,7 +1,12 @@
 """Co-segmentation: pure functions from feature maps to seeds and a reference embedding."""
 
 from recoseg.cosegmentation.checks import CosegmentationError
-from recoseg.cosegmentation.cosegment import Cosegmentation, cosegment
+from recoseg.cosegmentation.cosegment import (
+    Cosegmentation,
+    SeedChoice,
+    cosegment,
+    cosegment_several,
+)
 from recoseg.cosegmentation.guidance import context_elimination, language_guidance
 from recoseg.cosegmentation.outliers import distinctive, find_outliers, mend_outliers
 from recoseg.cosegmentation.reference import ReferenceForm, reference_embedding
@@ -12,8 +17,10 @@ __all__ = [
     "Cosegmentation",
     "CosegmentationError",
     "ReferenceForm",
+    "SeedChoice",
     "context_elimination",
     "cosegment",
+    "cosegment_several",
     "distinctive",
     "find_outliers",
     "language_guidance",

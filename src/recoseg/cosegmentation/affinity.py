@@ -15,10 +15,14 @@ Four things make it fast:
 * On a CPU, oneDNN computes the products; see `recoseg.onednn`.
 
 On a CUDA device with Triton, one kernel does all of this; see `triton_kernel`.
+
+Further weightings of the same patches need no further products on a CPU: a tile is multiplied by
+the ratio of their weights to those of the first, which are in it already.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from itertools import pairwise
 
@@ -58,9 +62,10 @@ def unit_patches(features: Float[Tensor, "k C h w"]) -> Float[Tensor, "n C"]:
 
 
 def block_maxima(
-    features: Float[Tensor, "k C h w"], weights: Float[Tensor, "k h w"] | None = None
-) -> Float[Tensor, "n k"]:
-    """The best weighted cosine of every patch with the patches of every image.
+    features: Float[Tensor, "k C h w"],
+    weightings: Sequence[Float[Tensor, "k h w"] | None] = (None,),
+) -> list[Float[Tensor, "n k"]]:
+    """The best weighted cosine of every patch with the patches of every image, for each weighting.
 
     `M[p, j] = max over patches q of image j of (A[p, q] * w[q])`: the columns of the pseudo-code's
     `grid` (supplement, Algorithm 1) with the column weights of language guidance and context
@@ -68,34 +73,47 @@ def block_maxima(
 
     Args:
         features: Features of k images, any scale, any floating-point dtype.
-        weights: One weight in [0, 1] per patch. None means that all weights are 1.
+        weightings: In each, one weight in [0, 1] per patch. None means that all weights are 1.
 
     Returns:
-        The maxima, in [-1, 1], fp32 (fp64 for fp64 features). Half-precision features on a CUDA
-        device are multiplied in their own precision, so that cosines are accurate to 0.002 (fp16)
-        or 0.016 (bf16); otherwise the arithmetic is fp32.
+        The maxima by each weighting, in [-1, 1], fp32 (fp64 for fp64 features). Half-precision
+        features on a CUDA device are multiplied in their own precision, so that cosines are
+        accurate to 0.002 (fp16) or 0.016 (bf16); otherwise the arithmetic is fp32.
     """
     rows = unit_patches(features)
     if rows.is_cuda and rows.dtype == torch.float32 and find_spec("triton"):
         from recoseg.cosegmentation import triton_kernel
 
-        flat = None if weights is None else weights.flatten()
-        return triton_kernel.block_maxima(rows.to(features.dtype), len(features), flat)
+        rows = rows.to(features.dtype)
+        flat = [None if weights is None else weights.flatten() for weights in weightings]
+        return [triton_kernel.block_maxima(rows, len(features), weights) for weights in flat]
+    first, *others = (_scale(weights, rows) for weights in weightings)
+    rows *= first
+    ratios = [other / first for other in others]
+    return [maxima.div_(first) for maxima in _maxima_of_products(rows, len(features), ratios)]
+
+
+def _scale(weights: Float[Tensor, "k h w"] | None, rows: Float[Tensor, "n C"]) -> Tensor:
+    """The factors on the rows, (n, 1), none of them 0."""
     if weights is None:
-        return _maxima_of_products(rows, len(features))
-    scale = weights.flatten()[:, None].to(rows.dtype).clamp(min=_SMALLEST_WEIGHT)
-    rows *= scale
-    return _maxima_of_products(rows, len(features)).div_(scale)
+        return rows.new_ones(len(rows), 1)
+    return weights.flatten()[:, None].to(rows.dtype).clamp(min=_SMALLEST_WEIGHT)
 
 
-def _maxima_of_products(rows: Float[Tensor, "n C"], k: int) -> Float[Tensor, "n k"]:
+def _maxima_of_products(
+    rows: Float[Tensor, "n C"], k: int, ratios: Sequence[Float[Tensor, "n 1"]]
+) -> list[Float[Tensor, "n k"]]:
     """The largest product of every row with the rows of each of k images.
 
     Each pair of images is multiplied once and used in both directions.
+
+    Returns:
+        These maxima, then, for each of `ratios`, the maxima where the rows that are compared with
+        are multiplied by it.
     """
     n = len(rows)
     size = n // k
-    maxima = rows.new_full((n, k), -torch.inf)
+    found = [rows.new_full((n, k), -torch.inf) for _ in (None, *ratios)]
     cut = max(1, min(size, _TILE_ELEMENTS // (_TILE_IMAGES * size)))
     for i in range(k):
         # Image i with the images from i to the last, in parts of 16 to 31 images if there are 16.
@@ -106,16 +124,26 @@ def _maxima_of_products(rows: Float[Tensor, "n C"], k: int) -> Float[Tensor, "n 
             for j, j_end in pairwise(bounds):
                 others = slice(j * size, j_end * size)
                 images = rows[others].view(j_end - j, size, -1)
-                _keep_maxima(_products(images, rows[own]), maxima[own, j:j_end], maxima[others, i])
-    return maxima
+                tile = _products(images, rows[own])
+                _keep_forth(tile, found[0][own, j:j_end])
+                _keep_back(tile, found[0][others, i])
+                scaled = torch.empty_like(tile)
+                for ratio, maxima in zip(ratios, found[1:], strict=True):
+                    torch.mul(tile, ratio[others].view(j_end - j, size, 1), out=scaled)
+                    _keep_forth(scaled, maxima[own, j:j_end])
+                    torch.mul(tile, ratio[own].view(1, 1, -1), out=scaled)
+                    _keep_back(scaled, maxima[others, i])
+    return found
 
 
-def _keep_maxima(
-    tile: Float[Tensor, "m s r"], forth: Float[Tensor, "r m"], back: Float[Tensor, " ms"]
-) -> None:
-    """Update the maxima in both directions: per image (`forth`) and per patch (`back`)."""
-    forth.copy_(tile.amax(1).T)
-    torch.maximum(back, tile.flatten(0, 1).amax(1), out=back)
+def _keep_forth(tile: Float[Tensor, "m s r"], maxima: Float[Tensor, "r m"]) -> None:
+    """Set the maxima of the tile's rows over the patches of each of its images."""
+    maxima.copy_(tile.amax(1).T)
+
+
+def _keep_back(tile: Float[Tensor, "m s r"], maxima: Float[Tensor, " ms"]) -> None:
+    """Raise the maxima of the patches of the tile's images over its rows."""
+    torch.maximum(maxima, tile.flatten(0, 1).amax(1), out=maxima)
 
 
 def _products(images: Float[Tensor, "m s C"], rows: Float[Tensor, "r C"]) -> Float[Tensor, "m s r"]:

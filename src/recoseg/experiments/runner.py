@@ -19,8 +19,8 @@ from recoseg.evaluation.protocols import Protocol
 from recoseg.experiments.study import BankKey, Study, StudyRow
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_store import FeatureStore
-from recoseg.learning.learner import learn_bank
-from recoseg.progress import track
+from recoseg.learning.learner import in_common, learn_together
+from recoseg.progress import StageProgress
 from recoseg.segmentation.bank_segmenter import bank_segmenter
 
 Key = tuple[object, ...]
@@ -94,7 +94,7 @@ def learn_banks(
     """The bank of each row by `StudyRow.bank_key`.
 
     The features of each photo are computed once, and so is each class that several banks learn in
-    the same way.
+    the same way. Banks that differ only in how seeds are chosen are learnt together.
     """
     row_of = {row.bank_key: row for row in rows}
     used = {id(e): e for row in rows for e in row.setup.encoders.phi}
@@ -106,21 +106,42 @@ def learn_banks(
     banks: dict[BankKey, ConceptBank] = {}
     with ExitStack() as stack:
         stores: dict[int, FeatureStore] = {}
-        for key, row in track(row_of.items(), "Learning", unit="banks", enabled=progress):
+        shown = stack.enter_context(
+            StageProgress("Learning", len(row_of), unit="banks", enabled=progress)
+        )
+        while len(banks) < len(row_of):
+            starts = _starts_together(row_of, banks)
+            row = row_of[next(iter(starts))]
             size = row.learn.image_size
             if size not in stores:
                 stores[size] = stack.enter_context(FeatureStore(list(used.values()), size, cache))
-            start = _shared_concepts(row, [(row_of[other], bank) for other, bank in banks.items()])
-            present = [concept.name for concept in start.classes]
-            learnt = learn_bank(
+            present = [concept.name for concept in next(iter(starts.values())).classes]
+            learnt = learn_together(
                 row.setup.index,
                 [item for item in row.classes if item.name not in present],
                 row.setup.encoders,
-                bank=start,
+                list(starts.values()),
                 store=stores[size],
             )
-            banks[key] = _ordered(learnt, row)
-    return banks
+            for key, bank in zip(starts, learnt, strict=True):
+                banks[key] = _ordered(bank, row_of[key])
+            shown.advance(len(starts))
+    return {key: banks[key] for key in row_of}
+
+
+def _starts_together(
+    row_of: Mapping[BankKey, StudyRow], banks: Mapping[BankKey, ConceptBank]
+) -> dict[BankKey, ConceptBank]:
+    """What the next banks start from: the first that is not learnt, and those learnt with it."""
+    earlier = [(row_of[key], bank) for key, bank in banks.items()]
+    starts = {
+        key: _shared_concepts(row, earlier) for key, row in row_of.items() if key not in banks
+    }
+    alike = {
+        key: (row_of[key].setup, row_of[key].classes, in_common(starts[key])) for key in starts
+    }
+    first = next(iter(alike.values()))
+    return {key: start for key, start in starts.items() if alike[key] == first}
 
 
 def _shared_concepts(row: StudyRow, earlier: Sequence[tuple[StudyRow, ConceptBank]]) -> ConceptBank:

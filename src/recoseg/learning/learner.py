@@ -13,7 +13,7 @@ from recoseg.allocator import LIMIT, memory_limit
 from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames, parse_classes
 from recoseg.concepts import Concept, ConceptBank, ConceptRole
-from recoseg.config import BankSettings
+from recoseg.config import BankSettings, LearnSettings
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.extract import ENCODING_BYTES, DenseEncoder
@@ -23,7 +23,13 @@ from recoseg.learning.context import as_class, shared_with_context
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.feature_worker import Extraction
-from recoseg.learning.one_class import LearnedClass, Task, learn_one, with_evidence
+from recoseg.learning.one_class import (
+    SEED_SETTINGS,
+    LearnedClass,
+    Task,
+    learn_one,
+    with_evidence,
+)
 from recoseg.learning.seed_regions import seed_regions
 from recoseg.progress import track
 from recoseg.retrieval.class_texts import ClassTexts, check_index
@@ -88,16 +94,83 @@ def learn_bank(
         ConceptError: A class is in the bank already, or none of its photos can be read.
         RecosegError: The store has another image size or lacks an encoder.
     """
-    check_index(index, encoders.retrieval)
-    if bank is not None:
-        bank.check_encoders(saliency=encoders.saliency.info, phi=encoders.info.phi)
-    else:
+    if bank is None:
         settings = settings or default_settings(encoders.saliency.info, encoders.info.phi)
         bank = ConceptBank((), encoders.info, settings)
+    [bank] = learn_together(
+        index,
+        classes,
+        encoders,
+        [bank],
+        store=store,
+        cache=cache,
+        extraction=extraction,
+        search=search,
+        device=device,
+        corrections=corrections,
+        callback=None if callback is None else lambda found: callback(*found),
+        progress=progress,
+    )
+    return bank
+
+
+def learn_together(
+    index: ArchiveIndex,
+    classes: Sequence[ClassNames],
+    encoders: Encoders,
+    banks: Sequence[ConceptBank],
+    *,
+    store: FeatureStore | None = None,
+    cache: FeatureCache | None = None,
+    extraction: Extraction | None = None,
+    search: Search | None = None,
+    device: torch.device | str = "cpu",
+    corrections: Mapping[str, Sequence[Correction]] | None = None,
+    callback: Callable[[Sequence[LearnedClass]], object] | None = None,
+    progress: bool | None = False,
+) -> list[ConceptBank]:
+    """Add the same classes to banks that differ only in how seeds are chosen.
+
+    The patches of the photos of each class are compared once for all banks, which is most of the
+    work. Each bank equals that of `learn_bank` within the rounding of fp32.
+
+    Args:
+        index: The archive.
+        classes: Classes to learn, in order; with none, the context that the banks lack is learnt.
+        encoders: The encoders, as for `learn_bank`.
+        banks: The banks to add to, at least one. All that `in_common` gives is the same.
+        store: As for `learn_bank`, and so are all arguments that follow.
+        cache: Cache that keeps features after the run.
+        extraction: How and where photos are encoded.
+        search: Function that finds the photos.
+        device: Device of co-segmentation.
+        corrections: Seeds that the user has set by hand, in all banks.
+        callback: Called with each class as it has been learnt for each bank.
+        progress: See `StageProgress`.
+
+    Returns:
+        The banks, in the same order.
+
+    Raises:
+        EncoderMismatchError: As by `learn_bank`.
+        ConceptError: As by `learn_bank`.
+        RecosegError: As by `learn_bank`, or the banks cannot be learnt together.
+    """
+    banks = list(banks)
+    bank = banks[0]
+    check_index(index, encoders.retrieval)
+    bank.check_encoders(saliency=encoders.saliency.info, phi=encoders.info.phi)
+    if any(in_common(other) != in_common(bank) for other in banks[1:]):
+        raise RecosegError(
+            "Expected banks with the same encoders, recipe and classes, whose settings of learning "
+            f"differ only in {', '.join(SEED_SETTINGS)}. Learn the others one by one."
+        )
     chosen = bank.settings.learn
     seed_regions(chosen.regions)  # refused before the photos are encoded
     _check_image_size(chosen.image_size)
     to_learn = _classes_to_learn(classes, bank)
+    if not to_learn:
+        return banks
     words = ClassTexts.of([item for item, _ in to_learn])
     tasks = [
         Task(item, role, positive, negative)
@@ -129,36 +202,56 @@ def learn_bank(
                 _log.warning("Left out: %s: %s", path, store.failures[path])
         steps = list(zip(tasks, hits, strict=True))
         tracked = track(steps, "Co-segmenting", unit="classes", enabled=progress)
-        of_context: dict[str, LearnedClass] = {}
+        of_context: dict[str, list[LearnedClass]] = {}
         for place, (task, found) in enumerate(tracked):
             by_hand = (corrections or {}).get(task.words.name, ())
-            shared = shared_with_context(task.words, bank) if task.role == "class" else None
-            if shared is None:
+            shared = [] if task.role == "context" else _shared(task.words, banks)
+            if not shared:
                 learnt = learn_one(
-                    task, found, index, store, encoders, texts, bank, device, by_hand
+                    task, found, index, store, encoders, texts, banks, device, by_hand
                 )
-                learnt = with_evidence(learnt, spread, place)
+                learnt = [with_evidence(one, spread, place) for one in learnt]
+                concepts = [one.concept for one in learnt]
                 if task.role == "context":
                     of_context[task.words.name] = learnt
             else:
                 if by_hand:
                     raise ConceptError(
                         f"{task.words.name!r} shares the references of the context class "
-                        f"{shared.name!r}, so its seeds cannot be set. Learn a bank without that "
-                        "context class."
+                        f"{shared[0].name!r}, so its seeds cannot be set. Learn a bank without "
+                        "that context class."
                     )
-                concept = as_class(shared, task.words, texts[task.positive], texts[task.negative])
-                of_shared = of_context.get(shared.name)
-                if of_shared is None and callback is not None:
-                    of_shared = _learnt_before(shared, found, index, store, encoders, bank, device)
-                bank = bank.add([concept])
-                if callback is not None and of_shared is not None:
-                    callback(replace(of_shared, concept=concept))
-                continue
-            bank = bank.add([learnt.concept])
-            if callback is not None:
+                positive, negative = texts[task.positive], texts[task.negative]
+                concepts = [as_class(one, task.words, positive, negative) for one in shared]
+                learnt = of_context.get(shared[0].name, [])
+                if not learnt and callback is not None:
+                    before = (
+                        _learnt_before(one, found, index, store, encoders, bank, device)
+                        for one, bank in zip(shared, banks, strict=True)
+                    )
+                    learnt = [one for one in before if one is not None]
+                if len(learnt) < len(banks):
+                    learnt = []
+                else:
+                    pairs = zip(learnt, concepts, strict=True)
+                    learnt = [replace(one, concept=concept) for one, concept in pairs]
+            banks = [bank.add([concept]) for bank, concept in zip(banks, concepts, strict=True)]
+            if callback is not None and learnt:
                 callback(learnt)
-    return bank
+    return banks
+
+
+def in_common(bank: ConceptBank) -> tuple[object, ...]:
+    """What banks have to have in common to be learnt together; it can be compared."""
+    same = {name: getattr(LearnSettings, name) for name in SEED_SETTINGS}
+    words = tuple((concept.role, concept.words) for concept in bank.concepts)
+    return bank.encoders, replace(bank.settings.learn, **same), bank.settings.recipe, words
+
+
+def _shared(words: ClassNames, banks: Sequence[ConceptBank]) -> list[Concept]:
+    """The context class of each bank whose references a class takes; empty if it takes none."""
+    found = (shared_with_context(words, bank) for bank in banks)
+    return [concept for concept in found if concept is not None]
 
 
 def _learnt_before(
@@ -180,7 +273,8 @@ def _learnt_before(
     task = Task(context.words, "context", slice(0, end), slice(end, len(texts)))
     place = [one.name for one in bank.context].index(context.name)
     before = replace(bank, concepts=bank.context[:place])
-    return learn_one(task, same, index, store, encoders, texts, before, device)
+    [learnt] = learn_one(task, same, index, store, encoders, texts, [before], device)
+    return learnt
 
 
 def _until_evidence_ends(

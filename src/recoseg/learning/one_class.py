@@ -1,4 +1,4 @@
-"""Learn one class from its photos: guide, eliminate context, co-segment."""
+"""Learn one class for one or more banks: guide, eliminate context, co-segment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from torch import Tensor
 from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames, combine_names
 from recoseg.concepts import Concept, ConceptBank, ConceptRole
-from recoseg.cosegmentation import Cosegmentation, cosegment, distinctive, mend_outliers
+from recoseg.cosegmentation import (
+    Cosegmentation,
+    SeedChoice,
+    cosegment_several,
+    distinctive,
+    mend_outliers,
+)
 from recoseg.cosegmentation.guidance import context_elimination, language_guidance
 from recoseg.encoders.bundle import Encoders
 from recoseg.errors import ConceptError
@@ -25,6 +31,9 @@ from recoseg.photos.refs import Photo
 from recoseg.retrieval.duplicates import Hit
 from recoseg.retrieval.spread import Spread
 from recoseg.storage.counts import count_of
+
+SEED_SETTINGS = ("seeds_per_image", "block", "reference", "border", "weigh_seeds")
+"""The settings of learning that banks which are learnt together may have of their own."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +75,11 @@ def learn_one(
     store: FeatureStore,
     encoders: Encoders,
     texts: Float[Tensor, "m d"],
-    bank: ConceptBank,
+    banks: Sequence[ConceptBank],
     device: torch.device | str,
     corrections: Sequence[Correction] = (),
-) -> LearnedClass:
-    """Learn the references of one class, for each phi by its own features.
+) -> list[LearnedClass]:
+    """Learn the references of one class for each bank, and for each phi by its own features.
 
     Args:
         task: The class.
@@ -79,7 +88,8 @@ def learn_one(
         store: Features of the photos; those that it lacks could not be read.
         encoders: The encoders.
         texts: All text embeddings.
-        bank: The bank so far, whose settings and context are used.
+        banks: The banks so far, whose settings and context are used. Their settings of learning
+            differ at most in `SEED_SETTINGS`.
         device: Device of co-segmentation.
         corrections: Seeds that the user has set by hand.
 
@@ -100,7 +110,7 @@ def learn_one(
             "read. Check that the photos are still at the paths recorded in the index."
         )
     ids = [photo.id for _, photo in photos]
-    settings = bank.settings.learn
+    settings = banks[0].settings.learn
     scores = None
     if settings.guidance:
         positive, negative = (
@@ -108,7 +118,7 @@ def learn_one(
             for part in (task.positive, task.negative)
         )
         scores = combine_names(positive, negative)
-    context = eliminated(task.words, task.role, bank)
+    contexts = [eliminated(task.words, task.role, bank) for bank in banks]
     maps = [store.features(phi, ids) for phi in encoders.phi]
     if settings.mend_outliers:
         maps = [mend_outliers(features) for features in maps]
@@ -119,38 +129,41 @@ def learn_one(
     ]
     kept = still_there(task.words.name, corrections, [photo for _, photo in photos])
     by_hand = {correction.photo_id: correction for correction in kept}
-    found: dict[str, Cosegmentation] = {}
-    for info, features, labels in zip(bank.encoders.phi, maps, regions, strict=True):
-        result = cosegment(
+    found: list[dict[str, Cosegmentation]] = [{} for _ in banks]
+    for info, features, labels in zip(banks[0].encoders.phi, maps, regions, strict=True):
+        choices = [
+            _seed_choice(features, scores, bank, [one.references[info.key] for one in context])
+            for bank, context in zip(banks, contexts, strict=True)
+        ]
+        results = cosegment_several(
             features.to(device),
-            _weights(features, scores, bank, [one.references[info.key] for one in context]),
-            seeds_per_image=settings.seeds_per_image,
-            block=settings.block,
-            reference=settings.reference,
-            border=settings.border,
-            weigh_seeds=settings.weigh_seeds,
+            choices,
             compared=distinctive(features.to(device)) if settings.mend_outliers else None,
             regions=labels,
-        ).cpu()
-        found[info.key] = corrected(
-            result,
-            features,
-            [photo for _, photo in photos],
-            by_hand,
-            form=settings.reference,
-            regions=labels,
         )
-    first = found[bank.encoders.phi[0].key]
-    concept = Concept(
-        words=task.words,
-        role=task.role,
-        references={key: result.reference[None] for key, result in found.items()},
-        text_positive=texts[task.positive],
-        text_negative=texts[task.negative],
-        retrieved=_retrieved(photos, first),
-        corrections=kept,
-    )
-    return LearnedClass(concept, tuple(hit.position for hit, _ in photos), first)
+        for of_phi, choice, result in zip(found, choices, results, strict=True):
+            of_phi[info.key] = corrected(
+                result.cpu(),
+                features,
+                [photo for _, photo in photos],
+                by_hand,
+                form=choice.reference,
+                regions=labels,
+            )
+    learnt = []
+    for of_phi in found:
+        first = of_phi[banks[0].encoders.phi[0].key]
+        concept = Concept(
+            words=task.words,
+            role=task.role,
+            references={key: result.reference[None] for key, result in of_phi.items()},
+            text_positive=texts[task.positive],
+            text_negative=texts[task.negative],
+            retrieved=_retrieved(photos, first),
+            corrections=kept,
+        )
+        learnt.append(LearnedClass(concept, tuple(hit.position for hit, _ in photos), first))
+    return learnt
 
 
 def with_evidence(learnt: LearnedClass, spread: Spread | None, place: int) -> LearnedClass:
@@ -162,17 +175,17 @@ def with_evidence(learnt: LearnedClass, spread: Spread | None, place: int) -> Le
     return replace(learnt, concept=replace(learnt.concept, evidence=evidence))
 
 
-def _weights(
+def _seed_choice(
     features: Float[Tensor, "k C h w"],
     scores: Float[Tensor, "k gh gw"] | None,
     bank: ConceptBank,
     context: Sequence[Float[Tensor, "_ C"]],
-) -> Float[Tensor, "k h w"] | None:
-    """Weights of language guidance (with text scores only) times weights of context elimination.
+) -> SeedChoice:
+    """The bank's choice of seeds, weighted by language guidance and context elimination.
 
     Args:
         features: Features of one phi.
-        scores: Text scores of the same photos.
+        scores: Text scores of the same photos; None for no guidance.
         bank: Bank whose settings are used.
         context: References, by the same phi, of the context classes to eliminate.
     """
@@ -188,7 +201,7 @@ def _weights(
     if context:
         kept = context_elimination(features, context)
         weights = kept if weights is None else weights * kept
-    return weights
+    return SeedChoice(weights, **{name: getattr(settings, name) for name in SEED_SETTINGS})
 
 
 def _retrieved(
