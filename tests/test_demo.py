@@ -92,7 +92,7 @@ def test_the_report_tells_which_classes_are_weak(made):
     for concept, (name, verdict, seen) in zip(bank.classes, rows, strict=True):
         times = sum(concept.name in areas for areas in found)
         assert name == concept.name
-        assert verdict == ("weak" if standing(concept, times, 4).weak else "solid")
+        assert verdict == ("weak" if standing(concept, times, 4).weak else "good")
         assert seen == f"found in {times} of 4 photos"
 
 

@@ -232,7 +232,7 @@ def read_classes(path: Path) -> list[ClassNames]:
         ConceptError: The file does not exist, cannot be read, is not UTF-8 text, or has no class.
     """
     try:
-        return parse_classes(read_lines(path, MAX_CLASSES_FILE))
+        lines = read_lines(path, MAX_CLASSES_FILE)
     except MissingFileError as error:
         raise ConceptError(
             f"No file of classes at {path}. Expected a text file with one class per line."
@@ -241,6 +241,10 @@ def read_classes(path: Path) -> list[ClassNames]:
         raise ConceptError(
             f"{error} Expected a UTF-8 text file with one class per line."
         ) from error
+    try:
+        return parse_classes(lines)
+    except ConceptError as error:
+        raise ConceptError(f"{path}: {error}") from error
 
 
 @dataclass(frozen=True)

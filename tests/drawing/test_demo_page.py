@@ -97,8 +97,8 @@ def test_each_photo_stands_beside_its_masks_with_the_shares_as_text(page, tmp_pa
 
 def test_each_class_has_photos_what_they_share_and_a_verdict(page, tmp_path):
     tree = read(page, tmp_path)
-    assert [row[:2] for row in tree.rows("classes")[1:]] == [["dog", "solid"], ["sky", "weak"]]
-    for number, (name, badge) in enumerate([("dog", "solid"), ("sky", "weak"), ("road", None)], 1):
+    assert [row[:2] for row in tree.rows("classes")[1:]] == [["dog", "good"], ["sky", "weak"]]
+    for number, (name, badge) in enumerate([("dog", "good"), ("sky", "weak"), ("road", None)], 1):
         [part] = [tag for tag in tree.all() if tag.attrs.get("id") == f"class-{number}"]
         assert part.all("h3")[0].text == name
         assert [tag.text for tag in part.all("span") if "badge" in tag.attrs.get("class", "")] == (

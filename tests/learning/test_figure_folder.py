@@ -1,5 +1,6 @@
 """Figures of classes: one file per class, for any name."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -111,3 +112,28 @@ def test_names_with_signs_and_markup(index, tmp_path):
         learn_bank(index, words, make_encoders(), settings(), callback=figures)
     [path] = [path for path in tmp_path.glob("*.jpg") if "context" not in path.name]
     assert path.name.isprintable()
+
+
+def test_classes_that_are_added_leave_the_figures_of_others(index, tmp_path):
+    def draw(names, **options):
+        with FigureWriter(index, tmp_path / "figures", SIZE, **options) as figures:
+            lines = [parse_class(name) for name in names]
+            learn_bank(index, lines, make_encoders(), settings(context=()), callback=figures)
+        found = (tmp_path / "figures").glob("*.jpg")
+        return {path.name: path.stat().st_mtime_ns for path in found}
+
+    before = draw(["rose", "lake: sea"])
+    lines = (tmp_path / "figures/figures.jsonl").read_text().splitlines()
+    rose = next(line for line in map(json.loads, lines) if line["class"] == "rose")
+    for photo in rose["photos"]:  # red patches of the colour of roses
+        [(x, y)] = photo["seeds"]
+        red, green, blue = Image.open(photo["path"]).convert("RGB").getpixel((x, y))
+        assert red > green
+        assert red > blue
+    with pytest.raises(OutputError, match="Replace them with --overwrite, or write"):
+        draw(["rose"])
+    after = draw(["rose", "grass"], update=True)
+    assert after.keys() == {"rose.jpg", "lake.jpg", "grass.jpg"}
+    assert after["lake.jpg"] == before["lake.jpg"]
+    assert after["rose.jpg"] > before["rose.jpg"]
+    assert draw(["grass"], overwrite=True).keys() == {"grass.jpg"}

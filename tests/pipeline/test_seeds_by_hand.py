@@ -16,7 +16,7 @@ from recoseg.cosegmentation import cosegment
 from recoseg.cosegmentation.reference import reference_of_some
 from recoseg.errors import ConceptError, RecosegError
 from recoseg.evidence import Correction
-from recoseg.learning.corrections import cell_of, corrected
+from recoseg.learning.corrections import cell_of, corrected, pixel_of
 from recoseg.photos.frame import Frame
 from recoseg.photos.images import to_frame
 from recoseg.photos.refs import Photo
@@ -79,6 +79,7 @@ def test_cells_are_where_the_pixel_is_seen(size):
         cells = seen.reshape(grid, step, grid, step).mean((1, 3))
         best = divmod(int(cells.argmax()), grid)
         assert cell_of((x, y), size, (grid, grid)) == best
+        assert cell_of(pixel_of(best, size, (grid, grid)), size, (grid, grid)) == best
 
 
 @pytest.mark.parametrize("pixel", [(48, 0), (0, 24), (-1, 3), (3, -1)])

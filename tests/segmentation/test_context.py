@@ -80,3 +80,9 @@ def test_without_any_free_context_there_is_a_note_for_each(caplog):
 def test_unknown_names_are_refused():
     with pytest.raises(RecosegError, match=r"cow.*red, wall, white, black, context"):
         background_names(bank("wall: stone"), ["cow"])
+
+
+def test_a_text_of_names_is_what_the_command_takes():
+    own = bank("pale")
+    assert background_names(own, "white, red") == ("white", "red")
+    assert background_names(own, "context") == background_names(own, ["context"])

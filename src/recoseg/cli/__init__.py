@@ -51,8 +51,8 @@ def _check_arguments(arguments: list[str]) -> None:
             option = argument.rstrip("=") or (before if before.startswith("-") else "")
             what = f"The value of {option}" if option else "An argument"
             raise OptionError(
-                f"{what} is empty. Expected a name, a path or another value; for the current "
-                "folder write . instead."
+                f"{what} is empty. Expected a name, a path (. for the current folder) or another "
+                "value."
             )
         before = argument
 

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from recoseg.cli.options import Overwrite, Resume, names_in
+from recoseg.cli.options import Overwrite, Resume, names_in, separated
 from recoseg.cli.output import refuse_nothing, say
 
 FORMAT_HELP = (
     "coco, coco-stuff, panoptic, yolo, labelme, voc, cvat, label-studio or huggingface; "
-    "repeat it for several."
+    "several with commas between them."
 )
 """The formats in the help of options. The table is not imported for it, so that help is quick."""
 
@@ -75,7 +75,7 @@ def convert(
     options: dict[str, Any] = {"photos": photos, "polygons": polygons, "tolerance": tolerance}
     report = run(
         masks,
-        to,
+        separated(to),
         out,
         images=images,
         **options,

@@ -91,7 +91,9 @@ def learn(
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Replace the bank, and the figures that an earlier run has drawn."
+            "--overwrite",
+            help="Replace the bank, and the figures that an earlier run has drawn; with --add-to "
+            "other classes keep theirs.",
         ),
     ] = False,
     aliases: Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from recoseg.storage.listed import names_in as names_in
+from recoseg.storage.listed import separated as separated
 
 Device = Annotated[str, typer.Option(help="Device: auto, cpu, cuda, cuda:N or mps.")]
 Precision = Annotated[

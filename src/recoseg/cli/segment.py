@@ -42,6 +42,7 @@ from recoseg.cli.options import (
     Window,
     WindowStep,
     names_in,
+    separated,
 )
 from recoseg.cli.output import refuse_nothing, say
 from recoseg.storage.counts import count_of
@@ -110,7 +111,7 @@ def segment(
         out,
         overlays=overlays,
         scores=scores,
-        formats=format or (),
+        formats=separated(format or ()),
         resume=resume,
         overwrite=overwrite,
         progress=None,

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from recoseg.concepts import Concept
 
 _NOTE = (
-    "at 1, at 10, at k: how far the score of the best, the tenth and the last photo is above the "
-    "median of all photos, in steps of the archive's spread. Photos of {limit:g} steps or more "
-    "stand out. seeds alike: mean cosine between the seeds. At least half of the photos stand out "
-    "for good classes; what the photos show can be seen by --figures and `recoseg retrieve`."
+    "at 1, at 10, at k: how much better than a typical photo of the archive (0) the best, the "
+    "tenth and the last photo fit the class's words; 1 is how far scores usually scatter. From "
+    "{limit:g} on a photo stands out. seeds alike: mean cosine between the seeds. At least half of "
+    "the photos stand out for good classes; what the photos show can be seen by --figures and "
+    "`recoseg retrieve`."
 )
 
 

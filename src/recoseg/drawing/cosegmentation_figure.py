@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -20,6 +22,7 @@ def cosegmentation_figure(
     seeds: Int64[Tensor, "k s 2"],
     title: str,
     *,
+    captions: Sequence[str] = (),
     columns: int = 5,
     height: int = 224,
 ) -> Image.Image:
@@ -30,6 +33,8 @@ def cosegmentation_figure(
         support: Support scores of each image.
         seeds: Seed pixels of each image as (y, x), cells of the grid.
         title: Text above the row, such as the class's name.
+        captions: Text below each image shown, such as its file's name; cut off where it is wider
+            than the image.
         columns: Maximum number of images shown.
         height: Height of each image in the figure, pixels.
 
@@ -48,13 +53,27 @@ def cosegmentation_figure(
         round(font.getlength(title)) + 2 * gap,
     )
     top = round(size * 1.5) + gap
-    figure = Image.new("RGB", (width, top + height + gap), "white")
-    ImageDraw.Draw(figure).text((gap, top // 2), title, fill="black", font=font, anchor="lm")
+    small = load_font(max(11, height // 17), "".join(captions))
+    below = round(1.5 * small.size) if captions else 0
+    figure = Image.new("RGB", (width, top + height + below + gap), "white")
+    draw = ImageDraw.Draw(figure)
+    draw.text((gap, top // 2), title, fill="black", font=font, anchor="lm")
     left = gap
-    for panel in panels:
+    for panel, caption in zip_longest(panels, captions[: len(panels)], fillvalue=""):
         figure.paste(panel, (left, top))
+        text = _fitting(drawable(caption, small), small, panel.width)
+        draw.text((left, top + height + gap), text, fill="black", font=small)
         left += panel.width + gap
     return figure
+
+
+def _fitting(text: str, font: Any, width: int) -> str:
+    """The text, without so much of its beginning that the rest fits into a width."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"…{text}") > width:
+        text = text[1:]
+    return f"…{text}"
 
 
 def support_panels(

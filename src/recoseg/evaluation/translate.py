@@ -48,8 +48,10 @@ def translation(
         source = space.name if space.name in SPACES else "FILE"
         raise LabelError(
             f"Expected the classes of {space.title} ({count_of(len(space.names), 'names')}); got "
-            f"{len(names)}, {'; '.join(parts)}. Learn a bank of the classes of the data set: "
-            f"`recoseg learn --classes {source}`."
+            f"{len(names)}, {'; '.join(parts)}. All of them are needed, because they compete: "
+            f"learn a bank of them by `recoseg learn --classes {source}`, or, for masks of other "
+            "programs, put the classes of their values into classes.txt beside them. To score some "
+            "classes alone, write 255 into the masks of the data set where other classes are."
         )
     merge = space.merge_table()
     table = np.full(1 << 16, -1, np.int16)

@@ -66,6 +66,31 @@ def cell_of(
     return int(shares[1] * grid[0]), int(shares[0] * grid[1])
 
 
+def pixel_of(
+    cell: tuple[int, int], photo_size: tuple[int, int], grid: tuple[int, int]
+) -> tuple[int, int]:
+    """The pixel of the whole photo in the middle of a cell; the inverse of `cell_of`.
+
+    Args:
+        cell: The cell as (y, x).
+        photo_size: Width and height of the upright photo, pixels.
+        grid: Height and width of the grid.
+
+    Returns:
+        The pixel as (x, y).
+
+    Example:
+        >>> pixel_of((0, 1), (20, 10), (4, 4))
+        (8, 1)
+    """
+    side = min(photo_size)
+    x, y = (
+        int((length - side) / 2 + (place + 0.5) * side / count)
+        for place, length, count in zip(cell[::-1], photo_size, grid[::-1], strict=True)
+    )
+    return x, y
+
+
 def corrected(
     found: Cosegmentation,
     features: Float[Tensor, "k C h w"],

@@ -19,6 +19,7 @@ from recoseg.encoders.presets import PRESETS
 from recoseg.encoders.weight_sources import hub_endpoint
 from recoseg.errors import MissingWeightsError
 from recoseg.storage.cache import cache_folder
+from recoseg.storage.counts import count_of
 
 EXTRAS = {
     "demo": "the photos of `recoseg demo`",
@@ -131,8 +132,8 @@ def _machine() -> dict[str, str]:
         "Python": f"{platform.python_version()}, {platform.system()} {platform.machine()}",
         "PyTorch": torch.__version__,
         "device": f"{device}, precision {compute.precision}",
-        "cores": f"{usable_cores()}; PyTorch uses {torch.get_num_threads()} threads",
-        "memory": f"{memory_limit() / 1e9:.1f} GB at most for one photo",
+        "cores": f"{usable_cores()}; PyTorch uses {count_of(torch.get_num_threads(), 'threads')}",
+        "memory": f"{memory_limit() / 1e9:.1f} GB available",
         "own cache": str(cache_folder("weights").parent),
         "cache of the Hub": str(Path(HF_HUB_CACHE)),
     }

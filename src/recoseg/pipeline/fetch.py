@@ -12,7 +12,7 @@ from recoseg.encoders.inventory import NeededFile, files_of_encoder, files_of_pr
 from recoseg.encoders.presets import preset as preset_of
 from recoseg.encoders.weight_sources import HubFile, HubFolder, Located, PackageFile
 from recoseg.encoders.weights import read_state_dict
-from recoseg.errors import RecosegError
+from recoseg.errors import MissingWeightsError, RecosegError
 from recoseg.storage.atomic import write_atomically
 from recoseg.storage.paths import inside
 from recoseg.storage.reading import open_regular
@@ -66,8 +66,13 @@ def fetch(
     for name in names:
         files += [file for file in files_of_encoder(name) if _is_new(file, files)]
     found: list[FetchedFile] = []
+    missing: list[tuple[str, MissingWeightsError]] = []
     for needed in files:
-        located = locate(needed.source, needed.encoder)
+        try:
+            located = locate(needed.source, needed.encoder)
+        except MissingWeightsError as error:
+            missing.append((needed.encoder, error))
+            continue
         if not isinstance(needed.source, HubFolder):
             read_state_dict(located.path)
         portable = not isinstance(needed.source, PackageFile)
@@ -75,6 +80,10 @@ def fetch(
         if to is not None and portable:
             path = _copied(located, needed, Path(to).expanduser() / "weights")
         found.append(FetchedFile(needed, path, size_of(path), located.origin, portable))
+    if missing:
+        others = list(dict.fromkeys(name for name, _ in missing[1:]))
+        more = f"\nMissing as well: {', '.join(others)}." if others else ""
+        raise MissingWeightsError(f"{missing[0][1]}{more}") from missing[0][1]
     return tuple(found)
 
 

@@ -12,6 +12,7 @@ from recoseg.allocator import keep_freed_memory
 from recoseg.archive.build import write_index
 from recoseg.archive.index import ArchiveIndex
 from recoseg.archive.layout import read_shards
+from recoseg.archive.manifest import FORMAT
 from recoseg.archive.selection import Selection
 from recoseg.archive.worker import ShardWorker
 from recoseg.device import resolve_compute
@@ -20,8 +21,10 @@ from recoseg.encoders.inventory import rows_of_preset
 from recoseg.encoders.licences import tell_licences
 from recoseg.encoders.presets import preset as preset_of
 from recoseg.encoders.protocols import ImageTextEncoder
+from recoseg.errors import ArchiveError
 from recoseg.executors import Executor, LocalExecutor
 from recoseg.pipeline.checks import Paths, as_list, check_encoder, check_output_folder
+from recoseg.pipeline.kinds import describe_kind, kind_of
 from recoseg.progress import telling_what_is_kept
 from recoseg.storage.counts import count_of
 
@@ -121,6 +124,8 @@ def open_index(
     """
     if selection is not None and not isinstance(selection, Selection):
         selection = Selection.load(os.fspath(selection))
+    if Path(path).exists() and (kind := kind_of(path)) and kind != FORMAT:
+        raise ArchiveError(f"Expected an index of photos. {describe_kind(path)}")
     return ArchiveIndex.open(os.fspath(path), selection)
 
 

@@ -25,7 +25,7 @@ from recoseg.errors import ConceptError, OptionError, OutputError, RecosegError
 from recoseg.executors import Executor, LocalExecutor
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_worker import Extraction, dense_worker
-from recoseg.learning.figure_folder import FORMAT, LINES, FigureWriter
+from recoseg.learning.figure_folder import FigureWriter, check_figures
 from recoseg.learning.kept_features import kept_for_next_run, say_what_is_kept
 from recoseg.learning.learner import learn_bank
 from recoseg.learning.one_class import LearnedClass
@@ -50,7 +50,6 @@ from recoseg.pipeline.retrieve import search_in
 from recoseg.progress import telling_what_is_kept
 from recoseg.segmentation.memory_branch import shared_phi
 from recoseg.storage.cache import cache_folder
-from recoseg.storage.claim import claim
 from recoseg.storage.locks import lock_file
 
 _log = logging.getLogger(__name__)
@@ -112,7 +111,8 @@ def learn(
         memory: Region memory, or its folder or URL, that photos are to be segmented with. The bank
             records which one it was; segmenting without it, or with another one, tells so.
         figures: Folder for a co-segmentation figure of each class; None draws no figures.
-        overwrite: Whether to replace the file of the bank, and the figures of an earlier run.
+        overwrite: Whether to replace the file of the bank, and the figures of an earlier run. With
+            `add_to` only figures of classes that are learnt are replaced, in any case.
         cache: Folder where features of photos are kept for the next bank. Without one, a run that
             writes a bank keeps them for the next run; see `kept_for_next_run`.
         cache_gigabytes: Maximum size of that folder, GB; least recently used entries are removed
@@ -153,7 +153,7 @@ def learn(
     file = None if out is None else check_output_file(out, [".safetensors"])
     if figures is not None:
         drawn = check_output_folder(figures)
-        claim(drawn, FORMAT, [LINES, "settings.json"], what="figures", overwrite=overwrite)
+        check_figures(drawn, replaces=overwrite or add_to is not None)
     archive = index if isinstance(index, ArchiveIndex) else open_index(index)
     if reject:
         archive = without_photos(archive, reject)
@@ -188,7 +188,9 @@ def learn(
         draw = None
         if figures is not None:
             size = bank.settings.learn.image_size
-            draw = FigureWriter(archive, Path(figures), size, overwrite=overwrite)
+            folder = Path(figures)
+            update = former is not None  # figures of its other classes stay
+            draw = FigureWriter(archive, folder, size, overwrite=overwrite, update=update)
 
         unwritten: list[str] = []
 

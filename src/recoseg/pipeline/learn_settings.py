@@ -53,6 +53,11 @@ def check_settings(bank: ConceptBank, given: Mapping[str, Any]) -> None:
     own = bank.settings.learn
     for name, value in given.items():
         kept = getattr(own, name)
+        if name == "least_k" and value and not kept:
+            raise OptionError(
+                "A bank that classes are added to keeps its settings, so that -k auto can only be "
+                "given for a new bank. Leave it out, or learn a new bank: leave out --add-to."
+            )
         if (tuple(value) if isinstance(kept, tuple) else value) != kept:
             raise OptionError(
                 f"A bank that classes are added to keeps its settings: {name} is {kept!r} there, "

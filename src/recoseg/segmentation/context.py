@@ -9,6 +9,7 @@ from recoseg.classes import shared_words
 from recoseg.concepts import Concept, ConceptBank
 from recoseg.errors import OptionError
 from recoseg.segmentation.label_maps import class_indices
+from recoseg.storage.listed import names_in
 
 CONTEXT = "context"
 """As the name of a background class: the context classes that share no word with a class."""
@@ -25,11 +26,14 @@ def background_names(bank: ConceptBank, background: Sequence[str]) -> tuple[str,
 
     Args:
         bank: The bank.
-        background: Names of classes, of context classes, or `context`.
+        background: Names of classes, of context classes, or `context`; or one text of names with
+            commas between them.
 
     Raises:
         OptionError: A name is not in the bank, or `context` is given to a bank without any.
     """
+    if isinstance(background, str):
+        background = names_in(background)
     names = [concept.name for concept in bank.classes]
     context = [concept.name for concept in bank.context]
     is_wanted = CONTEXT in background
@@ -65,9 +69,11 @@ def _free(bank: ConceptBank, given: Sequence[str]) -> list[str]:
         if alike and context.name not in given:
             _log.warning(
                 "The context class %s shares words with %s and does not become background; your "
-                "own classes win. To make it background all the same, name it: --background.",
+                'own classes win. With --background "context, %s" it becomes background all the '
+                "same, and so does a class of your own of that name.",
                 context.name,
                 ", ".join(alike),
+                context.name,
             )
         else:
             free.append(context.name)

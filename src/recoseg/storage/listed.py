@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 
 from recoseg.errors import OptionError
 
@@ -25,3 +26,16 @@ def names_in(text: str) -> list[str]:
             'sky, "building, edifice".'
         ) from error
     return [name.strip() for name in found if name.strip()]
+
+
+def separated(texts: Iterable[str]) -> list[str]:
+    """The names in an option that can be repeated, each of which may hold several.
+
+    Raises:
+        OptionError: A quote is not closed.
+
+    Example:
+        >>> separated(["coco,yolo", "voc"])
+        ['coco', 'yolo', 'voc']
+    """
+    return [name for text in texts for name in names_in(text)]

@@ -140,7 +140,8 @@ class TrainedModel:
             info = read_fields(ModelInfo, parse_json(metadata["info"], "its description"))
         except MissingFileError as error:
             raise RecosegError(
-                f"No trained model at {file}. Make one with `recoseg train`."
+                f"No trained model at {file}. Expected a concept bank (`recoseg learn`), a trained "
+                "model or the folder of a training run (`recoseg train`)."
             ) from error
         except KeyError as error:
             raise RecosegError(f"{file} is damaged: it has no field {error}.") from error

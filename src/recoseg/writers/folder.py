@@ -192,7 +192,7 @@ class OutputFolder:
                 writer.write(name, image, segmentation)
             height, width = segmentation.labels.shape
             areas = segmentation.areas()
-            confidence = segmentation.confidence(areas)
+            confidence = {"confidence": _rounded(segmentation.confidence(areas))}
             fields = {
                 "path": photo.path,
                 "name": name,
@@ -201,7 +201,7 @@ class OutputFolder:
                 "height": height,
                 "areas": _rounded(areas),
                 "background": round(segmentation.background, 6),
-                **({"confidence": _rounded(confidence)} if confidence else {}),
+                **({} if segmentation.probabilities is None else confidence),
                 "files": files,
                 "checksums": {
                     kind: file_checksum(inside(self._folder, files[kind])) for kind in self._own
