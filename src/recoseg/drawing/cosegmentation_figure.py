@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -53,13 +52,15 @@ def cosegmentation_figure(
         round(font.getlength(title)) + 2 * gap,
     )
     top = round(size * 1.5) + gap
-    small = load_font(max(11, height // 17), "".join(captions))
-    below = round(1.5 * small.size) if captions else 0
+    letters = max(11, height // 17)
+    small = load_font(letters, "".join(captions))
+    below = round(1.5 * letters) if captions else 0
     figure = Image.new("RGB", (width, top + height + below + gap), "white")
     draw = ImageDraw.Draw(figure)
     draw.text((gap, top // 2), title, fill="black", font=font, anchor="lm")
     left = gap
-    for panel, caption in zip_longest(panels, captions[: len(panels)], fillvalue=""):
+    lines = [*captions, *[""] * len(panels)][: len(panels)]
+    for panel, caption in zip(panels, lines, strict=True):
         figure.paste(panel, (left, top))
         text = _fitting(drawable(caption, small), small, panel.width)
         draw.text((left, top + height + gap), text, fill="black", font=small)
