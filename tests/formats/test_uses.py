@@ -118,7 +118,7 @@ def test_photos_that_are_nowhere_are_asked_for(small, tmp_path):
 def test_folders_without_masks_are_told(small, tmp_path):
     with pytest.raises(DatasetError, match="holds the folders of several formats"):
         convert(small[0] / "out", "coco", tmp_path / "out")
-    with pytest.raises(MissingFileError, match="no folder"):
+    with pytest.raises(MissingFileError, match="No folder"):
         convert(tmp_path / "none", "coco", tmp_path / "out")
     (tmp_path / "a.txt").write_text("a")
     with pytest.raises(DatasetError, match="Expected JSON, XML, YAML or a folder"):

@@ -110,12 +110,12 @@ def open_results(masks: Path, images: Path | None = None) -> MaskResults:
         DatasetError: It holds no masks, or a photo is not among the images.
     """
     if not masks.exists():
-        raise MissingFileError(f"There is no folder {masks}. Expected a folder of masks.")
+        raise MissingFileError(f"No folder of masks was found at {masks}.")
     given = open_format(masks)
     if given is not None:
         return _sorted(_of_format(given, images))
     if not masks.is_dir():
-        raise DatasetError(f"{masks} is no file of masks. Expected JSON, XML, YAML or a folder.")
+        raise DatasetError(f"{masks} is not a file of masks. Expected JSON, XML, YAML or a folder.")
     for folder in (masks, masks.parent) if masks.resolve().name == "labels" else (masks,):
         form = format_in(folder)
         if form == MASKS:
