@@ -14,7 +14,7 @@ ROOMS = (
     "labels",
     "photos",
     *("classes", "cosegmentation", "config", "executors", "refinement", "regions"),
-    "encoders",
+    *("encoders", "hub"),
     *("evidence", "concepts"),
     "archive",
     "retrieval",
@@ -23,6 +23,7 @@ ROOMS = (
     *("writers", "formats"),
     *("learning", "datasets", "segmentation"),
     *("evaluation", "training", "experiments"),
+    "publishing",
     "pipeline",
     *("demo", "cli"),
 )

@@ -43,6 +43,7 @@ _EXPORTS = {
     "parse_class": "recoseg.classes",
     "pseudo_label": "recoseg.pipeline.pseudo_label",
     "read_classes": "recoseg.classes",
+    "push": "recoseg.pipeline.push",
     "remember": "recoseg.pipeline.remember",
     "retrieve": "recoseg.pipeline.retrieve",
     "segment": "recoseg.pipeline.segment",

@@ -27,6 +27,7 @@ from recoseg.errors import (
     did_you_mean,
 )
 from recoseg.evidence import Correction, Evidence, RetrievedPhoto, Verdict, judge
+from recoseg.hub.fetch import local_path
 from recoseg.storage.counts import count_of
 from recoseg.storage.fields import read_fields
 from recoseg.storage.reading import short
@@ -220,12 +221,12 @@ class ConceptBank:
 
     @classmethod
     def load(cls, path: str | Path) -> ConceptBank:
-        """Read what `save` wrote.
+        """Read what `save` wrote, from a file or from the Hub (`hf:OWNER/NAME[@REVISION]`).
 
         Raises:
-            ConceptError: There is no such file, it is not a concept bank or damaged, or a later
-                version of recoseg wrote it.
+            ConceptError: No whole bank of this version was found; a HubError where the Hub fails.
         """
+        path = local_path(path, "bank")
         try:
             _check_format(path, read_metadata(Path(path)).get("format", "none"))
             tensors, metadata = read_tensors(Path(path))

@@ -89,3 +89,7 @@ class OutputError(RecosegError):
 
 class DatasetError(RecosegError):
     """The folders, files or labels of a dataset are not as its reader expects them."""
+
+
+class HubError(RecosegError):
+    """A repository on the Hugging Face Hub cannot be read or written."""

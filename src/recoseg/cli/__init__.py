@@ -23,6 +23,7 @@ from recoseg.cli.index import index
 from recoseg.cli.learn import learn
 from recoseg.cli.output import say
 from recoseg.cli.pseudo_label import pseudo_label
+from recoseg.cli.push import push
 from recoseg.cli.remember import remember
 from recoseg.cli.retrieve import retrieve
 from recoseg.cli.segment import segment
@@ -93,6 +94,7 @@ for command in (
     pseudo_label,
     train,
     export,
+    push,
     evaluate,
     ablate,
     verify,

@@ -12,6 +12,7 @@ from recoseg.cli.output import say, say_json, say_table
 from recoseg.cli.remember import print_memory
 from recoseg.cli.verdicts import say_verdicts
 from recoseg.errors import ConceptError, RecosegError
+from recoseg.hub.address import is_hub
 
 if TYPE_CHECKING:
     from recoseg.concepts import Concept, ConceptBank
@@ -25,7 +26,7 @@ def inspect(
         str,
         typer.Argument(
             help="Concept bank, trained model or folder of a training run, or folder or URL of a "
-            "region memory."
+            "region memory; or the address of one on the Hub, hf:OWNER/NAME[@REVISION]."
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -40,8 +41,12 @@ def inspect(
     from recoseg.config import changed_fields
     from recoseg.encoders.defaults import default_settings
     from recoseg.encoders.recipes import RECIPES
+    from recoseg.hub.fetch import pinned
 
+    bank = str(pinned(bank))
     shown_as = _shown_as(bank)
+    if is_hub(bank) and not as_json:
+        say(f"source: {bank}")
     if shown_as == "memory":
         print_memory(bank, as_json)
         return
@@ -94,9 +99,13 @@ def _shown_as(path: str) -> str:
     Raises:
         RecosegError: It is none of them; the message says what it is.
     """
+    from recoseg.hub.address import HubAddress
+    from recoseg.hub.fetch import fetch
     from recoseg.pipeline.kinds import describe_kind, kind_of
 
     found = Path(path)
+    if is_hub(path):
+        return fetch(HubAddress.parse(path), summary=True).kind
     if "://" in path:
         return "memory"
     if not found.exists():  # loading says what was expected

@@ -16,6 +16,7 @@ import numpy as np
 from recoseg.archive.index import ArchiveIndex
 from recoseg.errors import ArchiveError
 from recoseg.executors import Executor, TaskFailed, Worker
+from recoseg.hub.address import is_hub
 from recoseg.memory.files import LocalFiles, read_rows, read_table, stamps_of
 from recoseg.memory.layout import (
     FOLDERS,
@@ -258,13 +259,14 @@ def local_folder(out: str | os.PathLike[str]) -> Path:
     """The folder of a memory that is to be written.
 
     Raises:
-        ArchiveError: It is a URL or a file.
+        ArchiveError: It is a URL, an address on the Hub or a file.
     """
     text = os.fspath(out)
-    if "://" in text:
+    if "://" in text or is_hub(text):
+        way = "upload it by `recoseg push`" if is_hub(text) else "copy it to the URL"
         raise ArchiveError(
-            f"Cannot write the region memory to {text}. Expected a local folder; copy it to the "
-            "URL when it is finished."
+            f"Cannot write the region memory to {text}. Expected a local folder; {way} when it is "
+            "finished."
         )
     root = Path(text)
     if root.exists() and not root.is_dir():

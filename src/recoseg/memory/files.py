@@ -1,17 +1,21 @@
-"""The files of a region memory on this machine or at a URL: checked, then read or mapped."""
+"""The files of a region memory here, on the Hub or at a URL: checked, then read or mapped."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from recoseg.archive import tables
-from recoseg.errors import ArchiveError, FileError
+from recoseg.errors import ArchiveError, FileError, HubError
+from recoseg.hub.address import HubAddress, is_hub
+from recoseg.hub.fetch import HubCopy, fetch
+from recoseg.hub.layout import WHAT
 from recoseg.memory.layout import (
     MARKER_BYTES,
     REQUIRED,
@@ -75,6 +79,39 @@ class LocalFiles:
     def path(self, shard: MemoryShard, part: Part) -> Path:
         """See `MemoryFiles`."""
         return self.root / part_name(part, shard.number)
+
+
+class HubFiles:
+    """The files of a memory on the Hub, in the cache of its client.
+
+    Manifest and markers are fetched when the memory is opened. All other files follow when one of
+    them is needed, since a search needs most of them.
+
+    Args:
+        address: Where it is, `hf:OWNER/NAME[@REVISION]`.
+
+    Raises:
+        HubError: The repository cannot be fetched, or holds no region memory.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._copy = fetch(HubAddress.parse(address), summary=True)
+        if self._copy.kind != "memory":
+            raise HubError(f"{address} holds {WHAT[self._copy.kind]}. Expected {WHAT['memory']}.")
+        self.root = self._copy.folder
+        self.location = str(self._copy.address)
+
+    def shards(self) -> list[MemoryShard]:
+        """See `MemoryFiles`."""
+        return read_shards(self.root)[0]
+
+    def path(self, shard: MemoryShard, part: Part) -> Path:
+        """See `MemoryFiles`."""
+        return self._whole.folder / part_name(part, shard.number)
+
+    @cached_property
+    def _whole(self) -> HubCopy:
+        return fetch(self._copy.address)
 
 
 class RemoteFiles:
@@ -170,11 +207,14 @@ class RemoteFiles:
 
 
 def memory_files(path: str) -> MemoryFiles:
-    """The files of the memory in a folder or at a URL.
+    """The files of the memory in a folder, on the Hub or at a URL.
 
     Raises:
         ArchiveError: The URL cannot be reached or holds no memory.
+        HubError: The repository cannot be fetched or holds no memory.
     """
+    if is_hub(path):
+        return HubFiles(path)
     return RemoteFiles(path) if "://" in path else LocalFiles(Path(path))
 
 

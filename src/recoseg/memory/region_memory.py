@@ -90,8 +90,8 @@ class RegionMemory:
         """Open a region memory.
 
         Args:
-            path: Its folder, or the URL of one. The files of a remote memory that are needed are
-                copied to `$RECOSEG_CACHE/memories`.
+            path: Its folder, the URL of one (what is needed is copied to
+                `$RECOSEG_CACHE/memories`), or its address on the Hub, `hf:OWNER/NAME[@REVISION]`.
             index: Regions of photos that are not in this index or in its selection are never
                 found; None leaves out none.
             selection: Regions of photos that it leaves out are never found.
@@ -336,7 +336,7 @@ def open_memory(
     """Open a region memory.
 
     Args:
-        path: Its folder, or the URL of one.
+        path: Its folder, the URL of one, or its address on the Hub, `hf:OWNER/NAME[@REVISION]`.
         index: Regions of photos that are not in this index or its selection are never found.
         selection: Selection, or its file; regions of photos that it leaves out are never found.
 

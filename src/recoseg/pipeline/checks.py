@@ -24,6 +24,7 @@ from recoseg.errors import (
     RecosegError,
     UnknownNameError,
 )
+from recoseg.hub.address import is_hub
 from recoseg.photos.exclusion import but_not
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
@@ -189,6 +190,11 @@ def _local(path: str | Path) -> Path:
     text = os.fspath(path)
     if not text:
         raise OptionError("The name of an output is empty. Expected a local path.")
+    if is_hub(path):
+        raise RecosegError(
+            f"Cannot write to {text}. Expected a local path: write a file or folder here, and "
+            "upload it by `recoseg push FILE OWNER/NAME`."
+        )
     url = _URL.match(text)
     if url and not Path(url[1]).exists():
         address = text if "://" in text else text.replace(":/", "://", 1)

@@ -24,6 +24,8 @@ from recoseg.evaluation.prediction_folder import PredictionFolder
 from recoseg.evaluation.protocols import Protocol, protocol_of
 from recoseg.evaluation.report_folder import FILES, write_evaluation
 from recoseg.evaluation.rows import Row
+from recoseg.hub.address import HubAddress, is_hub
+from recoseg.hub.fetch import pinned
 from recoseg.pipeline.checks import check_output_folder
 from recoseg.pipeline.segment import Segmentable, open_segmenter
 from recoseg.progress import resumable, telling_what_is_kept
@@ -77,7 +79,8 @@ def evaluate(
     """Score a concept bank, a trained model or a folder of label maps on a labelled data set.
 
     Args:
-        source: The bank or model, or its file; None if `predictions` is given.
+        source: The bank or model, its file, or its address on the Hub; None if `predictions` is
+            given.
         dataset: Name of the data set; see `open_dataset`.
         root: Folder that holds the data set.
         split: Dataset split. By default that of the data set, most often `val`.
@@ -149,6 +152,8 @@ def evaluate(
             row.refuse_missing(samples, allowed=allow_missing)
         else:
             assert source is not None
+            if isinstance(source, str | Path):
+                source = pinned(source)
             options.setdefault("min_area", 0)
             row = open_segmenter(
                 source, device=device, precision=precision, **options, **chosen.segmenter_options
@@ -192,6 +197,8 @@ def evaluate(
 
 
 def _name_of(source: Segmentable, segmenter: Segmenter) -> str:
+    if isinstance(source, str | Path) and is_hub(source):
+        return HubAddress.parse(source).name
     return Path(source).stem if isinstance(source, str | Path) else segmenter.kind
 
 

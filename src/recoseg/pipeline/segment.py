@@ -17,6 +17,8 @@ from recoseg.encoders.licences import tell_licences_of
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
 from recoseg.errors import OutputError
 from recoseg.formats.format_table import formats_of
+from recoseg.hub.address import is_hub
+from recoseg.hub.fetch import pinned
 from recoseg.memory.region_memory import RegionMemory, open_memory
 from recoseg.pipeline.checks import Paths, check_encoder, check_output_folder, list_photos
 from recoseg.pipeline.convert import ConvertReport, convert, remove_formats
@@ -49,8 +51,8 @@ FORMATS = "formats"
 """The folder within that of the masks which holds them in the formats of other tools."""
 
 Segmentable = ConceptBank | TrainedModel | str | Path
-"""A concept bank, a trained model, or the file of either (for a model also the folder of its
-training run)."""
+"""A concept bank, a trained model, the file of either (for a model also the folder of its training
+run), or its address on the Hub, `hf:OWNER/NAME[@REVISION]`."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,8 @@ def open_segmenter(
         "keep_scores": keep_scores,
         "batch_size": batch_size,
     }
+    if isinstance(source, str | Path):
+        source = pinned(source)
     if isinstance(source, TrainedModel) or (
         not isinstance(source, ConceptBank) and is_model(source)
     ):
@@ -202,7 +206,8 @@ def open_segmenter(
         options["voting"] = voting_of(regions, vote, region_cache, compute)
         options["specks"] = speck_rule(min_area, refine)
         chosen = refinement_of(refine, temperature or PUBLISHED_TEMPERATURE, refine_steps)
-        return model_segmenter(source, compute=compute, refine=chosen, **options)
+        opened = model_segmenter(source, compute=compute, refine=chosen, **options)
+        return _with_source(opened, source)
     check_names(names, names_temperature, temperature)
     if isinstance(memory, str | Path):
         memory = open_memory(memory)
@@ -234,7 +239,7 @@ def open_segmenter(
             check_encoder(spec, "phi")
     if isinstance(saliency, str):
         check_encoder(saliency, "saliency")
-    return bank_segmenter(
+    opened = bank_segmenter(
         bank,
         encoders=encoders,
         phi=phi,
@@ -248,6 +253,14 @@ def open_segmenter(
         ambiguity=ambiguity,
         **options,
     )
+    return _with_source(opened, source)
+
+
+def _with_source(segmenter: Segmenter, source: Segmentable) -> Segmenter:
+    """The segmenter whose settings also say at which commit of the Hub its bank or model is."""
+    if isinstance(source, str | Path) and is_hub(source):
+        return replace(segmenter, settings={**segmenter.settings, "source": str(source)})
+    return segmenter
 
 
 def segment(

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from recoseg.errors import FileError, MissingFileError
+from recoseg.hub.fetch import local_path
 from recoseg.storage.claim import format_in
 from recoseg.storage.tensors import read_metadata
 from recoseg.storage.verification import Verification
@@ -38,7 +39,8 @@ def verify(path: str | Path, *, progress: bool | None = False) -> Verification:
 
     Args:
         path: Folder of an index, of a region memory, of masks, of pseudo-labels or of a training
-            run; or file of a concept bank or a trained model.
+            run; file of a concept bank or a trained model; or address of a bank, model or memory on
+            the Hub.
         progress: See `StageProgress`.
 
     Returns:
@@ -47,8 +49,9 @@ def verify(path: str | Path, *, progress: bool | None = False) -> Verification:
     Raises:
         MissingFileError: There is no such file or folder.
         FileError: It is no output of recoseg, or too damaged to tell which.
+        HubError: It cannot be fetched from the Hub.
     """
-    found = Path(path).expanduser()
+    found = local_path(path).expanduser()
     if not found.exists():
         raise MissingFileError(f"No file or folder was found at {found}. {_EXPECTED}")
     if not found.is_dir():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import torch
 from safetensors import SafetensorError
@@ -13,7 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from recoseg.errors import FileError
-from recoseg.storage.atomic import write_bytes
+from recoseg.storage.atomic import write_atomically
 from recoseg.storage.reading import parse_json, read_bytes, read_start
 
 MAX_TENSORS = 4 << 30
@@ -23,6 +25,7 @@ NORM_TOLERANCE = 0.01
 """How far the norm of a row may be from 1; it may have been computed in half precision."""
 
 _LENGTH = 8  # bytes of a header's length, before the header
+_ALIGNED = 8  # bytes: tensors begin at a multiple of this
 _LONGEST_HEADER = 100_000_000  # bytes, as in the library
 _CHECKSUM = "checksum"
 _HEX = re.compile("[0-9a-f]{32}")  # nothing else in the metadata looks like a checksum
@@ -31,13 +34,26 @@ _HEX = re.compile("[0-9a-f]{32}")  # nothing else in the metadata looks like a c
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file in one step; its metadata gets a checksum of all it holds.
 
+    Equal tensors and metadata give equal files: the library writes metadata in any order.
+
     Args:
         path: The file.
         tensors: The tensors by name.
         metadata: All else, as texts by name.
     """
     stored = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, save(stored, {**metadata, _CHECKSUM: _digest(stored, metadata)}))
+    data = memoryview(save(stored, {**metadata, _CHECKSUM: _digest(stored, metadata)}))
+    end = _LENGTH + int.from_bytes(data[:_LENGTH], "little")
+    header = json.loads(bytes(data[_LENGTH:end]))
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _ALIGNED)
+
+    def write(file: IO[bytes]) -> None:
+        file.write(len(text).to_bytes(_LENGTH, "little") + text)
+        file.write(data[end:])
+
+    write_atomically(path, write)
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -16,6 +16,8 @@ from recoseg.config import LARGEST_SIDE
 from recoseg.encoders.normalisation import Normalisation
 from recoseg.encoders.weights import fingerprint
 from recoseg.errors import FileError, MissingFileError, RecosegError
+from recoseg.hub.address import HubAddress, is_hub
+from recoseg.hub.fetch import fetch, local_path
 from recoseg.labels import IGNORE_INDEX, Colour
 from recoseg.storage.fields import read_fields
 from recoseg.storage.reading import parse_json
@@ -120,10 +122,11 @@ class TrainedModel:
         """Read a file that `save` has written.
 
         Args:
-            path: The file, or the folder of a run.
+            path: The file, the folder of a run, or an address on the Hub.
 
         Raises:
             RecosegError: The file does not exist, or is not a trained model.
+            HubError: It cannot be fetched from the Hub.
             MissingExtraError: segmentation_models.pytorch is not installed.
         """
         file = model_file(path)
@@ -155,13 +158,15 @@ class TrainedModel:
 
 
 def model_file(path: str | Path) -> Path:
-    """The file of a model, given the file itself or the folder of its run."""
-    path = Path(path)
+    """The file of a model, given the file itself, the folder of its run or its place on the Hub."""
+    path = local_path(path, "model")
     return path / FILE if path.is_dir() else path
 
 
 def is_model(path: str | Path) -> bool:
     """Whether a path is a trained model or the folder of a run, rather than a concept bank."""
+    if is_hub(path):
+        return fetch(HubAddress.parse(path), summary=True).kind == "model"
     path = Path(path)
     if path.is_dir():
         return True
