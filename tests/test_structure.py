@@ -25,6 +25,7 @@ ROOMS = (
     *("evaluation", "training", "experiments"),
     "publishing",
     "pipeline",
+    "neighbours",
     *("demo", "cli"),
 )
 """The folders and top-level modules in the order of the data: a room imports from itself and from

@@ -33,24 +33,6 @@ class LabelStudio(Format):
     def add(self, item: Labelled, photo: PhotoFile) -> None:
         """See `Format`."""
         height, width = item.size
-        shapes = item.regions if self.settings.polygons else item.classes
-        kind = "polygonlabels" if self.settings.polygons else "brushlabels"
-        result = [
-            {
-                "id": f"{item.number}-{count}",
-                "type": kind,
-                "from_name": "label",
-                "to_name": "image",
-                "original_width": width,
-                "original_height": height,
-                "image_rotation": 0,
-                "value": {
-                    **self._shape(item, region),
-                    kind: [self.settings.names[region.label]],
-                },
-            }
-            for count, region in enumerate(shapes, start=1)
-        ]
         folder = self.photos_in if photo.data is not None else ""
         self._tasks.add_json(
             {
@@ -60,7 +42,7 @@ class LabelStudio(Format):
                     "width": width,
                     "height": height,
                 },
-                "predictions": [{"model_version": "recoseg", "result": result}],
+                "predictions": [{"model_version": "recoseg", "result": results_of(item)}],
             }
         )
 
@@ -76,9 +58,38 @@ class LabelStudio(Format):
         Xml.indent(view)
         self.place.write(INTERFACE, Xml.tostring(view, encoding="utf-8") + b"\n")
 
-    def _shape(self, item: Labelled, region: Region) -> dict[str, Any]:
-        if not self.settings.polygons:
-            return {"format": "rle", "rle": encode_brush(region.whole(*item.size))}
-        height, width = item.size
-        percent = item.ring(region) * 100 / (width, height)
-        return {"points": percent.tolist(), "closed": True}
+
+def results_of(
+    item: Labelled, from_name: str = "label", to_name: str = "image"
+) -> list[dict[str, Any]]:
+    """The results of a photo: a brush for each class, or a polygon for each region.
+
+    Args:
+        item: The photo, whose settings decide between brushes and polygons.
+        from_name: The name of the brushes or polygons in the labelling interface.
+        to_name: The name of the image there.
+    """
+    height, width = item.size
+    settings = item.settings
+    kind = "polygonlabels" if settings.polygons else "brushlabels"
+    return [
+        {
+            "id": f"{item.number}-{count}",
+            "type": kind,
+            "from_name": from_name,
+            "to_name": to_name,
+            "original_width": width,
+            "original_height": height,
+            "image_rotation": 0,
+            "value": {**_shape(item, region), kind: [settings.names[region.label]]},
+        }
+        for count, region in enumerate(item.regions if settings.polygons else item.classes, start=1)
+    ]
+
+
+def _shape(item: Labelled, region: Region) -> dict[str, Any]:
+    if not item.settings.polygons:
+        return {"format": "rle", "rle": encode_brush(region.whole(*item.size))}
+    height, width = item.size
+    percent = item.ring(region) * 100 / (width, height)
+    return {"points": percent.tolist(), "closed": True}

@@ -1,0 +1,1 @@
+"""Labelling tools that call recoseg: CVAT, Label Studio and autodistill."""
