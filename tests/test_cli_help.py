@@ -22,6 +22,7 @@ COMMANDS = [
     "pseudo-label",
     "train",
     "export",
+    "push",
     "evaluate",
     "ablate",
     "verify",

@@ -16,10 +16,10 @@ pytest.importorskip("autodistill.detection", reason="needs autodistill and robof
 def model(bank):
     from autodistill.detection import CaptionOntology
 
-    from recoseg.neighbours.autodistill import Recoseg
+    from recoseg.neighbours.autodistill import base_model
 
     def made(captions, **given):
-        return Recoseg(CaptionOntology(captions), bank, **given, **options())
+        return base_model(CaptionOntology(captions), bank, **given, **options())
 
     return made
 

@@ -1,6 +1,7 @@
 """The function for CVAT's client: its labels, exact masks, polygons, and its threshold."""
 
 import json
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -91,6 +92,7 @@ def test_the_command_line_of_cvat_takes_it(bank, tmp_path, photo, monkeypatch):
     assert json.loads(json.dumps(sent, default=str))[0]["type"] == "mask"
 
 
-def test_the_extra_is_named():
-    text = str(MissingExtraError("cvat-sdk", "cvat", "Annotating in CVAT"))
-    assert "pip install 'recoseg[cvat]'" in text
+def test_without_the_client_the_extra_is_named(function, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cvat_sdk.auto_annotation", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'recoseg\[cvat\]'"):
+        function()

@@ -59,9 +59,9 @@ def evaluate(
     bank: Annotated[
         Path | None,
         typer.Argument(
-            help="Concept bank, trained model, or folder of a training run; for `community` the "
-            "folder of a bank NAME.safetensors for each data set. Leave it out to score "
-            "--predictions."
+            help="Concept bank, trained model, or folder of a training run, or its address on the "
+            "Hub, hf:OWNER/NAME; for `community` the folder of a bank NAME.safetensors for each "
+            "data set. Leave it out to score --predictions."
         ),
     ] = None,
     root: Root = None,

@@ -53,7 +53,8 @@ def learn(
     add_to: Annotated[
         Path | None,
         typer.Option(
-            help="Existing bank to add the classes to; its encoders, context and settings are used."
+            help="Existing bank to add the classes to, as a file or as its address on the Hub; its "
+            "encoders, context and settings are used."
         ),
     ] = None,
     relearn: Annotated[
@@ -103,8 +104,8 @@ def learn(
     memory: Annotated[
         str | None,
         typer.Option(
-            help="Region memory that photos are to be segmented with, as a folder or URL: the bank "
-            "records it."
+            help="Region memory that photos are to be segmented with, as a folder, URL or address "
+            "on the Hub: the bank records it."
         ),
     ] = None,
     recipe: Recipe = None,

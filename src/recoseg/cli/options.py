@@ -201,8 +201,8 @@ RegionCacheFolder = Annotated[
 Memory = Annotated[
     str | None,
     typer.Option(
-        help="Region memory whose scores are added: a folder that `recoseg remember` wrote, or its "
-        "URL."
+        help="Region memory whose scores are added: a folder that `recoseg remember` wrote, its "
+        "URL, or its address on the Hub, hf:OWNER/NAME."
     ),
 ]
 Names = Annotated[

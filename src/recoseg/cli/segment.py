@@ -50,7 +50,11 @@ from recoseg.storage.counts import count_of
 
 def segment(
     bank: Annotated[
-        Path, typer.Argument(help="Concept bank, trained model, or folder of a training run.")
+        Path,
+        typer.Argument(
+            help="Concept bank, trained model, or folder of a training run; or its address on the "
+            "Hub, hf:OWNER/NAME[@REVISION]."
+        ),
     ],
     images: Annotated[
         list[str],

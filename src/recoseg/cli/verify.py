@@ -14,7 +14,8 @@ def verify(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            help="Indexes, concept banks, trained models, folders of masks or of pseudo-labels."
+            help="Indexes, concept banks, trained models, folders of masks or of pseudo-labels; or "
+            "addresses on the Hub."
         ),
     ],
 ) -> None:

@@ -19,12 +19,6 @@ from recoseg.neighbours.detections import detections, labelled
 from recoseg.pipeline.segment import Segmentable, open_segmenter
 from recoseg.segmentation.segmenter import Segmenter
 
-try:
-    import cvat_sdk.auto_annotation as cvat
-    from cvat_sdk.masks import encode_mask
-except ImportError as error:
-    raise MissingExtraError("cvat-sdk", "cvat", "Annotating in CVAT") from error
-
 _CORNERS = 3  # of a polygon, at least
 
 
@@ -48,7 +42,7 @@ class CvatFunction:
     @cached_property
     def spec(self) -> Any:
         """The labels; `--conv-mask-to-poly` makes polygons of their masks."""
-        names = self._segmenter.names
+        cvat, names = _client(), self._segmenter.names
         return cvat.DetectionFunctionSpec(
             labels=[cvat.label_spec(name, label, type="mask") for label, name in enumerate(names)]
         )
@@ -63,6 +57,9 @@ class CvatFunction:
         Returns:
             CVAT's shapes, exact masks or polygons with bridges to their holes.
         """
+        cvat = _client()
+        from cvat_sdk.masks import encode_mask
+
         result = self._segmenter(image)
         assert result.segmentation is not None
         polygons = bool(context.conv_mask_to_poly)
@@ -101,6 +98,17 @@ def create(
         **options: Options of `open_segmenter`, such as `refine` or `threshold`.
 
     Raises:
+        MissingExtraError: cvat-sdk is not installed.
         RecosegError: See `open_segmenter`.
     """
+    _client()
     return CvatFunction(open_segmenter(bank, **options), min_area=min_area, tolerance=tolerance)
+
+
+def _client() -> Any:
+    """What CVAT's client offers to functions."""
+    try:
+        import cvat_sdk.auto_annotation
+    except ImportError as error:
+        raise MissingExtraError("cvat-sdk", "cvat", "Annotating in CVAT") from error
+    return cvat_sdk.auto_annotation

@@ -27,6 +27,8 @@ EXTRAS = {
     "formats": "`recoseg convert` and `segment --format`",
     "supervision": "`result.to_supervision()`",
     "fiftyone": "`result.to_fiftyone()`",
+    "cvat": "automatic annotation in CVAT",
+    "autodistill": "a base model of autodistill",
     "heif": "photos in HEIC",
     "jxl": "photos in JPEG XL",
     "crf": "`segment --refine crf`",
