@@ -20,7 +20,9 @@ OPTIONS = {
     name: {option for item in command.params for option in (*item.opts, *item.secondary_opts)}
     for name, command in COMMANDS.items()
 }
-ELSEWHERE = {"--strict", "--help", "--version"}
+ELSEWHERE = {"--strict", "--help", "--version"} | {  # the latter of CVAT's client
+    *("--allow-unmatched-labels", "--conf-threshold", "--conv-mask-to-poly"),
+}
 """Options that pages name and that are not of one command of recoseg."""
 
 pages = pytest.mark.parametrize("page", PAGES, ids=name_of)
