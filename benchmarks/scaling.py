@@ -240,7 +240,7 @@ def plot(found: dict[str, tuple[list[float], list[float]]], path: Path) -> None:
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    figure, pair = pyplot.subplots(1, 2, figsize=(11, 5), layout="constrained")
+    figure, pair = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
     for axes, what, title in zip(pair, (0, 1), ("processor time", "memory"), strict=True):
         for place, (name, values) in enumerate(found.items()):
             sizes, ys = STAGES[name].sizes, values[what]
@@ -254,8 +254,8 @@ def plot(found: dict[str, tuple[list[float], list[float]]], path: Path) -> None:
         axes.loglog(ends, ends, color="#999999", linestyle=":", label="linear")
         axes.set(xlabel="size, times the smallest", ylabel=f"{title}, times the smallest")
         axes.grid(which="major", color="#dddddd")
-    pair[0].legend(fontsize=8)
-    figure.savefig(path, dpi=110)
+    figure.legend(*pair[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    figure.savefig(path, dpi=90)
 
 
 def main() -> None:
