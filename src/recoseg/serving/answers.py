@@ -150,7 +150,7 @@ class Learnt(BaseModel):
     advice: str
     photos: list[LearntPhoto]
     kept: bool
-    label: Annotated[int | None, Field(description="Its label, if it was kept.")]
+    label: Annotated[int, Field(description="Its label where it is among the classes.")]
 
 
 class JobState(BaseModel):
