@@ -262,7 +262,11 @@ class _Exchange:
 
     async def refuse(self, error: RefusedError) -> None:
         """Answer with the reason of a refusal."""
-        await self._drain({"type": "http.request", "more_body": True})
+        # Who asks before it sends, or would send for long, gets the answer at once.
+        length = self.header("content-length")
+        is_long = length.isdecimal() and int(length) > 2 * self._limits.bytes
+        if not (self._complete or is_long or self.header("expect").lower() == "100-continue"):
+            await self._drain({"type": "http.request", "more_body": True})
         body = json.dumps({"error": str(error)}).encode()
         headers = [
             (b"content-type", b"application/json"),
