@@ -139,7 +139,7 @@ def test_the_page_and_its_files(bank, monkeypatch, tmp_path):
     (tmp_path / "page/notes.txt").write_text("private", encoding="utf-8")
     (tmp_path / "page/inner/a.js").write_text("private", encoding="utf-8")
     (tmp_path / "secret.js").write_text("private", encoding="utf-8")
-    monkeypatch.setattr(page_routes, "files", lambda _: tmp_path)
+    monkeypatch.setattr(page_routes, "PAGE", tmp_path / "page")
     with served(bank) as client:
         page = client.get("/")
         assert (page.text, page.headers["content-type"]) == (
