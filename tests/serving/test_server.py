@@ -38,7 +38,8 @@ def form(data):
 def process(bank, tmp_path_factory):
     file = tmp_path_factory.mktemp("process") / "bank.safetensors"
     bank.save(file)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
+    folders = [str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
     command = [sys.executable, "-m", "tests.serving.slow_server", str(file)]
     started = subprocess.Popen(
         command,
