@@ -26,6 +26,7 @@ ROOMS = (
     "publishing",
     "pipeline",
     "neighbours",
+    "serving",
     *("demo", "cli"),
 )
 """The folders and top-level modules in the order of the data: a room imports from itself and from
