@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import recoseg
-from recoseg.errors import BadImageError, FileError
+from recoseg.errors import BadImageError, FileError, OptionError
 from recoseg.formats.reading.pixels import from_brush
 from recoseg.neighbours.label_studio import TaskPhotos, control_of, predictions
 from tests.neighbours.conftest import NAMES, options
@@ -109,7 +109,7 @@ def test_photos_come_from_label_studio_and_its_storage(studio, photo):
     with pytest.raises(BadImageError, match="more than 100 bytes"):
         TaskPhotos(address, KEY, 100).read(task("/data/upload/1/a.png"), "picture")
     for wrong in ("localhost:8080", "file:///x", "ftp://a"):
-        with pytest.raises(FileError, match="Expected one such as http://localhost:8080"):
+        with pytest.raises(OptionError, match="Expected one such as http://localhost:8080"):
             TaskPhotos(wrong)
 
 
@@ -157,28 +157,45 @@ def test_interfaces_without_masks(config, text):
         control_of(config)
 
 
-def test_the_protocol(segmenter, photo, result):
-    fastapi = pytest.importorskip("fastapi")
-    testing = pytest.importorskip("fastapi.testclient")
-    from recoseg.neighbours.label_studio_routes import label_studio_routes
+def test_the_protocol_at_a_server(bank, photo, result, caplog):
+    pytest.importorskip("fastapi")
+    pytest.importorskip("python_multipart")
+    from fastapi.testclient import TestClient
 
-    app = fastapi.FastAPI()
-    app.include_router(label_studio_routes(segmenter, TaskPhotos("http://a"), lambda: "abc"))
-    client = testing.TestClient(app)
-    assert client.get("/label-studio/health").json()["status"] == "UP"
-    asked = {"project": "1.17", "schema": BRUSHES, "hostname": "http://evil", "access_token": "x"}
-    assert client.post("/label-studio/setup", json=asked).json() == {"model_version": "abc"}
-    refused = client.post("/label-studio/setup", json={**asked, "schema": "<View/>"})
-    assert refused.status_code == 422
-    assert "takes no masks" in refused.json()["detail"]
-    request = {"tasks": [task(inline(photo))], "label_config": BRUSHES, "project": "1.17"}
-    answer = client.post("/label-studio/predict", json=request).json()
-    assert answer["model_version"] == "abc"
-    [prediction] = answer["results"]
-    assert {one["value"]["brushlabels"][0] for one in prediction["result"]} == {"red", "blue"}
-    for wrong in ({**request, "tasks": "x"}, {"tasks": [1], "label_config": BRUSHES}):
-        assert client.post("/label-studio/predict", json=wrong).status_code == 422
-    assert client.post("/label-studio/webhook", json={"action": "START_TRAINING"}).json() == {}
+    from recoseg.serving.limits import Limits
+
+    app = recoseg.make_app(bank, label_studio="http://localhost:8080", **options())
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.get("/label-studio/health").json()["status"] == "UP"
+        asked = {"project": "1.17", "schema": BRUSHES, "hostname": "http://evil"}
+        setup = client.post("/label-studio/setup", json=asked).json()
+        assert setup == {"model_version": bank.fingerprint}
+        refused = client.post("/label-studio/setup", json={**asked, "schema": "<View/>"})
+        assert refused.status_code == 422
+        assert "takes no masks" in refused.json()["error"]
+        request = {"tasks": [task(inline(photo))], "label_config": BRUSHES, "project": "1.17"}
+        answer = client.post("/label-studio/predict", json=request).json()
+        assert answer["model_version"] == bank.fingerprint
+        [prediction] = answer["results"]
+        for one in prediction["result"]:
+            [name] = one["value"]["brushlabels"]
+            brush = from_brush(one["value"]["rle"], *result.labels.shape)
+            assert np.array_equal(np.asarray(brush, bool), result.mask(name))
+        assert len(prediction["result"]) == 2
+        app.state.service.stop()  # what is only refused for now is no empty prediction
+        assert client.post("/label-studio/predict", json=request).status_code == 503
+        for wrong in ({**request, "tasks": "x"}, {"tasks": [1], "label_config": BRUSHES}):
+            assert client.post("/label-studio/predict", json=wrong).status_code == 422
+        assert client.post("/label-studio/webhook", json={"action": "TRAIN"}).json() == {}
+    limits = Limits(pixels=100)
+    app = recoseg.make_app(bank, label_studio="http://a", limits=limits, **options())
+    with TestClient(app, base_url="http://localhost") as client:
+        request = {"tasks": [task(inline(photo))], "label_config": BRUSHES}
+        [prediction] = client.post("/label-studio/predict", json=request).json()["results"]
+        assert prediction["result"] == []
+        assert "48 x 36 = 1,728 pixels" in caplog.text
+    with TestClient(recoseg.make_app(bank, **options()), base_url="http://localhost") as client:
+        assert client.post("/label-studio/setup", json=asked).status_code == 404
 
 
 def test_what_is_corrected_there_is_read_again(segmenter, photo, result, tmp_path):

@@ -23,7 +23,11 @@ from recoseg.cli.output import say
 
 def serve(
     bank: Annotated[
-        Path, typer.Argument(help="Concept bank, trained model, or folder of a training run.")
+        Path,
+        typer.Argument(
+            help="Concept bank, trained model, or folder of a training run; or its address on the "
+            "Hub, hf:OWNER/NAME[@REVISION]."
+        ),
     ],
     index: Annotated[
         str | None,
@@ -46,6 +50,14 @@ def serve(
         bool,
         typer.Option("--writable", help="Let classes be learnt into the bank and removed from it."),
     ] = False,
+    label_studio: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of Label Studio, such as http://localhost:8080, whose machine learning "
+            "backend the server is then, too, at /label-studio. A token to read its photos with "
+            "is taken from the environment variable LABEL_STUDIO_API_KEY."
+        ),
+    ] = None,
     token: Annotated[
         str | None,
         typer.Option(
@@ -97,6 +109,7 @@ def serve(
         host=host,
         port=port,
         writable=writable,
+        label_studio=label_studio,
         token=token,
         hosts=allow_host or (),
         limits=Limits(

@@ -15,7 +15,7 @@ from typing import IO, Any
 from urllib.parse import urljoin, urlsplit
 from xml.etree import ElementTree as Xml
 
-from recoseg.errors import BadImageError, FileError, RecosegError
+from recoseg.errors import BadImageError, FileError, OptionError
 from recoseg.formats.label_studio import results_of
 from recoseg.neighbours.detections import labelled
 from recoseg.photos.files import MAX_BYTES
@@ -93,6 +93,8 @@ def predictions(
 ) -> list[dict[str, Any]]:
     """A prediction for each task; one whose photo cannot be used has no masks, and is logged.
 
+    Other errors of `segment` are raised, so that Label Studio asks again.
+
     Args:
         tasks: Label Studio's tasks.
         control: What takes the masks; classes that are none of its labels are left out.
@@ -122,7 +124,7 @@ def _prediction(
             [name] = one["value"][control.kind]
             if name in control.labels:
                 found.append({**one, "score": scores.get(name, 1.0)})
-    except RecosegError as error:
+    except BadImageError as error:
         _log.warning("No prediction for task %s: %s", task.get("id", "?"), error)
     named = [one["score"] for one in found]
     return {
@@ -144,13 +146,13 @@ class TaskPhotos:
         limit: Maximum size of a photo, bytes.
 
     Raises:
-        FileError: The address is none of the web.
+        OptionError: The address is none of the web.
     """
 
     def __init__(self, url: str, token: str | None = None, limit: int = MAX_BYTES) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise FileError(
+            raise OptionError(
                 f"Cannot use {url!r} as the address of Label Studio. Expected one such as "
                 "http://localhost:8080."
             )

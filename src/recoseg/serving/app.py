@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from recoseg import __version__
 from recoseg.archive.index import ArchiveIndex
 from recoseg.encoders.bundle import Encoders
-from recoseg.errors import MissingExtraError, RecosegError
+from recoseg.errors import BadImageError, MissingExtraError, RecosegError
+from recoseg.neighbours.label_studio import TaskPhotos
 from recoseg.pipeline.segment import Segmentable
+from recoseg.segmentation.result import Result
 from recoseg.serving.limits import Limits
-from recoseg.serving.refusals import sentence_of, status_of
+from recoseg.serving.refusals import RefusedError, sentence_of, status_of
 from recoseg.serving.service import Service
 
 try:
@@ -23,6 +26,7 @@ try:
     from fastapi.responses import JSONResponse
     from starlette.exceptions import HTTPException
 
+    from recoseg.neighbours.label_studio_routes import label_studio_routes
     from recoseg.serving import learn_routes, page_routes, segment_routes
     from recoseg.serving.answers import Refusal
     from recoseg.serving.guard import Guard
@@ -35,6 +39,7 @@ def make_app(
     index: ArchiveIndex | str | Path | None = None,
     *,
     writable: bool = False,
+    label_studio: str | None = None,
     token: str | None = None,
     hosts: Iterable[str] = (),
     limits: Limits | None = None,
@@ -49,9 +54,11 @@ def make_app(
     how long clients may take for the head of a request.
 
     Args:
-        bank: Concept bank or trained model, or its file.
+        bank: Concept bank or trained model, its file, or its address on the Hub.
         index: Index to search and to learn classes from, or its path or URL; None for neither.
         writable: Whether classes may be learnt into the bank's file and removed from it.
+        label_studio: Address of Label Studio, whose machine learning backend the application is
+            then, too, at `/label-studio`; None for none.
         token: Requests have to bear it; None asks for none.
         hosts: Names of the server besides `localhost` and addresses in digits.
         limits: How much the server takes on.
@@ -99,12 +106,30 @@ def make_app(
     app.state.page = page_routes.page_files()
     for routes in (page_routes, segment_routes, learn_routes):
         app.include_router(routes.router)
+    if label_studio is not None:
+        app.include_router(
+            label_studio_routes(
+                partial(_segment_task, service),
+                TaskPhotos(label_studio, limit=limits.bytes),
+                lambda: service.current.segmenter.fingerprint,
+            )
+        )
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
     app.add_middleware(
         Guard, limits=limits, metrics=service.metrics, token=token, hosts=tuple(hosts)
     )
     return app
+
+
+def _segment_task(service: Service, photo: bytes) -> Result:
+    """Segment the photo of a task of Label Studio; too large ones are left out, not refused."""
+    try:
+        return service.segment(photo).result()
+    except RefusedError as error:
+        if error.status == 413:
+            raise BadImageError(str(error).rstrip(".")) from error
+        raise
 
 
 def _answer(status: int, text: str, headers: Any = None) -> JSONResponse:

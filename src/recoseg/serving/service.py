@@ -19,6 +19,7 @@ from recoseg.device import resolve_compute
 from recoseg.drawing.pages import jpeg_thumbnail
 from recoseg.encoders.bundle import Encoders, load_encoders
 from recoseg.errors import BadImageError, OptionError
+from recoseg.hub.address import is_hub
 from recoseg.photos.images import upright_size
 from recoseg.pipeline.classes import as_classes
 from recoseg.pipeline.forget import forget
@@ -102,7 +103,7 @@ class Service:
         **options: Any,
     ) -> None:
         self.limits = limits or Limits()
-        self.file = Path(bank) if isinstance(bank, str | Path) else None
+        self.file = Path(bank) if isinstance(bank, str | Path) and not is_hub(bank) else None
         self.index = open_index(index) if isinstance(index, str | Path) else index
         self.writable = writable
         if writable and (self.file is None or self.index is None):
