@@ -193,7 +193,7 @@ def test_the_protocol_at_a_server(bank, photo, result, caplog):
         request = {"tasks": [task(inline(photo))], "label_config": BRUSHES}
         [prediction] = client.post("/label-studio/predict", json=request).json()["results"]
         assert prediction["result"] == []
-        assert "48 x 36 = 1,728 pixels" in caplog.text
+        assert "No prediction for task 1: more than 100 pixels: 48 x 36" in caplog.text
     with TestClient(recoseg.make_app(bank, **options()), base_url="http://localhost") as client:
         assert client.post("/label-studio/setup", json=asked).status_code == 404
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from recoseg import __version__
 from recoseg.archive.index import ArchiveIndex
 from recoseg.encoders.bundle import Encoders
-from recoseg.errors import BadImageError, MissingExtraError, RecosegError
+from recoseg.errors import MissingExtraError, RecosegError
 from recoseg.neighbours.label_studio import TaskPhotos
 from recoseg.pipeline.segment import Segmentable
-from recoseg.segmentation.result import Result
 from recoseg.serving.limits import Limits
-from recoseg.serving.refusals import RefusedError, sentence_of, status_of
+from recoseg.serving.refusals import sentence_of, status_of
 from recoseg.serving.service import Service
 
 try:
@@ -109,7 +107,7 @@ def make_app(
     if label_studio is not None:
         app.include_router(
             label_studio_routes(
-                partial(_segment_task, service),
+                lambda photo: service.segment(photo).result(),
                 TaskPhotos(label_studio, limit=limits.bytes),
                 lambda: service.current.segmenter.fingerprint,
             )
@@ -120,16 +118,6 @@ def make_app(
         Guard, limits=limits, metrics=service.metrics, token=token, hosts=tuple(hosts)
     )
     return app
-
-
-def _segment_task(service: Service, photo: bytes) -> Result:
-    """Segment the photo of a task of Label Studio; too large ones are left out, not refused."""
-    try:
-        return service.segment(photo).result()
-    except RefusedError as error:
-        if error.status == 413:
-            raise BadImageError(str(error).rstrip(".")) from error
-        raise
 
 
 def _answer(status: int, text: str, headers: Any = None) -> JSONResponse:
