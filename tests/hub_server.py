@@ -49,6 +49,7 @@ class Hub:
         address: Its address.
         repositories: By `OWNER/NAME`.
         blobs: Large files by their SHA-256.
+        fails: Whether commits fail.
         cut: How many bytes of a large file are sent before the connection ends; None for all.
         writers: Owners whose repositories the token may write.
         asked: The requests, `METHOD PATH`.
@@ -58,6 +59,7 @@ class Hub:
         self.address = ""
         self.repositories = {}
         self.blobs = {}
+        self.fails = False
         self.cut = None
         self.writers = {"ann"}
         self.asked = []
@@ -229,6 +231,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return None
         if not self.is_ann or repo.split("/")[0] not in self.hub.writers:
             return self.answer({"error": "Forbidden"}, 403)
+        if self.hub.fails:
+            return self.answer({"error": "Internal error"}, 500)
         header = lines[0]["value"]
         parent = repository.branches[branch]
         if header.get("parentCommit") not in (None, parent):

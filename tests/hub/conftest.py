@@ -31,7 +31,10 @@ def use(patch, folder, address):
     patch.setenv("RECOSEG_CACHE", str(folder / "cache"))
     patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder / "hub-cache"))
     patch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(folder / "no-token"))
-    patch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    patch.setattr("huggingface_hub.constants.ENDPOINT", address)
+    pages = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    patch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", pages)
+    patch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True, raising=False)
 
 
 @pytest.fixture

@@ -108,6 +108,18 @@ def test_inspect_downloads_the_summary_of_a_memory_alone(hub, memory):
     assert not [path for path in hub.asked if path.endswith((".npy", ".parquet"))]
 
 
+def test_an_upload_that_fails_changes_nothing_and_goes_on(hub, memory):
+    hub.fails = True
+    with pytest.raises(HubError, match="The Hub failed for ann/regions: "):
+        recoseg.push(memory, "ann/regions")
+    assert hub.files("ann/regions").keys() == {".gitattributes"}
+    hub.fails = False
+    hub.asked.clear()
+    recoseg.push(memory, "ann/regions")
+    assert "keys/keys_0.npy" in hub.files("ann/regions")
+    assert not [path for path in hub.asked if path.startswith("PUT")]  # all were there already
+
+
 def test_an_interrupted_download_goes_on(hub, bank, masks, monkeypatch):
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 500)
@@ -214,6 +226,12 @@ def test_the_hub_is_read_but_not_written(hub, bank, memory, archive, encoders, t
     assert run("forget", "hf:ann/pets", "rose", "--out", tmp_path / "b.safetensors").code == 0
     with pytest.raises(RecosegError, match="Cannot write the region memory to hf:ann/x"):
         recoseg.merge_memories([memory.root], "hf:ann/x")
+
+
+def test_a_model_is_not_exported_into_the_cache(hub):
+    result = run("export", "hf:ann/net", "--onnx")
+    assert result.code == 2
+    assert "hf:ann/net has no folder on this machine. Name the file: --out" in result.err
 
 
 def test_verify_reads_the_hub(hub, bank, memory):

@@ -11,6 +11,7 @@ from typing import Any
 from recoseg.datasets.dataset_table import open_dataset
 from recoseg.datasets.excluded import names_left
 from recoseg.errors import OptionError
+from recoseg.hub.address import is_hub
 from recoseg.pipeline.checks import check_output_file, check_output_folder
 from recoseg.storage.locks import lock_file
 from recoseg.training.model import TrainedModel, model_file
@@ -142,7 +143,7 @@ def export_onnx(model: str | Path, out: str | Path | None = None) -> tuple[Path,
     """Export a trained model to ONNX, for photos of any size, and compare the scores of both.
 
     Args:
-        model: The model's file, or the folder of its run.
+        model: The model's file, the folder of its run, or its address on the Hub.
         out: File to write. By default `model.onnx` in the folder of the model.
 
     Returns:
@@ -155,6 +156,8 @@ def export_onnx(model: str | Path, out: str | Path | None = None) -> tuple[Path,
     """
     from recoseg.training.export import export_onnx as write_onnx
 
+    if out is None and is_hub(model):
+        raise OptionError(f"{model} has no folder on this machine. Name the file: --out FILE.onnx.")
     path = Path(out) if out is not None else model_file(os.fspath(model)).with_suffix(".onnx")
     check_output_file(path, [".onnx"])
     loaded = TrainedModel.load(os.fspath(model))
