@@ -33,7 +33,9 @@ def use(patch, folder, address):
     patch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(folder / "no-token"))
     patch.setattr("huggingface_hub.constants.ENDPOINT", address)
     pages = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    patch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", pages)
+    for module in ("constants", "file_download"):  # older clients keep it in both
+        name = f"huggingface_hub.{module}.HUGGINGFACE_CO_URL_TEMPLATE"
+        patch.setattr(name, pages, raising=False)
     patch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True, raising=False)
 
 

@@ -98,6 +98,8 @@ def test_the_card_of_a_bank(bank, tmp_path):
     assert bank.classes[0].verdict.judgement in rose
     assert "Context classes, which the others were kept apart from: sky." in card
     assert "learn.k" in card
+    for concept in bank.classes:
+        assert re.search(rf"^(.*, )?{concept.name}(, .*)?: {concept.verdict.advice}$", card, re.M)
 
 
 def test_names_of_classes_cannot_act_on_the_card(bank):

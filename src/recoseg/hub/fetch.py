@@ -48,7 +48,7 @@ class HubCopy:
 def fetch(address: HubAddress, *, summary: bool = False) -> HubCopy:
     """Find a repository in the cache, or download what is not there yet.
 
-    A download that was interrupted goes on where it ended.
+    Of a download that was interrupted, files that are whole are not downloaded again.
 
     Args:
         address: The repository.

@@ -188,14 +188,17 @@ def _classes(bank: ConceptBank) -> str:
         rows,
         numbers_from=6,
     )
-    advice = dict.fromkeys(c.verdict.advice for c in bank.classes if c.verdict.advice)
+    advice: dict[str, list[str]] = {}
+    for concept in bank.classes:
+        if concept.verdict.advice:
+            advice.setdefault(concept.verdict.advice, []).append(escaped(concept.name))
     context = ", ".join(escaped(concept.name) for concept in bank.context)
     notes = [
         table,
         "Evidence says whether the archive shows a class: a photo stands out if its score is far "
         "above those of all photos. It is measured on the archive that the classes were learnt "
         "from, and says nothing of other photos.",
-        *map(escaped, advice),
+        *(f"{', '.join(names)}: {escaped(text)}" for text, names in advice.items()),
         *([f"Context classes, which the others were kept apart from: {context}."] * bool(context)),
     ]
     return "\n\n".join(notes)
