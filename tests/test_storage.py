@@ -160,6 +160,20 @@ def test_tensors_and_metadata(tmp_path):
     assert has_checksum(path)
 
 
+def test_equal_tensors_and_metadata_give_equal_files(tmp_path):
+    path = tmp_path / "x.safetensors"
+    metadata = {name: name for name in "zyxwvuts"}
+    found = set()
+    for order in (metadata, dict(reversed(metadata.items()))):
+        for _ in range(3):
+            write_tensors(path, TENSORS, order)
+            found.add(path.read_bytes())
+    assert len(found) == 1
+    data = found.pop()
+    assert int.from_bytes(data[:8], "little") % 8 == 0
+    assert read_metadata(path) == metadata
+
+
 def test_each_changed_bit_of_a_tensor_file_is_noticed(tmp_path):
     path = tmp_path / "x.safetensors"
     write_tensors(path, TENSORS, {"format": "x", "note": "déjà"})
