@@ -20,6 +20,7 @@ ROOMS = (
     "retrieval",
     "memory",
     "drawing",
+    "curation",
     *("writers", "formats"),
     *("learning", "datasets", "segmentation"),
     *("evaluation", "training", "experiments"),
