@@ -15,14 +15,25 @@ PEOPLE = ClassNames(
         "man",
         "woman",
         "child",
-        "human face",
+        "girl",
+        "boy",
         "portrait of a person",
+        "selfie",
         "crowd of people",
-        "person in a dress",
         "person in a suit",
+        "person in a dress",
+        "person wearing a shirt",
+        "person wearing jeans",
+        "person in a sweatshirt",
+        "person in a coat",
+        "person in a swimsuit",
+        "person wearing sunglasses",
+        "person wearing a wig",
+        "person wearing a hat",
     ),
 )
-"""Words for photos that show people."""
+"""Words for photos that show people. Encoders that were trained on names of things, such as `lite`,
+know people by their clothes."""
 
 CONTRASTS = (
     "animal",

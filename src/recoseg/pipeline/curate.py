@@ -14,7 +14,7 @@ from recoseg.archive.selection import Selection
 from recoseg.curation.archive_verdicts import copy_verdicts, text_margins, text_verdicts
 from recoseg.curation.checks import UNWANTED, chosen_checks, limits_of
 from recoseg.curation.conditions import parse_conditions
-from recoseg.curation.detectors import PERSONS
+from recoseg.curation.detectors import PERSONS, check_detectors
 from recoseg.curation.measuring import measure_photos
 from recoseg.curation.metadata_verdicts import metadata_of, metadata_verdicts, value_counts
 from recoseg.curation.pixel_measures import PIXELS, pixel_verdicts
@@ -124,8 +124,11 @@ def curate(
     limits_of(asked, {})  # wrong ones are refused before anything is done
     needed, refused = parse_conditions(only), parse_conditions(without)
     words = [] if unwanted is None else as_classes(unwanted)
+    spare = Exclusion.of(keep)
     if detector and "people" not in names:
         raise OptionError("The detector judges people only: add people to the checks.")
+    if detector:
+        check_detectors()
     folder = check_output_folder(out)
     archive = index if isinstance(index, ArchiveIndex) else open_index(index)
     with lock_folder(folder), telling_what_is_kept(partial(_kept, folder)):
@@ -164,7 +167,7 @@ def curate(
                 archive, encoder, classes, prompts or default_prompts(encoder.info)
             )
             verdicts += text_verdicts(classes, margins, used, found)
-        spared = _spared(photos, len(archive), Exclusion.of(keep))
+        spared = _spared(photos, len(archive), spare)
         verdicts = [verdict.sparing(spared) for verdict in verdicts]
         if "duplicates" in names:
             first = first_reasons(verdicts, len(archive))
