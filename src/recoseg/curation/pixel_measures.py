@@ -13,6 +13,9 @@ from recoseg.curation.verdicts import Verdict
 SHORT_SIDE = 256
 """Photos are measured at this short side, pixels: about what encoders see."""
 
+PIXEL_CHECKS = frozenset({"tiny", "blank", "blurred", "drawn"})
+"""The checks that these measures are for."""
+
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _TILES = 4
 """Sharpness is found in this number of tiles along each side."""

@@ -17,7 +17,7 @@ from recoseg.curation.conditions import parse_conditions
 from recoseg.curation.detectors import PERSONS, check_detectors
 from recoseg.curation.measuring import measure_photos
 from recoseg.curation.metadata_verdicts import metadata_of, metadata_verdicts, value_counts
-from recoseg.curation.pixel_measures import PIXELS, pixel_verdicts
+from recoseg.curation.pixel_measures import PIXEL_CHECKS, PIXELS, pixel_verdicts
 from recoseg.curation.results import FILES, Decision, write_results
 from recoseg.curation.text_margins import PEOPLE
 from recoseg.curation.verdicts import first_reasons
@@ -120,11 +120,10 @@ def curate(
         OutputError: The folder holds something else, or cannot be written to.
     """
     names = chosen_checks(checks)
+    words = [] if unwanted is None else as_classes(unwanted)
     asked = dict(limits or {})
     limits_of(asked, {})  # wrong ones are refused before anything is done
-    needed, refused = parse_conditions(only), parse_conditions(without)
-    words = [] if unwanted is None else as_classes(unwanted)
-    spare = Exclusion.of(keep)
+    needed, refused, spare = parse_conditions(only), parse_conditions(without), Exclusion.of(keep)
     if detector and "people" not in names:
         raise OptionError("The detector judges people only: add people to the checks.")
     if detector:
@@ -132,13 +131,8 @@ def curate(
     folder = check_output_folder(out)
     archive = index if isinstance(index, ArchiveIndex) else open_index(index)
     with lock_folder(folder), telling_what_is_kept(partial(_kept, folder)):
-        claim(
-            folder,
-            FORMAT,
-            [SETTINGS, PIXELS.name, PERSONS.name, *FILES],
-            what="curation",
-            resume=True,
-        )
+        entries = [SETTINGS, PIXELS.name, PERSONS.name, *FILES]
+        claim(folder, FORMAT, entries, what="curation", resume=True)
         photos = dict(archive.entries())
         if not photos:
             raise ArchiveError(
@@ -150,43 +144,53 @@ def curate(
             encoder = retrieval_encoder(archive, retrieval, device, precision)
         info = archive.info if encoder is None else encoder.info
         used = limits_of(asked, curation_limits(info) if info else {})
-        write_bytes(folder / SETTINGS, sealed({"format": FORMAT, "index": archive.location}))
-        conditions = [*needed, *refused]
-        values = metadata_of(archive, conditions, None if table is None else Path(table))
-        verdicts = metadata_verdicts(values, needed, refused)
+        values = metadata_of(archive, [*needed, *refused], None if table is None else Path(table))
+        settings = {
+            "format": FORMAT,
+            "index": archive.location,
+            "content": archive.content,
+            "encoder": info.to_json() if info else None,
+            "checks": names,
+            "detector": detector,
+            "limits": used,
+            "unwanted": [str(item) for item in words],
+            "only": [str(condition) for condition in needed],
+            "without": [str(condition) for condition in refused],
+            "keep": list(spare.patterns),
+        }
+        write_bytes(folder / SETTINGS, sealed(settings))
+        # What takes long is kept in the folder.
         measure = partial(
             measure_photos, photos.items(), len(archive), folder, threads=threads, progress=progress
         )
-        pixels = measure(PIXELS) if {"tiny", "blank", "blurred", "drawn"} & {*names} else None
-        if pixels is not None:
-            verdicts += pixel_verdicts(pixels, names, used)
-        found = measure(PERSONS) if detector else None
+        pixels = measure(PIXELS) if PIXEL_CHECKS & {*names} else None
+        detected = measure(PERSONS) if detector else None
+        verdicts = metadata_verdicts(values, needed, refused)
+        verdicts += [] if pixels is None else pixel_verdicts(pixels, names, used)
         if encoder is not None:
             classes = [*([PEOPLE] if "people" in names else []), *words]
-            margins = text_margins(
-                archive, encoder, classes, prompts or default_prompts(encoder.info)
-            )
-            verdicts += text_verdicts(classes, margins, used, found)
+            used_prompts = prompts or default_prompts(encoder.info)
+            margins = text_margins(archive, encoder, classes, used_prompts)
+            verdicts += text_verdicts(classes, margins, used, detected)
         spared = _spared(photos, len(archive), spare)
         verdicts = [verdict.sparing(spared) for verdict in verdicts]
         if "duplicates" in names:
-            first = first_reasons(verdicts, len(archive))
+            stays = first_reasons(verdicts, len(archive)) < 0
             verdicts += copy_verdicts(
-                archive, photos, first < 0, spared, pixels, used["duplicates"], progress
+                archive, photos, stays, spared, pixels, used["duplicates"], progress
             )
         decision = Decision.of(verdicts, photos, len(archive))
-        left_out = decision.left_out()
-        selection = archive.selection.left_out_with(left_out)
+        selection = archive.selection.left_out_with(decision.left_out())
         write_results(folder, archive, selection, decision, shown)
-    failures = {photo.path: photo for one in (pixels, found) if one for photo in one.failures}
+    unread = {photo.path: photo for one in (pixels, detected) if one for photo in one.failures}
     return Curation(
-        selection,
-        folder,
-        len(photos),
-        decision.reasons(),
-        {name: used[name] for name in (*names, *([UNWANTED] if words else []))},
-        {name: value_counts([values[name][at] for at in photos]) for name in values},
-        tuple(failures.values()),
+        selection=selection,
+        folder=folder,
+        photos=len(photos),
+        reasons=decision.reasons(),
+        limits={name: used[name] for name in (*names, *([UNWANTED] if words else []))},
+        values={name: value_counts([values[name][at] for at in photos]) for name in values},
+        failures=tuple(unread.values()),
     )
 
 
