@@ -1,4 +1,4 @@
-"""OpenCV's detectors find a face, say nothing of other pictures, and are asked for if absent."""
+"""OpenCV's detector finds a face and none in other pictures, and is asked for if absent."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recoseg.curation.detectors import PERSONS, check_detectors, detect, detected_people
+from recoseg.curation.detectors import FACES, check_detectors, detect_faces, detected_people
 from recoseg.curation.measuring import Measures
 from recoseg.errors import MissingExtraError
 from tests.curation.pictures import drawn, sharp
@@ -19,13 +19,13 @@ def test_a_face_is_found_in_threads():
     face = Image.fromarray(data.astronaut()).resize((320, 320))
     pictures = [face, sharp(0), drawn(), Image.new("RGB", (20, 20))]
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda one: detect(np.asarray(one), one.size), pictures))
-    measures = Measures(PERSONS.columns, np.stack(found), ())
+        found = list(pool.map(lambda one: detect_faces(np.asarray(one), one.size), pictures))
+    measures = Measures(FACES.columns, np.stack(found), ())
     assert detected_people(measures).is_out.tolist() == [True, False, False, False]
 
 
 def test_photos_that_were_not_read_are_not_judged():
-    measures = Measures(PERSONS.columns, np.array([[np.nan, np.nan], [0, 99]], np.float32), ())
+    measures = Measures(FACES.columns, np.array([[np.nan], [5]], np.float32), ())
     assert detected_people(measures).is_out.tolist() == [False, True]
 
 

@@ -8,11 +8,14 @@ from PIL import Image
 from scipy.ndimage import uniform_filter1d
 
 from recoseg.curation.pixel_measures import (
+    ALIKE,
     brightness,
     contrast,
+    correlation,
     drawn_share,
     measure_pixels,
     sharpness,
+    thumbnail,
 )
 from tests.curation.pictures import blank, blurred, drawn, sharp
 
@@ -81,7 +84,7 @@ def test_pictures_of_each_kind_are_told_apart():
             "drawn": drawn(),
         }.items()
     }
-    width, height, contrasts, sharp_, drawn_ = np.stack(list(measures.values()), 1)
+    width, height, contrasts, sharp_, drawn_ = np.stack(list(measures.values()), 1)[:5]
     assert (set(width), set(height)) == ({640}, {480})
     assert [value < 8 for value in contrasts] == [False, False, True, False]
     assert [value < 0.55 for value in sharp_] == [False, True, False, False]
@@ -98,7 +101,34 @@ def test_a_shaken_photo_and_a_blurred_background():
     assert sharpness(brightness(background)) > 0.55
 
 
+def test_thumbnails_know_copies_again():
+    photo = sharp(4)
+    thumbnails = [
+        thumbnail(brightness(np.asarray(picture)))
+        for picture in (
+            photo,
+            photo.resize((90, 77)),
+            photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+            sharp(5),
+            Image.new("RGB", (64, 64), "red"),
+        )
+    ]
+    first = brightness(np.asarray(photo))
+    assert thumbnails[0][2, 3] == pytest.approx(first[40:60, 72:96].mean(), rel=1e-4)
+    found = [correlation(thumbnails[0], other) for other in thumbnails]
+    assert [value > ALIKE for value in found] == [True, True, True, False, False]
+    assert found[3] == pytest.approx(
+        max(
+            np.corrcoef(thumbnails[0].ravel(), other.ravel())[0, 1]
+            for other in (thumbnails[3], thumbnails[3][:, ::-1])
+        ),
+        abs=1e-5,
+    )
+    assert not correlation(thumbnails[0], thumbnails[0] * np.nan) > ALIKE
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (3, 2)])
 def test_pictures_of_few_pixels(size):
     values = measure_pixels(np.asarray(Image.new("RGB", size, "red")), size)
-    assert values.tolist() == [*size, 0, 1, 0]
+    assert values[:5].tolist() == [*size, 0, 1, 0]
+    assert values[5:] == pytest.approx(np.full(64, 76.245), rel=1e-4)

@@ -76,7 +76,7 @@ def curate(
         bool,
         typer.Option(
             "--detector",
-            help="Let OpenCV's detectors of faces and people judge people, too (needs the extra "
+            help="Let OpenCV's detector of frontal faces judge people, too (needs the extra "
             "`people`).",
         ),
     ] = False,

@@ -14,7 +14,8 @@ from recoseg.classes import ClassNames
 from recoseg.curation.checks import UNWANTED
 from recoseg.curation.detectors import detected_people
 from recoseg.curation.measuring import Measures
-from recoseg.curation.near_duplicates import best_first, near_duplicates
+from recoseg.curation.near_duplicates import Alike, best_first, near_duplicates
+from recoseg.curation.pixel_measures import alike_by
 from recoseg.curation.text_margins import CONTRASTS, PEOPLE, margin
 from recoseg.curation.verdicts import Verdict
 from recoseg.encoders.protocols import ImageTextEncoder
@@ -25,8 +26,8 @@ from recoseg.retrieval.class_texts import ClassTexts
 
 _ROWS = 4096
 """Photos whose cosines are computed at a time."""
-NEAR = 0.05
-"""Cosines that are lower than the limit by up to this are told as well."""
+NEAR = 0.1
+"""Cosines that are lower than the limit by up to this are told as well, and thumbnails decide."""
 
 
 def text_margins(
@@ -110,8 +111,8 @@ def copy_verdicts(
         photos: The photos that are judged, by position.
         stays: Which photos no other verdict leaves out, (n,) bool.
         spared: Which photos stay whatever is found, (n,) bool.
-        pixels: Measures of the photos, by which the better one is told; without them, the sizes in
-            the index tell it.
+        pixels: Measures of the photos, by which the better one is told, and thumbnails; without
+            them, the sizes in the index tell the better one.
         limit: Photos with a higher cosine are near-duplicates.
         progress: See `StageProgress`.
     """
@@ -131,7 +132,8 @@ def copy_verdicts(
     def rows(positions: np.ndarray) -> Float[Tensor, "m d"]:
         return index.embeddings(positions.tolist())
 
-    near = near_copies(rows, order[~same.is_out[order]], count, limit, progress)
+    alike = None if pixels is None else alike_by(pixels)
+    near = near_copies(rows, order[~same.is_out[order]], count, limit, alike, progress)
     return [same, near.sparing(spared)]
 
 
@@ -157,6 +159,7 @@ def near_copies(
     order: np.ndarray,
     count: int,
     limit: float,
+    alike: Alike | None = None,
     progress: bool | None = False,
 ) -> Verdict:
     """Leave out near-duplicates of better photos; see `near_duplicates`.
@@ -166,9 +169,11 @@ def near_copies(
         order: Positions of the photos to compare, the best first, int64.
         count: Number of photos of the archive.
         limit: Photos with a higher cosine are near-duplicates.
+        alike: Judges pairs with a slightly lower cosine.
         progress: See `StageProgress`.
     """
     with StageProgress("Comparing", len(order), enabled=progress) as bar:
-        found = near_duplicates(rows, order, count, limit, max(-1.0, limit - NEAR), bar.advance)
+        floor = max(-1.0, limit - NEAR)
+        found = near_duplicates(rows, order, count, limit, floor, alike, bar.advance)
     scores = np.where(found.kept >= 0, found.cosine, np.nan).astype(np.float32)
     return Verdict("duplicates", "a near-duplicate", found.is_copy, scores, limit, found.kept)

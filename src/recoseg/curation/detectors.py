@@ -1,4 +1,4 @@
-"""OpenCV's detectors of faces and people, as a second judge beside the texts."""
+"""OpenCV's detector of faces, as a second judge of people beside the texts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from recoseg.curation.measuring import Kind, Measures
 from recoseg.curation.verdicts import Verdict
 from recoseg.errors import MissingExtraError
 
-FACE = 4.0
-"""Limit of the score of a face: the sum of the cascade's last stage (Viola and Jones, 2001)."""
-BODY = 1.0
-"""Limit of the score of a body: its distance from the plane of the classifier (Dalal and Triggs,
-2005)."""
+LEAST = 3
+"""Least number of overlapping windows in which a face is found."""
 
-_CASCADE = "haarcascade_frontalface_alt2.xml"
-_SMALLEST = (64, 128)  # width and height of the window of bodies, pixels
+_CASCADE = "haarcascade_frontalface_alt2.xml"  # comes with OpenCV
+_SMALLEST = 24  # side of a face, pixels
+_STEP = 1.1  # between two sizes of the window
 _own = threading.local()
 
 
@@ -27,55 +25,46 @@ def check_detectors() -> None:
     """Refuse to go on without OpenCV.
 
     Raises:
-        MissingExtraError: OpenCV is not installed, or is a version without these detectors.
+        MissingExtraError: OpenCV is not installed, or is a version without this detector.
     """
     try:
-        _detectors()
+        _detector()
     except (ImportError, AttributeError) as error:
         raise MissingExtraError("opencv-python-headless", "people", "--detector") from error
 
 
-def _detectors() -> tuple[Any, Any]:
-    """The detectors of faces and of bodies; each thread has its own."""
+def _detector() -> Any:
+    """The cascade of Viola and Jones (2001); each thread has its own."""
     import cv2
 
-    if not hasattr(_own, "pair"):
+    if not hasattr(_own, "faces"):
         cv2.setNumThreads(1)  # photos are judged in threads already
-        faces = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / _CASCADE))
-        bodies = cv2.HOGDescriptor()
-        bodies.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())
-        _own.pair = faces, bodies
-    return _own.pair
+        _own.faces = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / _CASCADE))
+    return _own.faces
 
 
-def detect(pixels: np.ndarray, _: tuple[int, int]) -> np.ndarray:
-    """The scores of the surest face and of the surest body, (2,) float32; 0 for none.
+def detect_faces(pixels: np.ndarray, _: tuple[int, int]) -> np.ndarray:
+    """The number of overlapping windows in which the surest face is found, (1,) float32.
 
     Args:
         pixels: (h, w, 3) uint8, RGB.
     """
     import cv2
 
-    faces, bodies = _detectors()
     grey = cv2.equalizeHist(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
-    _, _, sure = faces.detectMultiScale3(grey, 1.1, 3, minSize=(24, 24), outputRejectLevels=True)
-    found = [max(np.ravel(sure), default=0.0), 0.0]
-    if pixels.shape[1] >= _SMALLEST[0] and pixels.shape[0] >= _SMALLEST[1]:
-        bgr = np.ascontiguousarray(pixels[..., ::-1])
-        _, sure = bodies.detectMultiScale(bgr, winStride=(8, 8), scale=1.1)
-        found[1] = max(np.ravel(sure), default=0.0)
-    return np.array(found, np.float32)
+    least = (_SMALLEST, _SMALLEST)
+    _, windows = _detector().detectMultiScale2(grey, _STEP, LEAST, minSize=least)
+    return np.array([max(np.ravel(windows), default=0)], np.float32)
 
 
-PERSONS = Kind("persons-1", "Detecting people", ("face", "body"), 320, detect)
-"""The scores of both detectors."""
+FACES = Kind("faces-1", "Detecting faces", ("windows",), 320, detect_faces)
+"""The detector's measure, at a short side of 320 pixels."""
 
 
 def detected_people(measures: Measures) -> Verdict:
-    """Leave out photos in which a detector is sure of a face or a body.
+    """Leave out photos in which a frontal face is found.
 
     Args:
-        measures: Measures of the kind `PERSONS`.
+        measures: Measures of the kind `FACES`.
     """
-    scores = np.maximum(measures["face"] / FACE, measures["body"] / BODY)
-    return Verdict.above("people", "people, by a detector", scores, 1.0)
+    return Verdict.above("people", "people, by their faces", measures["windows"], LEAST - 0.5)

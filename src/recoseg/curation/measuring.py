@@ -26,7 +26,7 @@ from recoseg.storage.atomic import write_atomically
 from recoseg.storage.paths import inside
 
 _PREFIX = "measures_"
-_PER_FILE = 2048
+_PER_FILE = 512
 """Photos per file. A run that is killed loses the photos of the file that it was filling."""
 _AHEAD = 64
 """Photos that are read at a time."""

@@ -19,6 +19,9 @@ BLOCK = 2048
 Rows = Callable[[np.ndarray], Float[Tensor, "m d"]]
 """Reads embeddings by position, fp32, rows L2-normalised."""
 
+Alike = Callable[[int, int], bool]
+"""Whether two photos, given by position, look the same for another reason than their embeddings."""
+
 
 @dataclass(frozen=True)
 class Nearest:
@@ -41,12 +44,14 @@ def near_duplicates(
     count: int,
     limit: float,
     floor: float | None = None,
+    alike: Alike | None = None,
     advance: Callable[[int], object] = lambda _: None,
     block: int = BLOCK,
 ) -> Nearest:
     """Go through photos from the best to the worst, and keep each that resembles none kept so far.
 
-    Every photo that is not kept is thus a near-duplicate of one that is: photos that merely have
+    A photo is compared with the most similar one of those that are kept. Every photo that is not
+    kept is thus a near-duplicate of one that is: photos that merely have
     a chain of near-duplicates between them, such as the frames of a video, do not count as one.
     Each block of photos is multiplied with all photos that have been kept before. The fastest
     product of the processor finds the pairs whose cosine may be above `floor` (its error is
@@ -60,6 +65,7 @@ def near_duplicates(
         count: Number of photos of the archive, n.
         limit: Photos with a higher cosine are near-duplicates.
         floor: Lower cosines are not told; by default `limit`.
+        alike: Judges pairs whose cosine is between `floor` and `limit`, too; None if nothing does.
         advance: Called with the number of photos that have been compared since the last call.
         block: Number of photos that are compared with as many others at once.
 
@@ -85,10 +91,9 @@ def near_duplicates(
         found = _BestOf(rows(here), floor)
         for earlier in _parts(taken[:total], block):
             found.compare(rows(earlier), earlier)
-        found.compare_within(here, limit)
-        kept[here], cosine[here] = found.kept, found.cosine
-        is_copy[here] = found.cosine > limit
-        new = here[found.cosine <= limit]
+        found.compare_within(here, limit, alike)
+        kept[here], cosine[here], is_copy[here] = found.kept, found.cosine, found.is_copy
+        new = here[~found.is_copy]
         taken[total : total + len(new)] = new
         total += len(new)
         advance(len(here))
@@ -109,6 +114,7 @@ class _BestOf:
         self._fast = products(block)[0]
         self.kept = np.full(len(block), -1, np.int64)
         self.cosine = np.zeros(len(block), np.float32)
+        self.is_copy = np.zeros(len(block), bool)
 
     def compare(self, rows: Float[Tensor, "k d"], positions: np.ndarray) -> None:
         """Compare the block with photos that are kept."""
@@ -121,14 +127,18 @@ class _BestOf:
             best = _cosines(self._block[at], rows).max(1)
             self._offer(at.numpy(), best.values.numpy(), positions[best.indices.numpy()])
 
-    def compare_within(self, positions: np.ndarray, limit: float) -> None:
-        """Compare the photos of the block, best first, with those before that are kept."""
-        cosines = _cosines(self._block, self._block).tril_(-1).numpy()
-        for row in range(1, len(cosines)):
-            if cosines[row, :row].max() > self._floor:
-                among = np.where(self.cosine[:row] <= limit, cosines[row, :row], -1)
-                best = int(among.argmax())
-                self._offer(np.array([row]), among[best : best + 1], positions[best : best + 1])
+    def compare_within(self, positions: np.ndarray, limit: float, alike: Alike | None) -> None:
+        """Compare the photos of the block, best first, with those before that are kept; judge."""
+        cosines = _cosines(self._block, self._block).numpy()
+        for row in range(len(cosines)):
+            before = np.where(self.is_copy[:row], -1, cosines[row, :row])
+            if before.max(initial=-1) > self._floor:
+                best = int(before.argmax())
+                self._offer(np.array([row]), before[best : best + 1], positions[best : best + 1])
+            if self.kept[row] >= 0:
+                pair = int(positions[row]), int(self.kept[row])
+                close = bool(self.cosine[row] > limit)
+                self.is_copy[row] = close or (alike is not None and alike(*pair))
 
     def _offer(self, at: np.ndarray, cosine: np.ndarray, kept: np.ndarray) -> None:
         better = (cosine > self._floor) & ((self.kept[at] < 0) | (cosine > self.cosine[at]))

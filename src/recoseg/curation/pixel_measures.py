@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, UInt8
+from PIL import Image
 
 from recoseg.curation.measuring import Kind, Measures
 from recoseg.curation.verdicts import Verdict
@@ -13,9 +14,15 @@ from recoseg.curation.verdicts import Verdict
 SHORT_SIDE = 256
 """Photos are measured at this short side, pixels: about what encoders see."""
 
+THUMBNAIL = 8
+"""Side of thumbnails, pixels."""
+ALIKE = 0.95
+"""Least correlation of the thumbnails of copies."""
+
 PIXEL_CHECKS = frozenset({"tiny", "blank", "blurred", "drawn"})
 """The checks that these measures are for."""
 
+_CELLS = tuple(f"cell{number}" for number in range(THUMBNAIL**2))
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _TILES = 4
 """Sharpness is found in this number of tiles along each side."""
@@ -87,6 +94,24 @@ def drawn_share(pixels: UInt8[np.ndarray, "h w 3"]) -> float:
     return float(frequent * hard / seen) if seen else 0.0
 
 
+def thumbnail(grey: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "8 8"]:
+    """The mean brightness of 8 x 8 parts of a photo, by which copies are known again."""
+    scaled = Image.fromarray(grey).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    return np.asarray(scaled, np.float32)
+
+
+def correlation(one: Float[np.ndarray, "8 8"], other: Float[np.ndarray, "8 8"]) -> float:
+    """The correlation of two thumbnails, or of one with the mirror image of the other, in [-1, 1].
+
+    It is 0 where one of them is even, and NaN where one is not known.
+    """
+    one, other = one - one.mean(), other - other.mean()
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    if lengths == 0:
+        return 0.0
+    return max(float((one * other).sum()), float((one * other[:, ::-1]).sum())) / lengths
+
+
 def _tile_sums(values: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "a b"]:
     """Sums over tiles, at most 4 x 4; smaller pictures have one tile per pixel."""
     for axis in (0, 1):
@@ -97,24 +122,32 @@ def _tile_sums(values: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "a b"]:
 
 
 def measure_pixels(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Width and height of the whole photo, and the three measures, (5,) float32.
+    """Width and height of the whole photo, the three measures, and the thumbnail, (69,) float32.
 
     Args:
         pixels: The photo at `SHORT_SIDE`, (h, w, 3) uint8, RGB.
         size: Width and height of the whole photo.
     """
     grey = brightness(pixels)
-    return np.array([*size, contrast(grey), sharpness(grey), drawn_share(pixels)], np.float32)
+    plain = np.array([*size, contrast(grey), sharpness(grey), drawn_share(pixels)], np.float32)
+    return np.concatenate([plain, thumbnail(grey).ravel()])
 
 
 PIXELS = Kind(
     "pixels-1",
     "Measuring photos",
-    ("width", "height", "contrast", "sharpness", "drawn"),
+    ("width", "height", "contrast", "sharpness", "drawn", *_CELLS),
     SHORT_SIDE,
     measure_pixels,
 )
 """The measures of pixels."""
+
+
+def alike_by(measures: Measures) -> Callable[[int, int], bool]:
+    """A function that says whether the thumbnails of two photos, given by position, correlate."""
+    first = measures.columns.index(_CELLS[0])
+    thumbnails = measures.values[:, first:].reshape(-1, THUMBNAIL, THUMBNAIL)
+    return lambda one, other: correlation(thumbnails[one], thumbnails[other]) > ALIKE
 
 
 def pixel_verdicts(

@@ -14,7 +14,7 @@ from recoseg.archive.selection import Selection
 from recoseg.curation.archive_verdicts import copy_verdicts, text_margins, text_verdicts
 from recoseg.curation.checks import UNWANTED, chosen_checks, limits_of
 from recoseg.curation.conditions import parse_conditions
-from recoseg.curation.detectors import PERSONS, check_detectors
+from recoseg.curation.detectors import FACES, check_detectors
 from recoseg.curation.measuring import measure_photos
 from recoseg.curation.metadata_verdicts import metadata_of, metadata_verdicts, value_counts
 from recoseg.curation.pixel_measures import PIXEL_CHECKS, PIXELS, pixel_verdicts
@@ -103,7 +103,7 @@ def curate(
         table: A table of metadata, parquet or CSV, with a row per photo. By default the index's
             own tables, which have such columns if another program wrote them.
         keep: Patterns of the paths of photos that stay, whatever was found; see `Exclusion`.
-        detector: Whether OpenCV's detectors of faces and people also judge photos for the check
+        detector: Whether OpenCV's detector of frontal faces also judges photos for the check
             `people` (needs the extra `people`).
         retrieval: The encoder that made the index. By default the one recorded in the index.
         prompts: Prompt set. By default that of the encoder; see `prompt_set`.
@@ -131,7 +131,7 @@ def curate(
     folder = check_output_folder(out)
     archive = index if isinstance(index, ArchiveIndex) else open_index(index)
     with lock_folder(folder), telling_what_is_kept(partial(_kept, folder)):
-        entries = [SETTINGS, PIXELS.name, PERSONS.name, *FILES]
+        entries = [SETTINGS, PIXELS.name, FACES.name, *FILES]
         claim(folder, FORMAT, entries, what="curation", resume=True)
         photos = dict(archive.entries())
         if not photos:
@@ -163,8 +163,8 @@ def curate(
         measure = partial(
             measure_photos, photos.items(), len(archive), folder, threads=threads, progress=progress
         )
-        pixels = measure(PIXELS) if PIXEL_CHECKS & {*names} else None
-        detected = measure(PERSONS) if detector else None
+        pixels = measure(PIXELS) if {*names} & {*PIXEL_CHECKS, "duplicates"} else None
+        detected = measure(FACES) if detector else None
         verdicts = metadata_verdicts(values, needed, refused)
         verdicts += [] if pixels is None else pixel_verdicts(pixels, names, used)
         if encoder is not None:
