@@ -88,7 +88,7 @@ def test_pictures_of_each_kind_are_told_apart():
     assert (set(width), set(height)) == ({640}, {480})
     assert [value < 8 for value in contrasts] == [False, False, True, False]
     assert [value < 0.55 for value in sharp_] == [False, True, False, False]
-    assert [value > 0.3 for value in drawn_] == [False, False, False, True]
+    assert [value > 0.33 for value in drawn_] == [False, False, False, True]
 
 
 def test_a_shaken_photo_and_a_blurred_background():

@@ -108,7 +108,8 @@ def captions(page, section):
     return [[span.text for span in caption.all("span")] for caption in found]
 
 
-def test_the_sheets_show_what_goes_and_what_nearly_went(root, tmp_path):
+def test_the_sheets_show_what_goes_and_what_nearly_went(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("recoseg.curation.pixel_measures.ALIKE", 2)  # embeddings alone decide
     recoseg.curate(root / "index", tmp_path, limits={"tiny": 100, "duplicates": 1})
     pages = {
         name: read_page((tmp_path / f"{name}.html").read_text("utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -69,9 +70,9 @@ def read_any_table(path: Path) -> dict[str, list[Any]]:
     data = read_bytes(path, MAX_CSV)
     try:
         # Every value as it is written: `00123` is a name and no number.
-        columns = pyarrow.csv.read_csv(pa.BufferReader(data)).column_names
+        columns = pyarrow.csv.read_csv(io.BytesIO(data)).column_names
         types = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()))
-        table = pyarrow.csv.read_csv(pa.BufferReader(data), convert_options=types)
+        table = pyarrow.csv.read_csv(io.BytesIO(data), convert_options=types)
     except (ValueError, pa.ArrowException) as error:
         line = " ".join(str(error).split())[:_SHOWN]
         raise ArchiveError(

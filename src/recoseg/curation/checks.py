@@ -27,7 +27,7 @@ CHECKS: Mapping[str, Check] = {
     "tiny": Check("short side below, pixels", 64),
     "blank": Check("standard deviation of the brightness below, of 255", 8),
     "blurred": Check("sharpness below, 0 to 1", 0.55),
-    "drawn": Check("share of hard steps and few colours above, 0 to 1", 0.3),
+    "drawn": Check("share of hard steps and few colours above, 0 to 1", 0.33),
     "people": Check("margin of words for people above", 0.0, by_default=False),
     "duplicates": Check("cosine with a better photo above", 0.95),
 }

@@ -39,7 +39,8 @@ def _detector() -> Any:
 
     if not hasattr(_own, "faces"):
         cv2.setNumThreads(1)  # photos are judged in threads already
-        _own.faces = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / _CASCADE))
+        folder: str = cv2.data.haarcascades  # type: ignore[attr-defined, unused-ignore]
+        _own.faces = cv2.CascadeClassifier(str(Path(folder) / _CASCADE))
     return _own.faces
 
 

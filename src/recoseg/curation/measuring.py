@@ -190,7 +190,7 @@ def _read_all(folder: Path, kind: Kind) -> tuple[dict[str, int], np.ndarray, int
         except ArchiveError:
             continue
         start = sum(map(len, parts))
-        ids = table["photo_id"].to_pylist()
+        ids = map(str, table["photo_id"].to_pylist())
         known.update((photo_id, start + at) for at, photo_id in enumerate(ids))
         parts.append(np.stack([table[name].to_numpy() for name in kind.columns], 1))
     return known, np.concatenate(parts), max(numbers) + 1

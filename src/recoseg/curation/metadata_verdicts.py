@@ -52,7 +52,9 @@ def metadata_of(
         where = [position for position, _ in index.entries()]
         found: dict[str, list[Value]] = {name: [None] * len(index) for name in names}
         for position, row in zip(where, rows_of(paths, columns, str(table)), strict=True):
-            for name in names if row is not None else ():
+            if row is None:
+                continue
+            for name in names:
                 found[name][position] = columns[name][row]
         return found
     found = {name: [] for name in names}
