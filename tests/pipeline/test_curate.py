@@ -165,6 +165,27 @@ def test_people_and_unwanted_words(root, tmp_path, encoder):
     assert not any("sharp4.png" in left for left in by_reason(found).values())
 
 
+def test_the_detector_judges_people_as_well(root, tmp_path, encoder):
+    pytest.importorskip("cv2")
+    encoder.words = {}
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.fromarray(pytest.importorskip("skimage.data").astronaut()).save(photos / "face.png")
+    sharp(0).save(photos / "none.png")
+    build_index([photos], tmp_path / "index", encoder)
+    found = recoseg.curate(
+        tmp_path / "index",
+        tmp_path / "out",
+        checks=["people"],
+        limits={"people": 2},
+        detector=True,
+        retrieval=encoder,
+        prompts="none",
+    )
+    assert found.reasons == {"people": 0, "people, by their faces": 1}
+    assert by_reason(found) == {"people, by their faces": ["face.png"]}
+
+
 def test_pixels_are_measured_once(root, tmp_path, monkeypatch):
     monkeypatch.setattr(measuring, "_PER_FILE", 4)
     read = []
