@@ -21,6 +21,7 @@ ROOMS = (
     "retrieval",
     "memory",
     "drawing",
+    "curation",
     *("writers", "formats"),
     *("learning", "datasets", "segmentation"),
     *("evaluation", "training", "experiments"),

@@ -29,6 +29,7 @@ _EXPORTS = {
     "build_index": "recoseg.pipeline.index",
     "convert": "recoseg.pipeline.convert",
     "cosegment": "recoseg.cosegmentation",
+    "curate": "recoseg.pipeline.curate",
     "doctor": "recoseg.pipeline.doctor",
     "evaluate": "recoseg.pipeline.evaluate",
     "evaluate_suite": "recoseg.pipeline.suite",

@@ -12,6 +12,7 @@ from recoseg.allocator import keep_freed_memory
 from recoseg.cli.ablate import ablate
 from recoseg.cli.bank import forget, inspect
 from recoseg.cli.convert import convert
+from recoseg.cli.curate import curate
 from recoseg.cli.datasets import datasets
 from recoseg.cli.demo import demo
 from recoseg.cli.doctor import doctor, fetch
@@ -83,6 +84,7 @@ def options(
 
 for command in (
     index,
+    curate,
     retrieve,
     learn,
     remember,

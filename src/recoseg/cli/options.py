@@ -86,7 +86,10 @@ SkipDuplicates = Annotated[
 ]
 SelectionFile = Annotated[
     Path | None,
-    typer.Option("--selection", help="Selection file: its photos of the index are left out."),
+    typer.Option(
+        "--selection",
+        help="Selection file, or folder of `recoseg curate`: its photos of the index are left out.",
+    ),
 ]
 CacheFolder = Annotated[
     Path | None,

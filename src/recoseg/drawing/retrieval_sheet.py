@@ -63,15 +63,29 @@ def write_contact_sheet(
 
 def sheet_cells(hits: Sequence[Hit], index: PhotoArchive, height: int) -> list[SheetCell]:
     """The thumbnails of some hits, with rank, file name and cosine."""
-    return [_cell(rank, hit, index, height) for rank, hit in enumerate(hits, 1)]
+    return [
+        photo_cell(index, hit.position, height, f"{rank}. ", f"{hit.score:.3f}")
+        for rank, hit in enumerate(hits, 1)
+    ]
 
 
-def _cell(rank: int, hit: Hit, index: PhotoArchive, height: int) -> SheetCell:
-    path = index.path(hit.position)
+def photo_cell(
+    index: PhotoArchive, position: int, height: int, before: str, score: str
+) -> SheetCell:
+    """The thumbnail of a photo of an archive.
+
+    Args:
+        index: The archive.
+        position: Position of the photo.
+        height: Height of the thumbnail in pixels.
+        before: What stands before the name of its file.
+        score: What stands behind it.
+    """
+    path = index.path(position)
     outer, _, member = split_member(path)
     name = (member or outer).rsplit("/", 1)[-1]
     try:
-        uri, problem = thumbnail_uri(index.read(hit.position), height), ""
+        uri, problem = thumbnail_uri(index.read(position), height), ""
     except BadImageError as error:
         uri, problem = "", str(error)
-    return SheetCell(path, f"{rank}. {name}", f"{hit.score:.3f}", uri, problem)
+    return SheetCell(path, f"{before}{name}", score, uri, problem)

@@ -16,6 +16,10 @@ _FORMATS = {
         "an index of photos",
         "`recoseg learn` learns classes from it, and `recoseg retrieve` searches it",
     ),
+    "recoseg-curation": (
+        "a curation of an index",
+        "`recoseg retrieve` and `recoseg learn` take it by --selection",
+    ),
     "recoseg-memory": ("a region memory", "`recoseg inspect` prints what it holds"),
     "recoseg-masks": (
         "a folder of masks, as `recoseg segment` writes it",
