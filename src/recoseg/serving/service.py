@@ -16,7 +16,6 @@ from recoseg.classes import ClassNames
 from recoseg.concepts import ConceptBank
 from recoseg.cores import usable_cores
 from recoseg.device import resolve_compute
-from recoseg.drawing.pages import jpeg_thumbnail
 from recoseg.encoders.bundle import Encoders, load_encoders
 from recoseg.errors import BadImageError, OptionError
 from recoseg.photos.images import upright_size
@@ -38,6 +37,7 @@ from recoseg.serving.refusals import RefusedError
 from recoseg.serving.teaching import Lesson, Taught, teach
 from recoseg.serving.turns import Turns
 from recoseg.training.model import TrainedModel, is_model
+from recoseg.writers.formats import encode_jpeg
 
 _THUMBNAILS = 2048
 """Thumbnails that are kept, about 10 kB each."""
@@ -288,7 +288,9 @@ class Service:
         assert self.index is not None
         try:
             with self.drawing:
-                return jpeg_thumbnail(self.index.read(row), (size, size))
+                image = self.index.read(row)
+                image.thumbnail((size, size))
+                return encode_jpeg(image)
         except BadImageError as error:
             raise RefusedError(404, f"Photo {row} of the index cannot be used: {error}.") from error
 
