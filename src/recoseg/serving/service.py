@@ -103,14 +103,14 @@ class Service:
     ) -> None:
         self.limits = limits or Limits()
         self.file = Path(bank) if isinstance(bank, str | Path) else None
-        self.index = open_index(index) if isinstance(index, str | Path) else index
         self.writable = writable
-        if writable and (self.file is None or self.index is None):
+        if writable and (self.file is None or index is None):
             raise OptionError(
                 "--writable lets classes be learnt into the file of a bank. It needs that file, "
                 "and the index to learn from: --index INDEX."
             )
-        loaded = _loaded(bank, learns=self.index is not None)
+        loaded = _loaded(bank, learns=index is not None)
+        self.index = open_index(index) if isinstance(index, str | Path) else index
         if self.index is not None and encoders is None:
             chosen = choose_encoders(self.index, loaded, None)
             encoders = load_encoders(**chosen, device=device, precision=precision)
