@@ -23,6 +23,7 @@ COMMANDS = [
     "train",
     "export",
     "evaluate",
+    "compare",
     "ablate",
     "verify",
     "datasets",

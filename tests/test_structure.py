@@ -23,6 +23,7 @@ ROOMS = (
     *("writers", "formats"),
     *("learning", "datasets", "segmentation"),
     *("evaluation", "training", "experiments"),
+    "comparison",
     "pipeline",
     *("demo", "cli"),
 )

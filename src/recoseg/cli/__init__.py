@@ -11,6 +11,7 @@ from recoseg import __version__
 from recoseg.allocator import keep_freed_memory
 from recoseg.cli.ablate import ablate
 from recoseg.cli.bank import forget, inspect
+from recoseg.cli.compare import compare
 from recoseg.cli.convert import convert
 from recoseg.cli.datasets import datasets
 from recoseg.cli.demo import demo
@@ -94,6 +95,7 @@ for command in (
     train,
     export,
     evaluate,
+    compare,
     ablate,
     verify,
     datasets,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -57,21 +57,35 @@ def write_contact_sheet(
     Returns:
         The file.
     """
-    shown = [(name, sheet_cells(hits, index, thumbnail)) for name, hits in groups]
+
+    def keep(photo: Image.Image) -> str:
+        return thumbnail_uri(photo, thumbnail)
+
+    shown = [(name, sheet_cells(hits, index, keep)) for name, hits in groups]
     return write_page(path, "sheet.html.jinja", title=title, groups=shown, height=thumbnail)
 
 
-def sheet_cells(hits: Sequence[Hit], index: PhotoArchive, height: int) -> list[SheetCell]:
-    """The thumbnails of some hits, with rank, file name and cosine."""
-    return [_cell(rank, hit, index, height) for rank, hit in enumerate(hits, 1)]
+def sheet_cells(
+    hits: Sequence[Hit], index: PhotoArchive, keep: Callable[[Image.Image], str]
+) -> list[SheetCell]:
+    """The thumbnails of some hits, with rank, file name and cosine.
+
+    Args:
+        hits: The hits, best first.
+        index: The archive that they belong to.
+        keep: From a photo to what the page has as the source of its thumbnail.
+    """
+    return [_cell(rank, hit, index, keep) for rank, hit in enumerate(hits, 1)]
 
 
-def _cell(rank: int, hit: Hit, index: PhotoArchive, height: int) -> SheetCell:
+def _cell(
+    rank: int, hit: Hit, index: PhotoArchive, keep: Callable[[Image.Image], str]
+) -> SheetCell:
     path = index.path(hit.position)
     outer, _, member = split_member(path)
     name = (member or outer).rsplit("/", 1)[-1]
     try:
-        uri, problem = thumbnail_uri(index.read(hit.position), height), ""
+        uri, problem = keep(index.read(hit.position)), ""
     except BadImageError as error:
         uri, problem = "", str(error)
     return SheetCell(path, f"{rank}. {name}", f"{hit.score:.3f}", uri, problem)
