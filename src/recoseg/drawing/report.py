@@ -29,7 +29,7 @@ FORMAT = "recoseg-report-1"
 FILES = "files.jsonl"
 PAGE = "index.html"
 WHAT = "report"
-LONG_SIDE = 360
+LONG_SIDE = 320
 """Longest side of small pictures, pixels."""
 
 ENTRIES = (PAGE, "report.js", "rows", "pictures", "classes")
