@@ -19,6 +19,7 @@ from recoseg.labels import Segmentation
 from recoseg.photos.refs import natural_key
 from recoseg.pipeline.mask_results import MaskResult, small_photo
 from recoseg.progress import StageProgress
+from recoseg.storage.counts import count_of
 from recoseg.storage.paths import inside
 from recoseg.storage.run_record import SETTINGS
 from recoseg.storage.settings import stored_settings
@@ -49,7 +50,7 @@ def report_masks(masks: Path, *, progress: bool | None = False) -> Path:
         return report.page(
             PAGE,
             "masks.html.jinja",
-            title=f"Masks in {masks.resolve().name}",
+            title=f"Masks of {count_of(len(gallery.photos), 'photos')}",
             gallery=gallery,
             failures=failures,
             settings=_settings(masks),
