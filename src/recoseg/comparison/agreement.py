@@ -44,7 +44,7 @@ def common_labels(names: Sequence[str], common: Sequence[str]) -> Int64[np.ndarr
 
 
 def agreement_counts(
-    one: Integer[np.ndarray, "h w"], other: Integer[np.ndarray, "h w"], classes: int
+    one: Integer[np.ndarray, "h w"], other: Integer[np.ndarray, "_ _"], classes: int
 ) -> Int64[np.ndarray, "c c"]:
     """How many pixels have each pair of labels.
 

@@ -30,9 +30,19 @@ def page_text(template: str, **fields: object) -> str:
 
     All values are escaped, and characters that would act on their neighbours are visible.
     """
+    return _environment().get_template(template).render(**fields)
+
+
+def source_of(name: str) -> str:
+    """A file beside the templates, as it is."""
+    environment = _environment()
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _environment() -> Environment:
     loader = PackageLoader("recoseg.drawing")
-    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, finalize=_visible)
-    return environment.get_template(template).render(**fields)
+    return Environment(loader=loader, autoescape=True, trim_blocks=True, finalize=_visible)
 
 
 def _visible(value: object) -> object:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,7 +17,7 @@ from typing import Self
 from PIL import Image
 
 from recoseg.drawing.gallery import CHUNK, Gallery, rows_script
-from recoseg.drawing.pages import encode_thumbnail, page_text
+from recoseg.drawing.pages import encode_thumbnail, page_text, source_of
 from recoseg.errors import OutputError
 from recoseg.storage.atomic import write_atomically
 from recoseg.storage.checksums import checksum
@@ -95,9 +94,7 @@ class Report:
         with ExitStack() as stack:
             stack.enter_context(self._record)
             self._known = {name for line in self._record.lines for name in line.get("files", ())}
-            self._put(
-                "report.js", files("recoseg.drawing").joinpath("assets/report.js").read_bytes()
-            )
+            self._put("report.js", source_of("report.js").encode())
             self._stack = stack.pop_all()
         return self
 
