@@ -122,10 +122,8 @@ def test_masks_are_scored_on_labelled_photos(session, tmp_path):
     assert all(len(row["pictures"]) == 4 for row in shown)
     changes = [row["score"] for row in shown]
     assert changes == sorted(changes, reverse=True)
-    titles = [
-        tag.text for tag in read_page(page.read_text(encoding="utf-8")).within("titles", "span")
-    ]
-    assert titles == ["photo", "truth", "half", "most"]
+    titles = read_page(page.read_text(encoding="utf-8")).within("panel", "span")
+    assert [tag.text for tag in titles] == ["photo", "truth", "half", "most"]
     again = compare(session, "half", "most", *data, "--report", tmp_path / "page")
     assert again.code == 1
     assert "holds a report already" in again.err

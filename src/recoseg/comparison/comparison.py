@@ -220,4 +220,4 @@ def _settings_table(settings: tuple[Change, ...], names: tuple[str, str]) -> Tab
 
 def _signed(value: float | None) -> str:
     """A difference in per cent points with its sign."""
-    return "-" if value is None else f"{100 * value:+.1f}"
+    return "-" if value is None else f"{round(100 * value, 1) + 0.0:+.1f}"  # no -0.0

@@ -57,6 +57,7 @@ class Gallery:
         legend: The classes in the order of their labels.
         photos: The photos in order.
         score: What the photos' scores are, such as `confidence`; empty if they have none.
+        order: The order of the photos in words.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Gallery:
     legend: Sequence[LegendEntry]
     photos: Sequence[GalleryPhoto] = field(repr=False)
     score: str = ""
+    order: str = "in order of names"
 
     @property
     def chunks(self) -> int:

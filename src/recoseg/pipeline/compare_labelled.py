@@ -25,6 +25,8 @@ from recoseg.pipeline.compare_masks import settings_of_runs
 from recoseg.storage.reading import read_json
 from recoseg.storage.run_record import SETTINGS, read_run_lines
 
+_ORDER = "most changed first"
+
 
 def compare_labelled(
     names: tuple[str, str],
@@ -129,4 +131,4 @@ def _gallery(
     photos = [replace(photo, score=by_name[photo.name]) for photo in drawn]
     legend = legend_of(evaluation.names, evaluation.palette, photos)
     layers = ("photo", "truth", *names)
-    return Gallery("photos", layers, False, legend, photos, "change of mIoU")
+    return Gallery("photos", layers, False, legend, photos, "change of mIoU", _ORDER)

@@ -29,6 +29,8 @@ from recoseg.progress import track
 from recoseg.storage.run_record import SETTINGS
 from recoseg.storage.settings import stored_settings
 
+_ORDER = "most changed first"
+
 
 @dataclass(frozen=True)
 class _Pair:
@@ -146,7 +148,7 @@ def _gallery(
     photos = [_drawn(report, both, pairs[name], shares[name]) for name in chosen]
     classes = both.names[:-1]
     legend = legend_of(classes, palette_of(classes), photos)
-    return Gallery("photos", ("photo", *names), False, legend, photos, "agreement")
+    return Gallery("photos", ("photo", *names), False, legend, photos, "agreement", _ORDER)
 
 
 def _drawn(report: Report, both: _Both, pair: _Pair, share: float) -> GalleryPhoto:
