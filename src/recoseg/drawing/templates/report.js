@@ -51,13 +51,10 @@
         });
       }
       this.cards.addEventListener("input", (event) => move(event.target));
-      if ("IntersectionObserver" in window) {
-        const near = new IntersectionObserver(
-          (entries) => entries.some((entry) => entry.isIntersecting) && this.draw(),
-          { rootMargin: "1200px" },
-        );
-        near.observe(this.more);
-      }
+      this.near = new IntersectionObserver(
+        (entries) => entries.some((entry) => entry.isIntersecting) && this.draw(),
+        { rootMargin: "1200px" },
+      );
     }
 
     load() {
@@ -120,11 +117,14 @@
 
     draw() {
       const part = this.fitting.slice(this.drawn, this.drawn + STEP);
-      const cards = document.createDocumentFragment();
-      for (const row of part) cards.append(this.card(row));
-      this.cards.append(cards);
+      const batch = document.createElement("div"); // browsers lay out only those in sight
+      batch.className = "justified batch";
+      batch.append(...part.map((row) => this.card(row)));
+      this.cards.append(batch);
       this.drawn += part.length;
       this.more.hidden = this.drawn >= this.fitting.length;
+      this.near.unobserve(this.more); // it is told again where the button still is in sight
+      this.near.observe(this.more);
     }
 
     card(row) {
