@@ -99,6 +99,9 @@ def test_files_of_others_are_neither_replaced_nor_removed(tmp_path):
     (tmp_path / "index.html").rename(tmp_path / "notes.txt")
     with Report(tmp_path) as report:
         report.keep(picture())
+    claim_report(tmp_path, replace=False)  # it has no page, so it was not finished
+    with Report(tmp_path) as report:
+        report.page("index.html", "report.html.jinja", title="t")
     with pytest.raises(OutputError, match=r"holds a report already\. Replace it with --overwrite"):
         claim_report(tmp_path, replace=False)
     claim_report(tmp_path, replace=True)

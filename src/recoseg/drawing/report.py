@@ -45,11 +45,13 @@ def claim_report(folder: Path, *, replace: bool) -> None:
     Raises:
         OutputError: It holds a report that may not be replaced, or files of others.
     """
-    if format_in(folder) == FORMAT and not replace:
-        raise OutputError(
-            f"{folder} holds a report already. Replace it with --overwrite, or write to another "
-            "folder."
-        )
+    if format_in(folder) == FORMAT:
+        if (folder / PAGE).exists() and not replace:
+            raise OutputError(
+                f"{folder} holds a report already. Replace it with --overwrite, or write to "
+                "another folder."
+            )
+        replace = True  # it was not finished
     claim(folder, FORMAT, ENTRIES, what=WHAT, overwrite=replace)
 
 
@@ -104,10 +106,12 @@ class Report:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with self._stack:
+        try:
             if kind is None:
                 with self._record.writing():
                     self._record.drop(lambda line: not self._used.issuperset(line.get("files", ())))
+        finally:
+            self._stack.__exit__(kind, error, trace)
 
     def picture(self, content: Sequence[object], draw: Callable[[], Image.Image]) -> str:
         """Keep a picture, drawn only if the report does not have it yet.

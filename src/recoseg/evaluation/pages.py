@@ -75,7 +75,7 @@ def write_pages(
     evaluation: Evaluation,
     dataset: SegmentationDataset,
     protocol: Protocol,
-    row: Rows,
+    rows: Rows,
     *,
     progress: bool | None = False,
 ) -> Path:
@@ -88,7 +88,7 @@ def write_pages(
         evaluation: The evaluation, with its `image_counts`.
         dataset: The data set that was evaluated on.
         protocol: The protocol of the evaluation.
-        row: What was evaluated, by its name.
+        rows: What was evaluated, by its name.
         progress: See `StageProgress`.
 
     Returns:
@@ -99,7 +99,7 @@ def write_pages(
     chosen = [best_and_worst(counts, label, SHOWN) for label in range(len(evaluation.names))]
     with Report(folder) as report:
         places = sorted({place for pair in chosen for part in pair for place in part})
-        photos = draw_photos(report, places, evaluation, dataset, protocol, row, progress)
+        photos = draw_photos(report, places, evaluation, dataset, protocol, rows, progress)
         legend = legend_of(evaluation.names, evaluation.palette, list(photos.values()))
         shown = Gallery("photos", _LAYERS, False, legend, list(photos.values()), "mIoU")
         report.gallery(shown)

@@ -91,12 +91,12 @@ def compare(
     folder = None if report is None else check_output_folder(report)
     if folder is not None:
         claim_report(folder, replace=overwrite)
+    kinds = {_kind(one), _kind(other)}
+    if len(kinds) > 1:
+        raise RecosegError(f"{_described(one)} {_described(other)} {_EXPECTED}")
+    [kind] = kinds
     with ExitStack() as stack:
         page = None if folder is None else stack.enter_context(Report(folder))
-        kinds = {_kind(one), _kind(other)}
-        if len(kinds) > 1:
-            raise RecosegError(f"{_described(one)} {_described(other)} {_EXPECTED}")
-        [kind] = kinds
         gallery: Gallery | None = None
         if kind == "recipe":
             found = Comparison(names, settings=_recipes(str(one), str(other)))

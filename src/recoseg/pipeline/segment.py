@@ -328,5 +328,6 @@ def segment(
     if formats and len(failures) < len(listed):
         converted = convert(folder, formats, folder / FORMATS, overwrite=True, progress=progress)
     if report and len(failures) < len(listed):
-        page = report_masks(folder, progress=progress)
+        with telling_what_is_kept(partial(resumable, folder)):
+            page = report_masks(folder, progress=progress)
     return SegmentReport(len(listed), failures, converted, page)
