@@ -76,6 +76,7 @@ def test_the_report_is_escaped_and_has_all_its_files(made, photos):
     assert {path.name for path in (made / "report/pictures").iterdir()} == {
         source.removeprefix("pictures/") for source in sources
     }
+    assert [tag.attrs["value"] for tag in page.all("option") if "selected" in tag.attrs] == ["most"]
     assert "<b>cup" not in text
     assert "&lt;b&gt;cup&lt;/b&gt;" in text
     for name in ("chelsea", "rocket", "coffee", "astronaut"):

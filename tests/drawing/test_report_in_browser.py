@@ -76,6 +76,17 @@ def test_few_photos_are_drawn_and_more_when_they_are_scrolled_to(page):
     page.evaluate("scrollTo(0, 0)")
 
 
+def test_nothing_is_drawn_beyond_the_last_photo(page):
+    page.fill("input[type=search]", "photo 53")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.wait_for_timeout(300)
+    assert not page.is_visible(".more")
+    assert page.locator(".batch").count() == 1
+    page.fill("input[type=search]", "")
+    assert page.is_visible(".more")
+    page.evaluate("scrollTo(0, 0)")
+
+
 def test_photos_are_searched_by_name_and_class(page):
     with_53 = [n for n in range(COUNT) if "53" in str(n) and n % 10]
     page.fill("input[type=search]", "photo 53")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from recoseg.archive.index import ArchiveIndex
@@ -149,7 +150,7 @@ def run_demo(
         page = DemoPage(
             photos=len(index),
             hero=None if best is None else best.draw(pages),
-            gallery=gallery,
+            gallery=replace(gallery, sort="most"),
             classes=[_class_of(item, index, segmented, pages) for item in learned],
             timings=watch.laps,
             machine=describe_machine(resolve_compute(device, precision)),

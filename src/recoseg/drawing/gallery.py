@@ -58,6 +58,8 @@ class Gallery:
         photos: The photos in order.
         score: What the photos' scores are, such as `confidence`; empty if they have none.
         order: The order of the photos in words.
+        sort: What they are sorted by at first: empty for that order, or a value of the page's list
+            of orders, such as `most`.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Gallery:
     photos: Sequence[GalleryPhoto] = field(repr=False)
     score: str = ""
     order: str = "in order of names"
+    sort: str = ""
 
     @property
     def chunks(self) -> int:

@@ -117,6 +117,7 @@
 
     draw() {
       const part = this.fitting.slice(this.drawn, this.drawn + STEP);
+      if (!part.length) return;
       const batch = document.createElement("div"); // browsers lay out only those in sight
       batch.className = "justified batch";
       batch.append(...part.map((row) => this.card(row)));
