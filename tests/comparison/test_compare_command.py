@@ -205,6 +205,7 @@ def test_damaged_masks_are_left_out_and_the_others_compared(session):
         (("half", "gone"), 1, "Nothing was found at gone. Expected two concept banks"),
         (("half", "paper"), 1, "paper is a recipe. Expected two concept banks"),
         (("half", "half", "--root", "."), 2, "would have no effect without --dataset"),
+        (("paper", "regions", "--dataset", "folder"), 2, "would have no effect without masks"),
         (("half", "half", "--resamples", "0"), 2, "resamples is 0; expected 1 or more"),
         (("half", "other"), 1, "have no photo in common; the first are town/0 and a"),
     ],

@@ -95,6 +95,8 @@ def compare(
     if len(kinds) > 1:
         raise RecosegError(f"{_described(one)} {_described(other)} {_EXPECTED}")
     [kind] = kinds
+    if kind and (dataset is not None or images is not None):
+        raise OptionError("--dataset and --images would have no effect without masks.")
     with ExitStack() as stack:
         page = None if folder is None else stack.enter_context(Report(folder))
         gallery: Gallery | None = None
