@@ -24,6 +24,7 @@ COMMANDS = [
     "train",
     "export",
     "evaluate",
+    "compare",
     "ablate",
     "verify",
     "datasets",

@@ -25,6 +25,7 @@ ROOMS = (
     *("writers", "formats"),
     *("learning", "datasets", "segmentation"),
     *("evaluation", "training", "experiments"),
+    "comparison",
     "pipeline",
     "serving",
     *("demo", "cli"),

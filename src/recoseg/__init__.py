@@ -27,6 +27,7 @@ _EXPORTS = {
     "Selection": "recoseg.archive.selection",
     "ablate": "recoseg.pipeline.ablate",
     "build_index": "recoseg.pipeline.index",
+    "compare": "recoseg.pipeline.compare",
     "convert": "recoseg.pipeline.convert",
     "cosegment": "recoseg.cosegmentation",
     "curate": "recoseg.pipeline.curate",

@@ -11,6 +11,7 @@ from recoseg import __version__
 from recoseg.allocator import keep_freed_memory
 from recoseg.cli.ablate import ablate
 from recoseg.cli.bank import forget, inspect
+from recoseg.cli.compare import compare
 from recoseg.cli.convert import convert
 from recoseg.cli.curate import curate
 from recoseg.cli.datasets import datasets
@@ -98,6 +99,7 @@ for command in (
     train,
     export,
     evaluate,
+    compare,
     ablate,
     verify,
     datasets,

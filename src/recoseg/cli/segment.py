@@ -95,6 +95,14 @@ def segment(
             "`recoseg convert` has more options."
         ),
     ] = None,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            help="Write OUT/report/index.html, too: a page of all photos with their masks, to "
+            "search, sort and compare. It opens without a network.",
+        ),
+    ] = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
     batch_size: BatchSize = 8,
@@ -109,13 +117,14 @@ def segment(
     """
     from recoseg.pipeline.segment import segment as run
 
-    report = run(
+    done = run(
         bank,
         images,
         out,
         overlays=overlays,
         scores=scores,
         formats=separated(format or ()),
+        report=report,
         resume=resume,
         overwrite=overwrite,
         progress=None,
@@ -152,13 +161,15 @@ def segment(
         device=device,
         precision=precision,
     )
-    for path, reason in report.failures.items():
+    for path, reason in done.failures.items():
         say(f"Left out: {path}: {reason}", err=True)
-    done = report.photos - len(report.failures)
-    refuse_nothing(done, report.photos, "segmented")
-    say(f"Masks of {count_of(done, 'photos')}: {out}")
-    if report.formats is not None:
-        for note in report.formats.notes:
+    count = done.photos - len(done.failures)
+    refuse_nothing(count, done.photos, "segmented")
+    say(f"Masks of {count_of(count, 'photos')}: {out}")
+    if done.formats is not None:
+        for note in done.formats.notes:
             say(f"Note: {note}", err=True)
-        for name, folder in report.formats.folders.items():
+        for name, folder in done.formats.folders.items():
             say(f"{name}: {folder}")
+    if done.page is not None:
+        say(f"Report: {done.page}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from recoseg.drawing.pages import write_page
-from recoseg.drawing.retrieval_sheet import PhotoArchive, SheetCell, photo_cell
+from recoseg.drawing.pages import thumbnail_uri, write_page
+from recoseg.drawing.retrieval_sheet import Keep, PhotoArchive, SheetCell, photo_cell
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,12 @@ def write_curation_sheet(
     Returns:
         The file.
     """
+    keep = partial(thumbnail_uri, height=thumbnail)
     groups = [
         (
             one.title,
             one.note,
-            [cell for shown in one.photos for cell in _cells(shown, index, thumbnail)],
+            [cell for shown in one.photos for cell in _cells(shown, index, keep)],
         )
         for one in sections
     ]
@@ -76,8 +78,8 @@ def write_curation_sheet(
     )
 
 
-def _cells(shown: Shown, index: PhotoArchive, height: int) -> list[SheetCell]:
-    cells = [photo_cell(index, shown.position, height, "", shown.score)]
+def _cells(shown: Shown, index: PhotoArchive, keep: Keep) -> list[SheetCell]:
+    cells = [photo_cell(index, shown.position, keep, "", shown.score)]
     if shown.beside is not None:
-        cells.insert(0, photo_cell(index, shown.beside, height, "", "kept"))
+        cells.insert(0, photo_cell(index, shown.beside, keep, "", "kept"))
     return cells

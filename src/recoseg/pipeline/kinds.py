@@ -31,6 +31,7 @@ _FORMATS = {
     "recoseg-evaluation": ("an evaluation", "`recoseg evaluate --resume` continues it"),
     "recoseg-suite": ("an evaluation", "`recoseg evaluate --resume` continues it"),
     "recoseg-ablation": ("an ablation", "`recoseg ablate --resume` continues it"),
+    "recoseg-report": ("a report", "its page index.html opens in a browser"),
     "recoseg-bank": ("a concept bank", _SEGMENT),
     "recoseg-model": ("a trained model", _SEGMENT),
 }

@@ -12,6 +12,7 @@ from recoseg.concepts import ConceptBank
 from recoseg.config import FusionForm
 from recoseg.decoders.sam3 import Sam3Decoder, load_decoder
 from recoseg.device import resolve_compute
+from recoseg.drawing.report import claim_report, remove_report
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.licences import tell_licences_of
@@ -21,6 +22,7 @@ from recoseg.formats.format_table import formats_of
 from recoseg.memory.region_memory import RegionMemory, open_memory
 from recoseg.pipeline.checks import Paths, check_encoder, check_output_folder, list_photos
 from recoseg.pipeline.convert import ConvertReport, convert, remove_formats
+from recoseg.pipeline.report import REPORT, report_masks
 from recoseg.pipeline.segment_options import (
     check_names,
     check_weights,
@@ -62,11 +64,13 @@ class SegmentReport:
         photos: Number of photos that were found.
         failures: Reason for each photo that could not be segmented, by path.
         formats: The report of the formats of other tools; None if none was asked for.
+        page: The page of all photos with their masks; None if none was asked for.
     """
 
     photos: int
     failures: dict[str, str]
     formats: ConvertReport | None = None
+    page: Path | None = None
 
 
 def open_segmenter(
@@ -270,6 +274,7 @@ def segment(
     overlays: bool = True,
     scores: bool = False,
     formats: Sequence[str] = (),
+    report: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     exclude: str | Sequence[str] = (),
@@ -287,6 +292,8 @@ def segment(
         scores: Whether to write score maps in fp16; these files are large.
         formats: Formats of other tools, which are written into the folder `formats` when all photos
             are segmented, in the place of those of an earlier run; see `recoseg.convert`.
+        report: Whether to write a page of all photos with their masks, `report/index.html`, when
+            all are segmented; see `report_masks`.
         resume: Whether to continue an interrupted run in `out` with the same settings.
         overwrite: Whether to remove what an earlier run has written to `out`.
         exclude: Patterns of photos and folders that are left out; see `Exclusion`.
@@ -309,8 +316,12 @@ def segment(
     with lock_folder(folder):
         entries = [LINES, CLASSES, "settings.json", "labels"]
         claim(folder, FORMAT, entries, what="masks", resume=resume, overwrite=overwrite)
+        if report:
+            claim_report(folder / REPORT, replace=True)
         if overwrite:  # they would be those of other masks
             remove_formats(folder / FORMATS)
+        if overwrite and not report:
+            remove_report(folder / REPORT)
         listed = list_photos(photos, folder, exclude)
         if not isinstance(source, Segmenter):
             source = open_segmenter(source, keep_scores=scores, **options)
@@ -325,7 +336,10 @@ def segment(
             failures = segment_to_folder(
                 source, listed, output, callback=callback, progress=progress
             )
-    converted = None
+    converted = page = None
     if formats and len(failures) < len(listed):
         converted = convert(folder, formats, folder / FORMATS, overwrite=True, progress=progress)
-    return SegmentReport(len(listed), failures, converted)
+    if report and len(failures) < len(listed):
+        with telling_what_is_kept(partial(resumable, folder)):
+            page = report_masks(folder, progress=progress)
+    return SegmentReport(len(listed), failures, converted, page)
