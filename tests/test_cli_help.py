@@ -25,6 +25,7 @@ COMMANDS = [
     "export",
     "push",
     "evaluate",
+    "compare",
     "ablate",
     "verify",
     "datasets",

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -58,46 +59,50 @@ def made(photos, tmp_path_factory):
         report = run_demo(
             out, photos=[str(photos)], classes=["cat", "rocket", "<b>cup</b>"], precision="fp32"
         )
-    assert report == out / "report.html"
+    assert report == out / "report/index.html"
     return out
 
 
-def test_the_report_is_one_escaped_file(made, photos):
-    text = (made / "report.html").read_text(encoding="utf-8")
+def test_the_report_is_escaped_and_has_all_its_files(made, photos):
+    text = (made / "report/index.html").read_text(encoding="utf-8")
     page = read_page(text)
-    sources = [tag.attrs["src"] for tag in page.all("img")]
-    assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
-    shown = len(json_lines(made)) - 1
-    without = page.within("nothing", "img")
-    # Photo and masks of each photo, one picture of those without a class, and two retrieved
-    # photos of each class with what they have in common.
-    assert len(sources) == 2 * (shown - len(without)) + len(without) + 3 * (2 + 2)
+    sources = [tag.attrs["src"] for tag in page.all("img") if "src" in tag.attrs]
+    # The best result, and two retrieved photos of each class with what they have in common.
+    assert len(sources) == 2 + 3 * (2 + 2)
+    [row] = (made / "report/rows").iterdir()
+    rows = row.read_text(encoding="utf-8")
+    sources += re.findall(r"pictures/[0-9a-f]{20}\.jpg", rows)
+    assert len(sources) == 14 + 2 * 4
+    assert {path.name for path in (made / "report/pictures").iterdir()} == {
+        source.removeprefix("pictures/") for source in sources
+    }
+    assert [tag.attrs["value"] for tag in page.all("option") if "selected" in tag.attrs] == ["most"]
     assert "<b>cup" not in text
     assert "&lt;b&gt;cup&lt;/b&gt;" in text
     for name in ("chelsea", "rocket", "coffee", "astronaut"):
-        assert f"{name} &amp; " in text
+        assert f'"name":"{name} & _i_"' in rows
     assert "broken &lt;u&gt;" in text
     assert "4 photos indexed" in text
     assert "3 classes learnt" in text
     assert "phi lite, threshold 0.4, presence 0.5" in text
     steps = {row[0]: row[2] for row in page.rows("timings")}
-    assert steps["Segment the photos"] == "4 photos"
+    assert steps["Segment the photos"] == steps["Draw the report"] == "4 photos"
 
 
 def test_the_report_tells_which_classes_are_weak(made):
-    text = (made / "report.html").read_text(encoding="utf-8")
+    text = (made / "report/index.html").read_text(encoding="utf-8")
     bank = ConceptBank.load(made / "bank.safetensors")
     found = [line["areas"] for line in json_lines(made) if "areas" in line]
     rows = read_page(text).rows("classes")[1:]
     for concept, (name, verdict, seen) in zip(bank.classes, rows, strict=True):
         times = sum(concept.name in areas for areas in found)
         assert name == concept.name
-        assert verdict == ("weak" if standing(concept, times, 4).weak else "good")
+        assert verdict == standing(concept, times, 4).judgement
         assert seen == f"found in {times} of 4 photos"
 
 
 def test_the_commands_of_the_report_are_those_of_the_run(made):
-    page = read_page((made / "report.html").read_text(encoding="utf-8"))
+    page = read_page((made / "report/index.html").read_text(encoding="utf-8"))
     lines = [shlex.split(line) for pre in page.all("pre") for line in pre.text.splitlines()]
     commands = {words[1]: words for words in lines if words[0] == "recoseg"}
     assert commands.keys() == {"demo", "index", "learn", "segment"}

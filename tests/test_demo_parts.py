@@ -31,25 +31,29 @@ def concept(scores, name="dog", photos=30, alike=0.4):
 
 
 @pytest.mark.parametrize(
-    ("item", "found", "said"),
+    ("item", "found", "judgement", "said"),
     [
-        (concept([8, 7]), 2, None),
-        (concept([8, 7, 1, 1]), 2, None),
-        (concept([8, 6.9]), 2, "Only one of its 2 retrieved photos fits"),
-        (concept([6, 5]), 2, "None of its 2 retrieved photos fits"),
-        (concept([8, 8, 1, 1, 1]), 2, "Only 2 of its 5 retrieved photos fit "),
-        (concept([9]), 2, "learnt from one photo"),
-        (concept([8, 7], alike=0.19), 2, "differs from photo to photo (cosine 0.19"),
-        (concept([8, 7]), 0, "found in none of the 30 photos"),
-        (concept([8, 8, 8, 1, 1, 1, 1], photos=500), 2, "Only 3 of 7 photos stand out"),
-        (concept([1, 1], photos=500), 2, "Hardly any photo fits better"),
-        (replace(concept([8, 7]), evidence=None), 2, "None of its 2"),
+        (concept([8, 7]), 2, "good", "Both retrieved photos fit the words clearly better"),
+        (concept([8, 7, 1, 1]), 2, "good", "2 of its 4 retrieved photos fit"),
+        (concept([8, 8], photos=500), 2, "good", "Both retrieved photos fit"),
+        (concept([8, 6.9]), 2, "weak", "Only one of its 2 retrieved photos fits"),
+        (concept([6, 5]), 2, "weak", "None of its 2 retrieved photos fits"),
+        (concept([8, 8, 1, 1, 1]), 2, "weak", "Only 2 of its 5 retrieved photos fit "),
+        (concept([9]), 2, "unknown", "learnt from one photo"),
+        (concept([8, 7], alike=0.19), 2, "weak", "differs from photo to photo (cosine 0.19"),
+        (concept([8, 7]), 0, "weak", "found in none of the 30 photos"),
+        (concept([9]), 0, "weak", "found in none of the 30 photos"),
+        (concept([8, 8, 8, 1, 1, 1, 1], photos=500), 2, "weak", "Only 3 of 7 photos stand out"),
+        (concept([1, 1], photos=500), 2, "probably absent", "Hardly any photo fits better"),
+        (concept([1, 1], photos=500), 0, "probably absent", "found in none"),
+        (concept([1, 1], "tree", photos=500), 2, "unknown", "everyday things such as this"),
+        (replace(concept([8, 7]), evidence=None), 2, "unknown", "Nothing was measured"),
     ],
 )
-def test_classes_are_weak_for_a_reason(item, found, said):
+def test_each_verdict_has_a_reason(item, found, judgement, said):
     judged = standing(item, found, 30)
-    assert judged.weak == (said is not None)
-    assert (said or "retrieved photos fit the words clearly better") in " ".join(judged.reasons)
+    assert judged.judgement == judgement
+    assert said in " ".join(judged.reasons)
 
 
 def test_all_reasons_are_told():
@@ -100,20 +104,24 @@ def test_the_best_result_comes_first():
     segmented.add("broken", Result(Photo("/broken.jpg", failure="no photo")))
     assert segmented.photos == 5
     assert segmented.found == {"dog": 3, "sky": 1}
-    names = [one.name for one in segmented.best_first(Bank)]
-    assert names == ["close", "all", "rough", "weak"]
-    assert [one.name for one in segmented.empty] == ["bare"]
+    assert segmented.best(Bank).name == "close"
+
+
+def test_without_good_classes_the_best_edges_come_first():
+    segmented = Segmented({})
+    segmented.add("weak", result("weak", 50, label=1))
+    segmented.add("rough", result("rough", 60, label=1))
+    assert segmented.best(Bank).name == "weak"
+    assert Segmented({}).best(Bank) is None
 
 
 def test_many_photos_are_counted_and_the_fullest_kept(monkeypatch):
-    monkeypatch.setattr("recoseg.demo.segmented._SHOWN", 2)
-    monkeypatch.setattr("recoseg.demo.segmented._SHOWN_EMPTY", 1)
+    monkeypatch.setattr("recoseg.demo.segmented._CANDIDATES", 2)
     segmented = Segmented({})
     for border in (10, 30, 20, 40, 0, 0):
         segmented.add(str(border), result("a", border))
     assert segmented.photos == 6
-    assert [one[2].name for one in segmented.shown] == ["40", "30"]
-    assert len(segmented.empty) == 1
+    assert [one.name for one in segmented.candidates] == ["40", "30"]
 
 
 def test_steps_follow_each_other(monkeypatch):

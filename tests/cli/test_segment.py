@@ -151,9 +151,12 @@ class TestSegment:
     def test_fusion_background_and_scores(self, session):
         result = segment(
             *(session, "text", "--fusion", "text", "--background", "context", "--scores"),
-            "--no-overlays",
+            *("--no-overlays", "--report"),
         )
         assert result.code == 0, result.err
+        page = session / "text/report/index.html"
+        assert f"Report: {page}" in result.out
+        assert 'data-photos="6"' in page.read_text(encoding="utf-8")
         [dog] = [line for line in lines(session / "text") if line["path"].endswith("/dog.jpg")]
         with np.load(session / "text" / dog["files"]["scores"]) as scores:
             assert scores["names"].tolist() == ["dog", "car"]

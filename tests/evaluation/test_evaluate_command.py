@@ -15,6 +15,7 @@ from recoseg.regions.providers import provider_of
 from recoseg.segmentation.bank_segmenter import bank_segmenter
 from recoseg.segmentation.voting import Voting
 from tests.command import Session, run
+from tests.pages import read_page
 
 from .scenes import count_slowly, scene
 
@@ -127,6 +128,45 @@ def test_the_pictures(session, evaluated):
     # The colours of the first photo are somewhere on the sheet.
     colour = np.asarray(photo)[4, 4].astype(int)
     assert (np.abs(pixels.astype(int) - colour).max(-1) < 12).sum() > 50
+
+
+def test_the_pages(session, evaluated, written, tmp_path):
+    data = ("--predictions", session / "predictions", "--report", tmp_path / "pages")
+    done = evaluate(session, *data, bank=False)
+    assert done.code == 0, done.err
+    index = tmp_path / "pages/index.html"
+    assert f"Pages: {index}" in done.out
+    counts, fields = counts_of(session / "out")
+    page = read_page(index.read_text(encoding="utf-8"))
+    measures = dict(
+        zip(*[[tag.text for tag in page.all(name)] for name in ("dt", "dd")], strict=True)
+    )
+    assert measures["mIoU"] == f"{100 * fields['scores']['miou']:.1f}"
+    assert measures["photos"] == "4"
+    table = {row[0]: row[1:] for row in page.rows("classes")}
+    for entry in fields["scores"]["classes"]:
+        assert table[entry["name"]][0] == f"{100 * entry['iou']:.1f}"
+    matrix = page.rows("confusion")
+    shares = counts / counts.sum(1, keepdims=True)
+    assert matrix[0] == ["true", *CLASSES, *(["(no prediction)"] if counts[:, -1].any() else [])]
+    for row, name, expected in zip(matrix[1:], CLASSES, shares, strict=True):
+        assert row[0] == name
+        cells = [float(cell or 0) for cell in row[1:]]
+        assert cells == pytest.approx(100 * expected[: len(cells)], abs=0.51)
+    for label, name in enumerate(CLASSES, 1):
+        tree = read_page((index.parent / f"classes/{label}.html").read_text(encoding="utf-8"))
+        assert tree.all("h1")[0].text == name
+        shown = [tag.text for tag in tree.all("figcaption")]
+        assert len(shown) == 4  # each photo once, best or worst
+        sources = [tag.attrs["src"] for tag in tree.all("img")]
+        assert len(sources) == 12
+        assert all((index.parent / "classes" / source).is_file() for source in sources)
+        [rows] = [tree.rows("confused")] if counts[label - 1, label - 1] else [[]]
+        assert all(len(row) == 3 for row in rows)
+    refused = evaluate(session, *data, bank=False)
+    assert refused.code == 1
+    assert "holds a report already" in refused.err
+    assert evaluate(session, *data, "--overwrite", bank=False).code == 0
 
 
 def test_written_predictions_give_the_same_scores(session, evaluated, written):

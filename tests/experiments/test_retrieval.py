@@ -63,6 +63,17 @@ def test_equal_to_brute_force_over_the_known_photos(archive, labelled):
     assert scores.precision[0] == 1
 
 
+def test_photos_that_a_selection_leaves_out_count_for_nothing(archive, labelled):
+    roses = [at for at, label in enumerate(labelled.labels) if label == 0][:2]
+    some = archive.without({archive.photo_id(at): "seen" for at in roses})
+    scores = measure_retrieval(some, Retrieval(), labelled, "none", (3,))
+    assert scores.photos == 11
+    assert scores.ceiling == pytest.approx([1])
+    assert scores.by_class[0][0] == 1  # the three others
+    scores = measure_retrieval(some, Retrieval(), labelled, "none", (4,))
+    assert scores.by_class[0][0] == 3 / 4
+
+
 def test_table_and_files(archive, labelled, tmp_path):
     scores = measure_retrieval(archive, Retrieval(), labelled, "none", (1, 5))
     text = retrieval_markdown([scores])

@@ -7,7 +7,8 @@ from PIL import Image
 
 from recoseg.errors import OptionError
 from recoseg.serving import page_routes
-from recoseg.serving.guard import CONTENT_SECURITY, is_allowed_host
+from recoseg.serving.exchange import CONTENT_SECURITY
+from recoseg.serving.guard import is_allowed_host
 from recoseg.serving.limits import Limits
 from tests.serving.conftest import as_file, photo, post, served
 
@@ -183,7 +184,7 @@ def test_the_log_names_neither_photos_nor_classes(client, caplog):
     own = [record for record in caplog.records if record.name == "recoseg.serving.access"]
     lines = [record.getMessage() for record in own]
     assert lines[0].startswith("POST /segment 200 ")
-    assert lines[1].startswith("DELETE /classes/{name} 403 ")
+    assert lines[1].startswith("DELETE /classes/{name:path} 403 ")
     assert "secret" not in caplog.text
 
 

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from recoseg.serving.server import serve
 from tests.command import run
 from tests.conftest import ROOT
 from tests.serving.conftest import photo
-from tests.serving.slow_server import LIMITS, SECONDS
+from tests.serving.held_server import LIMITS
 
 pytest.importorskip("uvicorn")
 
@@ -35,12 +36,18 @@ def form(data):
 
 
 @pytest.fixture(scope="module")
-def process(bank, tmp_path_factory):
-    file = tmp_path_factory.mktemp("process") / "bank.safetensors"
+def hold(tmp_path_factory):
+    """While this file exists, no photo is finished."""
+    return tmp_path_factory.mktemp("hold") / "hold"
+
+
+@pytest.fixture(scope="module")
+def process(bank, hold):
+    file = hold.with_name("bank.safetensors")
     bank.save(file)
     folders = [str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
-    command = [sys.executable, "-m", "tests.serving.slow_server", str(file)]
+    command = [sys.executable, "-m", "tests.serving.held_server", str(file), str(hold)]
     started = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -125,20 +132,42 @@ def test_clients_that_go_away(port):
     assert (status, {one["name"] for one in body["classes"]}) == (200, {"rose", "grass"})
 
 
-def test_more_requests_than_may_wait(port):
+def until(is_so):
+    for _ in range(2000):
+        if is_so():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not happen in time")
+
+
+def test_more_requests_than_may_wait(port, hold):
+    hold.touch()
     with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(lambda _: segment(port), range(6)))
+        waiting = [pool.submit(segment, port) for _ in range(6)]
+        until(lambda: sum(one.done() for one in waiting) == 6 - LIMITS.waiting)
+        hold.unlink()
+        found = [one.result() for one in waiting]
     statuses = sorted(status for status, _ in found)
     assert statuses == [200] * LIMITS.waiting + [429] * (6 - LIMITS.waiting)
     refused = next(body for status, body in found if status == 429)
     assert "Ask again in a moment" in refused["error"]
 
 
-def test_a_stop_finishes_what_runs_and_refuses_what_waits(process, port):
+def test_a_stop_finishes_what_runs_and_refuses_what_waits(process, port, hold):
+    def photos_waiting():
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        return int(re.search(r"^recoseg_photos_waiting (\d+)", text, re.MULTILINE)[1])
+
+    hold.touch()
     with ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(segment, port) for _ in range(3)]
-        time.sleep(SECONDS / 2)
+        until(lambda: photos_waiting() == 2)
         process.send_signal(signal.SIGTERM)
+        until(lambda: sum(one.done() for one in waiting) == 2)
+        hold.unlink()
         found = [one.result() for one in waiting]
     assert sorted(status for status, _ in found) == [200, 503, 503]
     refused = next(body for status, body in found if status == 503)

@@ -95,7 +95,7 @@ def test_names_on_a_contact_sheet():
         def read(self, position):
             return Image.new("RGB", (4, 4))
 
-    cells = sheet_cells([Hit(0, 0.5), Hit(1, 0.4)], Photos(), 4)
+    cells = sheet_cells([Hit(0, 0.5), Hit(1, 0.4)], Photos(), lambda photo: "")
     assert [cell.name for cell in cells] == ["1. 12::30.jpg", "2. 1.jpg"]
 
 

@@ -20,9 +20,10 @@ from recoseg.archive.index_report import IndexReport
 from recoseg.archive.layout import read_failures
 from recoseg.archive.manifest import Manifest
 from recoseg.archive.mirror import Mirror
+from recoseg.archive.other_columns import read_columns
 from recoseg.archive.selection import Selection
 from recoseg.archive.shards import OpenShard, foreign_shards, own_shards
-from recoseg.archive.tables import METADATA, photo_of, read_table, table_of
+from recoseg.archive.tables import METADATA, describe_table, photo_of, read_table, table_of
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.errors import ArchiveError
 from recoseg.photos.images import decode_image
@@ -178,13 +179,45 @@ class ArchiveIndex:
 
     def photos(self) -> Iterator[Photo]:
         """The photos that the selection keeps, in order of position."""
-        for number, shard in enumerate(self._shards):
+        return (photo for _, photo in self.entries())
+
+    def entries(self) -> Iterator[tuple[int, Photo]]:
+        """The positions and photos that the selection keeps, in order of position."""
+        for number, (start, shard) in enumerate(zip(self._starts, self._shards, strict=False)):
             if not len(shard.rows):  # only photos that could not be used; there is no table
                 continue
             left_out = self._left_out_of(number)
             for at, row in enumerate(self._table(number).to_pylist()):
                 if not (len(left_out) and left_out[at]):
-                    yield photo_of(row)
+                    yield start + at, photo_of(row)
+
+    def column_names(self) -> list[str]:
+        """The columns of the index's tables, sorted.
+
+        Those of other programs have more than recoseg's own, for example `LICENSE` and `url`.
+        """
+        found: set[str] = set()
+        for shard in self._shards:
+            if len(shard.rows):
+                found.update(describe_table(shard.metadata)[1])
+        return sorted(found)
+
+    def columns(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, list[Any]]]]:
+        """The values of some columns; see `column_names`.
+
+        Args:
+            names: Names of columns. A shard without a column has None for each of its photos.
+
+        Yields:
+            The position of the first photo of each shard, and its values by column: texts, numbers
+            or None.
+
+        Raises:
+            ArchiveError: A table is damaged, or too large.
+        """
+        for start, shard in zip(self._starts, self._shards, strict=False):
+            if len(shard.rows):
+                yield start, read_columns(shard.metadata, names, len(shard.rows))
 
     def read(self, position: int) -> Image.Image:
         """Read and decode the photo: upright, RGB.
@@ -224,8 +257,8 @@ class ArchiveIndex:
         if not self.selection.left_out:
             return _NONE
         if shard not in self._left_out:
-            rows = self._table(shard).to_pylist()
-            self._left_out[shard] = self.selection.mask([photo_of(row).id for row in rows])
+            photos = [photo_of(row) for row in self._table(shard).to_pylist()]
+            self._left_out[shard] = self.selection.leaves_out(photos)
         return self._left_out[shard]
 
     def _load_table(self, shard: int) -> Any:

@@ -13,7 +13,11 @@ import pyarrow.parquet as pq
 
 from recoseg.archive.tables import read_table
 from recoseg.errors import ArchiveError
+from recoseg.photos.refs import Photo
 from recoseg.storage.atomic import write_atomically
+
+SELECTION = "selection.parquet"
+"""Name of a selection in a folder of `recoseg curate`."""
 
 _PHOTO_ID = re.compile("[0-9a-f]{32}")
 _COLUMNS = {"photo_id": pa.string(), "reason": pa.string()}
@@ -24,10 +28,12 @@ class Selection:
     """Photos of an index that are left out of search and learning, each with a reason.
 
     Photos are identified by their content (see `Photo.id`), so a selection stays valid when the
-    index changes and applies to every copy of a photo. Nothing is deleted from the index.
+    index changes and applies to every copy of a photo. One of several copies alone is identified by
+    its path (see `Photo.path_id`). Nothing is deleted from the index.
 
     Attributes:
-        left_out: Reason for each photo that is left out, by photo id.
+        left_out: Reason for each photo that is left out, by photo id, or by path id for a single
+            copy.
 
     Example:
         >>> blurred = Selection({"a" * 32: "blurred"})
@@ -71,11 +77,16 @@ class Selection:
     def load(cls, path: str | Path) -> Selection:
         """Read a selection that `save` wrote.
 
+        Args:
+            path: The file, or the folder that `recoseg curate` wrote it to.
+
         Raises:
             ArchiveError: The file does not exist or is not a selection.
         """
         if not Path(path).exists():
             raise ArchiveError(f"No selection file was found at {path}.")
+        if Path(path).is_dir():  # of `recoseg curate`
+            path = Path(path) / SELECTION
         try:
             table = read_table(Path(path), _COLUMNS, required=tuple(_COLUMNS))
         except ArchiveError as error:
@@ -85,6 +96,11 @@ class Selection:
             ) from error
         return cls(dict(zip(*(column.to_pylist() for column in table.columns), strict=True)))
 
+    def leaves_out(self, photos: Sequence[Photo]) -> np.ndarray:
+        """Whether each photo is left out, by its content or by its path, (n,) bool."""
+        out = self.left_out
+        return np.array([photo.id in out or photo.path_id in out for photo in photos], bool)
+
     def mask(self, photo_ids: Sequence[str]) -> np.ndarray:
-        """Whether each photo is left out, (n,) bool."""
+        """Whether all photos of each content are left out, (n,) bool."""
         return np.array([photo_id in self.left_out for photo_id in photo_ids], bool)

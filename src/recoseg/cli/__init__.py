@@ -11,7 +11,9 @@ from recoseg import __version__
 from recoseg.allocator import keep_freed_memory
 from recoseg.cli.ablate import ablate
 from recoseg.cli.bank import forget, inspect
+from recoseg.cli.compare import compare
 from recoseg.cli.convert import convert
+from recoseg.cli.curate import curate
 from recoseg.cli.datasets import datasets
 from recoseg.cli.demo import demo
 from recoseg.cli.doctor import doctor, fetch
@@ -85,6 +87,7 @@ def options(
 
 for command in (
     index,
+    curate,
     retrieve,
     learn,
     remember,
@@ -98,6 +101,7 @@ for command in (
     export,
     push,
     evaluate,
+    compare,
     ablate,
     verify,
     datasets,

@@ -22,6 +22,7 @@ from recoseg.cli.options import (
     Quirks,
     Resume,
     Root,
+    SelectionFile,
     Split,
     Threshold,
     Vote,
@@ -104,6 +105,7 @@ def ablate(
     ] = False,
     threshold: Threshold = None,
     background: Background = "",
+    selection: SelectionFile = None,
     cache: CacheFolder = None,
     cache_size: CacheSize = 10.0,
     resume: Resume = False,
@@ -116,10 +118,11 @@ def ablate(
     The tables follow those of the paper; the study recipe goes on from there.
     """
     from recoseg.pipeline.ablate import ablate as run
+    from recoseg.pipeline.index import open_index
 
     report = run(
         studies,
-        index,
+        index if selection is None else [open_index(one, selection=selection) for one in index],
         out,
         dataset=dataset,
         root=root,

@@ -13,6 +13,8 @@ from recoseg.cli.options import (
     AreaThreshold,
     Background,
     BatchSize,
+    Decoder,
+    DecoderWeight,
     Device,
     Exclude,
     FusionForm,
@@ -103,6 +105,7 @@ def evaluate(
     text_weight: TextWeight = None,
     memory_weight: MemoryWeight = None,
     photo_weight: PhotoWeight = None,
+    decoder_weight: DecoderWeight = None,
     resize: Annotated[
         int | None,
         typer.Option(
@@ -118,6 +121,7 @@ def evaluate(
     vote: Vote = None,
     region_cache: RegionCacheFolder = None,
     memory: Memory = None,
+    decoder: Decoder = None,
     names: Names = None,
     names_temperature: NamesTemperature = None,
     presence: Presence = None,
@@ -145,6 +149,13 @@ def evaluate(
             "summary is printed."
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for pages to look at in a browser: scores, confusion matrix, and for each "
+            "class the photos in which it was segmented best and worst."
+        ),
+    ] = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     batch_size: BatchSize = 8,
@@ -167,6 +178,7 @@ def evaluate(
         "text_weight": text_weight,
         "memory_weight": memory_weight,
         "photo_weight": photo_weight,
+        "decoder_weight": decoder_weight,
         "threshold": threshold,
         "background": names_in(background) or None,
         "refine": None if refine == "none" else refine,
@@ -176,6 +188,7 @@ def evaluate(
         "vote": vote,
         "region_cache": region_cache,
         "memory": memory,
+        "decoder": decoder,
         "names": names,
         "names_temperature": names_temperature,
         "presence": presence,
@@ -200,6 +213,7 @@ def evaluate(
             "predictions": predictions,
             "published-quirks": quirks,
             "allow-missing": allow_missing or None,
+            "report": report,
         }
         _refuse(f"for the data set {SUITE}", alone)
         _evaluate_suite(bank, root, index, options)
@@ -209,7 +223,7 @@ def evaluate(
     from recoseg.evaluation.markdown import headline, reasons
     from recoseg.pipeline.evaluate import evaluate as run
 
-    report = run(
+    done = run(
         bank,
         dataset,
         root=root,
@@ -219,19 +233,22 @@ def evaluate(
         predictions=predictions,
         allow_missing=allow_missing,
         published_quirks=published_quirks,
+        report=report,
         **options,
     )
-    for note in report.notes:
+    for note in done.notes:
         say_lines(note, err=True)
-    for line in reasons(report.evaluation.failures):
+    for line in reasons(done.evaluation.failures):
         say(f"Left out: {line}", err=True)
-    for problem in report.not_written:
+    for problem in done.not_written:
         say(f"Not written: {problem}", err=True)
-    tried, failed = len(report.evaluation.images), len(report.evaluation.failures)
+    tried, failed = len(done.evaluation.images), len(done.evaluation.failures)
     refuse_nothing(tried - failed, tried, "evaluated")
-    say_lines(headline(report.evaluation))
+    say_lines(headline(done.evaluation))
     if out is not None:
         say(f"Report: {out / 'report.md'}")
+    if done.page is not None:
+        say(f"Pages: {done.page}")
 
 
 def _evaluate_suite(

@@ -13,6 +13,8 @@ from recoseg.cli.options import (
     AreaThreshold,
     Background,
     BatchSize,
+    Decoder,
+    DecoderWeight,
     Device,
     Exclude,
     FusionForm,
@@ -68,6 +70,7 @@ def segment(
     text_weight: TextWeight = None,
     memory_weight: MemoryWeight = None,
     photo_weight: PhotoWeight = None,
+    decoder_weight: DecoderWeight = None,
     resize: Resize = None,
     window: Window = None,
     window_step: WindowStep = None,
@@ -80,6 +83,7 @@ def segment(
     vote: Vote = None,
     region_cache: RegionCacheFolder = None,
     memory: Memory = None,
+    decoder: Decoder = None,
     names: Names = None,
     names_temperature: NamesTemperature = None,
     presence: Presence = None,
@@ -95,6 +99,14 @@ def segment(
             "`recoseg convert` has more options."
         ),
     ] = None,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            help="Write OUT/report/index.html, too: a page of all photos with their masks, to "
+            "search, sort and compare. It opens without a network.",
+        ),
+    ] = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
     batch_size: BatchSize = 8,
@@ -109,13 +121,14 @@ def segment(
     """
     from recoseg.pipeline.segment import segment as run
 
-    report = run(
+    done = run(
         bank,
         images,
         out,
         overlays=overlays,
         scores=scores,
         formats=separated(format or ()),
+        report=report,
         resume=resume,
         overwrite=overwrite,
         progress=None,
@@ -126,6 +139,7 @@ def segment(
         text_weight=text_weight,
         memory_weight=memory_weight,
         photo_weight=photo_weight,
+        decoder_weight=decoder_weight,
         resize=resize,
         window=window,
         window_step=window_step,
@@ -138,6 +152,7 @@ def segment(
         vote=vote,
         region_cache=region_cache,
         memory=memory,
+        decoder=decoder,
         names=names,
         names_temperature=names_temperature,
         presence=presence,
@@ -150,13 +165,15 @@ def segment(
         device=device,
         precision=precision,
     )
-    for path, reason in report.failures.items():
+    for path, reason in done.failures.items():
         say(f"Left out: {path}: {reason}", err=True)
-    done = report.photos - len(report.failures)
-    refuse_nothing(done, report.photos, "segmented")
-    say(f"Masks of {count_of(done, 'photos')}: {out}")
-    if report.formats is not None:
-        for note in report.formats.notes:
+    count = done.photos - len(done.failures)
+    refuse_nothing(count, done.photos, "segmented")
+    say(f"Masks of {count_of(count, 'photos')}: {out}")
+    if done.formats is not None:
+        for note in done.formats.notes:
             say(f"Note: {note}", err=True)
-        for name, folder in report.formats.folders.items():
+        for name, folder in done.formats.folders.items():
             say(f"{name}: {folder}")
+    if done.page is not None:
+        say(f"Report: {done.page}")

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames
 from recoseg.concepts import ConceptBank
 from recoseg.config import NO_REGIONS
-from recoseg.demo.segmented import LONG_SIDE, Segmented
+from recoseg.demo.segmented import Segmented
 from recoseg.demo.standing import standing
 from recoseg.demo.watch import Watch, describe_machine
 from recoseg.device import resolve_compute
 from recoseg.drawing.cosegmentation_figure import support_panels
 from recoseg.drawing.demo_page import Common, DemoPage, LearntClass, write_demo_page
-from recoseg.drawing.pages import thumbnail_uri
-from recoseg.drawing.photo_pair import hex_colour
+from recoseg.drawing.pages import thumbnail
+from recoseg.drawing.palette import hex_colour
+from recoseg.drawing.report import Report, claim_report
 from recoseg.drawing.retrieval_sheet import sheet_cells
 from recoseg.encoders.bundle import Encoders, load_encoders
 from recoseg.errors import ArchiveError, MissingExtraError, OutputError
@@ -26,6 +28,7 @@ from recoseg.learning.one_class import LearnedClass
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import build_index
 from recoseg.pipeline.learn import learn
+from recoseg.pipeline.report import REPORT, mask_gallery
 from recoseg.pipeline.segment import open_segmenter, segment
 from recoseg.retrieval.duplicates import Hit
 from recoseg.storage.claim import format_in
@@ -65,9 +68,6 @@ _THRESHOLD = 0.4
 _PRESENCE = 0.5
 # In smaller archives, the photos retrieved for sky or road are likely to show the classes too.
 _LEAST_FOR_CONTEXT = 500
-_PAIR_SIDE = 480  # of each picture of the others
-_PAIR_LETTERS = 1 / 13  # most of these are shown at a height of about 180 pixels
-_EMPTY_SIDE = 170  # of photos without a class
 _CELL = 150  # height of retrieved photos
 
 
@@ -107,7 +107,7 @@ def run_demo(
         precision: `auto`, `fp32`, `bf16` or `fp16`.
 
     Returns:
-        The path of the report, a self-contained HTML file.
+        The page of the report, `report/index.html` in `out`.
 
     Raises:
         MissingExtraError: No photos are given and the extra `demo` is not installed.
@@ -121,6 +121,7 @@ def run_demo(
             f"{out} holds the output of another command of recoseg ({other!r}). Nothing was "
             "changed; write to another folder."
         )
+    claim_report(out / REPORT, replace=True)
     wanted = as_classes(classes or _CLASSES)
     sources = list(photos) or [str(path) for path in package_photos()]
     watch = Watch()
@@ -142,28 +143,27 @@ def run_demo(
     watch.lap("Learn the classes", len(learned), "classes")
     segmented = _segment(sources, bank, encoders, out)
     watch.lap("Segment the photos", segmented.photos, "photos")
-    shown = segmented.best_first(bank)
-    page = DemoPage(
-        photos=len(index),
-        pairs=[
-            *(one.pair(LONG_SIDE) for one in shown[:1]),
-            *(one.pair(_PAIR_SIDE, _PAIR_LETTERS) for one in shown[1:]),
-        ],
-        empty=[one.pair(_EMPTY_SIDE) for one in segmented.empty],
-        left_out=segmented.photos - len(shown) - len(segmented.empty),
-        classes=[_class_of(item, index, segmented) for item in learned],
-        timings=watch.laps,
-        machine=describe_machine(resolve_compute(device, precision)),
-        settings=(
-            f"Photos at a short side of {_SHORT_SIDE} px, {photos_per_class(len(index))} photos "
-            f"per class, phi {_PHI}, threshold {_THRESHOLD}, presence {_PRESENCE}; superpixels "
-            "vote."
-        ),
-        commands=_commands(bank, len(index)),
-        class_lines=[str(item) for item in wanted],
-        failures=index.failures(),
-    )
-    return write_demo_page(out / "report.html", page)
+    with Report(out / REPORT) as pages:
+        gallery, _ = mask_gallery(pages, out / "masks", progress=None)
+        watch.lap("Draw the report", len(gallery.photos), "photos")
+        best = segmented.best(bank)
+        page = DemoPage(
+            photos=len(index),
+            hero=None if best is None else best.draw(pages),
+            gallery=replace(gallery, sort="most"),
+            classes=[_class_of(item, index, segmented, pages) for item in learned],
+            timings=watch.laps,
+            machine=describe_machine(resolve_compute(device, precision)),
+            settings=(
+                f"Photos at a short side of {_SHORT_SIDE} px, {photos_per_class(len(index))} "
+                f"photos per class, phi {_PHI}, threshold {_THRESHOLD}, presence {_PRESENCE}; "
+                "superpixels vote."
+            ),
+            commands=_commands(bank, len(index)),
+            class_lines=[str(item) for item in wanted],
+            failures=index.failures(),
+        )
+        return write_demo_page(pages, page)
 
 
 def photos_per_class(photos: int) -> int:
@@ -203,31 +203,31 @@ def _learn(
     return bank, sorted(learned, key=lambda item: item.concept.role == "context")
 
 
-def _class_of(item: LearnedClass, index: ArchiveIndex, segmented: Segmented) -> LearntClass:
-    """A class as the page shows it."""
+def _class_of(
+    item: LearnedClass, index: ArchiveIndex, segmented: Segmented, pages: Report
+) -> LearntClass:
+    """A class as the page shows it; its pictures are kept in the report."""
     concept, found = item.concept, item.cosegmentation
     hits = [
         Hit(position, photo.score)
         for position, photo in zip(item.positions, concept.retrieved, strict=True)
     ]
-    cells = sheet_cells(hits, index, _CELL)
+    cells = sheet_cells(hits, index, lambda photo: pages.keep(thumbnail(photo, _CELL)))
     panels = support_panels(framed(index, item), found.support, found.seeds, height=_CELL)
     common = [
-        Common(thumbnail_uri(panel, panel.height), cell.name)
-        for panel, cell in zip(panels, cells, strict=False)
+        Common(pages.keep(panel), cell.name) for panel, cell in zip(panels, cells, strict=False)
     ]
+    name, words = concept.name, str(concept.words)
     if concept.role == "context":
-        return LearntClass(
-            concept.name, str(concept.words), "", "context", False, (), cells, common
-        )
-    times = segmented.found[concept.name]
+        return LearntClass(name, words, "", "context", "unknown", (), cells, common)
+    times = segmented.found[name]
     judged = standing(concept, times, segmented.photos)
     return LearntClass(
-        concept.name,
-        str(concept.words),
-        segmented.colours[concept.name],
+        name,
+        words,
+        segmented.colours[name],
         f"found in {times:,} of {segmented.photos:,} photos",
-        judged.weak,
+        judged.judgement,
         judged.reasons,
         cells,
         common,

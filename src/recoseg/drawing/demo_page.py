@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recoseg.drawing.pages import write_page
-from recoseg.drawing.photo_pair import Pair
+from recoseg.drawing.gallery import Gallery
+from recoseg.drawing.report import PAGE, Report
 from recoseg.drawing.retrieval_sheet import SheetCell
+from recoseg.evidence import Judgement
 from recoseg.photos.refs import Photo
 
 
 @dataclass(frozen=True)
+class Share:
+    """A class that a photo shows: its colour as `#rrggbb`, and its share of the photo, 0 to 1."""
+
+    name: str
+    colour: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Hero:
+    """The photo that is shown first.
+
+    Attributes:
+        name: Its name.
+        photo: File of the photo, relative to the report.
+        masks: File of the photo with its masks, likewise.
+        width: Width of each of the two pictures, pixels.
+        height: Height of each, pixels.
+        shares: The classes, largest first.
+    """
+
+    name: str
+    photo: str
+    masks: str
+    width: int
+    height: int
+    shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True)
 class Common:
-    """Where a retrieved photo has what it has in common with the others; a data URI."""
+    """A file that shows where a retrieved photo has what it has in common with the others."""
 
     picture: str
     name: str
@@ -30,7 +60,7 @@ class LearntClass:
         words: What it was searched for by.
         colour: Its colour in masks as `#rrggbb`; empty for context classes.
         note: What the summary says of it, such as `found in 3 photos`.
-        weak: Whether there is a reason to doubt its masks.
+        judgement: How well it is known.
         reasons: The reasons, or what speaks for it.
         cells: The retrieved photos, best first.
         common: What the first of them have in common.
@@ -40,10 +70,15 @@ class LearntClass:
     words: str
     colour: str
     note: str
-    weak: bool
+    judgement: Judgement
     reasons: tuple[str, ...]
     cells: Sequence[SheetCell]
     common: Sequence[Common]
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether there is a reason to doubt its masks."""
+        return self.judgement in ("weak", "probably absent")
 
 
 @dataclass(frozen=True)
@@ -68,9 +103,8 @@ class DemoPage:
 
     Attributes:
         photos: Number of indexed photos.
-        pairs: Segmented photos with at least one class, the best result first.
-        empty: Segmented photos without any class.
-        left_out: Number of segmented photos that are not shown.
+        hero: The best result; None if no class was found in any photo.
+        gallery: All segmented photos with their masks.
         classes: The classes, then the context classes.
         timings: The steps of the run in order.
         machine: What it ran on, such as `CPU, 2 threads, fp32`.
@@ -81,9 +115,8 @@ class DemoPage:
     """
 
     photos: int
-    pairs: Sequence[Pair]
-    empty: Sequence[Pair]
-    left_out: int
+    hero: Hero | None
+    gallery: Gallery
     classes: Sequence[LearntClass]
     timings: Sequence[Timing]
     machine: str
@@ -93,6 +126,7 @@ class DemoPage:
     failures: Sequence[Photo]
 
 
-def write_demo_page(path: str | os.PathLike[str], page: DemoPage) -> Path:
-    """Write one self-contained HTML file that needs neither a network nor scripts."""
-    return write_page(path, "report.html.jinja", title="recoseg demo", height=132, page=page)
+def write_demo_page(report: Report, page: DemoPage) -> Path:
+    """Write the page and the rows of its photos into a report, which has their pictures."""
+    report.gallery(page.gallery)
+    return report.page(PAGE, "demo.html.jinja", title="recoseg demo", page=page)

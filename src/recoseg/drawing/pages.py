@@ -18,16 +18,31 @@ _QUALITY = 82
 
 
 def write_page(path: str | os.PathLike[str], template: str, **fields: object) -> Path:
-    """Render a template of the package into a file.
-
-    All values are escaped, and characters that would act on their neighbours are visible.
-    """
-    loader = PackageLoader("recoseg.drawing")
-    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, finalize=_visible)
-    page = environment.get_template(template).render(**fields)
+    """Render a template of the package into a file; see `page_text`."""
+    page = page_text(template, **fields)
     target = Path(path)
     write_atomically(target, lambda file: file.write(page.encode()))
     return target
+
+
+def page_text(template: str, **fields: object) -> str:
+    """Render a template of the package.
+
+    All values are escaped, and characters that would act on their neighbours are visible.
+    """
+    return _environment().get_template(template).render(**fields)
+
+
+def source_of(name: str) -> str:
+    """A file beside the templates, as it is."""
+    environment = _environment()
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _environment() -> Environment:
+    loader = PackageLoader("recoseg.drawing")
+    return Environment(loader=loader, autoescape=True, trim_blocks=True, finalize=_visible)
 
 
 def _visible(value: object) -> object:
@@ -37,14 +52,19 @@ def _visible(value: object) -> object:
 
 def thumbnail_uri(image: Image.Image, height: int) -> str:
     """A photo as a JPEG data URI of a given height, at most four times as wide; never enlarged."""
-    small = jpeg_thumbnail(image, (4 * height, height))
-    return f"data:image/jpeg;base64,{base64.b64encode(small).decode()}"
+    data = encode_thumbnail(thumbnail(image, height))
+    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
 
 
-def jpeg_thumbnail(image: Image.Image, box: tuple[int, int]) -> bytes:
-    """A photo as a JPEG within a box (width, height), pixels; never enlarged."""
+def thumbnail(image: Image.Image, height: int) -> Image.Image:
+    """A photo of a given height, at most four times as wide; never enlarged."""
     small = image.copy()
-    small.thumbnail(box, Image.Resampling.LANCZOS)
+    small.thumbnail((4 * height, height), Image.Resampling.LANCZOS)
+    return small
+
+
+def encode_thumbnail(image: Image.Image) -> bytes:
+    """A small picture as JPEG."""
     out = io.BytesIO()
-    small.save(out, "JPEG", quality=_QUALITY, optimize=True)
+    image.save(out, "JPEG", quality=_QUALITY, optimize=True)
     return out.getvalue()

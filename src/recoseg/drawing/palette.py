@@ -155,6 +155,17 @@ def palette_of(names: Sequence[str]) -> tuple[Colour, ...]:
     )
 
 
+def hex_colour(colour: Colour) -> str:
+    """A colour as pages write it.
+
+    Example:
+        >>> hex_colour((0, 90, 190))
+        '#005abe'
+    """
+    red, green, blue = colour
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
 def colour_table(palette: Sequence[Colour]) -> np.ndarray:
     """A palette as (256, 3) uint8: the colours of the classes, white at 255, black elsewhere."""
     table = np.zeros((256, 3), np.uint8)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,9 @@ from recoseg.drawing.pages import thumbnail_uri, write_page
 from recoseg.errors import BadImageError
 from recoseg.photos.refs import split_member
 from recoseg.retrieval.duplicates import Hit
+
+Keep = Callable[[Image.Image], str]
+"""From a photo to what the page has as the source of its thumbnail."""
 
 
 class PhotoArchive(Protocol):
@@ -57,21 +61,42 @@ def write_contact_sheet(
     Returns:
         The file.
     """
-    shown = [(name, sheet_cells(hits, index, thumbnail)) for name, hits in groups]
+    keep = partial(thumbnail_uri, height=thumbnail)
+    shown = [(name, sheet_cells(hits, index, keep)) for name, hits in groups]
     return write_page(path, "sheet.html.jinja", title=title, groups=shown, height=thumbnail)
 
 
-def sheet_cells(hits: Sequence[Hit], index: PhotoArchive, height: int) -> list[SheetCell]:
-    """The thumbnails of some hits, with rank, file name and cosine."""
-    return [_cell(rank, hit, index, height) for rank, hit in enumerate(hits, 1)]
+def sheet_cells(hits: Sequence[Hit], index: PhotoArchive, keep: Keep) -> list[SheetCell]:
+    """The thumbnails of some hits, with rank, file name and cosine.
+
+    Args:
+        hits: The hits, best first.
+        index: The archive that they belong to.
+        keep: Keeps a thumbnail.
+    """
+    return [
+        photo_cell(index, hit.position, keep, f"{rank}. ", f"{hit.score:.3f}")
+        for rank, hit in enumerate(hits, 1)
+    ]
 
 
-def _cell(rank: int, hit: Hit, index: PhotoArchive, height: int) -> SheetCell:
-    path = index.path(hit.position)
+def photo_cell(
+    index: PhotoArchive, position: int, keep: Keep, before: str, score: str
+) -> SheetCell:
+    """The thumbnail of a photo of an archive.
+
+    Args:
+        index: The archive.
+        position: Position of the photo.
+        keep: Keeps a thumbnail.
+        before: What stands before the name of its file.
+        score: What stands behind it.
+    """
+    path = index.path(position)
     outer, _, member = split_member(path)
     name = (member or outer).rsplit("/", 1)[-1]
     try:
-        uri, problem = thumbnail_uri(index.read(hit.position), height), ""
+        uri, problem = keep(index.read(position)), ""
     except BadImageError as error:
         uri, problem = "", str(error)
-    return SheetCell(path, f"{rank}. {name}", f"{hit.score:.3f}", uri, problem)
+    return SheetCell(path, f"{before}{name}", score, uri, problem)

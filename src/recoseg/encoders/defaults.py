@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from recoseg.config import BankSettings, LearnSettings, SegmentSettings
@@ -54,6 +54,11 @@ def default_settings(
 def default_prompts(retrieval: EncoderInfo) -> str:
     """The prompt set to search an archive with, where none is given."""
     return replace(LearnSettings(), **_defaults_of(retrieval, "retrieval").learn).prompts
+
+
+def curation_limits(retrieval: EncoderInfo) -> Mapping[str, float]:
+    """The limits of `recoseg curate` that suit the encoder of an index, by name."""
+    return _defaults_of(retrieval, "retrieval").curate
 
 
 def _defaults_of(info: EncoderInfo, role: EncoderRole) -> EncoderDefaults:

@@ -21,7 +21,9 @@ _PHI: tuple[EncoderRole, ...] = ("phi",)
 _OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 _LITE_DEFAULTS: dict[EncoderRole, EncoderDefaults] = {
-    "retrieval": EncoderDefaults(learn={"prompts": "short5"}),
+    "retrieval": EncoderDefaults(
+        learn={"prompts": "short5"}, curate={"people": -0.005, "duplicates": 0.95}
+    ),
     "saliency": EncoderDefaults(
         learn={
             "prompts": "short5",
@@ -37,7 +39,7 @@ _LITE_DEFAULTS: dict[EncoderRole, EncoderDefaults] = {
 }
 """The cosines of `lite` have another scale than those of CLIP, hence another fusion and guidance.
 Its references are better if seeds stay off the border and their own weights count; see
-`docs/lite.md`."""
+`docs/lite.md`. The limits of `recoseg curate` were measured; see `docs/results.md`."""
 
 
 def _clip(name: str, arch: str, repo: str, stride: int) -> EncoderRow:

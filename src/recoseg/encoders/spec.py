@@ -78,12 +78,14 @@ class EncoderDefaults:
         segment: Fields of `SegmentSettings`.
         recipe: As a saliency encoder: name of the recipe that is used where none is given.
         by_recipe: Fields of `SegmentSettings` for one recipe alone, by its name.
+        curate: As a retrieval encoder: limits of `recoseg curate`, by name.
     """
 
     learn: Mapping[str, Any] = field(default_factory=dict, hash=False)
     segment: Mapping[str, Any] = field(default_factory=dict, hash=False)
     recipe: str = PAPER_RECIPE
     by_recipe: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
+    curate: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

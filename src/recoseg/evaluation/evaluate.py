@@ -20,6 +20,7 @@ from recoseg.evaluation.boundary import boundary_counts
 from recoseg.evaluation.confusion import confusion_matrix
 from recoseg.evaluation.counts_file import CountsFile, PhotoCounts
 from recoseg.evaluation.evaluation import Evaluation, ImageScore
+from recoseg.evaluation.metrics import class_counts
 from recoseg.evaluation.protocols import Protocol
 from recoseg.evaluation.rows import Rows, results_of, row_settings, scored_table, short_side_of
 from recoseg.photos.load import LoadedPhoto, scaled
@@ -218,11 +219,13 @@ def _sum_up(
     counts = np.zeros((classes, classes + 1), np.int64)
     edges = np.zeros((classes, 4), np.int64) if with_boundary else None
     images = []
-    for photo in photos:
+    by_image = np.zeros((len(photos), classes, 3), np.int64)
+    for place, photo in enumerate(photos):
         if photo.error is not None:
             images.append(ImageScore(photo.name, error=photo.error))
             continue
         counts += photo.counts[number]
+        by_image[place] = class_counts(photo.counts[number])
         if edges is not None:
             edges += photo.boundary[number]
         images.append(ImageScore.of(photo.name, photo.counts[number]))
@@ -237,4 +240,5 @@ def _sum_up(
         settings=settings,
         images=tuple(images),
         seconds=seconds,
+        image_counts=by_image,
     )

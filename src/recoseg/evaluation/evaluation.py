@@ -60,6 +60,9 @@ class Evaluation:
         settings: All that decides the numbers, as JSON fields (tuples become lists).
         images: Scores of each image, in the order of the data set.
         seconds: Duration of the evaluation.
+        image_counts: Right, true and predicted pixels of each class in each image, see
+            `class_counts`; zeros for images that could not be evaluated. None if the evaluation
+            was read from JSON, which does not hold them.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Evaluation:
     settings: dict[str, Any]
     images: tuple[ImageScore, ...]
     seconds: float
+    image_counts: Int64[np.ndarray, "n c 3"] | None = None
 
     def __post_init__(self) -> None:
         classes = len(self.names)

@@ -96,6 +96,28 @@ def scores_of(counts: Int64[np.ndarray, "c c+1"]) -> Scores:
     )
 
 
+def class_counts(counts: Int64[np.ndarray, "c c+1"]) -> Int64[np.ndarray, "c 3"]:
+    """Right, true and predicted pixels of each class, from which its IoU follows.
+
+    Example:
+        >>> class_counts(np.array([[3, 1, 0], [0, 2, 2]])).tolist()
+        [[3, 4, 3], [2, 4, 3]]
+    """
+    return np.stack([np.diagonal(counts), counts.sum(1), counts[:, :-1].sum(0)], axis=1)
+
+
+def class_iou(counts: Int64[np.ndarray, "*n c 3"]) -> Float64[np.ndarray, "*n c"]:
+    """IoU of each class from its right, true and predicted pixels; NaN where it is in neither.
+
+    Example:
+        >>> class_iou(np.array([[3, 4, 3], [2, 4, 3], [0, 0, 0]])).tolist()
+        [0.75, 0.4, nan]
+    """
+    right = counts[..., 0]
+    either = counts[..., 1] + counts[..., 2] - right
+    return np.divide(right, either, out=np.full(right.shape, np.nan), where=either != 0)
+
+
 @dataclass(frozen=True)
 class Confusion:
     """One class taken for another.

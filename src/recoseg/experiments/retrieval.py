@@ -100,8 +100,12 @@ def measure_retrieval(
             f"Expected the classes of {count_of(len(index), 'photos')}; got "
             f"{len(labelled.labels):,}."
         )
-    known = np.array([label is not None for label in labelled.labels])
-    labels = np.array([label for label in labelled.labels if label is not None])
+    kept = [
+        label if index.is_selected(position) else None
+        for position, label in enumerate(labelled.labels)
+    ]
+    known = np.array([label is not None for label in kept])
+    labels = np.array([label for label in kept if label is not None])
     counts = np.bincount(labels, minlength=len(labelled.names))
     asked = np.flatnonzero(counts)
     labels = np.searchsorted(asked, labels)
@@ -109,9 +113,9 @@ def measure_retrieval(
     def blocks() -> Iterator[tuple[int, np.ndarray]]:
         done = 0
         for start, rows in index.blocks():
-            kept = rows[known[start : start + len(rows)]]
-            yield done, kept
-            done += len(kept)
+            part = rows[known[start : start + len(rows)]]
+            yield done, part
+            done += len(part)
 
     names = [labelled.names[label] for label in asked]
     queries = ClassTexts.of(names).queries(encoder, prompts)

@@ -11,13 +11,15 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from recoseg.encoders.download import hub_is_offline, reachable
 from recoseg.encoders.weight_sources import hub_endpoint
 from recoseg.errors import HubError
 from recoseg.hub.address import HubAddress, is_hub
 from recoseg.hub.layout import FILES, MAIN, PICKLES, SUMMARY, WHAT, Kind, kind_in
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -96,15 +98,15 @@ def local_path(path: str | Path, kind: Kind | None = None) -> Path:
     return fetch(found.address).path if found.kind == "memory" else found.path
 
 
-def pinned(path: str | Path) -> str | Path:
-    """An address on the Hub with the commit that it stands for now; other paths as they are.
+def pinned(source: T) -> T | str:
+    """An address on the Hub with the commit that it stands for now; all else as it is.
 
     Raises:
         HubError: The repository cannot be fetched.
     """
-    if not is_hub(path):
-        return path
-    address = HubAddress.parse(path)
+    if not (isinstance(source, str | Path) and is_hub(source)):
+        return source
+    address = HubAddress.parse(source)
     return str(address if address.is_commit else fetch(address, summary=True).address)
 
 

@@ -104,6 +104,45 @@ def decode_for(
     return to_frame(image, frame), size
 
 
+def decode_reduced(
+    source: Path | bytes | BinaryIO, short_side: int
+) -> tuple[Image.Image, tuple[int, int]]:
+    """Decode a photo whole and scale its short side down to a size; it is never enlarged.
+
+    A JPEG is decoded at reduced size where that is faster, as by `decode_for`.
+
+    Args:
+        source: As for `decode_image`.
+        short_side: Greatest short side of the result, pixels.
+
+    Returns:
+        The image, mode `RGB`, and the width and height of the whole upright photo.
+
+    Raises:
+        BadImageError: The photo cannot be used; the message is the reason.
+    """
+    image, size = _decode(source, _DRAFT_MARGIN * short_side)
+    return (image if min(image.size) <= short_side else resize_short_side(image, short_side)), size
+
+
+def decode_small(source: Path | bytes, long_side: int) -> Image.Image:
+    """Decode a photo for a small picture, at reduced size where that is faster.
+
+    Args:
+        source: A local file or its bytes.
+        long_side: Longest side of the result, pixels; a smaller photo is not enlarged.
+
+    Returns:
+        The photo, upright RGB.
+
+    Raises:
+        BadImageError: The photo cannot be used; the message is the reason.
+    """
+    image, _ = _decode(source, 2 * long_side)
+    image.thumbnail((long_side, long_side), Image.Resampling.LANCZOS)
+    return image
+
+
 def upright_rgb(image: Image.Image) -> Image.Image:
     """Convert an opened image to upright 8-bit RGB, as `decode_image` does for its file.
 

@@ -60,8 +60,13 @@ class Photo:
     @property
     def id(self) -> str:
         """32 hex digits that identify the content, or the path if no hash is known."""
+        return self.hash or self.path_id
+
+    @property
+    def path_id(self) -> str:
+        """32 hex digits that identify the path."""
         path = self.path.encode("utf-8", "surrogateescape")
-        return self.hash or hashlib.blake2b(path, digest_size=16).hexdigest()
+        return hashlib.blake2b(path, digest_size=16).hexdigest()
 
     def failed(self, reason: str, *, retry: bool = False) -> Photo:
         """A copy of the photo with the reason why it cannot be used.

@@ -40,6 +40,7 @@ EXTRAS = {
     "ray": "`--executor ray`",
     "s3": "addresses that begin with s3://",
     "faiss": "`retrieve --approximate`",
+    "people": "`recoseg curate --detector`",
 }
 """What each extra is for; those for developers are left out."""
 

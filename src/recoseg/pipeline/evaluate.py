@@ -15,11 +15,13 @@ from recoseg.datasets.dataset_table import as_published, open_dataset
 from recoseg.datasets.sample import SegmentationDataset
 from recoseg.datasets.spaces import community_of, has_aliases
 from recoseg.device import resolve_compute
+from recoseg.drawing.report import claim_report
 from recoseg.errors import OptionError, RecosegError
 from recoseg.evaluation.counts_file import FORMAT, LINES, CountsFile
 from recoseg.evaluation.evaluate import evaluate as count
 from recoseg.evaluation.evaluate import settings_of
 from recoseg.evaluation.evaluation import Evaluation
+from recoseg.evaluation.pages import write_pages
 from recoseg.evaluation.prediction_folder import PredictionFolder
 from recoseg.evaluation.protocols import Protocol, protocol_of
 from recoseg.evaluation.report_folder import FILES, write_evaluation
@@ -47,11 +49,13 @@ class EvaluateReport:
         evaluation: The scores.
         notes: Notes on how to read the scores, in sentences.
         not_written: Files that could not be written to the output folder, each with the reason.
+        page: The first page of the report; None if none was asked for.
     """
 
     evaluation: Evaluation
     notes: tuple[str, ...] = ()
     not_written: tuple[str, ...] = ()
+    page: Path | None = None
 
 
 def evaluate(
@@ -69,6 +73,7 @@ def evaluate(
     resize: int | None = None,
     boundary: float | None = None,
     out: str | Path | None = None,
+    report: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
     device: str = "auto",
@@ -96,8 +101,11 @@ def evaluate(
         boundary: Tolerance of the boundary F-score, in pixels, or as a fraction of the diagonal if
             below 1; None does not measure it.
         out: Folder for JSON, report, confusion matrix and contact sheet; None writes no files.
-        resume: Whether to continue an interrupted run in `out`.
-        overwrite: Whether to remove what an earlier run has written to `out`.
+        report: Folder for pages to look at: scores, confusion matrix, and for each class the photos
+            in which it was segmented best and worst, which are segmented once more; see
+            `recoseg.evaluation.pages.write_pages`.
+        resume: Whether to continue an interrupted run in `out`, and to replace a report.
+        overwrite: Whether to remove what an earlier run has written to `out` and `report`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
         progress: See `StageProgress`.
@@ -125,15 +133,18 @@ def evaluate(
         )
     if predictions is None and allow_missing:
         raise OptionError("--allow-missing would have no effect without --predictions.")
-    if out is None and (resume or overwrite):
+    if out is None and (resume or (overwrite and report is None)):
         option = "--resume" if resume else "--overwrite"
         raise OptionError(f"{option} needs the folder of the earlier run: --out.")
     folder = None if out is None else check_output_folder(out)
+    pages = None if report is None else check_output_folder(report)
     with ExitStack() as stack:
         if folder is not None:
             stack.enter_context(lock_folder(folder))
             stack.enter_context(telling_what_is_kept(partial(resumable, folder)))
             claim(folder, FORMAT, ENTRIES, what=WHAT, resume=resume, overwrite=overwrite)
+        if pages is not None:
+            claim_report(pages, replace=resume or overwrite)
         data = open_dataset(
             dataset,
             None if root is None else os.fspath(root),
@@ -152,14 +163,13 @@ def evaluate(
             row.refuse_missing(samples, allowed=allow_missing)
         else:
             assert source is not None
-            if isinstance(source, str | Path):
-                source = pinned(source)
+            source = pinned(source)
             options.setdefault("min_area", 0)
             row = open_segmenter(
                 source, device=device, precision=precision, **options, **chosen.segmenter_options
             )
             name, notes = _name_of(source, row), _notes(source, data, chosen, dataset)
-        rows = {name: row}
+        rows: dict[str, Row] = {name: row}
         [settings] = settings_of(data, chosen, rows, boundary, compute.precision)
         counts = None
         if folder is not None:
@@ -193,7 +203,10 @@ def evaluate(
         if folder is not None and counts is not None:
             with counts.writing(FILES):
                 not_written = list(write_evaluation(folder, found, data, chosen, row))
-        return EvaluateReport(found, tuple(notes), tuple(not_written))
+        page = None
+        if pages is not None:
+            page = write_pages(pages, found, data, chosen, rows, progress=progress)
+        return EvaluateReport(found, tuple(notes), tuple(not_written), page)
 
 
 def _name_of(source: Segmentable, segmenter: Segmenter) -> str:

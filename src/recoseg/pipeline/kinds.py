@@ -16,6 +16,10 @@ _FORMATS = {
         "an index of photos",
         "`recoseg learn` learns classes from it, and `recoseg retrieve` searches it",
     ),
+    "recoseg-curation": (
+        "a curation of an index",
+        "`recoseg retrieve` and `recoseg learn` take it by --selection",
+    ),
     "recoseg-memory": ("a region memory", "`recoseg inspect` prints what it holds"),
     "recoseg-masks": (
         "a folder of masks, as `recoseg segment` writes it",
@@ -27,6 +31,7 @@ _FORMATS = {
     "recoseg-evaluation": ("an evaluation", "`recoseg evaluate --resume` continues it"),
     "recoseg-suite": ("an evaluation", "`recoseg evaluate --resume` continues it"),
     "recoseg-ablation": ("an ablation", "`recoseg ablate --resume` continues it"),
+    "recoseg-report": ("a report", "its page index.html opens in a browser"),
     "recoseg-bank": ("a concept bank", _SEGMENT),
     "recoseg-model": ("a trained model", _SEGMENT),
 }

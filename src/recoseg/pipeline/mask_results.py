@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from recoseg.classes import read_classes
 from recoseg.datasets.folder_layout import MASK_ENDINGS
 from recoseg.datasets.folders import FOLDER
 from recoseg.datasets.masks import decode_values
 from recoseg.drawing.palette import palette_of
+from recoseg.drawing.report import LONG_SIDE
 from recoseg.errors import BadImageError, DatasetError, FileError, MissingFileError
 from recoseg.formats.reading.masks import FormatMasks
 from recoseg.formats.reading.open_format import open_format
-from recoseg.labels import IGNORE_INDEX, Colour, ignore_index
+from recoseg.labels import IGNORE_INDEX, Colour, Segmentation, ignore_index
 from recoseg.photos import files
+from recoseg.photos.images import decode_small
+from recoseg.photos.reading import read_photo
+from recoseg.photos.refs import Photo
 from recoseg.segmentation.verify import check_labels
 from recoseg.storage.checksums import checksum
 from recoseg.storage.claim import format_in
@@ -29,6 +35,8 @@ from recoseg.training.pseudo_labels import FORMAT as PSEUDO_LABELS
 from recoseg.training.pseudo_labels import PseudoLabelled, PseudoLabels
 from recoseg.writers.folder import CLASSES, read_segmentations
 from recoseg.writers.folder import FORMAT as MASKS
+
+_GREY = (110, 110, 110)
 
 
 @dataclass(frozen=True)
@@ -130,9 +138,41 @@ def open_results(masks: Path, images: Path | None = None) -> MaskResults:
     return _sorted(_in_folders(masks, images))
 
 
+def open_maps(masks: Path, images: Path | None = None) -> MaskResults:
+    """As `open_results`, but the photos of a folder of NAME.png need not be known."""
+    own = format_in(masks) or format_in(masks.parent) or open_format(masks)
+    if images is not None or not masks.is_dir() or own:
+        return open_results(masks, images)
+    folder = masks / "labels" if (masks / "labels").is_dir() else masks
+    found = FOLDER.files(folder, folder, MASK_ENDINGS)
+    if not found:
+        raise DatasetError(
+            f"{masks} holds no masks. Expected a folder of `recoseg segment`, masks in a format of "
+            "`recoseg convert`, or NAME.png with classes.txt."
+        )
+    names = _names_beside(folder)
+    photos = tuple(MaskResult(name, name, path, has_photo=False) for name, path in found.items())
+    return _sorted(MaskResults(names, palette_of(names), photos))
+
+
+def small_photo(items: Sequence[MaskResult], found: Segmentation) -> Image.Image:
+    """A photo for small pictures, where one of its masks knows where it is.
+
+    Args:
+        items: The masks of the photo.
+        found: One of its label maps; gives the size of the grey picture that stands for a photo
+            that cannot be read.
+    """
+    for item in items:
+        if item.has_photo:
+            with contextlib.suppress(BadImageError):
+                return decode_small(read_photo(Photo(item.photo)), LONG_SIDE)
+    return Image.new("RGB", found.labels.shape[::-1], _GREY)
+
+
 def _sorted(found: MaskResults) -> MaskResults:
     if not found.photos:
-        raise DatasetError("There are no masks to convert. Expected at least one photo.")
+        raise DatasetError("No masks were found. Expected those of at least one photo.")
     photos = tuple(sorted(found.photos, key=lambda photo: photo.name))
     return MaskResults(found.names, found.palette, photos, found.failures)
 
@@ -199,10 +239,7 @@ def _of_format(found: FormatMasks, images: Path | None) -> MaskResults:
 
 def _in_folders(masks: Path, images: Path) -> MaskResults:
     """Masks of any program, with the photos of the same names."""
-    lists = [path for path in (masks, masks.parent) if (path / CLASSES).is_file()]
-    if not lists:
-        raise DatasetError(f"No file {CLASSES} in {masks} or beside it; one class per line.")
-    names = tuple(words.name for words in read_classes(lists[0] / CLASSES))
+    names = _names_beside(masks)
     found = FOLDER.files(masks, masks, MASK_ENDINGS)
     photos = tuple(
         MaskResult(name, str(path), found.get(name), failure="" if name in found else "no mask")
@@ -214,3 +251,11 @@ def _in_folders(masks: Path, images: Path) -> MaskResults:
             "NAME.png for NAME.jpg."
         )
     return MaskResults(names, palette_of(names), photos)
+
+
+def _names_beside(masks: Path) -> tuple[str, ...]:
+    """The classes that are listed in a folder of masks or beside it."""
+    lists = [path for path in (masks, masks.parent) if (path / CLASSES).is_file()]
+    if not lists:
+        raise DatasetError(f"No file {CLASSES} in {masks} or beside it; one class per line.")
+    return tuple(words.name for words in read_classes(lists[0] / CLASSES))

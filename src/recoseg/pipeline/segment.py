@@ -10,24 +10,27 @@ from typing import Any
 
 from recoseg.concepts import ConceptBank
 from recoseg.config import FusionForm
+from recoseg.decoders.sam3 import Sam3Decoder, load_decoder
 from recoseg.device import resolve_compute
+from recoseg.drawing.report import claim_report, remove_report
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.licences import tell_licences_of
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
 from recoseg.errors import OutputError
 from recoseg.formats.format_table import formats_of
-from recoseg.hub.address import is_hub
 from recoseg.hub.fetch import pinned
 from recoseg.memory.region_memory import RegionMemory, open_memory
 from recoseg.pipeline.checks import Paths, check_encoder, check_output_folder, list_photos
 from recoseg.pipeline.convert import ConvertReport, convert, remove_formats
+from recoseg.pipeline.report import REPORT, report_masks
 from recoseg.pipeline.segment_options import (
     check_names,
     check_weights,
     refinement_of,
     refuse_for_a_model,
     tell_memory,
+    with_source,
 )
 from recoseg.pipeline.voting import regions_of_bank, voting_of
 from recoseg.progress import resumable, telling_what_is_kept
@@ -63,11 +66,13 @@ class SegmentReport:
         photos: Number of photos that were found.
         failures: Reason for each photo that could not be segmented, by path.
         formats: The report of the formats of other tools; None if none was asked for.
+        page: The page of all photos with their masks; None if none was asked for.
     """
 
     photos: int
     failures: dict[str, str]
     formats: ConvertReport | None = None
+    page: Path | None = None
 
 
 def open_segmenter(
@@ -82,6 +87,7 @@ def open_segmenter(
     text_weight: float | None = None,
     memory_weight: float | None = None,
     photo_weight: float | None = None,
+    decoder_weight: float | None = None,
     resize: int | None = None,
     window: int | None = None,
     window_step: int | None = None,
@@ -94,6 +100,7 @@ def open_segmenter(
     vote: VoteForm | None = None,
     region_cache: str | Path | None = None,
     memory: str | Path | RegionMemory | None = None,
+    decoder: str | Sam3Decoder | None = None,
     names: NameForm | None = None,
     names_temperature: float | None = None,
     presence: float | None = None,
@@ -118,12 +125,13 @@ def open_segmenter(
         recipe: Name of the recipe whose settings of segmentation take the place of the bank's; see
             `recoseg.encoders.recipes`. The other arguments change single settings.
         fusion: How visual and text scores are combined: `product`, `sum`, `visual` or `text`. By
-            default as the bank's settings say.
+            default as the bank's settings say; with a decoder `decoder`, its scores alone.
         phi_weights: Factor on the visual score of each phi, in the order of the bank.
         text_weight: Weight of the text score where scores are added.
         memory_weight: Weight of the memory's score.
         photo_weight: Weight of the score of the whole photo: how well its embedding by the
             retrieval encoder, which is loaded in addition, fits each class.
+        decoder_weight: Weight of the decoder's score where scores are added.
         resize: Short side of the encoders' input, pixels; 0 for the photo's own size, None for
             that of the bank or model. Label maps always have the photo's own size.
         window: Side of sliding windows over larger inputs, pixels; None for no windows.
@@ -144,6 +152,8 @@ def open_segmenter(
             not kept.
         memory: Region memory, or its folder or URL, whose scores are added. It has to share a phi
             and the dense text encoder with the bank.
+        decoder: A decoder that finds the words of the classes in each photo: `sam3`, `sam3=FOLDER`,
+            or one that `load_decoder` loaded.
         names: How the names of a class give its text score: `cosine` (the default), the best one's
             cosine; `softmax`, the best one's probability among all names of all classes, which
             needs the fusion `text` or `sum`.
@@ -182,8 +192,7 @@ def open_segmenter(
         "keep_scores": keep_scores,
         "batch_size": batch_size,
     }
-    if isinstance(source, str | Path):
-        source = pinned(source)
+    source = pinned(source)
     if isinstance(source, TrainedModel) or (
         not isinstance(source, ConceptBank) and is_model(source)
     ):
@@ -202,12 +211,14 @@ def open_segmenter(
             text_weight=text_weight,
             memory_weight=memory_weight,
             photo_weight=photo_weight,
+            decoder=decoder,
+            decoder_weight=decoder_weight,
         )
         options["voting"] = voting_of(regions, vote, region_cache, compute)
         options["specks"] = speck_rule(min_area, refine)
         chosen = refinement_of(refine, temperature or PUBLISHED_TEMPERATURE, refine_steps)
         opened = model_segmenter(source, compute=compute, refine=chosen, **options)
-        return _with_source(opened, source)
+        return with_source(opened, source)
     check_names(names, names_temperature, temperature)
     if isinstance(memory, str | Path):
         memory = open_memory(memory)
@@ -224,21 +235,24 @@ def open_segmenter(
     if regions is None and own.regions:
         regions = regions_of_bank(own.regions)
     changes: dict[str, Any] = {
-        "form": fusion,
+        "form": fusion or (None if decoder is None else "decoder"),
         "phi_weights": None if phi_weights is None else tuple(phi_weights),
         "text_weight": text_weight,
         "memory_weight": memory_weight,
         "photo_weight": photo_weight,
+        "decoder_weight": decoder_weight,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     weighed = replace(own.fusion, **changes)
-    check_weights(weighed, set(changes), memory is not None)
+    check_weights(weighed, set(changes), memory is not None, decoder is not None)
     options["voting"] = voting_of(regions, vote, region_cache, compute)
     for spec in phi if isinstance(phi, list | tuple) else [phi]:
         if isinstance(spec, str):
             check_encoder(spec, "phi")
     if isinstance(saliency, str):
         check_encoder(saliency, "saliency")
+    if isinstance(decoder, str):
+        decoder = load_decoder(decoder, compute)
     opened = bank_segmenter(
         bank,
         encoders=encoders,
@@ -248,19 +262,13 @@ def open_segmenter(
         fusion=weighed,
         refine=refinement_of(refine, temperature, refine_steps),
         memory=memory,
+        decoder=decoder,
         naming=names or "cosine",
         names_temperature=NAMES_TEMPERATURE if names_temperature is None else names_temperature,
         ambiguity=ambiguity,
         **options,
     )
-    return _with_source(opened, source)
-
-
-def _with_source(segmenter: Segmenter, source: Segmentable) -> Segmenter:
-    """The segmenter whose settings also say at which commit of the Hub its bank or model is."""
-    if isinstance(source, str | Path) and is_hub(source):
-        return replace(segmenter, settings={**segmenter.settings, "source": str(source)})
-    return segmenter
+    return with_source(opened, source)
 
 
 def segment(
@@ -271,6 +279,7 @@ def segment(
     overlays: bool = True,
     scores: bool = False,
     formats: Sequence[str] = (),
+    report: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     exclude: str | Sequence[str] = (),
@@ -288,6 +297,8 @@ def segment(
         scores: Whether to write score maps in fp16; these files are large.
         formats: Formats of other tools, which are written into the folder `formats` when all photos
             are segmented, in the place of those of an earlier run; see `recoseg.convert`.
+        report: Whether to write a page of all photos with their masks, `report/index.html`, when
+            all are segmented; see `report_masks`.
         resume: Whether to continue an interrupted run in `out` with the same settings.
         overwrite: Whether to remove what an earlier run has written to `out`.
         exclude: Patterns of photos and folders that are left out; see `Exclusion`.
@@ -310,8 +321,12 @@ def segment(
     with lock_folder(folder):
         entries = [LINES, CLASSES, "settings.json", "labels"]
         claim(folder, FORMAT, entries, what="masks", resume=resume, overwrite=overwrite)
+        if report:
+            claim_report(folder / REPORT, replace=True)
         if overwrite:  # they would be those of other masks
             remove_formats(folder / FORMATS)
+        if overwrite and not report:
+            remove_report(folder / REPORT)
         listed = list_photos(photos, folder, exclude)
         if not isinstance(source, Segmenter):
             source = open_segmenter(source, keep_scores=scores, **options)
@@ -326,7 +341,10 @@ def segment(
             failures = segment_to_folder(
                 source, listed, output, callback=callback, progress=progress
             )
-    converted = None
+    converted = page = None
     if formats and len(failures) < len(listed):
         converted = convert(folder, formats, folder / FORMATS, overwrite=True, progress=progress)
-    return SegmentReport(len(listed), failures, converted)
+    if report and len(failures) < len(listed):
+        with telling_what_is_kept(partial(resumable, folder)):
+            page = report_masks(folder, progress=progress)
+    return SegmentReport(len(listed), failures, converted, page)

@@ -9,9 +9,11 @@ from typing import get_args
 
 from recoseg.config import Fusion, SegmentSettings
 from recoseg.errors import OptionError, UnknownNameError
+from recoseg.hub.address import is_hub
 from recoseg.memory.region_memory import RegionMemory
 from recoseg.refinement.refiner import RefineForm, RefineSettings
 from recoseg.segmentation.naming import NameForm
+from recoseg.segmentation.segmenter import Segmenter
 from recoseg.training.model import TrainedModel
 
 _log = logging.getLogger(__name__)
@@ -48,12 +50,16 @@ def tell_memory(own: SegmentSettings, memory: RegionMemory | None) -> None:
     )
 
 
-def check_weights(fusion: Fusion, given: set[str], has_memory: bool) -> None:
+def check_weights(
+    fusion: Fusion, given: set[str], has_memory: bool, has_decoder: bool = False
+) -> None:
     """Refuse weights that would have no effect."""
+    adds = fusion.form not in ("product", "decoder")
     for name, has_effect, needed in (
         ("phi_weights", fusion.uses_visual, "visual scores"),
         ("text_weight", fusion.form == "sum", "the fusion sum"),
         ("memory_weight", has_memory, "a memory (--memory)"),
+        ("decoder_weight", has_decoder and adds, "a decoder and a fusion that adds scores"),
     ):
         if name in given and not has_effect:
             option = name.replace("_weights", "_weight").replace("_", "-")
@@ -85,3 +91,10 @@ def refinement_of(form: RefineForm, temperature: float, steps: int | None) -> Re
         pamr=replace(settings.pamr, iterations=steps),
         crf=replace(settings.crf, iterations=steps),
     )
+
+
+def with_source(segmenter: Segmenter, source: object) -> Segmenter:
+    """The segmenter whose settings also say at which commit of the Hub its bank or model is."""
+    if not is_hub(source):
+        return segmenter
+    return replace(segmenter, settings={**segmenter.settings, "source": str(source)})

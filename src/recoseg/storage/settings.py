@@ -7,11 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from recoseg.errors import FileError, OutputError
-from recoseg.storage.reading import MAX_TEXT
+from recoseg.storage.reading import MAX_TEXT, read_json
 from recoseg.storage.sealed import read_sealed
 
 CHECKSUMS = "checksums"
 """The setting that holds the checksums of the files that are written with the settings."""
+
+
+_MARKS = ("format", "run", "checksum", CHECKSUMS)
+"""Fields of `settings.json` that say what it belongs to and decide nothing."""
+
+
+def stored_settings(path: Path) -> dict[str, Any]:
+    """All that decided the output of a run, from its `settings.json`.
+
+    Raises:
+        FileError: The file is missing, damaged or cannot be read.
+    """
+    return {name: value for name, value in read_json(path).items() if name not in _MARKS}
 
 
 def check_resumable(path: Path, ours: dict[str, Any], what: str) -> None:

@@ -1,7 +1,8 @@
-"""A server in a process of its own, whose encoders take their time: `slow_server.py BANK`."""
+"""A server in a process of its own, whose encoders wait while a file exists: `BANK FILE`."""
 
 import sys
 import time
+from pathlib import Path
 
 import recoseg
 from recoseg.serving.limits import Limits
@@ -9,19 +10,18 @@ from recoseg.serving.server import log_requests
 from tests.serving.conftest import make_encoders
 
 LIMITS = Limits(bytes=20_000, waiting=3, batch=1, body_seconds=1, head_seconds=1, connections=20)
-SECONDS = 0.6
-"""Seconds that a photo takes."""
 
 
-def main(bank: str) -> None:
+def main(bank: str, hold: str) -> None:
     encoders = make_encoders()
     features = encoders.phi[0].features
 
-    def slowly(images):
-        time.sleep(SECONDS)
+    def held(images):
+        while Path(hold).exists():
+            time.sleep(0.01)
         return features(images)
 
-    encoders.phi[0].features = slowly
+    encoders.phi[0].features = held
     log_requests()
     started = lambda address: print(address, flush=True)  # noqa: E731
     recoseg.serve(bank, port=0, encoders=encoders, limits=LIMITS, started=started)
@@ -29,4 +29,4 @@ def main(bank: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Two banks, settings, evaluations or folders of masks side by side."""
