@@ -1,0 +1,71 @@
+// Elements of the page. Text comes in as text, never as HTML.
+
+const READING_MS = 7000;
+
+/** The element with an id. */
+export const at = (id) => document.getElementById(id);
+
+/**
+ * A new element.
+ *
+ * @param {string} tag
+ * @param {Object} properties Properties of the element; those with a hyphen or named `role` or `for`
+ *     become attributes, and those that are null or undefined are left out.
+ * @param {...(Node|string|null)} children Texts and elements; null is left out.
+ */
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === null || value === undefined) continue;
+    if (name.includes("-") || name === "role" || name === "for") element.setAttribute(name, value);
+    else element[name] = value;
+  }
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+/** Shows the elements or hides them. */
+export function show(visible, ...elements) {
+  for (const element of elements) element.hidden = !visible;
+}
+
+/** The square of a class's colour. */
+export function swatch(colour) {
+  const square = make("i", { className: "swatch", "aria-hidden": "true" });
+  square.style.background = colour;
+  return square;
+}
+
+let leaving = 0;
+
+/** Tells everybody what happens: a line that screen readers speak; only errors stay. */
+export function tell(text, kind = "") {
+  const line = at("status");
+  line.className = kind;
+  line.textContent = text;
+  clearTimeout(leaving);
+  if (kind !== "error") leaving = setTimeout(() => line.classList.add("old"), READING_MS);
+}
+
+/** Tells what went wrong; what was given up on purpose is no fault. */
+export function tellError(error) {
+  if (error.name !== "AbortError") tell(error.message, "error");
+}
+
+/** A share of 1 in percent. */
+export function percent(share) {
+  if (share > 0 && share < 0.01) return "< 1 %";
+  return `${Math.round(100 * share)} %`;
+}
+
+/** A number and its noun. */
+export const counted = (number, noun) =>
+  `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+
+/** Whether the user wants no motion. */
+export const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+/** Scrolls an element into view if it is not there already. */
+export function reveal(element) {
+  element.scrollIntoView({ block: "nearest", behavior: still() ? "auto" : "smooth" });
+}

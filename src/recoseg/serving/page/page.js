@@ -1,0 +1,184 @@
+// The page: holds what is shown, and passes it to the parts.
+
+import { ask } from "./api.js";
+import { createBank } from "./bank.js";
+import { at, make, percent, reveal, show, tell, tellError } from "./dom.js";
+import { listenForDownloads, listFormats } from "./download.js";
+import { createFound } from "./found.js";
+import { shareOf } from "./masks.js";
+import { archivePhoto, listenForPhotos, pictureOf } from "./photo.js";
+import { segment } from "./segment.js";
+import { createStage } from "./stage.js";
+import { createLesson } from "./teach.js";
+
+let served = { classes: [], background: null, writable: false, index: false, photos: null };
+let file = null;
+let segmented = null;
+let trial = null; // { job, name } of a class that is not in the bank yet
+let [hovered, pinned] = [null, null];
+let work = new AbortController();
+
+function mark() {
+  stage.highlight(hovered ?? pinned);
+  found.mark(hovered, pinned);
+}
+
+const looks = {
+  hovered(label) {
+    if (label === hovered) return;
+    hovered = label;
+    mark();
+  },
+  picked(label) {
+    pinned = label === pinned ? null : label;
+    mark();
+  },
+  moved() {
+    found.update(stage.least);
+    describeTrial();
+  },
+};
+
+const stage = createStage(looks);
+const found = createFound(looks);
+const lesson = createLesson({
+  known: (name) => served.classes.some((one) => one.name === name),
+  async tried(job, name) {
+    trial = { job, name };
+    await segmentAgain();
+    if (file) reveal(at("stage"));
+  },
+  async dropped() {
+    if (!trial) return;
+    trial = null;
+    await segmentAgain();
+  },
+  async kept(name) {
+    trial = null;
+    await reload();
+    tell(`${name} is in the bank now.`);
+    await segmentAgain();
+  },
+});
+const bank = createBank({
+  again: (name) => lesson.begin(name),
+  async removed() {
+    await reload();
+    await segmentAgain();
+  },
+});
+
+async function take(given) {
+  const { limits } = served;
+  if (limits?.bytes && given.size > limits.bytes) {
+    const [size, most] = [given.size, limits.bytes].map((bytes) => (bytes / 1e6).toFixed(1));
+    tell(`${given.name} has ${size} MB; the server takes photos of up to ${most} MB.`, "error");
+    return;
+  }
+  file = given;
+  const picture = await pictureOf(given);
+  if (file !== given) return; // another photo has come meanwhile
+  segmented = null;
+  at("download").disabled = true;
+  found.list(null);
+  stage.photo(picture);
+  if (!picture) tell("This browser cannot show this kind of photo, so its masks are shown without it.");
+  await segmentAgain();
+}
+
+/** Segments the photo on the page, with the class that is tried. */
+async function segmentAgain() {
+  describeTrial();
+  if (!file) return;
+  work.abort();
+  work = new AbortController();
+  const { signal } = work;
+  stage.busy(true);
+  try {
+    segmented = await segment(file, trial?.job ?? null, signal);
+    showResult();
+  } catch (error) {
+    if (error.status === 404 && trial) {
+      trial = null;
+      tell("The server has forgotten the class that was tried. Learn it again to see it.", "error");
+    } else tellError(error);
+  } finally {
+    if (work.signal === signal) stage.busy(false);
+  }
+}
+
+function showResult() {
+  const { classes } = segmented;
+  const tried = trial && classes.find(({ name }) => name === trial.name);
+  const there = tried && shareOf(segmented.counts, tried.label, stage.least, segmented.pixels) > 0;
+  [hovered, pinned] = [null, there ? tried.label : null];
+  at("download").disabled = false;
+  stage.result(segmented, served.background);
+  found.list(segmented, served.background, served.classes.length);
+  found.update(stage.least);
+  mark();
+  describeTrial();
+  const words = summary();
+  stage.describe(`${file.name}: ${words}`);
+  tell(trial ? at("trial-text").textContent : words);
+}
+
+function summary() {
+  const { classes, counts, pixels } = segmented;
+  const shares = classes
+    .filter(({ label }) => label !== served.background)
+    .map(({ label, name }) => [shareOf(counts, label, stage.least, pixels), name])
+    .filter(([share]) => share > 0)
+    .sort(([one], [other]) => other - one);
+  if (!shares.length) return "None of the classes was found on this photo.";
+  return `On this photo: ${shares.map(([share, name]) => `${name} ${percent(share)}`).join(", ")}.`;
+}
+
+/** What is said about a class that is tried, and what can be done with it. */
+function describeTrial() {
+  const bar = at("trial");
+  show(trial !== null, bar);
+  if (!trial) return;
+  const one = segmented?.classes.find(({ name }) => name === trial.name);
+  const share = one ? shareOf(segmented.counts, one.label, stage.least, segmented.pixels) : 0;
+  at("trial-text").textContent = share
+    ? `${trial.name} covers ${percent(share)} of this photo. It is only tried so far.`
+    : `${trial.name} was not found on this photo. It is only tried so far.`;
+  show(served.writable, at("trial-keep"));
+}
+
+async function reload() {
+  served = await ask("/classes");
+  lesson.offer(served);
+  bank.list(served);
+  show(Boolean(served.index && served.photos), at("from-archive"));
+}
+
+async function start() {
+  try {
+    const [health] = await Promise.all([ask("/health"), reload(), listFormats()]);
+    at("served").textContent = `${health.bank.split("/").pop()}, ${health.version}, ${health.device}`;
+    at("bank-details").open = served.classes.length > 0 && matchMedia("(min-width: 60rem)").matches;
+    document.body.dataset.ready = "yes";
+  } catch (error) {
+    tellError(error);
+    at("status").append(" ", make("button", { type: "button", className: "small", onclick: start }, "Try again"));
+  }
+}
+
+listenForPhotos(take);
+listenForDownloads(() => ({
+  place: segmented.place,
+  least: stage.least,
+  async renew() {
+    await segmentAgain();
+    return segmented.place;
+  },
+}));
+at("trial-keep").addEventListener("click", lesson.keep);
+at("trial-drop").addEventListener("click", lesson.forget);
+at("from-archive").addEventListener("click", () => archivePhoto(served.photos).then(take, tellError));
+addEventListener("keydown", ({ key }) => {
+  if (key === "Escape" && !at("remove").open) looks.picked(pinned);
+});
+start();

@@ -1,0 +1,190 @@
+// A lesson: a name, the archive's photos for it, and what the class that is learnt from them is worth.
+
+import { learn, send } from "./api.js";
+import { at, counted, make, percent, reveal, show, tell, tellError } from "./dom.js";
+import { leftOut, showTiles } from "./tiles.js";
+
+const PHOTOS = 24;
+const PAUSE_MS = 600; // after the last letter, before the archive is searched
+
+const VERDICTS = {
+  good: ["good", "The archive shows this class well."],
+  weak: ["weak", "Only some of these photos stand out. Leave out those that do not show the class."],
+  "probably absent": ["weak", "The archive probably does not show this class."],
+};
+
+/**
+ * The lessons.
+ *
+ * @param {Object} on `tried(job, name)` when a class can be looked at; `kept(name)` when the bank has
+ *     it; `dropped()` when it was given up; `known(name)` tells whether the bank has such a class.
+ */
+export function createLesson(on) {
+  const [field, button, stop] = ["name", "learn", "stop"].map(at);
+  let server = { index: false, writable: false };
+  let rejected = new Set();
+  let found = null; // the name that the photos were found for
+  let learnt = null; // the result of the last job
+  let learntWithout = ""; // the rows that it was learnt without
+  let work = new AbortController();
+  let timer = 0;
+
+  const wanted = () => field.value.trim();
+  const headOf = (name) => name.split(/[;:]/)[0].trim();
+  const rows = () => [...rejected].sort((one, other) => one - other);
+
+  function describe() {
+    const changed = rows().join() !== learntWithout;
+    const without = leftOut(rejected);
+    const name = headOf(found);
+    at("tiles-help").textContent = learnt
+      ? `A ring marks what these photos have in common. Click those that do not show ${name}, and learn again. ${without}`
+      : `Click photos that do not show ${name}, to leave them out. ${without}`;
+    button.textContent = !learnt
+      ? `Learn ${name}`
+      : `Learn again${rejected.size ? ` without ${counted(rejected.size, "photo")}` : ""}`;
+    show(!learnt || changed, button);
+    show(learnt !== null && server.writable, at("keep"));
+    button.classList.toggle("main", !learnt || changed);
+    at("keep").classList.toggle("main", !changed);
+    at("keep").textContent = `Keep ${name}`;
+  }
+
+  function advise({ verdict, advice }) {
+    const [kind, sentence] = VERDICTS[verdict] ?? ["", ""];
+    const badge = kind ? make("span", { className: `badge ${kind}` }, verdict) : null;
+    const again = on.known(headOf(found)) ? ` The bank has ${headOf(found)} already; learning replaces it.` : "";
+    at("advice").replaceChildren(...[badge, ` ${advice || sentence}${again}`].filter(Boolean));
+  }
+
+  async function find() {
+    clearTimeout(timer);
+    const name = wanted();
+    if (!name || name === found) return;
+    work.abort();
+    work = new AbortController();
+    if (headOf(name) !== headOf(found ?? "")) clear();
+    on.dropped();
+    at("teach-form").setAttribute("aria-busy", "true");
+    try {
+      const answer = await send("/retrieve", { name, k: PHOTOS }, work.signal);
+      [found, learnt, learntWithout] = [name, null, ""];
+      showTiles(answer.photos, rejected, describe);
+      show(true, at("lesson"));
+      show(answer.photos.length > 0, button);
+      advise(answer);
+      describe();
+      tell(`${counted(answer.photos.length, "photo")} of the archive fit ${headOf(name)} best.`);
+    } catch (error) {
+      tellError(error);
+    } finally {
+      at("teach-form").removeAttribute("aria-busy");
+    }
+  }
+
+  /** Learns the class, to be looked at or to be kept. */
+  async function study(keep) {
+    work.abort();
+    work = new AbortController();
+    const name = found;
+    running(true, keep ? `Keeping ${headOf(name)}` : `Learning ${headOf(name)}`);
+    try {
+      const job = await learn({ name, rejected: rows(), keep }, follow, work.signal);
+      running(false);
+      if (keep) finish(headOf(name));
+      else look(job);
+    } catch (error) {
+      running(false);
+      tellError(error);
+      if (error.name === "AbortError") tell("Stopped. Nothing was changed.");
+    }
+  }
+
+  function follow({ progress, message }) {
+    at("progress-bar").value = progress;
+    at("progress-text").textContent = `${percent(progress)}. ${message ?? ""}`;
+  }
+
+  function look({ id, result }) {
+    learnt = result;
+    learntWithout = rows().join();
+    const shown = new Set(result.photos.map(({ row }) => row));
+    showTiles(result.photos, rejected, describe);
+    advise(result);
+    describe();
+    const without = rows().filter((row) => !shown.has(row)).length;
+    tell(`${headOf(found)} was learnt from ${counted(result.photos.length, "photo")}${without ? ", without those left out" : ""}.`);
+    on.tried(id, result.name);
+    (at("keep").hidden ? at("forget") : at("keep")).focus({ preventScroll: true });
+  }
+
+  function finish(name) {
+    clear();
+    field.value = "";
+    field.focus({ preventScroll: true });
+    on.kept(name);
+  }
+
+  function clear() {
+    rejected = new Set();
+    [found, learnt, learntWithout] = [null, null, ""];
+    show(false, at("lesson"));
+  }
+
+  function running(is, what = "") {
+    show(is, at("progress"), stop);
+    if (is) show(false, button, at("keep"));
+    show(!is, at("forget"));
+    for (const tile of at("tiles").children) tile.inert = is;
+    field.readOnly = is;
+    if (is) {
+      at("progress-bar").removeAttribute("value");
+      at("progress-text").textContent = `${what}.`;
+      tell(`${what}.`);
+      stop.focus({ preventScroll: true });
+    } else describe();
+  }
+
+  at("teach-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (!wanted()) {
+      tell("Type the name of a class first, for example: zebra.");
+      field.focus();
+    } else find();
+  });
+  field.addEventListener("input", () => {
+    clearTimeout(timer);
+    if (wanted().length > 1) timer = setTimeout(find, PAUSE_MS);
+  });
+  button.addEventListener("click", () => study(false));
+  stop.addEventListener("click", () => work.abort());
+  at("keep").addEventListener("click", () => study(true));
+  at("forget").addEventListener("click", () => {
+    clear();
+    on.dropped();
+    field.value = "";
+    field.focus();
+  });
+
+  return {
+    /** Offers what the server can do. */
+    offer(served) {
+      server = served;
+      show(served.index, at("teach-form"));
+      show(!served.index, at("teach-off"));
+      at("teach-off").textContent =
+        "Teaching needs an index of photos. Make one with recoseg index, and start recoseg serve with --index.";
+    },
+
+    /** Begins a lesson with a name. */
+    begin(name) {
+      field.value = name;
+      field.focus();
+      reveal(at("teach"));
+      find();
+    },
+
+    keep: () => study(true),
+    forget: () => at("forget").click(),
+  };
+}
