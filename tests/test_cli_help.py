@@ -19,6 +19,7 @@ COMMANDS = [
     "forget",
     "segment",
     "convert",
+    "serve",
     "pseudo-label",
     "train",
     "export",

@@ -24,6 +24,7 @@ ROOMS = (
     *("learning", "datasets", "segmentation"),
     *("evaluation", "training", "experiments"),
     "pipeline",
+    "serving",
     *("demo", "cli"),
 )
 """The folders and top-level modules in the order of the data: a room imports from itself and from

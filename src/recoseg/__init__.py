@@ -34,8 +34,10 @@ _EXPORTS = {
     "evaluate_suite": "recoseg.pipeline.suite",
     "export_onnx": "recoseg.pipeline.train",
     "fetch": "recoseg.pipeline.fetch",
+    "forget": "recoseg.pipeline.forget",
     "learn": "recoseg.pipeline.learn",
     "load_encoders": "recoseg.encoders.bundle",
+    "make_app": "recoseg.serving.app",
     "merge_memories": "recoseg.memory.build",
     "open_index": "recoseg.pipeline.index",
     "open_memory": "recoseg.memory.region_memory",
@@ -46,6 +48,7 @@ _EXPORTS = {
     "remember": "recoseg.pipeline.remember",
     "retrieve": "recoseg.pipeline.retrieve",
     "segment": "recoseg.pipeline.segment",
+    "serve": "recoseg.serving.server",
     "train": "recoseg.pipeline.train",
     "verify": "recoseg.pipeline.verify",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -26,6 +27,34 @@ T = TypeVar("T")
 
 _LINE_SECONDS = 30.0
 """Seconds between two lines where there is no terminal."""
+
+Watch = Callable[[str, int, int | None], object]
+"""Is told the name of a stage, its finished steps, and the number of all steps if it is known."""
+
+_watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
+"""What the stages that begin in this thread tell of their progress."""
+
+
+@contextlib.contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Let every stage that begins within tell how far it is, whether or not it is shown.
+
+    Args:
+        watch: Called when a stage begins and after each of its steps. An exception that it raises
+            ends the stage, and with it the work.
+
+    Example:
+        >>> with watched(print):
+        ...     done = list(track("ab", "Segmenting", enabled=False))
+        Segmenting 0 2
+        Segmenting 1 2
+        Segmenting 2 2
+    """
+    token = _watch.set(watch)
+    try:
+        yield
+    finally:
+        _watch.reset(token)
 
 
 class StageProgress:
@@ -67,6 +96,7 @@ class StageProgress:
         self._console = Console(stderr=True, force_terminal=True if enabled else None)
         self._total = total
         self._note: Callable[[], str] | None = None
+        self._watch = _watch.get()
         self._started = self._told = time.perf_counter()
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -111,9 +141,11 @@ class StageProgress:
             if self._total is not None:
                 done = f"{self.done:,} of {count_of(self._total, self._unit)}"
             self._print(f"{done} so far, {self._detail()}{self._left()}")
+        self._tell()
 
     def __enter__(self) -> Self:
         self._started = self._told = time.perf_counter()
+        self._tell()
         if not self._bar.disable:
             self._bar.start()
         return self
@@ -129,6 +161,10 @@ class StageProgress:
         if self._writes_lines and kind is None and (self.done or self._total):
             done = count_of(self.done, self._unit)
             self._print(f"{done} in {self.seconds:.1f} s, {self._detail()}")
+
+    def _tell(self) -> None:
+        if self._watch is not None:
+            self._watch(self._description, self.done, self._total)
 
     @property
     def _writes_lines(self) -> bool:

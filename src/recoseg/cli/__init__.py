@@ -26,6 +26,7 @@ from recoseg.cli.pseudo_label import pseudo_label
 from recoseg.cli.remember import remember
 from recoseg.cli.retrieve import retrieve
 from recoseg.cli.segment import segment
+from recoseg.cli.serve import serve
 from recoseg.cli.train import train
 from recoseg.cli.verify import verify
 from recoseg.cores import share_cores
@@ -90,6 +91,7 @@ for command in (
     forget,
     segment,
     convert,
+    serve,
     pseudo_label,
     train,
     export,

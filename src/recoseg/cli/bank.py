@@ -11,10 +11,10 @@ from recoseg.cli.model import is_run, print_model
 from recoseg.cli.output import say, say_json, say_table
 from recoseg.cli.remember import print_memory
 from recoseg.cli.verdicts import say_verdicts
-from recoseg.errors import ConceptError, RecosegError
+from recoseg.errors import RecosegError
 
 if TYPE_CHECKING:
-    from recoseg.concepts import Concept, ConceptBank
+    from recoseg.concepts import Concept
 
 _SHOWN = {"recoseg-bank": "bank", "recoseg-model": "model", "recoseg-memory": "memory"}
 """How `recoseg inspect` prints what has each beginning of a format."""
@@ -145,24 +145,7 @@ def forget(
     ] = False,
 ) -> None:
     """Remove classes from a concept bank. The other classes do not change."""
-    from recoseg.concepts import ConceptBank
-    from recoseg.pipeline.checks import check_output_file, refuse_to_replace
-    from recoseg.storage.locks import lock_file
+    from recoseg.pipeline.forget import forget as run
 
-    target = check_output_file(bank if out is None else out)
-    _without(ConceptBank.load(bank), names)  # what cannot be done is refused without a trace
-    with lock_file(target):
-        refuse_to_replace(target, overwrite=overwrite, source=bank)
-        kept = _without(ConceptBank.load(bank), names)
-        kept.save(target)
-    say(f"Concept bank: {target} (classes: {len(kept.classes)})")
-
-
-def _without(bank: ConceptBank, names: list[str]) -> ConceptBank:
-    kept = bank.remove(names)
-    if not kept.classes:
-        raise ConceptError(
-            f"Without {', '.join(names)} the bank has no class. Keep one of them, or delete the "
-            "file."
-        )
-    return kept
+    kept = run(bank, names, out=out, overwrite=overwrite)
+    say(f"Concept bank: {bank if out is None else out} (classes: {len(kept.classes)})")

@@ -44,6 +44,21 @@ def image_fields(item: Labelled, photo: PhotoFile) -> dict[str, Any]:
     }
 
 
+def run_length(item: Labelled, region: Region) -> dict[str, Any]:
+    """The mask of a region as COCO's compressed run lengths: `size` (h, w) and `counts`."""
+    from pycocotools import mask
+
+    height, width = item.size
+    found = mask.encode(np.asfortranarray(region.whole(height, width), np.uint8))
+    return {"size": [height, width], "counts": found["counts"].decode("ascii")}
+
+
+def polygons(item: Labelled, region: Region) -> list[list[float]]:
+    """The simplified outlines of a region's parts as COCO has them: x, y, x, y and so on."""
+    simple = [simplified(one, item.settings.tolerance) for one in item.outlines(region)]
+    return [one_ring([polygon]).ravel().tolist() for polygon in simple]
+
+
 class CocoFile(Format):
     """A JSON file whose annotations are regions; masks are exact run lengths, or polygons."""
 
@@ -97,14 +112,7 @@ class CocoFile(Format):
         """The regions of a photo that become annotations."""
 
     def _segmentation(self, item: Labelled, region: Region) -> dict[str, Any] | list[list[float]]:
-        height, width = item.size
-        if not self.settings.polygons:
-            from pycocotools import mask
-
-            found = mask.encode(np.asfortranarray(region.whole(height, width), np.uint8))
-            return {"size": [height, width], "counts": found["counts"].decode("ascii")}
-        polygons = [simplified(p, self.settings.tolerance) for p in item.outlines(region)]
-        return [one_ring([polygon]).ravel().tolist() for polygon in polygons]
+        return polygons(item, region) if self.settings.polygons else run_length(item, region)
 
 
 class Coco(CocoFile):

@@ -59,7 +59,21 @@ def photo_file(path: str, size: tuple[int, int], *, only_jpeg: bool = False) -> 
     Raises:
         BadImageError: It cannot be read, or is not of the size of its label map.
     """
-    data = read_photo(Photo(path))
+    return file_of(read_photo(Photo(path)), path, size, only_jpeg=only_jpeg)
+
+
+def file_of(data: bytes, path: str, size: tuple[int, int], *, only_jpeg: bool = False) -> PhotoFile:
+    """As `photo_file`, of a photo that has been read.
+
+    Args:
+        data: The bytes of the photo.
+        path: Its path, or a name with its suffix.
+        size: Height and width of its label map.
+        only_jpeg: Whether it has to be a JPEG.
+
+    Raises:
+        BadImageError: It cannot be decoded, or is not of the size of its label map.
+    """
     image = decode_image(data)
     if image.size != size[::-1]:
         raise BadImageError(

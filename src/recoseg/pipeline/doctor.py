@@ -32,6 +32,7 @@ EXTRAS = {
     "crf": "`segment --refine crf`",
     "datasets": "labelled data sets of the Hugging Face Hub",
     "plots": "plots of evaluations",
+    "serve": "`recoseg serve`",
     "train": "`recoseg train`, and the models that it makes",
     "onnx": "`recoseg export`",
     "ray": "`--executor ray`",

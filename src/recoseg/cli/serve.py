@@ -1,0 +1,117 @@
+"""`recoseg serve`: segment, retrieve and learn over HTTP, with a page for browsers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recoseg.cli.options import (
+    Background,
+    BatchSize,
+    Device,
+    OtherRecipe,
+    Precision,
+    Refine,
+    Resize,
+    Threshold,
+    names_in,
+)
+from recoseg.cli.output import say
+
+
+def serve(
+    bank: Annotated[
+        Path, typer.Argument(help="Concept bank, trained model, or folder of a training run.")
+    ],
+    index: Annotated[
+        str | None,
+        typer.Option(
+            help="Index to search and to learn classes from: its folder or URL. Without one, "
+            "photos are only segmented."
+        ),
+    ] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8000,
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Address to listen on. Only programs of this machine reach the default one; for "
+            "others, such as 0.0.0.0, a token is asked for."
+        ),
+    ] = "127.0.0.1",
+    writable: Annotated[
+        bool,
+        typer.Option("--writable", help="Let classes be learnt into the bank and removed from it."),
+    ] = False,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RECOSEG_TOKEN",
+            help="Token that requests have to bear. By default one is made and printed, unless "
+            "only programs of this machine reach the server. Other users of the machine see the "
+            "options of its programs, but not the environment variable.",
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another name by which the server is asked, such as that of a proxy; repeat the "
+            "option for several."
+        ),
+    ] = None,
+    max_megabytes: Annotated[float, typer.Option(min=0.001, help="Largest request, MB.")] = 20,
+    max_megapixels: Annotated[
+        float, typer.Option(min=0.001, help="Largest photo, millions of pixels.")
+    ] = 25,
+    max_waiting: Annotated[
+        int, typer.Option(min=1, help="Requests that are worked on or wait at a time.")
+    ] = 32,
+    log: Annotated[
+        bool, typer.Option(help="Write a line for each request to standard error.")
+    ] = True,
+    recipe: OtherRecipe = None,
+    resize: Resize = None,
+    threshold: Threshold = None,
+    background: Background = "",
+    refine: Refine = "none",
+    batch_size: BatchSize = 8,
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> None:
+    """Serve a concept bank or a trained model, with a page for browsers.
+
+    The server ends with Ctrl-C, when the requests that it is working on are done.
+    """
+    from recoseg.serving.limits import Limits
+    from recoseg.serving.server import log_requests
+    from recoseg.serving.server import serve as run
+
+    if log:
+        log_requests()
+    run(
+        bank,
+        index,
+        host=host,
+        port=port,
+        writable=writable,
+        token=token,
+        hosts=allow_host or (),
+        limits=Limits(
+            bytes=int(max_megabytes * 1e6),
+            pixels=int(max_megapixels * 1e6),
+            waiting=max_waiting,
+            batch=batch_size,
+        ),
+        started=lambda address: say(f"The page is at {address} (stop with Ctrl-C)."),
+        recipe=recipe,
+        resize=resize,
+        threshold=threshold,
+        background=names_in(background),
+        refine=refine,
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
+    )
