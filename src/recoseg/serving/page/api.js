@@ -90,7 +90,7 @@ function forgetOldest() {
  * @returns {Promise<Object>} The job that is done, with its result.
  */
 export async function learn(wanted, follow, signal) {
-  const { job } = await send("/learn", wanted, signal);
+  const { job } = await send("/learn", wanted);
   const path = `/jobs/${encodeURIComponent(job)}`;
   for (;;) {
     if (signal.aborted) {

@@ -13,14 +13,13 @@ export function createBank(on) {
   const dialog = at("remove");
 
   function row({ name, colour, verdict, photos }, { index, writable }) {
-    const badge = verdict
-      ? make("span", { className: `badge ${verdict === "good" ? "" : "weak"}` }, verdict)
-      : null;
-    const from = photos ? make("span", { className: "faint" }, counted(photos, "photo")) : null;
-    const text = make("span", { className: "row-name" }, name);
+    const worth = verdict && make("span", { className: verdict === "good" ? "" : "warn" }, verdict);
+    const from = photos && `${verdict ? ", " : ""}learnt from ${counted(photos, "photo")}`;
+    const facts = make("span", { className: "faint" }, worth || null, from || null);
+    const text = make("span", { className: "row-name" }, name, facts);
     const again = index && action("Teach again", `Teach ${name} again`, () => on.again(name));
     const remove = writable && action("Remove", `Remove ${name}`, () => confirm(name));
-    const parts = [swatch(colour), text, badge, from, again || null, remove || null];
+    const parts = [swatch(colour), text, again || null, remove || null];
     return make("li", { className: "row" }, ...parts);
   }
 

@@ -38,7 +38,12 @@ export function swatch(colour) {
 
 let leaving = 0;
 
-/** Tells everybody what happens: a line that screen readers speak; only errors stay. */
+/**
+ * Tells what happens in a line that screen readers speak.
+ *
+ * @param {string} text
+ * @param {string} kind `error` stays in sight, `quiet` is only spoken because the page shows it too.
+ */
 export function tell(text, kind = "") {
   const line = at("status");
   line.className = kind;

@@ -12,7 +12,7 @@ export async function listFormats() {
 /**
  * Makes the button download.
  *
- * @param {function(): {place: string, least: number, renew: function(): Promise<string>}} current
+ * @param {function(): {place: string, threshold: number, renew: function(): Promise<string>}} current
  *     The result on the page; `renew` segments the photo again, because the server keeps few.
  */
 export function listenForDownloads(current) {
@@ -20,8 +20,8 @@ export function listenForDownloads(current) {
   button.addEventListener("click", async () => {
     button.setAttribute("aria-busy", "true");
     try {
-      const { place, least, renew } = current();
-      const query = new URLSearchParams({ format: at("format").value, threshold: (least / 255).toFixed(4) });
+      const { place, threshold, renew } = current();
+      const query = new URLSearchParams({ format: at("format").value, threshold });
       const response = await call(`${place}/download?${query}`).catch(async (error) => {
         if (!(error instanceof ApiError) || error.status !== 404) throw error;
         return call(`${await renew()}/download?${query}`);

@@ -1,7 +1,7 @@
 // Formulas of label maps and confidences; they touch neither the page nor the server.
 
 const CELLS = 72; // along the long side, where places of names are looked for
-const VEIL = [16, 17, 15, 165];
+const VEIL = [16, 17, 15, 150]; // over what is not shown alone
 
 /** A label map and its confidence, made smaller: each pixel takes the nearest one. */
 export function shrunk({ width, height, labels, confidence }, toWidth, toHeight) {
@@ -65,7 +65,7 @@ export function paint(image, map, colours, least, only = null) {
   for (const [label, rgb] of colours) {
     if (only !== null && label !== only) continue;
     visible[label] = 1;
-    inside[label] = pixel([...rgb, only === null ? 255 : 110]);
+    inside[label] = pixel([...rgb, only === null ? 255 : 180]);
     border[label] = pixel([...(only === null ? rgb.map((part) => part * 0.55) : rgb), 255]);
   }
   const veil = only === null ? 0 : pixel(VEIL);

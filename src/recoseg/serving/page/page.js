@@ -100,6 +100,7 @@ async function segmentAgain() {
   } catch (error) {
     if (error.status === 404 && trial) {
       trial = null;
+      await segmentAgain();
       tell("The server has forgotten the class that was tried. Learn it again to see it.", "error");
     } else tellError(error);
   } finally {
@@ -120,7 +121,7 @@ function showResult() {
   describeTrial();
   const words = summary();
   stage.describe(`${file.name}: ${words}`);
-  tell(trial ? at("trial-text").textContent : words);
+  tell(trial ? at("trial-text").textContent : words, "quiet");
 }
 
 function summary() {
@@ -169,7 +170,7 @@ async function start() {
 listenForPhotos(take);
 listenForDownloads(() => ({
   place: segmented.place,
-  least: stage.least,
+  threshold: stage.threshold,
   async renew() {
     await segmentAgain();
     return segmented.place;

@@ -77,9 +77,14 @@ export function createStage(on) {
   });
 
   const stage = {
-    /** The lowest confidence that is shown, 0 to 255. */
+    /** The lowest confidence that is shown, from 0 to 1. */
+    get threshold() {
+      return threshold.value / 100;
+    },
+
+    /** The same as the least level of a confidence map, from 0 to 255. */
     get least() {
-      return Math.round(threshold.value * 2.55);
+      return Math.ceil(stage.threshold * 255);
     },
 
     /** Shows a photo without masks; null where the browser cannot show it. */
@@ -128,6 +133,7 @@ export function createStage(on) {
     masks.style.opacity = opacity.value / 100;
     for (const layer of [masks, names]) layer.style.clipPath = `inset(0 0 0 ${wipe.value}%)`;
     handle.style.left = `${wipe.value}%`;
+    handle.style.setProperty("--at", wipe.value / 100);
   }
 
   for (const slider of [wipe, opacity]) slider.addEventListener("input", adjust);

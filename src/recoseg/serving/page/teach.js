@@ -8,9 +8,8 @@ const PHOTOS = 24;
 const PAUSE_MS = 600; // after the last letter, before the archive is searched
 
 const VERDICTS = {
-  good: ["good", "The archive shows this class well."],
-  weak: ["weak", "Only some of these photos stand out. Leave out those that do not show the class."],
-  "probably absent": ["weak", "The archive probably does not show this class."],
+  good: "The archive shows it well.",
+  weak: "Only some photos stand out. Leave out those that do not show it, or try other words.",
 };
 
 /**
@@ -38,8 +37,8 @@ export function createLesson(on) {
     const without = leftOut(rejected);
     const name = headOf(found);
     at("tiles-help").textContent = learnt
-      ? `A ring marks what these photos have in common. Click those that do not show ${name}, and learn again. ${without}`
-      : `Click photos that do not show ${name}, to leave them out. ${without}`;
+      ? `A ring marks what these photos have in common. Click those that do not show ${name}, and learn again.${without}`
+      : `Click photos that do not show ${name}, to leave them out.${without}`;
     button.textContent = !learnt
       ? `Learn ${name}`
       : `Learn again${rejected.size ? ` without ${counted(rejected.size, "photo")}` : ""}`;
@@ -51,10 +50,11 @@ export function createLesson(on) {
   }
 
   function advise({ verdict, advice }) {
-    const [kind, sentence] = VERDICTS[verdict] ?? ["", ""];
-    const badge = kind ? make("span", { className: `badge ${kind}` }, verdict) : null;
-    const again = on.known(headOf(found)) ? ` The bank has ${headOf(found)} already; learning replaces it.` : "";
-    at("advice").replaceChildren(...[badge, ` ${advice || sentence}${again}`].filter(Boolean));
+    const name = headOf(found);
+    const kind = verdict === "good" ? "badge" : "badge weak";
+    const badge = verdict ? make("span", { className: kind }, verdict) : "";
+    const known = on.known(name) ? ` The bank has ${name} already; keeping replaces it.` : "";
+    at("advice").replaceChildren(badge, ` ${VERDICTS[verdict] ?? advice}${known}`);
   }
 
   async function find() {
@@ -74,7 +74,7 @@ export function createLesson(on) {
       show(answer.photos.length > 0, button);
       advise(answer);
       describe();
-      tell(`${counted(answer.photos.length, "photo")} of the archive fit ${headOf(name)} best.`);
+      tell(`${counted(answer.photos.length, "photo")} of the archive fit ${headOf(name)} best.`, "quiet");
     } catch (error) {
       tellError(error);
     } finally {
@@ -113,7 +113,7 @@ export function createLesson(on) {
     advise(result);
     describe();
     const without = rows().filter((row) => !shown.has(row)).length;
-    tell(`${headOf(found)} was learnt from ${counted(result.photos.length, "photo")}${without ? ", without those left out" : ""}.`);
+    tell(`${headOf(found)} was learnt from ${counted(result.photos.length, "photo")}${without ? ", without those left out" : ""}.`, "quiet");
     on.tried(id, result.name);
     (at("keep").hidden ? at("forget") : at("keep")).focus({ preventScroll: true });
   }
@@ -140,7 +140,7 @@ export function createLesson(on) {
     if (is) {
       at("progress-bar").removeAttribute("value");
       at("progress-text").textContent = `${what}.`;
-      tell(`${what}.`);
+      tell(`${what}.`, "quiet");
       stop.focus({ preventScroll: true });
     } else describe();
   }

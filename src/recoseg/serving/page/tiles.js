@@ -75,4 +75,4 @@ function place(ring, [x, y], { naturalWidth: width, naturalHeight: height }) {
 
 /** What the user is told about the photos that are left out. */
 export const leftOut = (rejected) =>
-  rejected.size ? `${counted(rejected.size, "photo")} left out` : "";
+  rejected.size ? ` ${counted(rejected.size, "photo")} ${rejected.size === 1 ? "is" : "are"} left out.` : "";
