@@ -1,0 +1,433 @@
+"""The page in a real browser, with a real server: what a person does, and what must not happen."""
+
+import base64
+import io
+import struct
+import threading
+import zlib
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from recoseg.concepts import ConceptBank
+from recoseg.serving.jobs import Job
+from recoseg.serving.limits import Limits
+from tests.learning.fakes import make_photo
+from tests.serving.browser import (
+    DESKTOP,
+    PHONE,
+    Visit,
+    asked,
+    browser,
+    eventually,
+    percent,
+    serving,
+)
+from tests.serving.conftest import NAMES, as_file, photo
+
+pytest.importorskip("uvicorn")
+
+VEIL = (16, 17, 15, 150)
+
+_CONTRASTS = """() => {
+    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const rgba = (colour) => {
+        canvas.clearRect(0, 0, 1, 1);
+        canvas.fillStyle = colour;
+        canvas.fillRect(0, 0, 1, 1);
+        return canvas.getImageData(0, 0, 1, 1).data;
+    };
+    const luminance = ([...rgb]) => {
+        const [r, g, b] = rgb.slice(0, 3).map((part) => part / 255)
+            .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = (element) => {
+        for (; element; element = element.parentElement) {
+            const colour = rgba(getComputedStyle(element).backgroundColor);
+            if (colour[3] > 230) return colour;
+        }
+        return rgba("white");
+    };
+    const own = (one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    return [...document.querySelectorAll("body *")]
+        .filter((one) => one.checkVisibility() && own(one) && !one.closest("#names, #busy, [disabled]"))
+        .map((one) => {
+            const [text, page] = [rgba(getComputedStyle(one).color), behind(one)].map(luminance);
+            const ratio = (Math.max(text, page) + 0.05) / (Math.min(text, page) + 0.05);
+            return [one.textContent.trim(), ratio];
+        })
+        .filter(([, ratio]) => ratio < 4.5);
+}"""
+"""Texts whose contrast with what is behind them is below 4.5 (WCAG 2.2, 1.4.3)."""
+
+_NAMELESS = """() => [...document.querySelectorAll("button, input, select, progress, summary")]
+    .filter((one) => one.checkVisibility())
+    .filter((one) => !(one.ariaLabel || one.labels?.length || one.textContent.trim()))
+    .map((one) => one.outerHTML)"""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def file(bank, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "bank.safetensors"
+    bank.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def address(file, archive, chromium):
+    with serving(file, archive, writable=True) as address:
+        yield address
+
+
+@pytest.fixture
+def visits(chromium):
+    """Opens the page; in the end the console must have said nothing."""
+    opened = []
+
+    def visit(address, **options):
+        context = chromium.new_context(**(options or DESKTOP))
+        one = Visit(context, address)
+        opened.append((context, one))
+        return one
+
+    yield visit
+    for context, one in opened:
+        context.close()
+        assert one.faults == []
+
+
+def labels_of(address, data):
+    return np.asarray(Image.open(io.BytesIO(asked(address, data, format="palette").content)))
+
+
+def painted(labels, colours):
+    """The masks as RGBA: the colour of the class, darker where a region begins."""
+    edge = np.zeros(labels.shape, bool)
+    edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    edge[1:] |= labels[1:] != labels[:-1]
+    rgb = np.array(colours)[labels]
+    rgb = np.where(edge[..., None], np.trunc(rgb * 0.55), rgb)
+    return np.dstack([rgb, np.full(labels.shape, 255)]).astype(np.uint8)
+
+
+def kept(file):
+    return [one.name for one in ConceptBank.load(file).classes]
+
+
+def veiled(canvas):
+    """Where the veil lies; a canvas keeps colours that let something through only roughly."""
+    return (np.abs(canvas.astype(int) - VEIL) <= 2).all(2)
+
+
+def fits(visit):
+    """Nothing is cut off, nothing is too pale, everything has a name."""
+    page = visit.page
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(_CONTRASTS) == []
+    assert page.evaluate(_NAMELESS) == []
+
+
+@pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_what_a_person_does(visits, address, file, archive, device):
+    visit = visits(address, **device)
+    page = visit.page
+    page.wait_for_selector("body[data-ready]")
+    fits(visit)
+
+    # Drop and see.
+    data = photo(5, "rose", "sea")
+    visit.drop(data)
+    found = asked(address, data).json()
+    classes = {one["name"]: one for one in found["classes"]}
+    assert list(classes) == list(visit.shares())
+    assert visit.shares() == {name: percent(one["share"]) for name, one in classes.items()}
+    upright = np.asarray(make_photo(5, "rose", "sea"))
+    np.testing.assert_array_equal(visit.canvas("#photo")[..., :3], upright)
+    labels = labels_of(address, data)
+    colours = [
+        [int(classes[name]["colour"][at : at + 2], 16) for at in (1, 3, 5)] for name in NAMES
+    ]
+    np.testing.assert_array_equal(visit.canvas(), painted(labels, colours))
+    assert page.inner_text("#names .chip:first-child").startswith(next(iter(classes)))
+
+    # One class alone, by pointing and by a click.
+    row = page.get_by_role("button", name="rose", exact=False).first
+    row.hover()
+    eventually(lambda: veiled(visit.canvas())[labels != 0].all())
+    assert not veiled(visit.canvas())[labels == 0].any()
+    page.mouse.move(2, 2)
+    eventually(lambda: (visit.canvas() == painted(labels, colours)).all())
+    row.click()
+    page.mouse.move(2, 2)
+    assert row.get_attribute("aria-pressed") == "true"
+    eventually(lambda: veiled(visit.canvas())[labels != 0].all())
+    page.keyboard.press("Escape")
+    assert row.get_attribute("aria-pressed") == "false"
+
+    # Confidence, opacity, wipe.
+    visit.slide("threshold", 60)
+    surer = asked(address, data, threshold=0.6).json()["classes"]
+    expected = {name: "0 %" for name in classes} | {o["name"]: percent(o["share"]) for o in surer}
+    assert visit.shares() == expected
+    visit.slide("threshold", 0)
+    visit.slide("opacity", 25)
+    assert page.eval_on_selector("#masks", "(one) => getComputedStyle(one).opacity") == "0.25"
+    page.locator("#frame").scroll_into_view_if_needed()
+    handle = page.locator("#handle").bounding_box()
+    frame = page.locator("#frame").bounding_box()
+    page.mouse.move(handle["x"] + 22, handle["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(frame["x"] + frame["width"] / 2, handle["y"] + 20)
+    page.mouse.up()
+    assert page.input_value("#wipe") == "50"
+    assert (
+        page.eval_on_selector("#masks", "(one) => one.style.clipPath") == "inset(0px 0px 0px 50%)"
+    )
+    visit.slide("wipe", 0)
+
+    # Teach: see what the archive has, leave a photo out, learn, learn again, keep.
+    page.fill("#name", "sea; -sky")
+    page.wait_for_selector(".tile img[src]")
+    tiles = page.locator(".tile")
+    assert tiles.count() == min(24, len(archive))
+    fits(visit)
+    page.click("#learn")
+    page.wait_for_selector(".ring-mark")
+    eventually(lambda: "sea covers" in page.inner_text("#trial"))
+    assert "sea" in visit.shares()
+    assert page.locator("#found-list [aria-pressed=true]").inner_text().startswith("sea")
+    assert kept(file) == NAMES
+    before = tiles.evaluate_all("(all) => all.map((one) => one.title)")
+    tiles.first.click()
+    assert tiles.first.get_attribute("aria-pressed") == "false"
+    assert "1 photo is left out" in page.inner_text("#tiles-help")
+    page.click("#learn:has-text('without 1 photo')")
+    eventually(lambda: tiles.first.get_attribute("title") != before[0])
+    assert before[0] not in tiles.evaluate_all("(all) => all.map((one) => one.title)")
+    fits(visit)
+    page.click("#keep")
+    page.wait_for_selector("#bank-list :text('sea')", state="attached")
+    assert kept(file) == [*NAMES, "sea"]
+    eventually(lambda: "sea" in visit.shares())
+    assert page.is_hidden("#trial")
+
+    # Download, surer pixels only.
+    visit.slide("threshold", 60)
+    page.select_option("#format", "palette")
+    with page.expect_download() as waiting:
+        page.click("#download")
+    saved = np.asarray(Image.open(waiting.value.path()))
+    expected = asked(address, data, format="palette", threshold=0.6).content
+    np.testing.assert_array_equal(saved, np.asarray(Image.open(io.BytesIO(expected))))
+    assert waiting.value.suggested_filename.endswith(".png")
+
+    # Remove.
+    page.eval_on_selector("#bank-details", "(one) => { one.open = true; }")
+    page.get_by_role("button", name="Remove sea").click()
+    fits(visit)
+    page.click("#remove-yes")
+    page.wait_for_selector("#bank-list :text('sea')", state="detached")
+    assert kept(file) == NAMES
+    eventually(lambda: "sea" not in visit.shares())
+
+
+def test_with_the_keyboard_alone(visits, address):
+    visit = visits(address)
+    page, keys = visit.page, visit.page.keyboard
+    page.wait_for_selector("body[data-ready]")
+    visit.tab_to("#drop [data-choose]")
+    with page.expect_file_chooser() as choosing:
+        page.wait_for_timeout(100)  # Playwright does not wait until it is told of choosers
+        keys.press("Enter")
+    given = {"name": "a.png", "mimeType": "image/png", "buffer": photo(5, "rose", "grass")}
+    choosing.value.set_files([given])
+    page.wait_for_selector("#found-list button")
+
+    visit.tab_to("#wipe")
+    keys.press("End")
+    assert (
+        page.eval_on_selector("#masks", "(one) => one.style.clipPath") == "inset(0px 0px 0px 100%)"
+    )
+    visit.tab_to("#threshold")
+    keys.press("ArrowRight")
+    assert page.inner_text("#threshold-value") == "1 %"
+    visit.tab_to("#found-list button")
+    keys.press("Space")
+    assert page.get_attribute("#found-list button", "aria-pressed") == "true"
+    keys.press("Enter")
+    assert page.get_attribute("#found-list button", "aria-pressed") == "false"
+
+    visit.tab_to("#name")
+    keys.press("Enter")
+    assert "Type the name of a class first" in page.inner_text("#status")
+    keys.type("violet")
+    keys.press("Enter")
+    page.wait_for_selector(".tile img[src]")
+    visit.tab_to(".tile:nth-child(1)")
+    visit.tab_to(".tile:nth-child(3)", "ArrowRight")
+    keys.press("Space")
+    visit.tab_to(".tile:nth-child(1)", "Home")
+    visit.tab_to(".tile:last-child", "End", most=1)
+    visit.tab_to(".tile:nth-child(3)", "ArrowLeft")
+    pressed = page.locator(".tile[aria-pressed=false]")
+    assert (pressed.count(), pressed.get_attribute("aria-label")[:7]) == (1, "Photo 3")
+    visit.tab_to("#learn", "Shift+Tab")
+    keys.press("Enter")
+    page.wait_for_selector(".ring-mark")
+    assert page.evaluate("document.activeElement.id") == "keep"
+    visit.tab_to("#trial-drop", "Shift+Tab")
+    keys.press("Enter")
+    eventually(lambda: "violet" not in visit.shares())
+    assert page.is_hidden("#lesson")
+    assert page.evaluate("document.activeElement.id") == "name"
+
+    visit.tab_to("#bank-list button[aria-label='Remove rose']")
+    keys.press("Enter")
+    assert page.inner_text("#remove-title") == "Remove rose?"
+    keys.press("Escape")
+    assert page.evaluate("document.activeElement.ariaLabel") == "Remove rose"
+    assert page.is_hidden("#remove")
+
+
+def test_what_cannot_be_done(visits, file, address, chromium):
+    with serving(file, limits=Limits(bytes=400_000)) as plain:
+        visit = visits(plain, **PHONE)
+        page = visit.page
+        page.wait_for_selector("body[data-ready]")
+        assert "start recoseg serve with --index" in page.inner_text("#teach")
+        assert page.is_hidden("#from-archive")
+        page.click("#bank-summary")
+        assert "Started with --writable" in page.inner_text("#bank")
+        assert page.locator("#bank button").count() == 0
+        fits(visit)
+        visit.drop_only(b"x" * 400_001, "large.jpg")
+        eventually(lambda: "large.jpg has 0.4 MB" in page.inner_text("#status"))
+        visit.drop(b"no photo", "broken.jpg")
+        eventually(lambda: "cannot" in page.inner_text("#status.error"))
+        fits(visit)
+        visit.drop(as_file(make_photo(5, "rose"), "TIFF"), "photo.tif")  # browsers show no TIFF
+        eventually(lambda: visit.shares())
+        assert "rose" in visit.shares()
+        visit.faults[:] = [line for line in visit.faults if "status of 4" not in line]
+    page.click("#download")
+    eventually(lambda: "Is recoseg serve still running?" in page.inner_text("#status"))
+    visit.faults[:] = [line for line in visit.faults if "ERR_CONNECTION_REFUSED" not in line]
+
+
+def test_a_token(visits, file, archive, chromium):
+    token = "a token of the tests"
+    with serving(file, archive, token=token) as address:
+        closed = visits(address)
+        eventually(lambda: "wants its token" in closed.page.inner_text("#status"))
+        closed.faults[:] = [line for line in closed.faults if "status of 401" not in line]
+        visit = visits(f"{address}#token={quote(token)}")
+        visit.page.wait_for_selector("body[data-ready]")
+        visit.page.click("#from-archive")
+        eventually(lambda: visit.shares())
+        visit.page.fill("#name", "sea")
+        visit.page.wait_for_selector(".tile img[src]")
+        visit.page.click("#learn")
+        eventually(lambda: "sea" in visit.page.inner_text("#trial"))
+        visit.page.wait_for_selector("#busy", state="hidden")
+        assert visit.page.is_hidden("#keep") and visit.page.is_hidden("#trial-keep")
+
+
+def test_learning_can_be_stopped(visits, address, monkeypatch):
+    going = threading.Event()
+    step = Job.step
+
+    def slow(job, *given):
+        step(job, *given)
+        going.wait(0.2)
+
+    monkeypatch.setattr(Job, "step", slow)
+    visit = visits(address)
+    page = visit.page
+    page.wait_for_selector("body[data-ready]")
+    page.fill("#name", "road")
+    page.click("#learn")
+    page.wait_for_selector("#progress", state="visible")
+    assert page.evaluate("document.activeElement.id") == "stop"
+    page.keyboard.press("Enter")
+    eventually(lambda: "Nothing was changed" in page.inner_text("#status"))
+    going.set()
+    assert page.is_visible("#learn") and page.is_hidden("#progress")
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_label_maps_are_read_exactly(visits, address, bits):
+    generator = np.random.default_rng(bits)
+    labels = generator.integers(0, 2**bits, (13, 7)).astype(f"uint{bits}")
+    read = """async (encoded) => {
+        const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
+        const { width, height, pixels } = await (await import("/static/png.js")).readGrey(bytes.buffer);
+        return [width, height, [...pixels]];
+    }"""
+    page = visits(address).page
+    for filters in ([0], [1], [2], [3], [4], [4, 2, 0, 3, 1]):
+        encoded = base64.b64encode(png(labels, filters)).decode()
+        assert Image.open(io.BytesIO(png(labels, filters))).size == (7, 13)
+        assert page.evaluate(read, encoded) == [7, 13, labels.ravel().tolist()]
+    assert "Expected a grey PNG" in page.evaluate(
+        f"(encoded) => ({read})(encoded).catch((error) => error.message)",
+        base64.b64encode(as_file(make_photo(1))).decode(),
+    )
+
+
+def png(values, filters):
+    """A grey PNG whose rows have these filters in turn, by the definitions of the standard."""
+    step = values.itemsize
+    rows = values.astype(f">u{step}").view(np.uint8).reshape(len(values), -1).astype(int)
+    width = rows.shape[1]
+    padded = np.zeros((len(rows) + 1, width + step), int)
+    padded[1:, step:] = rows
+    left, up, corner = padded[1:, :width], padded[:-1, step:], padded[:-1, :width]
+    nearest = np.argmin([abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)], axis=0)
+    paeth = np.choose(nearest, [left, up, corner])
+    predicted = [np.zeros_like(rows), left, up, (left + up) // 2, paeth]
+    raw = b""
+    for y, row in enumerate(rows):
+        kind = filters[y % len(filters)]
+        raw += bytes([kind]) + ((row - predicted[kind][y]) % 256).astype(np.uint8).tobytes()
+    head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 8 * step, 0, 0, 0, 0)
+    parts = [(b"IHDR", head), (b"IDAT", zlib.compress(raw)), (b"IEND", b"")]
+    chunks = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def test_formulas_of_masks(visits, address):
+    generator = np.random.default_rng(3)
+    labels = np.kron(generator.integers(0, 4, (5, 7)), np.ones((30, 20), int))
+    labels[labels == 3] = 255
+    sure = generator.integers(0, 256, labels.shape)
+    shares, places, small = visits(address).page.evaluate(
+        """async ([labels, confidence, width, height]) => {
+            const masks = await import("/static/masks.js");
+            const map = { width, height, labels: Uint8Array.from(labels),
+                          confidence: Uint8Array.from(confidence) };
+            const counts = masks.histogram(map, 3);
+            const colours = new Map([[0, [1, 2, 3]], [1, [1, 2, 3]], [2, [1, 2, 3]]]);
+            const shares = [0, 1, 2].map((one) => masks.shareOf(counts, one, 100, labels.length));
+            const places = [...masks.places(map, colours, 0)].map(([one, at]) => [one, at.x, at.y]);
+            return [shares, places, [...masks.shrunk(map, 14, 10).labels]];
+        }""",
+        [labels.ravel().tolist(), sure.ravel().tolist(), labels.shape[1], labels.shape[0]],
+    )
+    for label, share in enumerate(shares):
+        assert share == pytest.approx(((labels == label) & (sure >= 100)).mean())
+    assert sorted(label for label, _, _ in places) == [0, 1, 2]
+    for label, x, y in places:
+        assert labels[int(y * labels.shape[0]), int(x * labels.shape[1])] == label
+    assert small == labels[7::15, 5::10].ravel().tolist()
