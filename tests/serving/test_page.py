@@ -51,9 +51,11 @@ _CONTRASTS = """() => {
         }
         return rgba("white");
     };
-    const own = (one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    const own = (one) =>
+        [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
     return [...document.querySelectorAll("body *")]
-        .filter((one) => one.checkVisibility() && own(one) && !one.closest("#names, #busy, [disabled]"))
+        .filter((one) => one.checkVisibility() && own(one))
+        .filter((one) => !one.closest("#names, #busy, [disabled]"))
         .map((one) => {
             const [text, page] = [rgba(getComputedStyle(one).color), behind(one)].map(luminance);
             const ratio = (Math.max(text, page) + 0.05) / (Math.min(text, page) + 0.05);
@@ -176,7 +178,7 @@ def test_what_a_person_does(visits, address, file, archive, device):
     # Confidence, opacity, wipe.
     visit.slide("threshold", 60)
     surer = asked(address, data, threshold=0.6).json()["classes"]
-    expected = {name: "0 %" for name in classes} | {o["name"]: percent(o["share"]) for o in surer}
+    expected = dict.fromkeys(classes, "0 %") | {o["name"]: percent(o["share"]) for o in surer}
     assert visit.shares() == expected
     visit.slide("threshold", 0)
     visit.slide("opacity", 25)
@@ -338,7 +340,8 @@ def test_a_token(visits, file, archive, chromium):
         visit.page.click("#learn")
         eventually(lambda: "sea" in visit.page.inner_text("#trial"))
         visit.page.wait_for_selector("#busy", state="hidden")
-        assert visit.page.is_hidden("#keep") and visit.page.is_hidden("#trial-keep")
+        assert visit.page.is_hidden("#keep")
+        assert visit.page.is_hidden("#trial-keep")
 
 
 def test_learning_can_be_stopped(visits, address, monkeypatch):
@@ -360,7 +363,8 @@ def test_learning_can_be_stopped(visits, address, monkeypatch):
     page.keyboard.press("Enter")
     eventually(lambda: "Nothing was changed" in page.inner_text("#status"))
     going.set()
-    assert page.is_visible("#learn") and page.is_hidden("#progress")
+    assert page.is_visible("#learn")
+    assert page.is_hidden("#progress")
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -369,7 +373,8 @@ def test_label_maps_are_read_exactly(visits, address, bits):
     labels = generator.integers(0, 2**bits, (13, 7)).astype(f"uint{bits}")
     read = """async (encoded) => {
         const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
-        const { width, height, pixels } = await (await import("/static/png.js")).readGrey(bytes.buffer);
+        const { readGrey } = await import("/static/png.js");
+        const { width, height, pixels } = await readGrey(bytes.buffer);
         return [width, height, [...pixels]];
     }"""
     page = visits(address).page
