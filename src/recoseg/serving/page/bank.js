@@ -14,7 +14,7 @@ export function createBank(on) {
 
   function row({ name, colour, verdict, photos }, { index, writable }) {
     const worth = verdict && make("span", { className: verdict === "good" ? "" : "warn" }, verdict);
-    const from = photos && `${verdict ? ", " : ""}learnt from ${counted(photos, "photo")}`;
+    const from = photos && `${verdict ? ", " : ""}${counted(photos, "photo")}`;
     const facts = make("span", { className: "faint" }, worth || null, from || null);
     const text = make("span", { className: "row-name" }, name, facts);
     const again = index && action("Teach again", `Teach ${name} again`, () => on.again(name));

@@ -3,6 +3,17 @@
 import { at, make, percent, show, swatch } from "./dom.js";
 import { shareOf } from "./masks.js";
 
+const ALL = 0.999;
+
+/** What is said below the list. */
+function noteOn(shares, known) {
+  if (!known) return "The bank is still empty. Teach a class that is on this photo.";
+  if (!shares.length)
+    return "None of the bank's classes was found on this photo. Teach one that is on it.";
+  if (shares.reduce((sum, share) => sum + share) < ALL) return "";
+  return "Every pixel has the class that it resembles most. Raise the least confidence to leave out what is unsure.";
+}
+
 /**
  * The list of what is on the photo.
  *
@@ -40,11 +51,9 @@ export function createFound(on) {
         .sort(([one], [other]) => other - one);
       rows = new Map(there.map(([, one]) => [one.label, row(one)]));
       at("found-list").replaceChildren(...[...rows.values()].map(({ item }) => item));
-      const none = at("found-none");
-      show(rows.size === 0, none);
-      none.textContent = known
-        ? "None of the bank's classes was found on this photo. Teach one that is on it."
-        : "The bank is still empty. Teach a class that is on this photo.";
+      const note = at("found-note");
+      note.textContent = noteOn(there.map(([share]) => share), known);
+      show(note.textContent !== "", note);
     },
 
     /** Brings the shares up to date with the threshold. */

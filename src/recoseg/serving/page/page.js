@@ -57,14 +57,14 @@ const lesson = createLesson({
     trial = null;
     await reload();
     tell(`${name} is in the bank now.`);
-    await segmentAgain();
+    await segmentAgain({ quietly: true });
   },
 });
 const bank = createBank({
   again: (name) => lesson.begin(name),
   async removed() {
     await reload();
-    await segmentAgain();
+    await segmentAgain({ quietly: true });
   },
 });
 
@@ -83,11 +83,11 @@ async function take(given) {
   found.list(null);
   stage.photo(picture);
   if (!picture) tell("This browser cannot show this kind of photo, so its masks are shown without it.");
-  await segmentAgain();
+  await segmentAgain({ quietly: !picture });
 }
 
-/** Segments the photo on the page, with the class that is tried. */
-async function segmentAgain() {
+/** Segments the photo on the page, with the class that is tried, and tells what was found. */
+async function segmentAgain({ quietly = false } = {}) {
   describeTrial();
   if (!file) return;
   work.abort();
@@ -97,6 +97,7 @@ async function segmentAgain() {
   try {
     segmented = await segment(file, trial?.job ?? null, signal);
     showResult();
+    if (!quietly) tell(trial ? at("trial-text").textContent : summary(), "quiet");
   } catch (error) {
     if (error.status === 404 && trial) {
       trial = null;
@@ -119,9 +120,7 @@ function showResult() {
   found.update(stage.least);
   mark();
   describeTrial();
-  const words = summary();
-  stage.describe(`${file.name}: ${words}`);
-  tell(trial ? at("trial-text").textContent : words, "quiet");
+  stage.describe(`${file.name}: ${summary()}`);
 }
 
 function summary() {
@@ -140,12 +139,17 @@ function describeTrial() {
   const bar = at("trial");
   show(trial !== null, bar);
   if (!trial) return;
-  const one = segmented?.classes.find(({ name }) => name === trial.name);
-  const share = one ? shareOf(segmented.counts, one.label, stage.least, segmented.pixels) : 0;
-  at("trial-text").textContent = share
-    ? `${trial.name} covers ${percent(share)} of this photo. It is only tried so far.`
-    : `${trial.name} was not found on this photo. It is only tried so far.`;
+  at("trial-text").textContent = `${trialFound()} It is only tried so far.`;
   show(served.writable, at("trial-keep"));
+}
+
+function trialFound() {
+  const { job, name } = trial;
+  if (segmented?.job !== job) return `Looking for ${name} on this photo.`;
+  const one = segmented.classes.find((other) => other.name === name);
+  const share = one ? shareOf(segmented.counts, one.label, stage.least, segmented.pixels) : 0;
+  if (share) return `${name} covers ${percent(share)} of this photo.`;
+  return `${name} was not found on this photo: its pixels resemble other classes more.`;
 }
 
 async function reload() {

@@ -30,7 +30,7 @@ function read(labels, confidence, classes) {
  * @param {File} file
  * @param {string|null} job A class that is tried, by the job that has learnt it.
  * @param {AbortSignal} signal
- * @returns {Promise<Object>} `width`, `height`, `classes`, the small `map`, the histogram `counts`
+ * @returns {Promise<Object>} `job`, `width`, `height`, `classes`, the small `map`, the histogram `counts`
  *     of all `pixels`, and `place`, the address of the result.
  */
 export async function segment(file, job, signal) {
@@ -47,5 +47,5 @@ export async function segment(file, job, signal) {
   const { map, counts, pixels } = await read(labels, confidence, rows);
   const place = found.labels.replace(/\/[^/]*$/, "");
   const { width, height, classes } = found;
-  return { width, height, classes, map, counts, pixels, place };
+  return { job, width, height, classes, map, counts, pixels, place };
 }

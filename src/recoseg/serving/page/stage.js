@@ -47,6 +47,7 @@ export function createStage(on) {
       .filter(({ label }) => label === only || found.get(label).room >= LEAST_ROOM)
       .map((one) => chip(one, found.get(one.label)));
     names.replaceChildren(...chips);
+    keepInside(chips, names.getBoundingClientRect());
     hideOverlapping(chips);
   }
 
@@ -164,6 +165,17 @@ function letHandleBeDragged() {
     const box = frame.getBoundingClientRect();
     wipe.value = (100 * (clientX - box.left)) / box.width;
     wipe.dispatchEvent(new Event("input"));
+  });
+}
+
+/** Names that would be cut off by the rim of the photo are moved inwards. */
+function keepInside(chips, { left, top, right, bottom }) {
+  const moved = (from, to, low, high) => Math.max(low - from, 0) + Math.min(high - to, 0);
+  const boxes = chips.map((one) => one.getBoundingClientRect());
+  chips.forEach((one, n) => {
+    const box = boxes[n];
+    one.style.marginLeft = `${moved(box.left, box.right, left, right)}px`;
+    one.style.marginTop = `${moved(box.top, box.bottom, top, bottom)}px`;
   });
 }
 

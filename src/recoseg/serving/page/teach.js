@@ -24,7 +24,7 @@ export function createLesson(on) {
   let rejected = new Set();
   let found = null; // the name that the photos were found for
   let learnt = null; // the result of the last job
-  let learntWithout = ""; // the rows that it was learnt without
+  let learntWithout = []; // the rows that it was learnt without
   let work = new AbortController();
   let timer = 0;
 
@@ -33,7 +33,7 @@ export function createLesson(on) {
   const rows = () => [...rejected].sort((one, other) => one - other);
 
   function describe() {
-    const changed = rows().join() !== learntWithout;
+    const changed = rows().join() !== learntWithout.join();
     const without = leftOut(rejected);
     const name = headOf(found);
     at("tiles-help").textContent = learnt
@@ -63,12 +63,13 @@ export function createLesson(on) {
     if (!name || name === found) return;
     work.abort();
     work = new AbortController();
+    const { signal } = work;
     if (headOf(name) !== headOf(found ?? "")) clear();
     on.dropped();
-    at("teach-form").setAttribute("aria-busy", "true");
+    show(true, at("searching"));
     try {
-      const answer = await send("/retrieve", { name, k: PHOTOS }, work.signal);
-      [found, learnt, learntWithout] = [name, null, ""];
+      const answer = await send("/retrieve", { name, k: PHOTOS }, signal);
+      [found, learnt, learntWithout] = [name, null, []];
       showTiles(answer.photos, rejected, describe);
       show(true, at("lesson"));
       show(answer.photos.length > 0, button);
@@ -78,21 +79,21 @@ export function createLesson(on) {
     } catch (error) {
       tellError(error);
     } finally {
-      at("teach-form").removeAttribute("aria-busy");
+      if (work.signal === signal) show(false, at("searching"));
     }
   }
 
-  /** Learns the class, to be looked at or to be kept. */
+  /** Learns the class: without the photos that are left out now, or, to be kept, as it was tried. */
   async function study(keep) {
     work.abort();
     work = new AbortController();
-    const name = found;
+    const [name, without] = [found, keep ? learntWithout : rows()];
     running(true, keep ? `Keeping ${headOf(name)}` : `Learning ${headOf(name)}`);
     try {
-      const job = await learn({ name, rejected: rows(), keep }, follow, work.signal);
+      const job = await learn({ name, rejected: without, keep }, follow, work.signal);
       running(false);
       if (keep) finish(headOf(name));
-      else look(job);
+      else look(job, without);
     } catch (error) {
       running(false);
       tellError(error);
@@ -101,19 +102,17 @@ export function createLesson(on) {
   }
 
   function follow({ progress, message }) {
-    at("progress-bar").value = progress;
+    if (progress) at("progress-bar").value = progress; // until then the bar only moves
     at("progress-text").textContent = `${percent(progress)}. ${message ?? ""}`;
   }
 
-  function look({ id, result }) {
+  function look({ id, result }, without) {
     learnt = result;
-    learntWithout = rows().join();
-    const shown = new Set(result.photos.map(({ row }) => row));
+    learntWithout = without;
     showTiles(result.photos, rejected, describe);
     advise(result);
     describe();
-    const without = rows().filter((row) => !shown.has(row)).length;
-    tell(`${headOf(found)} was learnt from ${counted(result.photos.length, "photo")}${without ? ", without those left out" : ""}.`, "quiet");
+    tell(`${headOf(found)} was learnt from ${counted(result.photos.length, "photo")}.`, "quiet");
     on.tried(id, result.name);
     (at("keep").hidden ? at("forget") : at("keep")).focus({ preventScroll: true });
   }
@@ -127,7 +126,7 @@ export function createLesson(on) {
 
   function clear() {
     rejected = new Set();
-    [found, learnt, learntWithout] = [null, null, ""];
+    [found, learnt, learntWithout] = [null, null, []];
     show(false, at("lesson"));
   }
 
