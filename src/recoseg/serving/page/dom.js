@@ -1,6 +1,7 @@
 // Elements of the page. Text comes in as text, never as HTML.
 
 const READING_MS = 7000;
+const PASSING = [0, 429, 503]; // no answer, too much to do, being stopped
 
 /** The element with an id. */
 export const at = (id) => document.getElementById(id);
@@ -52,9 +53,25 @@ export function tell(text, kind = "") {
   if (kind !== "error") leaving = setTimeout(() => line.classList.add("old"), READING_MS);
 }
 
-/** Tells what went wrong; what was given up on purpose is no fault. */
-export function tellError(error) {
-  if (error.name !== "AbortError") tell(error.message, "error");
+/** Tells nothing more. */
+export const hush = () => tell("");
+
+/**
+ * Tells what went wrong; what was given up on purpose is no fault.
+ *
+ * @param {Error} error
+ * @param {function()|null} again Does the same once more, for faults that may pass.
+ */
+export function tellError(error, again = null) {
+  if (error.name === "AbortError") return;
+  tell(error.message, "error");
+  if (!again || !PASSING.includes(error.status)) return;
+  const button = make("button", { type: "button", className: "small" }, "Try again");
+  button.addEventListener("click", () => {
+    hush();
+    again();
+  });
+  at("status").append(button);
 }
 
 /** A share of 1 in percent. */

@@ -70,14 +70,15 @@ export function paint(image, map, colours, least, only = null) {
   }
   const veil = only === null ? 0 : pixel(VEIL);
   const out = new Uint32Array(image.data.buffer);
-  const shown = (n) => (visible[labels[n]] && confidence[n] >= least ? labels[n] : -1);
+  const above = new Int32Array(width); // what is shown in the row before; -1 for nothing
   for (let y = 0, n = 0; y < height; y++) {
+    let before = -1;
     for (let x = 0; x < width; x++, n++) {
-      const label = shown(n);
+      const label = visible[labels[n]] && confidence[n] >= least ? labels[n] : -1;
       if (label < 0) out[n] = veil;
-      else if ((x && shown(n - 1) !== label) || (y && shown(n - width) !== label))
-        out[n] = border[label];
+      else if ((x && before !== label) || (y && above[x] !== label)) out[n] = border[label];
       else out[n] = inside[label];
+      above[x] = before = label;
     }
   }
 }

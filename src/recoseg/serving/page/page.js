@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { createBank } from "./bank.js";
-import { at, make, percent, reveal, show, tell, tellError } from "./dom.js";
+import { at, hush, percent, reveal, show, tell, tellError } from "./dom.js";
 import { listenForDownloads, listFormats } from "./download.js";
 import { createFound } from "./found.js";
 import { shareOf } from "./masks.js";
@@ -68,7 +68,7 @@ const bank = createBank({
   },
 });
 
-async function take(given) {
+async function take(given, remark = "") {
   const { limits } = served;
   if (limits?.bytes && given.size > limits.bytes) {
     const [size, most] = [given.size, limits.bytes].map((bytes) => (bytes / 1e6).toFixed(1));
@@ -82,8 +82,10 @@ async function take(given) {
   at("download").disabled = true;
   found.list(null);
   stage.photo(picture);
-  if (!picture) tell("This browser cannot show this kind of photo, so its masks are shown without it.");
-  await segmentAgain({ quietly: !picture });
+  const unseen = picture ? "" : "This browser cannot show this kind of photo: its masks stand alone.";
+  const remarks = `${remark} ${unseen}`.trim();
+  tell(remarks);
+  await segmentAgain({ quietly: remarks !== "" });
 }
 
 /** Segments the photo on the page, with the class that is tried, and tells what was found. */
@@ -103,7 +105,7 @@ async function segmentAgain({ quietly = false } = {}) {
       trial = null;
       await segmentAgain();
       tell("The server has forgotten the class that was tried. Learn it again to see it.", "error");
-    } else tellError(error);
+    } else tellError(error, segmentAgain);
   } finally {
     if (work.signal === signal) stage.busy(false);
   }
@@ -166,8 +168,7 @@ async function start() {
     at("bank-details").open = served.classes.length > 0 && matchMedia("(min-width: 60rem)").matches;
     document.body.dataset.ready = "yes";
   } catch (error) {
-    tellError(error);
-    at("status").append(" ", make("button", { type: "button", className: "small", onclick: start }, "Try again"));
+    tellError(error, start);
   }
 }
 
@@ -182,8 +183,10 @@ listenForDownloads(() => ({
 }));
 at("trial-keep").addEventListener("click", lesson.keep);
 at("trial-drop").addEventListener("click", lesson.forget);
-at("from-archive").addEventListener("click", () => archivePhoto(served.photos).then(take, tellError));
+at("from-archive").addEventListener("click", () => archivePhoto(served.photos).then((photo) => take(photo), tellError));
 addEventListener("keydown", ({ key }) => {
-  if (key === "Escape" && !at("remove").open) looks.picked(pinned);
+  if (key !== "Escape" || at("remove").open) return;
+  hush();
+  looks.picked(pinned);
 });
 start();

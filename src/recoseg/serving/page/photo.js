@@ -1,16 +1,18 @@
 // Where a photo comes from: chosen, dropped, pasted, or taken from the archive.
 
 import { call } from "./api.js";
-import { at, make, tell } from "./dom.js";
+import { inBackground } from "./background.js";
+import { at, tell } from "./dom.js";
 
-const LONGEST = 1600; // pixels of the picture on the page
 const FROM_ARCHIVE = 1024;
 
-/** Calls `take` with each photo that the user gives. */
+/** Calls `take` with each photo that the user gives, and with a remark on it if there is one. */
 export function listenForPhotos(take) {
-  const first = (files) => {
-    if (files.length > 1) tell("The page shows one photo at a time, so the first one was taken.");
-    if (files.length) take(files[0]);
+  const first = async ([file, ...others]) => {
+    if (!file) return;
+    const remark = others.length ? "The page shows one photo at a time, so it took the first." : "";
+    if (await isFile(file)) take(file, remark);
+    else tell(`${file.name} cannot be read. Give a single photo rather than a folder.`, "error");
   };
   const input = at("file");
   for (const button of document.querySelectorAll("[data-choose]"))
@@ -22,6 +24,9 @@ export function listenForPhotos(take) {
   addEventListener("paste", ({ clipboardData }) => first([...(clipboardData?.files ?? [])]));
   listenForDrops(first);
 }
+
+/** Whether it is a file that can be read, which folders are not. */
+const isFile = (file) => file.slice(0, 1).arrayBuffer().then(() => true, () => false);
 
 function listenForDrops(first) {
   const holds = (event) => event.dataTransfer?.types.includes("Files");
@@ -51,18 +56,4 @@ export async function archivePhoto(photos) {
  *
  * @returns {Promise<ImageBitmap|null>} null if the browser cannot show this kind of photo.
  */
-export async function pictureOf(file) {
-  const address = URL.createObjectURL(file);
-  try {
-    const image = make("img", { src: address });
-    await image.decode();
-    const { naturalWidth: width, naturalHeight: height } = image;
-    const scale = Math.min(1, LONGEST / Math.max(width, height));
-    const [resizeWidth, resizeHeight] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
-    return await createImageBitmap(image, { resizeWidth, resizeHeight, resizeQuality: "high" });
-  } catch {
-    return null;
-  } finally {
-    URL.revokeObjectURL(address);
-  }
-}
+export const pictureOf = (file) => inBackground("picture", file).catch(() => null);

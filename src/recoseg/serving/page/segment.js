@@ -1,28 +1,7 @@
 // Sends a photo to the server, and reads the masks that come back.
 
 import { ask, call } from "./api.js";
-
-const LONGEST = 1600; // pixels of the masks on the page
-
-const reader = new Worker(new URL("reader.js", import.meta.url), { type: "module" });
-const waiting = new Map();
-let last = 0;
-
-reader.addEventListener("message", ({ data }) => {
-  const { resolve, reject } = waiting.get(data.id);
-  waiting.delete(data.id);
-  if (data.error) reject(new Error(`The masks cannot be read: ${data.error}`));
-  else resolve(data);
-});
-
-function read(labels, confidence, classes) {
-  const id = ++last;
-  return new Promise((resolve, reject) => {
-    waiting.set(id, { resolve, reject });
-    const message = { id, labels, confidence, classes, longest: LONGEST };
-    reader.postMessage(message, [labels, confidence]);
-  });
-}
+import { inBackground } from "./background.js";
 
 /**
  * Segments a photo.
@@ -44,7 +23,9 @@ export async function segment(file, job, signal) {
   );
   const [labels, confidence] = await Promise.all(files);
   const rows = Math.max(0, ...found.classes.map((one) => one.label + 1));
-  const { map, counts, pixels } = await read(labels, confidence, rows);
+  const given = { labels, confidence, classes: rows };
+  const { map, counts, pixels } = await inBackground("masks", given, [labels, confidence]);
+  signal.throwIfAborted();
   const place = found.labels.replace(/\/[^/]*$/, "");
   const { width, height, classes } = found;
   return { job, width, height, classes, map, counts, pixels, place };

@@ -77,7 +77,7 @@ export function createLesson(on) {
       describe();
       tell(`${counted(answer.photos.length, "photo")} of the archive fit ${headOf(name)} best.`, "quiet");
     } catch (error) {
-      tellError(error);
+      tellError(error, find);
     } finally {
       if (work.signal === signal) show(false, at("searching"));
     }
@@ -96,14 +96,14 @@ export function createLesson(on) {
       else look(job, without);
     } catch (error) {
       running(false);
-      tellError(error);
+      tellError(error, () => study(keep));
       if (error.name === "AbortError") tell("Stopped. Nothing was changed.");
     }
   }
 
   function follow({ progress, message }) {
     if (progress) at("progress-bar").value = progress; // until then the bar only moves
-    at("progress-text").textContent = `${percent(progress)}. ${message ?? ""}`;
+    at("progress-text").textContent = progress ? `${percent(progress)}. ${message}` : message;
   }
 
   function look({ id, result }, without) {
