@@ -17,7 +17,12 @@ from torch import Tensor
 from recoseg.errors import BadImageError
 from recoseg.photos import opening
 from recoseg.photos.frame import Frame
-from recoseg.photos.opening import MissingDecoderError, check_size, open_image
+from recoseg.photos.opening import (
+    MissingDecoderError,
+    TooManyPixelsError,
+    check_size,
+    open_image,
+)
 
 MAX_ENLARGED_ASPECT = 100
 """The largest ratio of the sides at which a whole photo is enlarged for the encoders.
@@ -121,13 +126,18 @@ def _decode(
         return _finish(image, enough)
 
 
-def upright_size(source: Path | bytes) -> tuple[int, int]:
+def upright_size(source: Path | bytes, most: int | None = None) -> tuple[int, int]:
     """Height and width of a photo as `decode_image` gives it, without decoding its pixels.
+
+    Args:
+        source: A local file, or its bytes.
+        most: The largest number of pixels; by default `MAX_PIXELS`.
 
     Raises:
         BadImageError: The file is not an image.
+        TooManyPixelsError: It has more pixels.
     """
-    with _reasons(), open_image(source) as image:
+    with _reasons(), open_image(source, most=most) as image:
         width, height = image.size
         return (width, height) if _orientation(image) in _SIDEWAYS else (height, width)
 
@@ -155,7 +165,7 @@ def _reasons() -> Iterator[None]:
     except BadImageError:
         raise
     except Image.DecompressionBombError as error:
-        raise BadImageError(f"more than {opening.MAX_PIXELS:,} pixels") from error
+        raise TooManyPixelsError(f"more than {opening.MAX_PIXELS:,} pixels") from error
     except MemoryError as error:
         raise BadImageError("too large for this machine's memory") from error
     except Exception as error:  # damaged files make decoders raise errors of many types

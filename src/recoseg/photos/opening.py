@@ -43,6 +43,10 @@ FORMATS = (
 _ORIENTATION_TAG = 0x0112
 
 
+class TooManyPixelsError(BadImageError):
+    """A photo with more pixels than are taken."""
+
+
 class MissingDecoderError(BadImageError):
     """A photo of a format that can be read once a decoder is installed."""
 
@@ -53,16 +57,20 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 @contextmanager
 def open_image(
-    source: Path | bytes | BinaryIO, formats: Sequence[str] = FORMATS
+    source: Path | bytes | BinaryIO,
+    formats: Sequence[str] = FORMATS,
+    most: int | None = None,
 ) -> Iterator[Image.Image]:
     """Open an image of known formats; its pixels are not decoded yet, and not too many.
 
     Args:
         source: A local file, its bytes, or an open binary file.
         formats: Names of the formats, as Pillow calls them.
+        most: The largest number of pixels; by default, and at most, `MAX_PIXELS`.
 
     Raises:
-        BadImageError: It cannot be read, is empty, has too many pixels, or is no photo.
+        BadImageError: It cannot be read, is empty, or is no photo.
+        TooManyPixelsError: It has too many pixels.
         MissingDecoderError: It is of a format that an extra reads.
         Exception: It is damaged, or of none of the given formats; decoders raise errors of many
             types.
@@ -70,7 +78,7 @@ def open_image(
     data = _read(source)
     if not data:
         raise BadImageError("the file is empty")
-    _check_early(data)
+    _check_early(data, most)
     _register()
     known = [name for name in formats if name in Image.OPEN]
     preview = raw_preview(data) if formats is FORMATS else None
@@ -85,7 +93,7 @@ def open_image(
             raise MissingDecoderError(missing) from error
         raise BadImageError(unread_kind(data)) from error
     with opened as image:
-        check_size(*image.size)
+        check_size(*image.size, most)
         if preview:  # the preview itself has no tags
             image.getexif()[_ORIENTATION_TAG] = preview[1]
         yield image
@@ -119,23 +127,30 @@ def _read(source: Path | bytes | BinaryIO) -> bytes:
     return data
 
 
-def _check_early(data: bytes) -> None:
+def _check_early(data: bytes, most: int | None) -> None:
     """Check the size of images whose pixels are allocated or decoded when they are opened."""
     size = jxl_size(data)
     if size is not None:
-        check_size(*size)
+        check_size(*size, most)
     if data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X" and len(data) >= 30:
         width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
-        check_size(width, height)
+        check_size(width, height, most)
 
 
-def check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int, most: int | None = None) -> None:
     """Check the size of an image before its pixels are decoded.
 
+    Args:
+        width: Its width.
+        height: Its height.
+        most: The largest number of pixels; by default, and at most, `MAX_PIXELS`.
+
     Raises:
-        BadImageError: It has no pixels, or more than `MAX_PIXELS`.
+        BadImageError: It has no pixels.
+        TooManyPixelsError: It has more than `most`.
     """
     if width < 1 or height < 1:
         raise BadImageError(f"has no pixels: {width} x {height}")
-    if width * height > MAX_PIXELS:
-        raise BadImageError(f"more than {MAX_PIXELS:,} pixels: {width} x {height}")
+    limit = MAX_PIXELS if most is None else min(most, MAX_PIXELS)
+    if width * height > limit:
+        raise TooManyPixelsError(f"more than {limit:,} pixels: {width} x {height}")

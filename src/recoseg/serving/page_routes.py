@@ -1,7 +1,7 @@
 """The page for browsers, that the server is well, and its numbers."""
 
 from collections.abc import Mapping
-from importlib.resources import files
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -13,6 +13,10 @@ from recoseg.serving.refusals import RefusedError
 from recoseg.serving.rendering import hexadecimal
 from recoseg.serving.service import Service
 from recoseg.serving.verdicts import verdict_of
+from recoseg.storage.reading import MAX_TEXT, read_bytes
+
+PAGE = Path(__file__).with_name("page")
+"""The folder of the page's files."""
 
 INDEX = "index.html"
 _TYPES = {
@@ -38,13 +42,11 @@ Served = Annotated[Service, Depends(service_of)]
 
 def page_files() -> dict[str, tuple[bytes, str]]:
     """The files of the page by name, with their types; no path is ever made of a request."""
-    folder = files("recoseg.serving") / "page"
-    found = {}
-    for entry in folder.iterdir() if folder.is_dir() else ():
-        suffix = "." + entry.name.rpartition(".")[2]
-        if entry.is_file() and suffix in _TYPES:
-            found[entry.name] = (entry.read_bytes(), _TYPES[suffix])
-    return found
+    return {
+        path.name: (read_bytes(path, MAX_TEXT), _TYPES[path.suffix])
+        for path in (PAGE.iterdir() if PAGE.is_dir() else ())
+        if path.is_file() and path.suffix in _TYPES
+    }
 
 
 @router.get("/", include_in_schema=False)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from recoseg.errors import (
-    BadImageError,
-    MissingExtraError,
-    OutputError,
-    RecosegError,
-)
+from recoseg.errors import BadImageError, MissingExtraError, OutputError, RecosegError
+from recoseg.photos.opening import TooManyPixelsError
 
 
 class RefusedError(RecosegError):
@@ -38,11 +34,13 @@ def status_of(error: RecosegError) -> int:
         return error.status
     if isinstance(error, OutputError):
         return 409
+    if isinstance(error, TooManyPixelsError):
+        return 413
     return 501 if isinstance(error, MissingExtraError) else 422
 
 
 def sentence_of(error: RecosegError) -> str:
     """What the client is told of an error."""
     if isinstance(error, BadImageError):
-        return f"The photo cannot be used: {error}."
+        return f"The photo cannot be used: {error}. Send another one."
     return str(error)

@@ -1,6 +1,7 @@
 """Segmenting photos, and what is kept of the last ones."""
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, File, Form, Query, UploadFile
@@ -9,7 +10,6 @@ from fastapi.responses import JSONResponse, Response
 
 from recoseg.errors import BadImageError
 from recoseg.segmentation.certainty import keep_certain
-from recoseg.segmentation.result import Result
 from recoseg.serving.answers import FileFormat, Segmented
 from recoseg.serving.kept import KeptResult, KeptResults
 from recoseg.serving.page_routes import Served
@@ -21,9 +21,10 @@ from recoseg.serving.rendering import (
     download,
     label_layer,
 )
+from recoseg.serving.service import Service
 from recoseg.writers.formats import encode_label_map
 
-Form_ = Literal["palette", "rle", "polygons", "layers"]
+AnswerForm = Literal["palette", "rle", "polygons", "layers"]
 _SHAPES: dict[str, Shapes] = {"rle": "rle", "polygons": "polygons", "layers": "none"}
 _FOREVER = {"cache-control": "private, max-age=3600, immutable"}
 """Headers of what never changes under its address."""
@@ -45,7 +46,7 @@ async def segment(
     service: Served,
     photo: Annotated[UploadFile, File(description="A photo of any format that recoseg reads.")],
     format: Annotated[  # the name of the field
-        Form_,
+        AnswerForm,
         Form(
             description="`palette`: a PNG whose values are labels. `rle` and `polygons`: JSON with "
             "the mask of each class. `layers`: JSON with the addresses of two PNGs."
@@ -64,20 +65,28 @@ async def segment(
     data = await photo.read()
     waiting = await run_in_threadpool(service.segment, data, job)
     result = await asyncio.wrap_future(waiting)
-    return await run_in_threadpool(_answer, service.results, data, result, format, threshold)
+    if result.segmentation is None or result.image is None:
+        raise BadImageError(result.failure)
+    kept = KeptResult(data, result.image, result.segmentation)
+    return await run_in_threadpool(_answer, service, kept, format, threshold)
 
 
 def _answer(
-    results: KeptResults, data: bytes, result: Result, form: Form_, threshold: float | None
+    service: Service, result: KeptResult, form: AnswerForm, threshold: float | None
 ) -> Response:
-    if result.segmentation is None or result.image is None:
-        raise BadImageError(result.failure)
+    with service.drawing:
+        return _encoded(service.results, result, form, threshold)
+
+
+def _encoded(
+    results: KeptResults, result: KeptResult, form: AnswerForm, threshold: float | None
+) -> Response:
     found = keep_certain(result.segmentation, threshold or 0.0)
     if form == "palette":
         return Response(encode_label_map(found), media_type="image/png")
     answer = Segmented(**describe(found, _SHAPES[form]))
     if form == "layers":
-        name = results.add(KeptResult(data, result.image, found))
+        name = results.add(replace(result, segmentation=found))
         answer.labels = f"/results/{name}/labels.png"
         answer.confidence = f"/results/{name}/confidence.png"
     return JSONResponse(answer.model_dump(exclude_none=True))
@@ -92,14 +101,16 @@ async def formats() -> list[FileFormat]:
 @router.get("/results/{name}/labels.png", response_class=Response)
 def labels(service: Served, name: str) -> Response:
     """The label of each pixel as grey: 8 bits with 255, or 16 with 65535, for background."""
-    content = label_layer(service.results.get(name).segmentation)
+    with service.drawing:
+        content = label_layer(service.results.get(name).segmentation)
     return Response(content, media_type="image/png", headers=_FOREVER)
 
 
 @router.get("/results/{name}/confidence.png", response_class=Response)
 def confidence(service: Served, name: str) -> Response:
     """The certainty of each pixel as grey of 8 bits: the highest probability times 255."""
-    content = certainty_layer(service.results.get(name).segmentation)
+    with service.drawing:
+        content = certainty_layer(service.results.get(name).segmentation)
     return Response(content, media_type="image/png", headers=_FOREVER)
 
 
@@ -112,6 +123,7 @@ def downloaded(
 ) -> Response:
     """A result as a file for another tool; several files come as a zip file."""
     result = service.results.get(name)
-    file = download(result, keep_certain(result.segmentation, threshold or 0.0), format)
+    with service.drawing:
+        file = download(result, keep_certain(result.segmentation, threshold or 0.0), format)
     headers = {"content-disposition": f'attachment; filename="{file.name}"'}
     return Response(file.content, media_type=file.media_type, headers=headers)

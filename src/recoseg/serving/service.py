@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames
 from recoseg.concepts import ConceptBank
+from recoseg.cores import usable_cores
 from recoseg.device import resolve_compute
 from recoseg.drawing.pages import jpeg_thumbnail
 from recoseg.encoders.bundle import Encoders, load_encoders
@@ -75,6 +77,8 @@ class Service:
         device: Where the encoders run.
         metrics: Counts what is done.
         results: The last segmented photos.
+        drawing: Is held while an answer is drawn or encoded: as many at a time as there are cores,
+            so that their memory has a bound.
         thumbnail: Gives the JPEG of a row of the index at a size; raises `RefusedError` if the
             photo cannot be read.
 
@@ -121,6 +125,7 @@ class Service:
         self._turns = Turns()
         self.metrics = Metrics()
         self.results = KeptResults(self.limits)
+        self.drawing = threading.BoundedSemaphore(usable_cores())
         self._features = TemporaryDirectory(prefix="recoseg-")
         self._batcher = Batcher(self.limits, self._turns, self.metrics)
         self._jobs = Jobs(self.limits, self.metrics)
@@ -147,16 +152,10 @@ class Service:
             The result to come.
 
         Raises:
-            BadImageError: It is no photo.
-            RefusedError: It has too many pixels, too many photos wait, or the job has no class.
+            BadImageError: It is no photo, or has too many pixels.
+            RefusedError: Too many photos wait, or the job has no class.
         """
-        height, width = upright_size(photo)
-        if height * width > self.limits.pixels:
-            raise RefusedError(
-                413,
-                f"The photo has {width} x {height} = {height * width:,} pixels; this server takes "
-                f"up to {self.limits.pixels:,}. Send a smaller one.",
-            )
+        height, width = upright_size(photo, self.limits.pixels)
         segmenter = self.current.segmenter if job is None else self.taught(job).segmenter
         return self._batcher.submit(segmenter, photo, height * width)
 
@@ -288,7 +287,8 @@ class Service:
     def _thumbnail(self, row: int, size: int) -> bytes:
         assert self.index is not None
         try:
-            return jpeg_thumbnail(self.index.read(row), (size, size))
+            with self.drawing:
+                return jpeg_thumbnail(self.index.read(row), (size, size))
         except BadImageError as error:
             raise RefusedError(404, f"Photo {row} of the index cannot be used: {error}.") from error
 

@@ -147,7 +147,7 @@ def _steps(job: Job, turns: Turns) -> Callable[[str, int, int | None], None]:
         share = done / total if total else 0.0
         first = len(stages) == 1
         progress = share * _FEATURES if first else _FEATURES + share * (1 - _FEATURES)
-        job.step(progress, f"{stage}: {done:,} of {total or 0:,}")
+        job.step(progress, f"{stage}, {done:,} of {total:,}" if total else stage)
         turns.give_way()
 
     return step
