@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from recoseg.concepts import ConceptBank
 from recoseg.serving.jobs import Job
@@ -232,8 +232,14 @@ def test_what_a_person_does(visits, address, file, archive, device):
     np.testing.assert_array_equal(saved, np.asarray(Image.open(io.BytesIO(expected))))
     assert waiting.value.suggested_filename.endswith(".png")
 
-    # Remove.
+    # Teach again, with the words that the bank has.
     page.eval_on_selector("#bank-details", "(one) => { one.open = true; }")
+    page.get_by_role("button", name="Teach sea again").click()
+    eventually(lambda: "The bank has sea already" in page.inner_text("#advice"))
+    assert page.input_value("#name") == "sea: sea; -sky"
+    page.click("#forget")
+
+    # Remove.
     page.get_by_role("button", name="Remove sea").click()
     fits(visit)
     page.click("#remove-yes")
@@ -342,6 +348,33 @@ def test_a_token(visits, file, archive, chromium):
         visit.page.wait_for_selector("#busy", state="hidden")
         assert visit.page.is_hidden("#keep")
         assert visit.page.is_hidden("#trial-keep")
+
+
+def test_photos_are_upright_and_alone(visits, address):
+    visit = visits(address, **PHONE)
+    page = visit.page
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a quarter to the right
+    image = make_photo(5, "rose").crop((0, 0, 48, 32))
+    data = as_file(image, "JPEG", exif=turned)
+    visit.drop(data, "turned.jpg")
+    assert visit.canvas().shape == (48, 32, 4)
+    shown = visit.canvas("#photo")[..., :3].astype(int)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    assert np.abs(shown - upright).max() <= 3
+    frame = page.locator("#frame").bounding_box()
+    assert frame["width"] / frame["height"] == pytest.approx(32 / 48, rel=0.01)
+    box = page.locator("#names").bounding_box()
+    for chip in page.locator("#names .chip:visible").all():
+        inner = chip.bounding_box()
+        assert box["x"] - 1 <= inner["x"]
+        assert inner["x"] + inner["width"] <= box["x"] + box["width"] + 1
+    given = {"mimeType": "image/png", "buffer": photo(5, "rose")}
+    with page.expect_response("**/segment"):
+        page.evaluate("document.querySelector('#file').multiple = true")
+        page.set_input_files("#file", [given | {"name": name} for name in ("a.png", "b.png")])
+    eventually(lambda: "one photo at a time" in page.inner_text("#status"))
+    visit.drop(photo(5, "rose"))
 
 
 def test_learning_can_be_stopped(visits, address, monkeypatch):

@@ -65,7 +65,7 @@ def cancel(service: Served, name: str) -> JobState:
     return _state(found)
 
 
-@router.delete("/classes/{name}", status_code=204)
+@router.delete("/classes/{name:path}", status_code=204)  # names may hold slashes
 def forget(service: Served, name: str) -> None:
     """Remove a class from the bank."""
     service.forget(name)

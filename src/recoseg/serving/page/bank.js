@@ -6,18 +6,18 @@ import { at, counted, make, show, swatch, tell, tellError } from "./dom.js";
 /**
  * The list of classes.
  *
- * @param {Object} on `again(name)` teaches a class again; `removed(name)` when the bank has lost one.
+ * @param {Object} on `again(words)` teaches a class again; `removed(name)` when the bank has lost one.
  */
 export function createBank(on) {
   let leaving = null;
   const dialog = at("remove");
 
-  function row({ name, colour, verdict, photos }, { index, writable }) {
+  function row({ name, words, colour, verdict, photos }, { index, writable }) {
     const worth = verdict && make("span", { className: verdict === "good" ? "" : "warn" }, verdict);
     const from = photos && `${verdict ? ", " : ""}${counted(photos, "photo")}`;
     const facts = make("span", { className: "faint" }, worth || null, from || null);
     const text = make("span", { className: "row-name" }, name, facts);
-    const again = index && action("Teach again", `Teach ${name} again`, () => on.again(name));
+    const again = index && action("Teach again", `Teach ${name} again`, () => on.again(words ?? name));
     const remove = writable && action("Remove", `Remove ${name}`, () => confirm(name));
     const parts = [swatch(colour), text, again || null, remove || null];
     return make("li", { className: "row" }, ...parts);

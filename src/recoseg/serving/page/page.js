@@ -61,7 +61,7 @@ const lesson = createLesson({
   },
 });
 const bank = createBank({
-  again: (name) => lesson.begin(name),
+  again: lesson.begin,
   async removed() {
     await reload();
     await segmentAgain({ quietly: true });

@@ -175,9 +175,9 @@ export function createLesson(on) {
         "Teaching needs an index of photos. Make one with recoseg index, and start recoseg serve with --index.";
     },
 
-    /** Begins a lesson with a name. */
-    begin(name) {
-      field.value = name;
+    /** Begins a lesson with a name, and perhaps other words. */
+    begin(words) {
+      field.value = words;
       field.focus();
       reveal(at("teach"));
       find();
