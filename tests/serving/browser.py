@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import recoseg
-from tests.serving.conftest import make_encoders
 
 NEEDED = os.environ.get("RECOSEG_BROWSER_TESTS") == "1"
 """Whether a missing browser is a failure rather than a reason to skip the tests."""
@@ -55,6 +54,8 @@ def serving(bank, index=None, **options):
     """A server on a free port of this machine; its address."""
     import uvicorn
 
+    from tests.serving.conftest import make_encoders
+
     app = recoseg.make_app(bank, index, encoders=make_encoders(), **options)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None))
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -63,6 +64,46 @@ def serving(bank, index=None, **options):
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
         server.should_exit = True
         thread.join()
+
+
+_CONTRASTS = """() => {
+    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const rgba = (colour) => {
+        canvas.clearRect(0, 0, 1, 1);
+        canvas.fillStyle = colour;
+        canvas.fillRect(0, 0, 1, 1);
+        return canvas.getImageData(0, 0, 1, 1).data;
+    };
+    const luminance = ([...rgb]) => {
+        const [r, g, b] = rgb.slice(0, 3).map((part) => part / 255)
+            .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = (element) => {
+        for (; element; element = element.parentElement) {
+            const colour = rgba(getComputedStyle(element).backgroundColor);
+            if (colour[3] > 230) return colour;
+        }
+        return rgba("white");
+    };
+    const own = (one) =>
+        [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    return [...document.querySelectorAll("body *")]
+        .filter((one) => one.checkVisibility() && own(one))
+        .filter((one) => !one.closest("#names, #busy, [disabled]"))
+        .map((one) => {
+            const [text, page] = [rgba(getComputedStyle(one).color), behind(one)].map(luminance);
+            const ratio = (Math.max(text, page) + 0.05) / (Math.min(text, page) + 0.05);
+            return [one.textContent.trim(), ratio];
+        })
+        .filter(([, ratio]) => ratio < 4.5);
+}"""
+"""Texts whose contrast with what is behind them is below 4.5 (WCAG 2.2, 1.4.3)."""
+
+_NAMELESS = """() => [...document.querySelectorAll("button, input, select, progress, summary")]
+    .filter((one) => one.checkVisibility())
+    .filter((one) => !(one.ariaLabel || one.labels?.length || one.textContent.trim()))
+    .map((one) => one.outerHTML)"""
 
 
 class Visit:
@@ -168,4 +209,12 @@ def eventually(check, seconds=10):
     end = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
+        time.sleep(0.05)
+
+
+def fits(visit):
+    """Nothing is cut off, nothing is too pale, everything has a name."""
+    page = visit.page
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(_CONTRASTS) == []
+    assert page.evaluate(_NAMELESS) == []

@@ -1,10 +1,7 @@
 """The page in a real browser, with a real server: what a person does, and what must not happen."""
 
-import base64
 import io
-import struct
 import threading
-import zlib
 from urllib.parse import quote
 
 import numpy as np
@@ -18,10 +15,9 @@ from tests.learning.fakes import make_photo
 from tests.serving.browser import (
     DESKTOP,
     PHONE,
-    Visit,
     asked,
-    browser,
     eventually,
+    fits,
     percent,
     serving,
 )
@@ -30,81 +26,6 @@ from tests.serving.conftest import NAMES, as_file, photo
 pytest.importorskip("uvicorn")
 
 VEIL = (16, 17, 15, 150)
-
-_CONTRASTS = """() => {
-    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-    const rgba = (colour) => {
-        canvas.clearRect(0, 0, 1, 1);
-        canvas.fillStyle = colour;
-        canvas.fillRect(0, 0, 1, 1);
-        return canvas.getImageData(0, 0, 1, 1).data;
-    };
-    const luminance = ([...rgb]) => {
-        const [r, g, b] = rgb.slice(0, 3).map((part) => part / 255)
-            .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const behind = (element) => {
-        for (; element; element = element.parentElement) {
-            const colour = rgba(getComputedStyle(element).backgroundColor);
-            if (colour[3] > 230) return colour;
-        }
-        return rgba("white");
-    };
-    const own = (one) =>
-        [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-    return [...document.querySelectorAll("body *")]
-        .filter((one) => one.checkVisibility() && own(one))
-        .filter((one) => !one.closest("#names, #busy, [disabled]"))
-        .map((one) => {
-            const [text, page] = [rgba(getComputedStyle(one).color), behind(one)].map(luminance);
-            const ratio = (Math.max(text, page) + 0.05) / (Math.min(text, page) + 0.05);
-            return [one.textContent.trim(), ratio];
-        })
-        .filter(([, ratio]) => ratio < 4.5);
-}"""
-"""Texts whose contrast with what is behind them is below 4.5 (WCAG 2.2, 1.4.3)."""
-
-_NAMELESS = """() => [...document.querySelectorAll("button, input, select, progress, summary")]
-    .filter((one) => one.checkVisibility())
-    .filter((one) => !(one.ariaLabel || one.labels?.length || one.textContent.trim()))
-    .map((one) => one.outerHTML)"""
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def file(bank, tmp_path_factory):
-    path = tmp_path_factory.mktemp("page") / "bank.safetensors"
-    bank.save(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def address(file, archive, chromium):
-    with serving(file, archive, writable=True) as address:
-        yield address
-
-
-@pytest.fixture
-def visits(chromium):
-    """Opens the page; in the end the console must have said nothing."""
-    opened = []
-
-    def visit(address, **options):
-        context = chromium.new_context(**(options or DESKTOP))
-        one = Visit(context, address)
-        opened.append((context, one))
-        return one
-
-    yield visit
-    for context, one in opened:
-        context.close()
-        assert one.faults == []
 
 
 def labels_of(address, data):
@@ -130,16 +51,8 @@ def veiled(canvas):
     return (np.abs(canvas.astype(int) - VEIL) <= 2).all(2)
 
 
-def fits(visit):
-    """Nothing is cut off, nothing is too pale, everything has a name."""
-    page = visit.page
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.evaluate(_CONTRASTS) == []
-    assert page.evaluate(_NAMELESS) == []
-
-
 @pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_what_a_person_does(visits, address, file, archive, device):
+def test_what_a_person_does(visits, address, served_file, archive, device):
     visit = visits(address, **device)
     page = visit.page
     page.wait_for_selector("body[data-ready]")
@@ -207,7 +120,7 @@ def test_what_a_person_does(visits, address, file, archive, device):
     eventually(lambda: "sea covers" in page.inner_text("#trial"))
     assert "sea" in visit.shares()
     assert page.locator("#found-list [aria-pressed=true]").inner_text().startswith("sea")
-    assert kept(file) == NAMES
+    assert kept(served_file) == NAMES
     before = tiles.evaluate_all("(all) => all.map((one) => one.title)")
     tiles.first.click()
     assert tiles.first.get_attribute("aria-pressed") == "false"
@@ -218,7 +131,7 @@ def test_what_a_person_does(visits, address, file, archive, device):
     fits(visit)
     page.click("#keep")
     page.wait_for_selector("#bank-list :text('sea')", state="attached")
-    assert kept(file) == [*NAMES, "sea"]
+    assert kept(served_file) == [*NAMES, "sea"]
     eventually(lambda: "sea" in visit.shares())
     assert page.is_hidden("#trial")
 
@@ -244,7 +157,7 @@ def test_what_a_person_does(visits, address, file, archive, device):
     fits(visit)
     page.click("#remove-yes")
     page.wait_for_selector("#bank-list :text('sea')", state="detached")
-    assert kept(file) == NAMES
+    assert kept(served_file) == NAMES
     eventually(lambda: "sea" not in visit.shares())
 
 
@@ -306,8 +219,8 @@ def test_with_the_keyboard_alone(visits, address):
     assert page.is_hidden("#remove")
 
 
-def test_what_cannot_be_done(visits, file, address, chromium):
-    with serving(file, limits=Limits(bytes=400_000)) as plain:
+def test_what_cannot_be_done(visits, served_file):
+    with serving(served_file, limits=Limits(bytes=400_000)) as plain:
         visit = visits(plain, **PHONE)
         page = visit.page
         page.wait_for_selector("body[data-ready]")
@@ -331,9 +244,9 @@ def test_what_cannot_be_done(visits, file, address, chromium):
     visit.faults[:] = [line for line in visit.faults if "ERR_CONNECTION_REFUSED" not in line]
 
 
-def test_a_token(visits, file, archive, chromium):
+def test_a_token(visits, served_file, archive):
     token = "a token of the tests"
-    with serving(file, archive, token=token) as address:
+    with serving(served_file, archive, token=token) as address:
         closed = visits(address)
         eventually(lambda: "wants its token" in closed.page.inner_text("#status"))
         closed.faults[:] = [line for line in closed.faults if "status of 401" not in line]
@@ -398,74 +311,3 @@ def test_learning_can_be_stopped(visits, address, monkeypatch):
     going.set()
     assert page.is_visible("#learn")
     assert page.is_hidden("#progress")
-
-
-@pytest.mark.parametrize("bits", [8, 16])
-def test_label_maps_are_read_exactly(visits, address, bits):
-    generator = np.random.default_rng(bits)
-    labels = generator.integers(0, 2**bits, (13, 7)).astype(f"uint{bits}")
-    read = """async (encoded) => {
-        const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
-        const { readGrey } = await import("/static/png.js");
-        const { width, height, pixels } = await readGrey(bytes.buffer);
-        return [width, height, [...pixels]];
-    }"""
-    page = visits(address).page
-    for filters in ([0], [1], [2], [3], [4], [4, 2, 0, 3, 1]):
-        encoded = base64.b64encode(png(labels, filters)).decode()
-        assert Image.open(io.BytesIO(png(labels, filters))).size == (7, 13)
-        assert page.evaluate(read, encoded) == [7, 13, labels.ravel().tolist()]
-    assert "Expected a grey PNG" in page.evaluate(
-        f"(encoded) => ({read})(encoded).catch((error) => error.message)",
-        base64.b64encode(as_file(make_photo(1))).decode(),
-    )
-
-
-def png(values, filters):
-    """A grey PNG whose rows have these filters in turn, by the definitions of the standard."""
-    step = values.itemsize
-    rows = values.astype(f">u{step}").view(np.uint8).reshape(len(values), -1).astype(int)
-    width = rows.shape[1]
-    padded = np.zeros((len(rows) + 1, width + step), int)
-    padded[1:, step:] = rows
-    left, up, corner = padded[1:, :width], padded[:-1, step:], padded[:-1, :width]
-    nearest = np.argmin([abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)], axis=0)
-    paeth = np.choose(nearest, [left, up, corner])
-    predicted = [np.zeros_like(rows), left, up, (left + up) // 2, paeth]
-    raw = b""
-    for y, row in enumerate(rows):
-        kind = filters[y % len(filters)]
-        raw += bytes([kind]) + ((row - predicted[kind][y]) % 256).astype(np.uint8).tobytes()
-    head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 8 * step, 0, 0, 0, 0)
-    parts = [(b"IHDR", head), (b"IDAT", zlib.compress(raw)), (b"IEND", b"")]
-    chunks = [
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in parts
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
-def test_formulas_of_masks(visits, address):
-    generator = np.random.default_rng(3)
-    labels = np.kron(generator.integers(0, 4, (5, 7)), np.ones((30, 20), int))
-    labels[labels == 3] = 255
-    sure = generator.integers(0, 256, labels.shape)
-    shares, places, small = visits(address).page.evaluate(
-        """async ([labels, confidence, width, height]) => {
-            const masks = await import("/static/masks.js");
-            const map = { width, height, labels: Uint8Array.from(labels),
-                          confidence: Uint8Array.from(confidence) };
-            const counts = masks.histogram(map, 3);
-            const colours = new Map([[0, [1, 2, 3]], [1, [1, 2, 3]], [2, [1, 2, 3]]]);
-            const shares = [0, 1, 2].map((one) => masks.shareOf(counts, one, 100, labels.length));
-            const places = [...masks.places(map, colours, 0)].map(([one, at]) => [one, at.x, at.y]);
-            return [shares, places, [...masks.shrunk(map, 14, 10).labels]];
-        }""",
-        [labels.ravel().tolist(), sure.ravel().tolist(), labels.shape[1], labels.shape[0]],
-    )
-    for label, share in enumerate(shares):
-        assert share == pytest.approx(((labels == label) & (sure >= 100)).mean())
-    assert sorted(label for label, _, _ in places) == [0, 1, 2]
-    for label, x, y in places:
-        assert labels[int(y * labels.shape[0]), int(x * labels.shape[1])] == label
-    assert small == labels[7::15, 5::10].ravel().tolist()

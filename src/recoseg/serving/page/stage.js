@@ -131,6 +131,8 @@ export function createStage(on) {
   function adjust() {
     at("opacity-value").textContent = `${opacity.value} %`;
     at("threshold-value").textContent = `${threshold.value} %`;
+    for (const slider of [wipe, opacity, threshold])
+      slider.setAttribute("aria-valuetext", `${slider.value} %`);
     masks.style.opacity = opacity.value / 100;
     for (const layer of [masks, names]) layer.style.clipPath = `inset(0 0 0 ${wipe.value}%)`;
     handle.style.left = `${wipe.value}%`;
