@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import os
 import subprocess
 import sys
 import tempfile
@@ -71,6 +72,12 @@ def measure(port: int, bodies: list[bytes], clients: int) -> tuple[float, np.nda
     return len(bodies) / (time.perf_counter() - started), np.concatenate(parts)
 
 
+def processor_seconds(process: int) -> float:
+    """Processor time that a process has taken so far; Linux only."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def main() -> None:
     """Print one row for the bare segmenter and one for each number of clients."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -90,8 +97,10 @@ def main() -> None:
     bank = random_bank(phi, saliency, CLASSES)
     segmenter = bank_segmenter(bank, phi=phi, saliency=saliency)
 
-    def bare() -> float:
-        return len(photos) / seconds(lambda: list(segmenter.stream(photos)))
+    def bare() -> tuple[float, float]:
+        used = time.process_time()
+        rate = len(photos) / seconds(lambda: list(segmenter.stream(photos)))
+        return rate, (time.process_time() - used) / len(photos)
 
     print(f"{machine(options.threads)}, {compute.precision}\n")
     print(
@@ -107,17 +116,27 @@ def main() -> None:
             port = urlsplit(address).port or 80
             measure(port, bodies[:8], 1)  # warms the models
             before = bare()
-            rows = [(clients, *measure(port, bodies, clients)) for clients in options.clients]
+            rows = []
+            for clients in options.clients:
+                used = processor_seconds(server.pid)
+                rate, times = measure(port, bodies, clients)
+                rows.append(
+                    (clients, rate, (processor_seconds(server.pid) - used) / len(bodies), times)
+                )
             after = bare()
         finally:
             server.terminate()
             server.wait()
     best = max(before, after)
-    print_head(("clients", "requests/s", "of the bare segmenter", "median s", "p95 s"))
-    print_row(("bare segmenter", f"{before:.1f} before, {after:.1f} after", "1", "", ""))
-    for clients, rate, times in rows:
-        p50, p95 = np.quantile(times, [0.5, 0.95])
-        print_row((clients, f"{rate:.1f}", f"{rate / best:.2f}", f"{p50:.3f}", f"{p95:.3f}"))
+    print_head(
+        ("clients", "requests/s", "of the best bare run", "processor ms each", "median s", "p95 s")
+    )
+    for what, (rate, used) in (("bare, before", before), ("bare, after", after)):
+        print_row((what, f"{rate:.1f}", f"{rate / best[0]:.2f}", f"{1000 * used:.0f}", "", ""))
+    for clients, rate, used, times in rows:
+        p50, p95 = (f"{value:.3f}" for value in np.quantile(times, [0.5, 0.95]))
+        shares = (f"{rate:.1f}", f"{rate / best[0]:.2f}", f"{1000 * used:.0f}")
+        print_row((clients, *shares, p50, p95))
 
 
 if __name__ == "__main__":

@@ -183,7 +183,7 @@ def test_the_log_names_neither_photos_nor_classes(client, caplog):
     own = [record for record in caplog.records if record.name == "recoseg.serving.access"]
     lines = [record.getMessage() for record in own]
     assert lines[0].startswith("POST /segment 200 ")
-    assert lines[1].startswith("DELETE /classes/{name} 403 ")
+    assert lines[1].startswith("DELETE /classes/{name:path} 403 ")
     assert "secret" not in caplog.text
 
 

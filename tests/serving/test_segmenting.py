@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 import recoseg
+from recoseg.formats.format_table import FORMATS
 from recoseg.regions.rle import mask_of, run_lengths
 from recoseg.segmentation.certainty import certainty, keep_certain
 from recoseg.serving.limits import Limits
-from recoseg.serving.rendering import TITLES
 from tests.learning.fakes import make_photo
 from tests.serving.conftest import as_file, make_encoders, photo, post, served
 
@@ -90,7 +90,8 @@ def test_twenty_clients_get_their_own_results(client, segmenter):
 
 def test_downloads(client, segmenter):
     listed = client.get("/formats").json()
-    assert {one["name"] for one in listed} == set(TITLES)
+    assert [one["name"] for one in listed] == ["palette", "overlay", *FORMATS]
+    assert all(one["title"] for one in listed)
     address = post(client, photo(), format="layers").json()["labels"].removesuffix("labels.png")
     expected = segmenter(photo())
     found = client.get(f"{address}download", params={"format": "palette"})

@@ -14,7 +14,7 @@ from PIL import Image
 
 import recoseg
 from recoseg.device import resolve_compute
-from recoseg.errors import BadImageError, MissingExtraError, RecosegError
+from recoseg.errors import BadImageError, MissingExtraError, OptionError, RecosegError
 from recoseg.segmentation.presence import PresenceRule
 from recoseg.training.export import CHECKED, TOLERANCE, Exported, export_onnx, largest_difference
 from recoseg.training.model import is_model
@@ -249,3 +249,20 @@ def test_regions_vote_where_they_need_no_phi(run):
         recoseg.open_segmenter(run.model, refine="lposs")
     with pytest.raises(RecosegError, match="--memory would have no effect"):
         recoseg.open_segmenter(run.model, memory="memory")
+
+
+def test_a_server_of_a_model(run):
+    pytest.importorskip("fastapi")
+    from tests.serving.conftest import as_file, post, served
+
+    image = blocks(9)[0]
+    options = {"encoders": None, "device": "cpu", "precision": "fp32"}
+    with served(run.model, **options) as client:
+        assert client.get("/health").json()["bank"] == "model"
+        found = client.get("/classes").json()
+        assert [one["name"] for one in found["classes"]] == list(NAMES)
+        assert {(one["verdict"], one["photos"]) for one in found["classes"]} == {(None, None)}
+        answer = post(client, as_file(image)).json()
+    assert {one["name"]: one["share"] for one in answer["classes"]} == build(run)(image).areas()
+    with pytest.raises(OptionError, match="learns no further classes"):
+        recoseg.make_app(run.model, "an index that is not opened", **options)

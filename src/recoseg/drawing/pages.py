@@ -37,14 +37,8 @@ def _visible(value: object) -> object:
 
 def thumbnail_uri(image: Image.Image, height: int) -> str:
     """A photo as a JPEG data URI of a given height, at most four times as wide; never enlarged."""
-    small = jpeg_thumbnail(image, (4 * height, height))
-    return f"data:image/jpeg;base64,{base64.b64encode(small).decode()}"
-
-
-def jpeg_thumbnail(image: Image.Image, box: tuple[int, int]) -> bytes:
-    """A photo as a JPEG within a box (width, height), pixels; never enlarged."""
     small = image.copy()
-    small.thumbnail(box, Image.Resampling.LANCZOS)
+    small.thumbnail((4 * height, height), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     small.save(out, "JPEG", quality=_QUALITY, optimize=True)
-    return out.getvalue()
+    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"

@@ -24,7 +24,7 @@ from recoseg.writers.formats import encode_jpeg, encode_label_map, encode_png
 
 Shapes = Literal["none", "rle", "polygons"]
 
-TITLES = {
+_TITLES = {
     "palette": "Label map (PNG with the colours of the classes)",
     "overlay": "Photo with its classes painted over it (JPEG)",
     "coco": "COCO, one object for each region",
@@ -38,6 +38,9 @@ TITLES = {
     "huggingface": "Hugging Face data set",
 }
 """What downloads are called, by the name of their format."""
+
+TITLES = {name: _TITLES.get(name, name) for name in ("palette", "overlay", *FORMATS)}
+"""The formats of downloads, each with what it is called."""
 
 
 @dataclass(frozen=True)

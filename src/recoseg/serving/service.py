@@ -16,7 +16,6 @@ from recoseg.classes import ClassNames
 from recoseg.concepts import ConceptBank
 from recoseg.cores import usable_cores
 from recoseg.device import resolve_compute
-from recoseg.drawing.pages import jpeg_thumbnail
 from recoseg.encoders.bundle import Encoders, load_encoders
 from recoseg.errors import BadImageError, OptionError
 from recoseg.photos.images import upright_size
@@ -38,6 +37,7 @@ from recoseg.serving.refusals import RefusedError
 from recoseg.serving.teaching import Lesson, Taught, teach
 from recoseg.serving.turns import Turns
 from recoseg.training.model import TrainedModel, is_model
+from recoseg.writers.formats import encode_jpeg
 
 _THUMBNAILS = 2048
 """Thumbnails that are kept, about 10 kB each."""
@@ -103,14 +103,14 @@ class Service:
     ) -> None:
         self.limits = limits or Limits()
         self.file = Path(bank) if isinstance(bank, str | Path) else None
-        self.index = open_index(index) if isinstance(index, str | Path) else index
         self.writable = writable
-        if writable and (self.file is None or self.index is None):
+        if writable and (self.file is None or index is None):
             raise OptionError(
                 "--writable lets classes be learnt into the file of a bank. It needs that file, "
                 "and the index to learn from: --index INDEX."
             )
-        loaded = _loaded(bank, learns=self.index is not None)
+        loaded = _loaded(bank, learns=index is not None)
+        self.index = open_index(index) if isinstance(index, str | Path) else index
         if self.index is not None and encoders is None:
             chosen = choose_encoders(self.index, loaded, None)
             encoders = load_encoders(**chosen, device=device, precision=precision)
@@ -288,7 +288,9 @@ class Service:
         assert self.index is not None
         try:
             with self.drawing:
-                return jpeg_thumbnail(self.index.read(row), (size, size))
+                image = self.index.read(row)
+                image.thumbnail((size, size))
+                return encode_jpeg(image)
         except BadImageError as error:
             raise RefusedError(404, f"Photo {row} of the index cannot be used: {error}.") from error
 
