@@ -127,7 +127,9 @@ def test_what_a_person_does(visits, address, served_file, archive, device):
     assert "1 photo is left out" in page.inner_text("#tiles-help")
     page.click("#learn:has-text('without 1 photo')")
     eventually(lambda: tiles.first.get_attribute("title") != before[0])
-    assert before[0] not in tiles.evaluate_all("(all) => all.map((one) => one.title)")
+    after = tiles.evaluate_all("(all) => all.map((one) => one.title)")
+    assert after[-1] == before[0]  # it can be taken back
+    assert tiles.last.get_attribute("aria-pressed") == "false"
     fits(visit)
     page.click("#keep")
     page.wait_for_selector("#bank-list :text('sea')", state="attached")
@@ -310,4 +312,14 @@ def test_learning_can_be_stopped(visits, address, monkeypatch):
     eventually(lambda: "Nothing was changed" in page.inner_text("#status"))
     going.set()
     assert page.is_visible("#learn")
+    assert page.is_hidden("#progress")
+
+    # Another lesson ends the one that is going on.
+    going.clear()
+    page.click("#learn")
+    page.wait_for_selector("#progress", state="visible")
+    page.eval_on_selector("#bank-details", "(one) => { one.open = true; }")
+    page.get_by_role("button", name="Teach grass again").click()
+    eventually(lambda: page.inner_text("#learn") == "Learn grass")
+    going.set()
     assert page.is_hidden("#progress")

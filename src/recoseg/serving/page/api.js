@@ -86,22 +86,26 @@ function forgetOldest() {
  *
  * @param {Object} wanted `name`, `rejected` (rows), `keep`.
  * @param {function(Object)} follow Gets the job whenever it has been asked for.
- * @param {AbortSignal} signal Cancels the job.
+ * @param {AbortSignal} signal Cancels the job; one that is to be kept is followed to its end, since it
+ *     may be too late.
  * @returns {Promise<Object>} The job that is done, with its result.
  */
 export async function learn(wanted, follow, signal) {
   const { job } = await send("/learn", wanted);
   const path = `/jobs/${encodeURIComponent(job)}`;
+  const stopped = () => new DOMException("The learning was stopped.", "AbortError");
+  let cancelled = false;
   for (;;) {
-    if (signal.aborted) {
-      await call(path, { method: "DELETE" }).catch(() => {}); // it may have ended by itself
-      throw new DOMException("The learning was stopped.", "AbortError");
+    if (signal.aborted && !cancelled) {
+      await call(path, { method: "DELETE" });
+      cancelled = true;
+      if (!wanted.keep) throw stopped();
     }
     const state = await ask(path);
-    follow(state);
+    if (!cancelled) follow(state);
     if (state.state === "done") return state;
     if (state.state === "failed") throw new ApiError(500, state.error || "The learning failed.");
-    if (state.state === "cancelled") throw new DOMException("The learning was stopped.", "AbortError");
+    if (state.state === "cancelled") throw stopped();
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }

@@ -183,7 +183,9 @@ listenForDownloads(() => ({
 }));
 at("trial-keep").addEventListener("click", lesson.keep);
 at("trial-drop").addEventListener("click", lesson.forget);
-at("from-archive").addEventListener("click", () => archivePhoto(served.photos).then((photo) => take(photo), tellError));
+at("from-archive").addEventListener("click", () => {
+  archivePhoto(served.photos).then((photo) => take(photo), tellError);
+});
 addEventListener("keydown", ({ key }) => {
   if (key !== "Escape" || at("remove").open) return;
   hush();

@@ -22,6 +22,7 @@ export function createLesson(on) {
   const [field, button, stop] = ["name", "learn", "stop"].map(at);
   let server = { index: false, writable: false };
   let rejected = new Set();
+  let seen = new Map(); // all photos that were shown, by their rows
   let found = null; // the name that the photos were found for
   let learnt = null; // the result of the last job
   let learntWithout = []; // the rows that it was learnt without
@@ -61,18 +62,15 @@ export function createLesson(on) {
     clearTimeout(timer);
     const name = wanted();
     if (!name || name === found) return;
-    work.abort();
-    work = new AbortController();
-    const { signal } = work;
+    const signal = afresh();
     if (headOf(name) !== headOf(found ?? "")) clear();
     on.dropped();
     show(true, at("searching"));
     try {
       const answer = await send("/retrieve", { name, k: PHOTOS }, signal);
       [found, learnt, learntWithout] = [name, null, []];
-      showTiles(answer.photos, rejected, describe);
+      showPhotos(answer.photos);
       show(true, at("lesson"));
-      show(answer.photos.length > 0, button);
       advise(answer);
       describe();
       tell(`${counted(answer.photos.length, "photo")} of the archive fit ${headOf(name)} best.`, "quiet");
@@ -85,23 +83,27 @@ export function createLesson(on) {
 
   /** Learns the class: without the photos that are left out now, or, to be kept, as it was tried. */
   async function study(keep) {
-    work.abort();
-    work = new AbortController();
+    const signal = afresh();
     const [name, without] = [found, keep ? learntWithout : rows()];
-    running(true, keep ? `Keeping ${headOf(name)}` : `Learning ${headOf(name)}`);
+    run(keep ? `Keeping ${headOf(name)}` : `Learning ${headOf(name)}`);
+    const isCurrent = () => work.signal === signal;
     try {
-      const job = await learn({ name, rejected: without, keep }, follow, work.signal);
-      running(false);
+      const follow = (job) => isCurrent() && showProgress(job);
+      const job = await learn({ name, rejected: without, keep }, follow, signal);
+      if (!isCurrent()) return;
+      rest();
       if (keep) finish(headOf(name));
       else look(job, without);
     } catch (error) {
-      running(false);
+      if (!isCurrent()) return;
+      rest();
+      describe();
       tellError(error, () => study(keep));
       if (error.name === "AbortError") tell("Stopped. Nothing was changed.");
     }
   }
 
-  function follow({ progress, message }) {
+  function showProgress({ progress, message }) {
     if (progress) at("progress-bar").value = progress; // until then the bar only moves
     at("progress-text").textContent = progress ? `${percent(progress)}. ${message}` : message;
   }
@@ -109,7 +111,7 @@ export function createLesson(on) {
   function look({ id, result }, without) {
     learnt = result;
     learntWithout = without;
-    showTiles(result.photos, rejected, describe);
+    showPhotos(result.photos);
     advise(result);
     describe();
     tell(`${headOf(found)} was learnt from ${counted(result.photos.length, "photo")}.`, "quiet");
@@ -121,27 +123,48 @@ export function createLesson(on) {
     clear();
     field.value = "";
     field.focus({ preventScroll: true });
-    on.kept(name);
+    on.kept(name).catch(tellError);
   }
 
   function clear() {
-    rejected = new Set();
+    [rejected, seen] = [new Set(), new Map()];
     [found, learnt, learntWithout] = [null, null, []];
     show(false, at("lesson"));
   }
 
-  function running(is, what = "") {
-    show(is, at("progress"), stop);
-    if (is) show(false, button, at("keep"));
-    show(!is, at("forget"));
-    for (const tile of at("tiles").children) tile.inert = is;
-    field.readOnly = is;
-    if (is) {
-      at("progress-bar").removeAttribute("value");
-      at("progress-text").textContent = `${what}.`;
-      tell(`${what}.`, "quiet");
-      stop.focus({ preventScroll: true });
-    } else describe();
+  /** Shows photos, and after them those that were left out, so that they can be taken back. */
+  function showPhotos(photos) {
+    const shown = new Set(photos.map(({ row }) => row));
+    const others = rows().filter((row) => !shown.has(row)).map((row) => seen.get(row));
+    const all = [...photos, ...others];
+    for (const photo of all) seen.set(photo.row, { ...photo, seed: null });
+    showTiles(all, rejected, describe);
+  }
+
+  /** Gives up what is being done, and gives the signal of what follows. */
+  function afresh() {
+    work.abort();
+    work = new AbortController();
+    rest();
+    return work.signal;
+  }
+
+  function run(what) {
+    show(false, button, at("keep"), at("forget"));
+    show(true, at("progress"), stop);
+    for (const tile of at("tiles").children) tile.inert = true;
+    field.readOnly = true;
+    at("progress-bar").removeAttribute("value");
+    at("progress-text").textContent = `${what}.`;
+    tell(`${what}.`, "quiet");
+    stop.focus({ preventScroll: true });
+  }
+
+  function rest() {
+    show(false, at("progress"), stop);
+    show(true, at("forget"));
+    for (const tile of at("tiles").children) tile.inert = false;
+    field.readOnly = false;
   }
 
   at("teach-form").addEventListener("submit", (event) => {
@@ -156,7 +179,10 @@ export function createLesson(on) {
     if (wanted().length > 1) timer = setTimeout(find, PAUSE_MS);
   });
   button.addEventListener("click", () => study(false));
-  stop.addEventListener("click", () => work.abort());
+  stop.addEventListener("click", () => {
+    at("progress-text").textContent = "Stopping.";
+    work.abort();
+  });
   at("keep").addEventListener("click", () => study(true));
   at("forget").addEventListener("click", () => {
     clear();
