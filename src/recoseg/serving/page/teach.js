@@ -10,6 +10,8 @@ const PAUSE_MS = 600; // after the last letter, before the archive is searched
 const VERDICTS = {
   good: "The archive shows it well.",
   weak: "Only some photos stand out. Leave out those that do not show it, or try other words.",
+  "probably absent":
+    "Hardly any photo stands out. If these do not show it, try other words; if most do, go on.",
 };
 
 /**
