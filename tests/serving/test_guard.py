@@ -7,7 +7,8 @@ from PIL import Image
 
 from recoseg.errors import OptionError
 from recoseg.serving import page_routes
-from recoseg.serving.guard import CONTENT_SECURITY, is_allowed_host
+from recoseg.serving.exchange import CONTENT_SECURITY
+from recoseg.serving.guard import is_allowed_host
 from recoseg.serving.limits import Limits
 from tests.serving.conftest import as_file, photo, post, served
 

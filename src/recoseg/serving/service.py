@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,45 +13,27 @@ from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames
 from recoseg.concepts import ConceptBank
 from recoseg.cores import usable_cores
-from recoseg.device import resolve_compute
-from recoseg.encoders.bundle import Encoders, load_encoders
+from recoseg.encoders.bundle import Encoders
 from recoseg.errors import BadImageError, OptionError
 from recoseg.photos.images import upright_size
 from recoseg.pipeline.classes import as_classes
 from recoseg.pipeline.forget import forget
-from recoseg.pipeline.index import open_index
-from recoseg.pipeline.learn import choose_encoders
 from recoseg.pipeline.preview import Preview, preview
-from recoseg.pipeline.segment import Segmentable, open_segmenter
-from recoseg.retrieval.class_texts import check_index
+from recoseg.pipeline.segment import Segmentable
 from recoseg.segmentation.result import Result
-from recoseg.segmentation.segmenter import Segmenter
 from recoseg.serving.batching import Batcher
 from recoseg.serving.jobs import Job, Jobs
 from recoseg.serving.kept import KeptResults
 from recoseg.serving.limits import Limits
 from recoseg.serving.metrics import Metrics
+from recoseg.serving.opened import Current, open_all
 from recoseg.serving.refusals import RefusedError
 from recoseg.serving.teaching import Lesson, Taught, teach
 from recoseg.serving.turns import Turns
-from recoseg.training.model import TrainedModel, is_model
 from recoseg.writers.formats import encode_jpeg
 
 _THUMBNAILS = 2048
 """Thumbnails that are kept, about 10 kB each."""
-
-
-@dataclass(frozen=True)
-class Current:
-    """The classes that photos are segmented into at a time.
-
-    Attributes:
-        bank: The bank; None for a trained model.
-        segmenter: Segments photos into its classes.
-    """
-
-    bank: ConceptBank | None
-    segmenter: Segmenter
 
 
 class Service:
@@ -109,19 +89,16 @@ class Service:
                 "--writable lets classes be learnt into the file of a bank. It needs that file, "
                 "and the index to learn from: --index INDEX."
             )
-        loaded = _loaded(bank, learns=index is not None)
-        self.index = open_index(index) if isinstance(index, str | Path) else index
-        if self.index is not None and encoders is None:
-            chosen = choose_encoders(self.index, loaded, None)
-            encoders = load_encoders(**chosen, device=device, precision=precision)
-        if self.index is not None and encoders is not None:
-            check_index(self.index, encoders.retrieval)
-        self._encoders = encoders
-        compute = (encoders and encoders.compute) or resolve_compute(device, precision)
-        self.device = str(compute.device)
-        self._options: Mapping[str, Any] = {"device": device, "precision": precision, **options}
-        segmenter = self._segmenter(bank if loaded is None else loaded)
-        self._current = Current(loaded, segmenter)
+        self._opened = open_all(
+            bank,
+            str(index) if isinstance(index, Path) else index,
+            encoders,
+            device=device,
+            precision=precision,
+            **options,
+        )
+        self.index, self.device = self._opened.index, self._opened.device
+        self._current = self._opened.first
         self._turns = Turns()
         self.metrics = Metrics()
         self.results = KeptResults(self.limits)
@@ -233,10 +210,10 @@ class Service:
                 bank, photos = teach(
                     lesson, job, index, encoders, known, self._features.name, self._turns
                 )
-                segmenter = self._segmenter(bank)
+                changed = self._opened.with_bank(bank)
                 if keep:
-                    self._current = Current(bank, segmenter)
-            return Taught(words.name, bank, segmenter, photos, kept=keep)
+                    self._current = changed
+            return Taught(words.name, bank, changed.segmenter, photos, kept=keep)
 
         return self._jobs.add(work)
 
@@ -259,8 +236,7 @@ class Service:
         if name not in [one.name for one in bank.classes]:
             raise RefusedError(404, f"The bank has no class {name!r}. GET /classes lists them.")
         with self._turns:  # no job replaces what is current meanwhile
-            kept = forget(self.file, [name])
-            self._current = Current(kept, self._segmenter(kept))
+            self._current = self._opened.with_bank(forget(self.file, [name]))
 
     def check_row(self, row: int) -> None:
         """Refuse a row that the index does not have.
@@ -294,9 +270,6 @@ class Service:
         except BadImageError as error:
             raise RefusedError(404, f"Photo {row} of the index cannot be used: {error}.") from error
 
-    def _segmenter(self, bank: Segmentable) -> Segmenter:
-        return open_segmenter(bank, encoders=self._encoders, **self._options)
-
     def _check_writable(self) -> None:
         if not self.writable:
             raise RefusedError(
@@ -304,29 +277,11 @@ class Service:
             )
 
     def _learning(self) -> tuple[ArchiveIndex, Encoders, ConceptBank]:
-        bank = self.current.bank
-        if self.index is None or self._encoders is None or bank is None:
+        bank, encoders = self.current.bank, self._opened.encoders
+        if self.index is None or encoders is None or bank is None:
             raise RefusedError(
                 409,
                 "This server has no index of photos to search and to learn from. Start it with "
                 "--index INDEX.",
             )
-        return self.index, self._encoders, bank
-
-
-def _loaded(source: Segmentable, *, learns: bool) -> ConceptBank | None:
-    """The bank; None for a trained model, to which no class can be added.
-
-    Raises:
-        OptionError: Classes are to be learnt, but it is a trained model.
-    """
-    if isinstance(source, ConceptBank):
-        return source
-    if isinstance(source, TrainedModel) or is_model(source):
-        if learns:
-            raise OptionError(
-                "A trained model learns no further classes, so an index would have no effect. "
-                "Leave out --index, or serve a concept bank."
-            )
-        return None
-    return ConceptBank.load(source)
+        return self.index, encoders, bank
