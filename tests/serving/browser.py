@@ -118,7 +118,7 @@ class Visit:
         self.address = address
         self.faults = []
         self.page = context.new_page()
-        self.page.set_default_timeout(10_000)
+        self.page.set_default_timeout(30_000)
         self.page.on("console", lambda line: self.faults.append(line.text))
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("request", self._check)
@@ -204,7 +204,7 @@ def asked(address, data, **fields):
     return answer
 
 
-def eventually(check, seconds=10):
+def eventually(check, seconds=30):
     """Wait until something holds."""
     end = time.monotonic() + seconds
     while not check():

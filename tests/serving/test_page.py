@@ -298,7 +298,7 @@ def test_learning_can_be_stopped(visits, address, monkeypatch):
 
     def slow(job, *given):
         step(job, *given)
-        going.wait(0.2)
+        going.wait(1)
 
     monkeypatch.setattr(Job, "step", slow)
     visit = visits(address)
