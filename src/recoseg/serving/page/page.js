@@ -90,12 +90,12 @@ async function take(given, remark = "") {
 
 /** Segments the photo on the page, with the class that is tried, and tells what was found. */
 async function segmentAgain({ quietly = false } = {}) {
+  stage.busy(file !== null);
   describeTrial();
   if (!file) return;
   work.abort();
   work = new AbortController();
   const { signal } = work;
-  stage.busy(true);
   try {
     segmented = await segment(file, trial?.job ?? null, signal);
     showResult();
@@ -107,7 +107,10 @@ async function segmentAgain({ quietly = false } = {}) {
       tell("The server has forgotten the class that was tried. Learn it again to see it.", "error");
     } else tellError(error, segmentAgain);
   } finally {
-    if (work.signal === signal) stage.busy(false);
+    if (work.signal === signal) {
+      stage.busy(false);
+      describeTrial();
+    }
   }
 }
 
@@ -147,7 +150,8 @@ function describeTrial() {
 
 function trialFound() {
   const { job, name } = trial;
-  if (segmented?.job !== job) return `Looking for ${name} on this photo.`;
+  if (segmented?.job !== job)
+    return stage.isBusy ? `Looking for ${name} on this photo.` : `${name} was not looked for here.`;
   const one = segmented.classes.find((other) => other.name === name);
   const share = one ? shareOf(segmented.counts, one.label, stage.least, segmented.pixels) : 0;
   if (share) return `${name} covers ${percent(share)} of this photo.`;

@@ -122,6 +122,11 @@ export function createStage(on) {
       photo.setAttribute("aria-label", text);
     },
 
+    /** Whether masks are on their way. */
+    get isBusy() {
+      return !at("busy").hidden;
+    },
+
     busy(is) {
       show(is, at("busy"));
       frame.setAttribute("aria-busy", is);
