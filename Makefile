@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Modules are compiled when they are first imported; of those installed, most never are.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 # Processes that run the tests, with one thread each.
 JOBS ?= 2
 PHOTOS ?=
@@ -24,7 +26,7 @@ check: $(VENV)/.dev
 # bounds are pinned: one that another dependency raises is an error, not a version never tried.
 check-oldest: pyproject.toml | $(BIN)/python
 	rm -rf .venv-oldest
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(INSTALL) uv
 	$(BIN)/uv venv --quiet --python $(BIN)/python .venv-oldest
 	$(BIN)/python -c 'import re, tomllib; \
 		project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
@@ -55,17 +57,17 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	$(INSTALL) -e '.[demo]'
 	touch $@
 
 $(VENV)/.docs: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	$(INSTALL) -e '.[docs]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,demo,lite-small,datasets,plots,train,onnx,ray,s3,faiss,docs]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[crf]' || \
+	$(INSTALL) -e '.[dev,demo,lite-small,datasets,plots,train,onnx,ray,s3,faiss,docs]'
+	$(INSTALL) -e '.[crf]' || \
 		echo "No dense CRF here (it needs a C++ compiler); its tests will be left out."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[heif,jxl]' || \
+	$(INSTALL) -e '.[heif,jxl]' || \
 		echo "No HEIC or JPEG XL here (no package for this machine); their tests will be left out."
 	touch $@

@@ -2,15 +2,17 @@
 
     python benchmarks/scaling.py [--plot docs/images/scaling.png] [--stages segment pamr ...]
 
-Each point runs in a process of its own, after a small call that warms up: the time of the call, and
-how much the peak memory of the process rises by it. If something costs c n^e, its exponent e is the
-slope of a line through the points on logarithmic axes; `last` is the slope between the last two.
-Photos are made up, weights are those of `lite`, and nothing is downloaded.
+Each point runs in a process of its own with one thread, after a small call that warms up: the
+processor time of the call, the least of several if they are short, and how much the first call
+raises the peak memory of the process. If something costs c n^e, its exponent e is the slope of a
+line through the points on logarithmic axes; `last` is the slope between the last two. Photos are
+made up, weights are those of `lite`, and nothing is downloaded.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import tempfile
 import time
@@ -24,9 +26,12 @@ from measuring import machine, peak_bytes, print_head, print_row, printed_by
 from PIL import Image
 
 from recoseg.allocator import keep_freed_memory
-from recoseg.cores import share_cores
+from recoseg.refinement.refiner import RefineForm
 
 Work = Callable[[], object]
+
+ENOUGH = 3.0  # seconds; a call is repeated until that many are spent, or five times
+REPEATS = 5
 
 
 class Stage(NamedTuple):
@@ -55,13 +60,15 @@ def index(photos: int, folder: Path) -> tuple[Work, Work]:
     encoder = build_retrieval("lite", compute)
     for name, count in (("few", 64), ("many", photos)):
         (folder / name).mkdir()
-        for number in range(count):
-            _photo(480 * 360).save(folder / name / f"{number}.jpg")
+        for place in range(count):
+            _photo(480 * 360).save(folder / name / f"{place}.jpg")
+
+    number = itertools.count()
 
     def run(name: str) -> object:
         return build_index(
             folder / name,
-            folder / f"index_{name}",
+            folder / f"index_{next(number)}",
             retrieval=encoder,
             precision=compute.precision,
             batch_size=64,
@@ -91,15 +98,17 @@ def cosegment_photos(photos: int, folder: Path) -> tuple[Work, Work]:
     )
 
 
-def _segmenting(pixels: int, classes: int) -> tuple[Work, Work]:
+def _segmenting(pixels: int, classes: int, refine: RefineForm = "none") -> tuple[Work, Work]:
     from recoseg.device import resolve_compute
     from recoseg.segmentation.bank_segmenter import bank_segmenter
     from segmentation import build, random_bank
 
     phi, saliency = build("lite", resolve_compute("cpu"))
-    bank = random_bank(phi, saliency, classes)
-    segmenter = bank_segmenter(bank, phi=phi, saliency=saliency)
-    return partial(segmenter, _photo(pixels)), partial(segmenter, _photo(320 * 240))
+    segmenter, small = (
+        bank_segmenter(random_bank(phi, saliency, n), phi=phi, saliency=saliency, refine=refine)
+        for n in (classes, 2)
+    )
+    return partial(segmenter, _photo(pixels)), partial(small, _photo(320 * 240))
 
 
 def segment(pixels: int, folder: Path) -> tuple[Work, Work]:
@@ -112,24 +121,19 @@ def segment_classes(classes: int, folder: Path) -> tuple[Work, Work]:
     return _segmenting(640 * 480, classes)
 
 
-def _pamr(pixels: int, classes: int) -> tuple[Work, Work]:
-    from recoseg.refinement.pamr import pamr
-    from refinement import scene
-
-    side = math.isqrt(pixels) // 16 * 16
-    photos, probs = scene(1, classes, side)
-    small = scene(1, 3, 64)
-    return partial(pamr, probs, photos), partial(pamr, small[1], small[0])
-
-
-def refine(pixels: int, folder: Path) -> tuple[Work, Work]:
-    """PAMR of 21 classes."""
-    return _pamr(pixels, 21)
+def segment_refined(pixels: int, folder: Path) -> tuple[Work, Work]:
+    """Segmentation of one photo into 21 classes, refined by PAMR."""
+    return _segmenting(pixels, 21, "pamr")
 
 
 def refine_classes(classes: int, folder: Path) -> tuple[Work, Work]:
     """PAMR of 320 x 320 pixels."""
-    return _pamr(320 * 320, classes)
+    from recoseg.refinement.pamr import pamr
+    from refinement import scene
+
+    photos, probs = scene(1, classes, 320)
+    small = scene(1, 3, 64)
+    return partial(pamr, probs, photos), partial(pamr, small[1], small[0])
 
 
 def superpixels(pixels: int, folder: Path) -> tuple[Work, Work]:
@@ -189,7 +193,7 @@ STAGES = {
     "co-segment, photos": Stage(cosegment_photos, "photos", (12, 25, 50, 100)),
     "segment": Stage(segment, "pixels", PIXELS),
     "segment, classes": Stage(segment_classes, "classes", (10, 40, 160, 640)),
-    "PAMR": Stage(refine, "pixels", PIXELS[:3]),
+    "segment, PAMR": Stage(segment_refined, "pixels", PIXELS),
     "PAMR, classes": Stage(refine_classes, "classes", (10, 40, 160)),
     "superpixels": Stage(superpixels, "pixels", PIXELS[:3]),
     "search": Stage(search, "photos", (100_000, 200_000, 400_000)),
@@ -210,24 +214,34 @@ def slope(sizes: Sequence[float], values: Sequence[float]) -> float:
 def point(stage: Stage, size: int) -> None:
     """Print the seconds of the call, and the bytes by which it raises the peak memory."""
     torch.manual_seed(0)
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         work, small = stage.prepare(size, Path(folder))
         small()
-        before, start = peak_bytes(), time.perf_counter()
-        work()
-        spent = time.perf_counter() - start
-        print(spent, peak_bytes() - before)
+        before = peak_bytes()
+        spent = [_processor_time(work)]
+        risen = peak_bytes() - before
+        while sum(spent) < ENOUGH and len(spent) < REPEATS:
+            spent.append(_processor_time(work))
+        print(min(spent), risen)
+
+
+def _processor_time(work: Work) -> float:
+    """Seconds that all threads of this process compute during a call."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
 
 
 def plot(found: dict[str, tuple[list[float], list[float]]], path: Path) -> None:
-    """Draw time and memory of all stages on logarithmic axes, relative to their first points."""
+    """Draw processor time and memory of all stages, relative to the first points."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    figure, pair = pyplot.subplots(1, 2, figsize=(11, 5), layout="constrained")
-    for axes, what, title in zip(pair, (0, 1), ("time", "memory"), strict=True):
+    figure, pair = pyplot.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
+    for axes, what, title in zip(pair, (0, 1), ("processor time", "memory"), strict=True):
         for place, (name, values) in enumerate(found.items()):
             sizes, ys = STAGES[name].sizes, values[what]
             if min(ys) <= 0:
@@ -240,8 +254,8 @@ def plot(found: dict[str, tuple[list[float], list[float]]], path: Path) -> None:
         axes.loglog(ends, ends, color="#999999", linestyle=":", label="linear")
         axes.set(xlabel="size, times the smallest", ylabel=f"{title}, times the smallest")
         axes.grid(which="major", color="#dddddd")
-    pair[0].legend(fontsize=8)
-    figure.savefig(path, dpi=110)
+    figure.legend(*pair[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    figure.savefig(path, dpi=90)
 
 
 def main() -> None:
@@ -252,13 +266,22 @@ def main() -> None:
     parser.add_argument("--point", nargs=2, metavar=("STAGE", "SIZE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     keep_freed_memory()
-    share_cores()
     if options.point:
         point(STAGES[options.point[0]], int(options.point[1]))
         return
-    print(f"{machine(torch.get_num_threads())}\n")
+    print(f"{machine(1)}\n")
     print_head(
-        ("stage", "grows with", "sizes", "seconds", "exponent", "last", "MB", "exponent", "last")
+        (
+            "stage",
+            "grows with",
+            "sizes",
+            "CPU seconds",
+            "exponent",
+            "last",
+            "MB",
+            "exponent",
+            "last",
+        )
     )
     found: dict[str, tuple[list[float], list[float]]] = {}
     for name in options.stages:

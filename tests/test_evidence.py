@@ -234,7 +234,7 @@ def test_inspect_prints_the_verdicts(tmp_path):
         "blue": "probably absent",
     }
     assert [cell.strip() for cell in rows["green"][2:6]] == ["9.0", "1.0", "1.0", "5 of 12"]
-    assert "green: Only 5 of 12 photos stand out. Try other words, an archive" in result.out
+    assert "green: Only 5 of 12 photos stand out. Look at its photos first" in result.out
     assert "sky: " not in result.out  # context classes are nobody's own, so there is no advice
     assert "blue: Hardly any photo fits better" in result.out
     told = json.loads(run("inspect", path, "--json").out)["concepts"]

@@ -16,6 +16,7 @@ ROOMS = (
     *("classes", "cosegmentation", "config", "executors", "refinement", "regions"),
     "encoders",
     *("evidence", "concepts"),
+    "decoders",
     "archive",
     "retrieval",
     "memory",

@@ -124,7 +124,7 @@ class LearnSettings:
                 )
 
 
-FusionForm = Literal["product", "sum", "visual", "text"]
+FusionForm = Literal["product", "sum", "visual", "text", "decoder"]
 """How visual and text scores are fused; see `Fusion`."""
 
 
@@ -139,13 +139,16 @@ class Fusion:
         form: `product`: sigmoid(visual_scale * visual score) * sigmoid(text_scale * text score),
             as published. `sum`: visual score + text_weight * text score. `visual` and `text`: one
             of the two scores alone. All but the product also add memory_weight * memory score
-            where a region memory is used, and photo_weight * photo score.
+            where a region memory is used, and photo_weight * photo score. Where a decoder is used,
+            the product is multiplied by its probability, and the others add decoder_weight times
+            it; `decoder` is its probability alone.
         visual_scale: Factor on the visual score in the product; 1 in the paper.
         text_scale: Factor on the text score in the product; 10 in the paper.
         text_weight: Weight of the text score in the sum.
         memory_weight: Weight of the score by a region memory; without a memory it has no effect.
         photo_weight: Weight of the score of the whole photo, the cosine of its embedding by the
             retrieval encoder with the text; 0 does without.
+        decoder_weight: Weight of the probability by a decoder; without one it has no effect.
         phi_weights: Factor on the visual score of each phi, in the order of the bank; empty for 1
             each.
     """
@@ -156,12 +159,13 @@ class Fusion:
     text_weight: float = 0.4
     memory_weight: float = 0.8
     photo_weight: float = 0.0
+    decoder_weight: float = 1.0
     phi_weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.form not in get_args(FusionForm):
             raise UnknownNameError("fusion", self.form, list(get_args(FusionForm)))
-        weights = ("text_weight", "memory_weight", "photo_weight")
+        weights = ("text_weight", "memory_weight", "photo_weight", "decoder_weight")
         for name in ("visual_scale", "text_scale", *weights):
             _check_range(self, name, -LARGEST, LARGEST)
         for weight in self.phi_weights:
@@ -173,12 +177,12 @@ class Fusion:
     @property
     def uses_visual(self) -> bool:
         """Whether visual scores, and with them phi encoders, are needed."""
-        return self.form != "text"
+        return self.form not in ("text", "decoder")
 
     @property
     def uses_text(self) -> bool:
         """Whether text scores, and with them the saliency encoder, are needed."""
-        return self.form != "visual"
+        return self.form not in ("visual", "decoder")
 
 
 @dataclass(frozen=True)
@@ -243,7 +247,7 @@ class BankSettings:
             if fields["learn"][name] == default:
                 del fields["learn"][name]
         fusion = fields["segment"]["fusion"]
-        for name in ("memory_weight", "photo_weight"):
+        for name in ("memory_weight", "photo_weight", "decoder_weight"):
             if fusion[name] == getattr(Fusion, name):
                 del fusion[name]
         unset = [(fusion, "phi_weights")]

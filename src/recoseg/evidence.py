@@ -172,9 +172,10 @@ def judge(scores: Sequence[float], evidence: Evidence | None, words: Sequence[st
         return Verdict("good", heights, count, "")
     if count >= LEAST_EVIDENCE:
         advice = (
-            f"Only {count:,} of {len(scores):,} photos stand out. Try other words, an archive with "
-            "more photos of it, or -k auto, which learns each class from those that stand out (20 "
-            "at least) and makes some better and some worse."
+            f"Only {count:,} of {len(scores):,} photos stand out. Look at its photos first: if "
+            "most show it, keep it. Otherwise try other words, an archive with more photos of it, "
+            "or a new bank with -k auto, which learns each class from those that stand out (20 at "
+            "least) and makes some better and some worse."
         )
         return Verdict("weak", heights, count, advice)
     if any(word.strip().casefold() in YARDSTICK for word in words):

@@ -113,7 +113,7 @@ def test_the_dense_encoder(folder):
 
 
 def test_what_is_refused(tmp_path, monkeypatch):
-    with pytest.raises(MissingWeightsError, match="There is no folder '/no/such'"):
+    with pytest.raises(MissingWeightsError, match="No folder was found at '/no/such'"):
         build_saliency("tipsv2-b14=/no/such", FP32)
     with pytest.raises(RecosegError, match="TIPSv2 cannot be read from"):
         build_saliency(f"tipsv2-b14={tmp_path}", FP32)

@@ -3,13 +3,14 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from recoseg.device import resolve_compute
 from recoseg.errors import MissingWeightsError, RecosegError
 from recoseg.photos.refs import Photo
 from recoseg.regions import sam2 as module
 from recoseg.regions.masks import paint
-from recoseg.regions.sam2 import Sam2Regions, _grid
+from recoseg.regions.sam2 import Sam2Regions, _grid, crop_boxes
 
 library = pytest.importorskip("transformers.models.sam2.image_processing_sam2")
 SIDE = 64
@@ -153,6 +154,44 @@ def test_masks_equal_those_of_single_points(folder, pixels):
     assert wrong.mean() < 1e-3  # sums in another order move single pixels over the threshold
 
 
+@pytest.mark.parametrize("crops", [0, 1])
+def test_masks_of_square_photos_equal_those_of_the_library(folder, crops):
+    from transformers import pipeline
+
+    torch.manual_seed(4)
+    square = torch.randint(0, 256, (3, 70, 70), dtype=torch.uint8)
+    generate = pipeline("mask-generation", model=str(folder), device="cpu")
+    expected = generate(
+        Image.fromarray(square.permute(1, 2, 0).numpy()),
+        points_per_batch=5,
+        points_per_crop=4,
+        pred_iou_thresh=-1.0,
+        stability_score_thresh=0.3,
+        crops_n_layers=crops,
+    )["masks"]
+    masks = provider(folder, stability=0.3, crops=crops, batch=5).masks(square)
+    assert len(masks) == len(expected) > 2
+    assert np.array_equal(masks.numpy(), np.stack([mask.numpy() for mask in expected]))
+
+
+@pytest.mark.parametrize("size", [(7, 100), (33, 50), (64, 64)])
+def test_crops_equal_those_of_the_library(size):
+    for layers in range(4):
+        boxes, _ = library._generate_per_layer_crops(layers, 512 / 1500, size)
+        assert [list(box) for box in crop_boxes(size, layers)] == boxes
+
+
+def test_crops_find_what_the_whole_photo_does_not(folder, pixels):
+    whole, crops = (provider(folder, crops=layers).masks(pixels) for layers in (0, 1))
+    assert crops.shape[1:] == (30, 50)
+    assert len(crops) > len(whole)
+
+
+def test_points_in_batches_give_the_same_masks(folder, pixels):
+    one, other = (provider(folder, batch=size).masks(pixels) for size in (3, 16))
+    assert torch.equal(one, other)
+
+
 def test_the_grid_covers_the_whole_photo():
     grid = _grid(2, (8, 4))
     assert grid.tolist() == [[1, 2], [3, 2], [1, 6], [3, 6]]
@@ -199,18 +238,21 @@ def test_all_that_decides_the_masks_is_in_the_key(folder, tmp_path):
             provider(folder, points=5),
             provider(folder, iou=0.1),
             provider(folder, stability=0.1),
+            provider(folder, crops=1),
             provider(folder, compute=resolve_compute("cpu", "bf16")),
             Sam2Regions("facebook/sam2.1-hiera-small", compute=CPU),
         )
     }
-    assert len(keys) == 6
+    assert len(keys) == 7
     other = tmp_path / "tiny"
     other.mkdir()
     (other / "model.safetensors").write_bytes(b"other weights")
     assert provider(other).key not in keys
 
 
-@pytest.mark.parametrize("wrong", [{"points": 0}, {"iou": -0.1}, {"stability": 1.1}])
+@pytest.mark.parametrize(
+    "wrong", [{"points": 0}, {"iou": -0.1}, {"stability": 1.1}, {"crops": 5}, {"batch": 0}]
+)
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(RecosegError, match=rf"{next(iter(wrong))} is .*; expected"):
         Sam2Regions(compute=CPU, **wrong)

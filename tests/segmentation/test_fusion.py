@@ -73,7 +73,7 @@ def test_sigmoid_comes_before_up_sampling():
 def test_unknown_forms_list_the_valid_ones():
     with pytest.raises(UnknownNameError, match="product, sum, visual, text"):
         Fusion("mean")
-    with pytest.raises(UnknownNameError, match="product, sum, visual, text, logits"):
+    with pytest.raises(UnknownNameError, match="product, sum, visual, text, decoder, logits"):
         fusion_rule("mean")
 
 

@@ -104,7 +104,8 @@ FusionForm = Annotated[
     typer.Option(
         "--fusion",
         help="How visual scores (by learnt references) and text scores (by words) are combined: "
-        "product or sum, or visual or text for one of them alone. By default as the bank says.",
+        "product or sum, or visual or text for one of them alone. By default as the bank says; "
+        "with --decoder its scores alone (decoder).",
     ),
 ]
 Resize = Annotated[
@@ -229,6 +230,18 @@ AreaThreshold = Annotated[
         help="A class that would get at most this share of a photo's pixels without its "
         "background, such as 0.1, gets none. By default there is no such limit."
     ),
+]
+Decoder = Annotated[
+    str | None,
+    typer.Option(
+        "--decoder",
+        help="Decoder that finds the words of the classes in each photo: sam3, or sam3=FOLDER with "
+        "the files of the model.",
+    ),
+]
+DecoderWeight = Annotated[
+    float | None,
+    typer.Option(help="Weight of the decoder's scores where the fusion adds them. By default 1."),
 ]
 MinArea = Annotated[
     float | None,

@@ -173,7 +173,7 @@ def load_tips(request: BuildRequest) -> LoadedTips:
     own = Path(spec.weights).expanduser() if spec.weights else None
     if own is not None and not own.is_dir():
         raise MissingWeightsError(
-            f"There is no folder {str(own)!r} (asked for by {str(spec)!r}). TIPSv2 is a folder "
+            f"No folder was found at {str(own)!r} (asked for by {str(spec)!r}). TIPSv2 is a folder "
             "with config.json, weights and tokenizer, as the Hub holds it."
         )
     if own is None:

@@ -129,10 +129,13 @@ class HubTokenizer(HubFolder):
 
 @dataclass(frozen=True)
 class HubModel(HubFolder):
-    """The files of a model of transformers, with its tokenizer."""
+    """The files of a model of transformers, with its tokenizer and image processor."""
 
     KIND = "model"
-    PATTERNS = (*HubTokenizer.PATTERNS, "*.safetensors", "*.safetensors.index.json")
+    PATTERNS = (
+        *HubTokenizer.PATTERNS,
+        *("*processor_config.json", "*.safetensors", "*.safetensors.index.json"),
+    )
     MAIN = ("*.safetensors",)
 
 

@@ -144,7 +144,11 @@ class FigureWriter:
         self._record.__exit__(kind, error, trace)
 
     def __call__(self, learnt: LearnedClass) -> None:
-        """Draw the first retrieved photos with their heat maps and seeds."""
+        """Draw the first retrieved photos with their heat maps and seeds.
+
+        Raises:
+            OutputError: The figure cannot be written.
+        """
         concept, found = learnt.concept, learnt.cosegmentation
         images = framed(self._index, learnt, self._size)
         title = concept.name if concept.role == "class" else f"{concept.name} (context)"
@@ -155,7 +159,7 @@ class FigureWriter:
         )
         key = (concept.role, concept.name)
         path = self.path(concept)
-        with self._record.writing():
+        try:
             if key in self._written:
                 self._record.drop(lambda line: (line["role"], line["class"]) == key)
             self._record.add(
@@ -167,6 +171,10 @@ class FigureWriter:
                 }
             )
             write_atomically(path, lambda file: figure.save(file, "JPEG", quality=90))
+        except OSError as error:
+            raise OutputError(
+                f"The figure {path} cannot be written: {error.strerror or error}."
+            ) from error
         self._written[key] = path
 
     def path(self, concept: Concept) -> Path:

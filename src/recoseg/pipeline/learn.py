@@ -198,9 +198,9 @@ def learn(
             if draw is not None and not unwritten:
                 try:
                     draw(item)
-                except OSError as error:  # without figures the bank is worth the work all the same
+                except OutputError as error:  # the bank is worth the work without figures, too
                     unwritten.append(item.concept.name)
-                    _log.warning("No more figures are written to %s: %s", figures, error)
+                    _log.warning("No more figures are written: %s", error)
             if callback is not None:
                 callback(item)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from recoseg.concepts import ConceptBank
 from recoseg.config import FusionForm
+from recoseg.decoders.sam3 import Sam3Decoder, load_decoder
 from recoseg.device import resolve_compute
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_settings
@@ -80,6 +81,7 @@ def open_segmenter(
     text_weight: float | None = None,
     memory_weight: float | None = None,
     photo_weight: float | None = None,
+    decoder_weight: float | None = None,
     resize: int | None = None,
     window: int | None = None,
     window_step: int | None = None,
@@ -92,6 +94,7 @@ def open_segmenter(
     vote: VoteForm | None = None,
     region_cache: str | Path | None = None,
     memory: str | Path | RegionMemory | None = None,
+    decoder: str | Sam3Decoder | None = None,
     names: NameForm | None = None,
     names_temperature: float | None = None,
     presence: float | None = None,
@@ -116,12 +119,13 @@ def open_segmenter(
         recipe: Name of the recipe whose settings of segmentation take the place of the bank's; see
             `recoseg.encoders.recipes`. The other arguments change single settings.
         fusion: How visual and text scores are combined: `product`, `sum`, `visual` or `text`. By
-            default as the bank's settings say.
+            default as the bank's settings say; with a decoder `decoder`, its scores alone.
         phi_weights: Factor on the visual score of each phi, in the order of the bank.
         text_weight: Weight of the text score where scores are added.
         memory_weight: Weight of the memory's score.
         photo_weight: Weight of the score of the whole photo: how well its embedding by the
             retrieval encoder, which is loaded in addition, fits each class.
+        decoder_weight: Weight of the decoder's score where scores are added.
         resize: Short side of the encoders' input, pixels; 0 for the photo's own size, None for
             that of the bank or model. Label maps always have the photo's own size.
         window: Side of sliding windows over larger inputs, pixels; None for no windows.
@@ -142,6 +146,8 @@ def open_segmenter(
             not kept.
         memory: Region memory, or its folder or URL, whose scores are added. It has to share a phi
             and the dense text encoder with the bank.
+        decoder: A decoder that finds the words of the classes in each photo: `sam3`, `sam3=FOLDER`,
+            or one that `load_decoder` loaded.
         names: How the names of a class give its text score: `cosine` (the default), the best one's
             cosine; `softmax`, the best one's probability among all names of all classes, which
             needs the fusion `text` or `sum`.
@@ -198,6 +204,8 @@ def open_segmenter(
             text_weight=text_weight,
             memory_weight=memory_weight,
             photo_weight=photo_weight,
+            decoder=decoder,
+            decoder_weight=decoder_weight,
         )
         options["voting"] = voting_of(regions, vote, region_cache, compute)
         options["specks"] = speck_rule(min_area, refine)
@@ -219,21 +227,24 @@ def open_segmenter(
     if regions is None and own.regions:
         regions = regions_of_bank(own.regions)
     changes: dict[str, Any] = {
-        "form": fusion,
+        "form": fusion or (None if decoder is None else "decoder"),
         "phi_weights": None if phi_weights is None else tuple(phi_weights),
         "text_weight": text_weight,
         "memory_weight": memory_weight,
         "photo_weight": photo_weight,
+        "decoder_weight": decoder_weight,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     weighed = replace(own.fusion, **changes)
-    check_weights(weighed, set(changes), memory is not None)
+    check_weights(weighed, set(changes), memory is not None, decoder is not None)
     options["voting"] = voting_of(regions, vote, region_cache, compute)
     for spec in phi if isinstance(phi, list | tuple) else [phi]:
         if isinstance(spec, str):
             check_encoder(spec, "phi")
     if isinstance(saliency, str):
         check_encoder(saliency, "saliency")
+    if isinstance(decoder, str):
+        decoder = load_decoder(decoder, compute)
     return bank_segmenter(
         bank,
         encoders=encoders,
@@ -243,6 +254,7 @@ def open_segmenter(
         fusion=weighed,
         refine=refinement_of(refine, temperature, refine_steps),
         memory=memory,
+        decoder=decoder,
         naming=names or "cosine",
         names_temperature=NAMES_TEMPERATURE if names_temperature is None else names_temperature,
         ambiguity=ambiguity,

@@ -48,12 +48,16 @@ def tell_memory(own: SegmentSettings, memory: RegionMemory | None) -> None:
     )
 
 
-def check_weights(fusion: Fusion, given: set[str], has_memory: bool) -> None:
+def check_weights(
+    fusion: Fusion, given: set[str], has_memory: bool, has_decoder: bool = False
+) -> None:
     """Refuse weights that would have no effect."""
+    adds = fusion.form not in ("product", "decoder")
     for name, has_effect, needed in (
         ("phi_weights", fusion.uses_visual, "visual scores"),
         ("text_weight", fusion.form == "sum", "the fusion sum"),
         ("memory_weight", has_memory, "a memory (--memory)"),
+        ("decoder_weight", has_decoder and adds, "a decoder and a fusion that adds scores"),
     ):
         if name in given and not has_effect:
             option = name.replace("_weights", "_weight").replace("_", "-")

@@ -80,7 +80,10 @@ PROVIDERS = (
     Provider(
         "sam2",
         "automatic masks of SAM 2.1",
-        {"model": str, "points": int, "iou": float, "stability": float},
+        {
+            **{"model": str, "points": int, "iou": float, "stability": float},
+            **{"crops": int, "batch": int},
+        },
         _sam2,
     ),
     Provider("files", "masks of your own, by the photo's name", {"source": str}, _files),

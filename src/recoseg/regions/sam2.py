@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -28,12 +29,25 @@ MAX_SIDE = 1024
 """The longest side at which masks are computed, pixels: the model sees no more."""
 
 _OVERLAP = 0.7  # of boxes (IoU) at which the mask of lower quality is left out, as published
-_BATCH = 32  # points at once: the maps of their masks at full size are in memory together
+_CROPS_OVERLAP = 512 / 1500  # of neighbouring crops, share of the short side, as published
+_MOST_CROPS = 4  # layers; the last of them has 256 crops
+
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom, pixels."""
 
 
 class _Loaded(NamedTuple):
     model: Any
     image_processor: Any
+
+
+class _Masks(NamedTuple):
+    """Masks of some points: run lengths column by column, qualities, and boxes in the photo."""
+
+    runs: list[dict[str, Any]]
+    scores: Float[Tensor, " n"]
+    boxes: Tensor
 
 
 class Sam2Regions:
@@ -44,12 +58,20 @@ class Sam2Regions:
     stability and near copies of better ones are left out; of masks that overlap the smallest lies
     on top. The model is loaded when the first photo is divided.
 
+    Masks equal those of the package's own mask generation on square photos. On others its grid
+    misses a part of the photo, since it is laid out for photos that keep their shape, while SAM 2
+    squashes them into a square; this grid covers all of it.
+
     Args:
         model: A model on the Hugging Face Hub, or a local folder that holds one.
         points: Points per side of the grid.
         iou: Masks of a lower predicted quality (IoU) are left out.
         stability: Masks are left out whose area changes more than this (IoU) when the threshold
             of the mask moves by 1 to both sides.
+        crops: Layers of crops that get a grid of their own, for small objects: layer i divides the
+            photo into 2^i x 2^i crops that overlap. Masks that end at the edge of a crop are left
+            out. One layer takes five times as long as none.
+        batch: Points at once; the maps of their masks at full size are in memory together.
         compute: Device and precision; by default those that `resolve_compute` chooses.
 
     Raises:
@@ -65,15 +87,21 @@ class Sam2Regions:
         points: int = 32,
         iou: float = 0.7,
         stability: float = 0.7,
+        crops: int = 0,
+        batch: int = 32,
         compute: Compute | None = None,
     ) -> None:
-        if points < 1:
-            raise OptionError(f"points is {points}; expected 1 or more.")
+        for name, number in (("points", points), ("batch", batch)):
+            if number < 1:
+                raise OptionError(f"{name} is {number}; expected 1 or more.")
+        if not 0 <= crops <= _MOST_CROPS:
+            raise OptionError(f"crops is {crops}; expected 0 to {_MOST_CROPS}.")
         for name, value in (("iou", iou), ("stability", stability)):
             if not 0 <= value <= 1:
                 raise OptionError(f"{name} is {value}; expected 0 to 1.")
         self._model = model
         self._points, self._iou, self._stability = points, iou, stability
+        self._crops, self._batch = crops, batch
         self._compute = compute or resolve_compute()
 
     @cached_property
@@ -86,7 +114,9 @@ class Sam2Regions:
             name = "+".join([folder.name, *(file_checksum(path)[:16] for path in files)])
         return (
             f"sam2(model={name},points={self._points},iou={self._iou:g},"
-            f"stability={self._stability:g},precision={self._compute.precision})"
+            f"stability={self._stability:g},"
+            + (f"crops={self._crops}," if self._crops else "")  # as keys were before crops came
+            + f"precision={self._compute.precision})"
         )
 
     def regions(
@@ -104,19 +134,28 @@ class Sam2Regions:
 
     def masks(self, pixels: UInt8[Tensor, "3 h w"]) -> Bool[Tensor, "n h w"]:
         """The masks of a photo, the best first; they may overlap."""
-        model, processor = self._loaded
         size = (pixels.shape[1], pixels.shape[2])
-        device = self._compute.device
-        inputs = processor(images=pixels.cpu(), return_tensors="pt")["pixel_values"].to(device)
+        found = [
+            part for box in crop_boxes(size, self._crops) for part in self._masks_of(pixels, box)
+        ]
+        runs = [run for part in found for run in part.runs]
+        scores, boxes = (
+            torch.cat(parts) for parts in zip(*(one[1:] for one in found), strict=True)
+        )
+        return self._without_copies(runs, scores, boxes, size)
+
+    def _masks_of(self, pixels: UInt8[Tensor, "3 h w"], box: Box) -> Iterator[_Masks]:
+        """The masks of a crop that meet the thresholds, for some points at a time."""
+        model, processor = self._loaded
+        device, size = self._compute.device, pixels.shape[1:]
+        left, top, right, bottom = box
+        crop = pixels[:, top:bottom, left:right]
+        inputs = processor(images=crop.cpu(), return_tensors="pt")["pixel_values"].to(device)
         # The photo is squashed to a square, and the grid covers this square.
         points = _grid(self._points, inputs.shape[2:]).to(device)
-        whole = torch.tensor([0, 0, size[1], size[0]])
-        runs: list[dict[str, Any]] = []
-        scores, boxes = [], []
         with torch.inference_mode(), self._compute.autocast():
             embeddings = model.get_image_embeddings(inputs)
-            for start in range(0, len(points), _BATCH):
-                part = points[None, start : start + _BATCH, None]
+            for part in torch.split(points[None, :, None], self._batch, 1):
                 found = model(
                     image_embeddings=embeddings,
                     input_points=part,
@@ -124,20 +163,17 @@ class Sam2Regions:
                     multimask_output=True,
                 )
                 maps = processor.post_process_masks(
-                    found.pred_masks.float(), [size], binarize=False
+                    found.pred_masks.float(), [crop.shape[1:]], binarize=False
                 )
-                kept = processor.filter_masks(
+                runs, scores, boxes = processor.filter_masks(
                     maps[0],
                     found.iou_scores[0].float(),
                     size,
-                    whole,
+                    torch.tensor(box),
                     pred_iou_thresh=self._iou,
                     stability_score_thresh=self._stability,
                 )
-                runs += kept[0]
-                scores.append(kept[1].cpu())
-                boxes.append(kept[2].cpu())
-        return self._without_copies(runs, torch.cat(scores), torch.cat(boxes), size)
+                yield _Masks(runs, scores.cpu(), boxes.cpu())
 
     def _without_copies(
         self,
@@ -180,6 +216,33 @@ class Sam2Regions:
             ) from error
         self._compute.place(cast(Any, model))
         return _Loaded(model, processor.image_processor)
+
+
+def crop_boxes(size: tuple[int, int], layers: int) -> list[Box]:
+    """The photo and its crops: layer i has 2^i x 2^i of them, which overlap.
+
+    Args:
+        size: Of the photo (rows, columns), pixels.
+        layers: Number of layers of crops.
+
+    Example:
+        >>> crop_boxes((30, 60), 1)
+        [(0, 0, 60, 30), (0, 0, 35, 20), (0, 10, 35, 30), (25, 0, 60, 20), (25, 10, 60, 30)]
+    """
+    height, width = size
+    boxes = [(0, 0, width, height)]
+    for layer in range(1, layers + 1):
+        count = 2**layer
+        overlap = int(_CROPS_OVERLAP * min(size) * 2 / count)
+        across, down = (
+            math.ceil((overlap * (count - 1) + side) / count) for side in (width, height)
+        )
+        boxes += [
+            (left, top, min(left + across, width), min(top + down, height))
+            for left in range(0, count * (across - overlap), across - overlap)
+            for top in range(0, count * (down - overlap), down - overlap)
+        ]
+    return boxes
 
 
 def _grid(points: int, size: Sequence[int]) -> Float[Tensor, "n 2"]:

@@ -47,7 +47,7 @@ class BankEncoders:
             phi: Dense image encoders or their specs.
             saliency: The saliency encoder or its spec.
             compute: Device and precision of those that are built; None for the best.
-            kinds: Kinds of branches that are needed; all but `text` need phi.
+            kinds: Kinds of branches that are needed; all but `text` and `decoder` need phi.
 
         Raises:
             EncoderMismatchError: An encoder is not the bank's own.
@@ -61,7 +61,7 @@ class BankEncoders:
             # Before phi, so that those that share a backbone are built one after the other.
             saliency = None if follows else build_saliency(wanted, compute)
         given = [phi] if phi is None or isinstance(phi, str) or hasattr(phi, "info") else phi
-        needed = set(kinds) - {"text"} or follows
+        needed = set(kinds) - {"text", "decoder"} or follows
         found: dict[EncoderInfo, DenseImageEncoder] = {}
         for one in cast("Sequence[Phi | None]", given):
             if isinstance(one, str) and needed:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from recoseg.concepts import Concept, ConceptBank
 from recoseg.config import Fusion, FusionForm
+from recoseg.decoders.sam3 import Sam3Decoder
 from recoseg.device import Compute
 from recoseg.drawing.palette import palette_of
 from recoseg.encoders.bundle import Encoders
@@ -24,6 +25,7 @@ from recoseg.refinement.refiner import RefineForm, RefineSettings, build_refiner
 from recoseg.segmentation.bank_encoders import BankEncoders, Phi, infos_as_json
 from recoseg.segmentation.branches import FEATURES, Branch, Score
 from recoseg.segmentation.context import background_names, competing_context
+from recoseg.segmentation.decoder_branch import decoder_branch, decoder_settings
 from recoseg.segmentation.fusion import fusion_rule, highest_score
 from recoseg.segmentation.input_plan import InputPlan
 from recoseg.segmentation.label_maps import BackgroundRule, class_indices
@@ -60,6 +62,7 @@ def bank_segmenter(
     refine: RefineForm | RefineSettings | None = None,
     voting: Voting | None = None,
     memory: RegionMemory | None = None,
+    decoder: Sam3Decoder | None = None,
     naming: NameForm = "cosine",
     names_temperature: float = NAMES_TEMPERATURE,
     ambiguity: float | None = None,
@@ -93,6 +96,8 @@ def bank_segmenter(
         refine: How the fused scores are refined; a form alone takes the bank's temperature.
         voting: Regions that vote, and how; by default none do.
         memory: A region memory, whose scores are added; by default there is none.
+        decoder: A decoder, whose scores are combined with the others, or used alone with the fusion
+            `decoder`; by default there is none. Used alone, its input decides `resize`.
         naming: How the names of classes give their text scores: by the best `cosine`, or by a
             `softmax` over all names at each pixel; see `Naming`. Fused scores are then
             probabilities, and refinement refines those of names.
@@ -117,6 +122,8 @@ def bank_segmenter(
     fusion = fusion or segment.fusion
     rule = fusion_rule(fusion.form)
     short_side = segment.short_side if resize is None else resize
+    if resize is None and decoder is not None and fusion.form == "decoder":
+        short_side = decoder.side
     plan = InputPlan.of(short_side, window, window_step, batch_size)
     if background_threshold is not None and not math.isfinite(background_threshold):
         raise OptionError(f"threshold is {background_threshold}; expected a fused score.")
@@ -125,6 +132,8 @@ def bank_segmenter(
     if memory is not None:
         _check_able(fusion, "memory", "region memory", "--memory")
         shared_phi(memory, bank)
+    if fusion.form == "decoder" and decoder is None:
+        raise OptionError("The fusion decoder needs a decoder. Add one: --decoder sam3")
     if fusion.photo_weight:
         _check_able(fusion, "photo", "score of the whole photo", "--photo-weight")
     names = tuple(concept.name for concept in bank.classes)
@@ -147,7 +156,8 @@ def bank_segmenter(
         )
     presence = presence or PresenceRule()
     if by_name is None:
-        _check_reachable(background_threshold, fusion, phis, memory is not None)
+        limit = highest_score(fusion, phis, memory is not None, decoder is not None)
+        _check_reachable(background_threshold, fusion, limit)
     labeller = Labeller(
         tuple(concept.name for concept in concepts),
         names,
@@ -181,6 +191,8 @@ def bank_segmenter(
     branches = list(_branches(dense, concepts, kinds, by_name, fusion.phi_weights))
     if memory is not None:
         branches.append(memory_branch(memory, bank, dense.phis, concepts))
+    if decoder is not None:
+        branches.append(decoder_branch(decoder, concepts))
     if fusion.photo_weight:
         retrieval = None if encoders is None else encoders.retrieval
         branches.append(photo_branch(bank, concepts, retrieval, compute))
@@ -189,7 +201,7 @@ def bank_segmenter(
         labeller=labeller,
         plan=plan,
         settings={
-            "fusion": _fusion_as_json(fusion, memory),
+            "fusion": _fusion_as_json(fusion, memory, decoder),
             "resize": plan.short_side,
             "window": plan.window,
             "window_step": plan.step,
@@ -198,6 +210,7 @@ def bank_segmenter(
             "refine": refine.to_json(),
             **({} if voting is None else voting.to_json()),
             **({} if memory is None else {"memory": memory_settings(memory)}),
+            **({} if decoder is None else {"decoder": decoder_settings(decoder)}),
             **({} if by_name is None else {"names_temperature": by_name.temperature}),
             **({} if ambiguity is None else {"ambiguity": ambiguity}),
             **presence.to_json(),
@@ -263,9 +276,8 @@ def _check_able(fusion: Fusion, kind: str, what: str, option: str) -> None:
         )
 
 
-def _check_reachable(threshold: float | None, fusion: Fusion, phis: int, memory: bool) -> None:
+def _check_reachable(threshold: float | None, fusion: Fusion, limit: float) -> None:
     """Refuse a threshold that no pixel reaches."""
-    limit = highest_score(fusion, phis, memory)
     if threshold is not None and threshold > limit:
         raise OptionError(
             f"threshold is {threshold}; no score of the fusion {fusion.form} is above {limit:g}, "
@@ -274,8 +286,12 @@ def _check_reachable(threshold: float | None, fusion: Fusion, phis: int, memory:
         )
 
 
-def _fusion_as_json(fusion: Fusion, memory: RegionMemory | None) -> dict[str, Any]:
+def _fusion_as_json(
+    fusion: Fusion, memory: RegionMemory | None, decoder: Sam3Decoder | None
+) -> dict[str, Any]:
     fields = asdict(fusion)
+    if decoder is None:
+        del fields["decoder_weight"]
     if memory is None:  # so that the settings of runs without one stay equal
         del fields["memory_weight"]
     if not fusion.photo_weight:

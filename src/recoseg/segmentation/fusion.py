@@ -65,6 +65,10 @@ def _photo_weighted(scores: Tensor, fusion: Fusion) -> Tensor:
     return fusion.photo_weight * scores
 
 
+def _decoder_weighted(scores: Tensor, fusion: Fusion) -> Tensor:
+    return fusion.decoder_weight * scores
+
+
 def _multiply(parts: Sequence[Tensor]) -> Tensor:
     return functools.reduce(torch.mul, parts)
 
@@ -78,21 +82,31 @@ def _log_softmax(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _sum(on_grid: Mapping[str, OnGrid]) -> FusionRule:
-    """A sum, to which the scores of a region memory and of the whole photo are added if given."""
-    optional: dict[str, OnGrid] = {"memory": _memory_weighted, "photo": _photo_weighted}
+    """A sum, to which scores by a memory, the whole photo and a decoder are added if given."""
+    optional: dict[str, OnGrid] = {
+        "memory": _memory_weighted,
+        "photo": _photo_weighted,
+        "decoder": _decoder_weighted,
+    }
     return FusionRule({**on_grid, **optional}, _add, tuple(optional))
 
 
 FUSIONS: dict[str, FusionRule] = {
-    "product": FusionRule({"visual": _visual_sigmoid, "text": _text_sigmoid}, _multiply),
+    "product": FusionRule(
+        {"visual": _visual_sigmoid, "text": _text_sigmoid, "decoder": _unchanged},
+        _multiply,
+        ("decoder",),
+    ),
     "sum": _sum({"visual": _unchanged, "text": _text_weighted}),
     "visual": _sum({"visual": _unchanged}),
     "text": _sum({"text": _unchanged}),
+    "decoder": FusionRule({"decoder": _unchanged}, _add),
     "logits": FusionRule({"model": _unchanged}, _log_softmax),
 }
 """The forms of fusion: those of `FusionForm` for concept banks, and `logits` for trained models,
 whose scores before the softmax become logarithms of probabilities. Fused scores lie in (0, 1) for
-`product`; for `sum`, `visual` and `text` they are cosines and sums of cosines."""
+`product` and `decoder`; for `sum`, `visual` and `text` they are cosines and sums of cosines, and of
+probabilities by a decoder if there is one."""
 
 
 def fusion_rule(form: str) -> FusionRule:
@@ -110,24 +124,26 @@ def fusion_rule(form: str) -> FusionRule:
     return FUSIONS[form]
 
 
-def highest_score(fusion: Fusion, phis: int, memory: bool = False) -> float:
-    """The score that no fused score is above, since cosines are at most 1.
+def highest_score(fusion: Fusion, phis: int, memory: bool = False, decoder: bool = False) -> float:
+    """The score that no fused score is above, since cosines and probabilities are at most 1.
 
     Args:
         fusion: The form and its constants.
         phis: Number of phi encoders.
         memory: Whether there is a region memory.
+        decoder: Whether there is a decoder.
 
     Example:
         >>> highest_score(Fusion("sum", text_weight=0.5), phis=2)
         2.5
     """
-    if fusion.form == "product":
+    if fusion.form in ("product", "decoder"):
         return 1.0
     weights = list(fusion.phi_weights or [1.0] * phis) if fusion.uses_visual else []
     if fusion.uses_text:
         weights.append(fusion.text_weight if fusion.form == "sum" else 1.0)
     if "memory" in FUSIONS[fusion.form].optional:
         weights += [fusion.photo_weight, fusion.memory_weight if memory else 0.0]
+        weights.append(fusion.decoder_weight if decoder else 0.0)
     # Negative words lower a score to -3.
     return sum(max(weight, -3 * weight) for weight in weights)

@@ -1,0 +1,215 @@
+"""SAM 3 by transformers: where the things are that a word names.
+
+Source: Carion et al., "SAM 3: Segment Anything with Concepts", 2025.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from recoseg.decoders.class_maps import CONFIDENCE, class_map
+from recoseg.device import Compute, resolve_compute
+from recoseg.encoders.download import locate
+from recoseg.encoders.spec import EncoderSpec, parse_spec
+from recoseg.encoders.weight_sources import HubModel
+from recoseg.encoders.weights import fingerprint
+from recoseg.errors import MissingWeightsError, RecosegError, UnknownNameError
+
+MODELS = {"sam3": HubModel("facebook/sam3")}
+"""The decoders by name."""
+
+LICENCE = "SAM licence"
+"""Meta's own licence, with conditions of its own; the weights are given out on request."""
+
+_PROMPTS = 4  # words at once: the masks of all their instances are in memory together
+
+
+class Prompts(NamedTuple):
+    """Words as the model reads them.
+
+    Attributes:
+        tokens: What stands for each token of each word.
+        are_words: Which tokens are part of the word; the others only fill the row.
+    """
+
+    tokens: Float[Tensor, "p t d"]
+    are_words: Bool[Tensor, "p t"]
+
+    def part(self, start: int, stop: int) -> Prompts:
+        """Some of the words."""
+        return Prompts(self.tokens[start:stop], self.are_words[start:stop])
+
+
+@dataclass(frozen=True, eq=False)
+class Sam3Decoder:
+    """A loaded SAM 3.
+
+    Attributes:
+        model: `Sam3Model` of transformers, on its device, frozen.
+        processor: Its `Sam3Processor`.
+        name: The name it was asked for by.
+        origin: Where its weights came from.
+        fingerprint: 16 hex digits that identify its weights.
+        compute: Device (that of the model) and precision.
+    """
+
+    model: Any
+    processor: Any
+    name: str
+    origin: str
+    fingerprint: str
+    compute: Compute
+
+    @property
+    def side(self) -> int:
+        """Photos are squashed to a square of this side, pixels."""
+        return int(self.processor.image_processor.size["height"])
+
+    def prompts(self, words: Sequence[str]) -> Prompts:
+        """Words as the model reads them; long ones are cut.
+
+        Raises:
+            RecosegError: No word was given.
+        """
+        if not words:
+            raise RecosegError("Expected at least one word, got none.")
+        length = self.model.config.text_config.max_position_embeddings
+        tokens = self.processor.tokenizer(
+            list(words),
+            padding="max_length",
+            truncation=True,
+            max_length=length,
+            return_tensors="pt",
+        ).to(self.compute.device)
+        with torch.no_grad(), self.compute.autocast():
+            found = self.model.get_text_features(
+                input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
+            )
+        return Prompts(found.pooler_output.float(), tokens["attention_mask"].bool())
+
+    def maps(
+        self,
+        images: UInt8[Tensor, "n 3 h w"],
+        prompts: Prompts,
+        confidence: float = CONFIDENCE,
+    ) -> Float[Tensor, "n p a b"]:
+        """How likely each pixel of each photo shows each word; see `class_map`.
+
+        Each photo is encoded once for all words.
+
+        Args:
+            images: Photos of equal size, which are squashed to a square.
+            prompts: The words.
+            confidence: Instances of a lower score do not count.
+
+        Returns:
+            Probabilities on the grid of the model's masks over the whole photo, fp32.
+        """
+        # The processor scales and normalises a photo after the other, as it does for users.
+        inputs = self.processor.image_processor(images=list(images.cpu()), return_tensors="pt")
+        pixels = inputs["pixel_values"].to(self.compute.device)
+        with torch.inference_mode(), self.compute.autocast():
+            found = [self._maps_of(one[None], prompts, confidence) for one in pixels]
+        return torch.stack(found)
+
+    def _maps_of(
+        self, pixels: Float[Tensor, "1 3 s s"], prompts: Prompts, confidence: float
+    ) -> Float[Tensor, "p a b"]:
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        seen = self.model.get_vision_features(pixels)
+        found = []
+        for start in range(0, len(prompts.tokens), _PROMPTS):
+            part = prompts.part(start, start + _PROMPTS)
+            count = len(part.tokens)
+            outputs = self.model(
+                vision_embeds=_repeated(seen, count),
+                text_embeds=BaseModelOutputWithPooling(pooler_output=part.tokens),
+                attention_mask=part.are_words.long(),
+            )
+            found += [
+                class_map(
+                    outputs.presence_logits[word, 0].float(),
+                    outputs.semantic_seg[word, 0].float(),
+                    outputs.pred_logits[word].float(),
+                    outputs.pred_masks[word].float(),
+                    confidence,
+                )
+                for word in range(count)
+            ]
+        return torch.stack(found)
+
+
+def _repeated(seen: Any, count: int) -> Any:
+    """What the model saw of one photo, for several words; nothing is copied."""
+
+    def repeat(parts: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return tuple(part.expand(count, *part.shape[1:]) for part in parts)
+
+    return type(seen)(
+        fpn_hidden_states=repeat(seen.fpn_hidden_states),
+        fpn_position_encoding=repeat(seen.fpn_position_encoding),
+    )
+
+
+def load_decoder(spec: str, compute: Compute | None = None) -> Sam3Decoder:
+    """Load a decoder: `sam3`, or `sam3=FOLDER` with the files as the Hub holds them.
+
+    Args:
+        spec: The name, with a folder if the weights are one's own.
+        compute: Device and precision; by default the best.
+
+    Raises:
+        UnknownNameError: No decoder has this name.
+        RecosegError: The installed transformers has no SAM 3, or the folder cannot be read.
+        MissingWeightsError: The model is not on this machine and cannot be downloaded.
+    """
+    asked = parse_spec(spec)
+    if asked.name not in MODELS:
+        raise UnknownNameError("decoder", asked.name, list(MODELS))
+    compute = compute or resolve_compute()
+    try:
+        from transformers import Sam3Model, Sam3Processor
+    except ImportError as error:
+        raise RecosegError(
+            "SAM 3 needs the package 'transformers' 5.0 or newer. Install it with: "
+            "pip install --upgrade transformers"
+        ) from error
+    folder, origin = _folder_of(asked)
+    try:
+        model = Sam3Model.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+        processor = Sam3Processor.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # transformers raises errors of many types
+        reason = " ".join(str(error).split())[:200]
+        raise RecosegError(f"SAM 3 cannot be read from {folder}: {reason}") from error
+    model.float()
+    identity = fingerprint(model)
+    compute.place(model)
+    return Sam3Decoder(model, processor, asked.name, origin, identity, compute)
+
+
+def _folder_of(asked: EncoderSpec) -> tuple[Path, str]:
+    """Where the files are, and what is recorded of where they came from."""
+    if asked.is_random:
+        raise RecosegError(
+            f"{asked} is not available: the sizes of SAM 3 are read from the published files. Name "
+            f"a folder with them: {asked.name}=/path/to/folder"
+        )
+    if asked.weights is None:
+        located = locate(MODELS[asked.name], asked.name)
+        return located.path, located.origin
+    own = Path(asked.weights).expanduser()
+    if not own.is_dir():
+        raise MissingWeightsError(
+            f"No folder was found at {str(own)!r} (asked for by {str(asked)!r}). SAM 3 is a folder "
+            "with config.json, weights, tokenizer and the image processor's settings, as the Hub "
+            "holds it."
+        )
+    return own, f"folder {own.name}"

@@ -1,0 +1,70 @@
+"""Scores by a decoder: how likely each pixel shows the words of a class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from recoseg.concepts import Concept
+from recoseg.decoders.class_maps import CONFIDENCE, at_cells, of_words
+from recoseg.decoders.sam3 import LICENCE, Sam3Decoder
+from recoseg.encoders.protocols import EncoderInfo
+from recoseg.encoders.weights import combine
+from recoseg.retrieval.class_texts import ClassTexts
+from recoseg.segmentation.branches import Branch
+
+STRIDE = 4
+"""Pixels of the input per cell of the scores."""
+
+
+class DecodedClasses:
+    """A decoder as a dense encoder, whose features are the maps of classes.
+
+    Args:
+        decoder: The decoder.
+        concepts: The classes, each with its words.
+    """
+
+    def __init__(self, decoder: Sam3Decoder, concepts: Sequence[Concept]) -> None:
+        texts = ClassTexts.of([concept.words for concept in concepts])
+        self._decoder, self._spans = decoder, texts.spans
+        self._prompts = decoder.prompts(texts.words)
+        identity = combine(decoder.fingerprint, *texts.words, CONFIDENCE)
+        self.info = EncoderInfo(decoder.name, decoder.origin, identity, len(concepts), STRIDE)
+
+    def features(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c gh gw"]:
+        """How likely each cell shows each class, 0 to 1."""
+        maps = self._decoder.maps(images, self._prompts)
+        pairs = list(zip(self._spans.positive, self._spans.negative, strict=True))
+        classes = [torch.stack([of_words(one, *pair) for pair in pairs]) for one in maps]
+        return at_cells(torch.stack(classes), (images.shape[2], images.shape[3]), STRIDE)
+
+
+def decoder_branch(decoder: Sam3Decoder, concepts: Sequence[Concept]) -> Branch:
+    """The branch of a decoder, whose scores are probabilities.
+
+    Args:
+        decoder: The decoder.
+        concepts: The concepts that get scores.
+    """
+    encoder = DecodedClasses(decoder, concepts)
+    return Branch(f"decoder:{decoder.name}", encoder, _as_they_are, tuple(concepts))
+
+
+def decoder_settings(decoder: Sam3Decoder) -> dict[str, Any]:
+    """What decides the scores of a decoder, as JSON fields."""
+    return {
+        "name": decoder.name,
+        "weights": decoder.origin,
+        "fingerprint": decoder.fingerprint,
+        "licence": LICENCE,
+        "confidence": CONFIDENCE,
+    }
+
+
+def _as_they_are(maps: Float[Tensor, "n c gh gw"]) -> Float[Tensor, "n c gh gw"]:
+    return maps
