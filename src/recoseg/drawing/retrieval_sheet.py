@@ -16,7 +16,6 @@ from recoseg.errors import BadImageError
 from recoseg.photos.refs import split_member
 from recoseg.retrieval.duplicates import Hit
 
-
 Keep = Callable[[Image.Image], str]
 """From a photo to what the page has as the source of its thumbnail."""
 
