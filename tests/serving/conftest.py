@@ -14,6 +14,8 @@ pytest.importorskip("fastapi")
 pytest.importorskip("python_multipart")
 from fastapi.testclient import TestClient
 
+from tests.serving.browser import DESKTOP, Visit, browser, serving
+
 SETTINGS = {"k": 3, "image_size": SIZE, "prompts": "none", "context": ("sky",)}
 NAMES = ["rose", "grass"]
 
@@ -53,6 +55,42 @@ def file(bank, tmp_path):
     """The file of the bank, which a test may change."""
     bank.save(tmp_path / "bank.safetensors")
     return tmp_path / "bank.safetensors"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def served_file(bank, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "bank.safetensors"
+    bank.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def address(served_file, archive, chromium):
+    with serving(served_file, archive, writable=True) as address:
+        yield address
+
+
+@pytest.fixture
+def visits(chromium):
+    """Opens the page; in the end the console must have said nothing."""
+    opened = []
+
+    def visit(address, **options):
+        context = chromium.new_context(**(options or DESKTOP))
+        one = Visit(context, address)
+        opened.append((context, one))
+        return one
+
+    yield visit
+    for context, one in opened:
+        context.close()
+        assert one.faults == []
 
 
 @contextmanager

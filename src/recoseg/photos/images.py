@@ -125,24 +125,6 @@ def decode_reduced(
     return (image if min(image.size) <= short_side else resize_short_side(image, short_side)), size
 
 
-def decode_small(source: Path | bytes, long_side: int) -> Image.Image:
-    """Decode a photo for a small picture, at reduced size where that is faster.
-
-    Args:
-        source: A local file or its bytes.
-        long_side: Longest side of the result, pixels; a smaller photo is not enlarged.
-
-    Returns:
-        The photo, upright RGB.
-
-    Raises:
-        BadImageError: The photo cannot be used; the message is the reason.
-    """
-    image, _ = _decode(source, 2 * long_side)
-    image.thumbnail((long_side, long_side), Image.Resampling.LANCZOS)
-    return image
-
-
 def upright_rgb(image: Image.Image) -> Image.Image:
     """Convert an opened image to upright 8-bit RGB, as `decode_image` does for its file.
 

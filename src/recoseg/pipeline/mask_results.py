@@ -21,7 +21,7 @@ from recoseg.formats.reading.masks import FormatMasks
 from recoseg.formats.reading.open_format import open_format
 from recoseg.labels import IGNORE_INDEX, Colour, Segmentation, ignore_index
 from recoseg.photos import files
-from recoseg.photos.images import decode_small
+from recoseg.photos.images import decode_reduced
 from recoseg.photos.reading import read_photo
 from recoseg.photos.refs import Photo
 from recoseg.segmentation.verify import check_labels
@@ -166,7 +166,9 @@ def small_photo(items: Sequence[MaskResult], found: Segmentation) -> Image.Image
     for item in items:
         if item.has_photo:
             with contextlib.suppress(BadImageError):
-                return decode_small(read_photo(Photo(item.photo)), LONG_SIDE)
+                photo, _ = decode_reduced(read_photo(Photo(item.photo)), LONG_SIDE)
+                photo.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS)
+                return photo
     return Image.new("RGB", found.labels.shape[::-1], _GREY)
 
 

@@ -28,6 +28,9 @@ class Class(BaseModel):
     label: int
     name: str
     colour: Annotated[str, Field(description="As #rrggbb.")]
+    words: Annotated[
+        str | None, Field(description="The class as a line of a list of classes; null if unknown.")
+    ]
     verdict: Annotated[
         Verdict | None, Field(description="Whether the archive shows it; null if it is not known.")
     ]

@@ -94,6 +94,7 @@ async def classes(service: Served) -> Classes:
                 label=label,
                 name=name,
                 colour=hexadecimal(colour),
+                words=None if concept is None else str(concept.words),
                 verdict=None if concept is None else verdict_of(concept.verdict),
                 photos=None if concept is None else len(concept.retrieved),
             )
