@@ -29,11 +29,13 @@ from recoseg.pipeline.segment_options import (
 )
 from recoseg.pipeline.voting import regions_of_bank, voting_of
 from recoseg.progress import resumable, telling_what_is_kept
+from recoseg.rasters.opening import rasterio_package
 from recoseg.refinement.refiner import PUBLISHED_TEMPERATURE, RefineForm
 from recoseg.regions.protocol import RegionProvider
 from recoseg.segmentation.bank_segmenter import bank_segmenter
 from recoseg.segmentation.naming import NAMES_TEMPERATURE, NameForm
 from recoseg.segmentation.presence import PresenceRule
+from recoseg.segmentation.raster_to_folder import RasterOptions
 from recoseg.segmentation.result import Result
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.segmentation.specks import speck_rule
@@ -261,6 +263,8 @@ def segment(
     resume: bool = False,
     overwrite: bool = False,
     exclude: str | Sequence[str] = (),
+    raster: bool = False,
+    bands: Sequence[int] = (),
     callback: Callable[[str, Result], object] | None = None,
     progress: bool | None = False,
     **options: Any,
@@ -278,7 +282,11 @@ def segment(
         resume: Whether to continue an interrupted run in `out` with the same settings.
         overwrite: Whether to remove what an earlier run has written to `out`.
         exclude: Patterns of photos and folders that are left out; see `Exclusion`.
-        callback: Called with the output name and the result of each photo.
+        raster: Whether all photos are segmented by windows at their own size, as those are that
+            are too large otherwise; see `recoseg.segmentation.rasters`. Needs the extra `geo`.
+        bands: The bands of rasters that are red, green and blue, from 1, such as (4, 3, 2). With
+            them all photos are rasters.
+        callback: Called with the output name and the result of each photo that is no raster.
         progress: See `StageProgress`.
         **options: Options of `open_segmenter`, used unless `source` is a segmenter.
 
@@ -288,6 +296,9 @@ def segment(
         RecosegError: There are no photos, or `out` cannot be written to.
     """
     folder = check_output_folder(out)
+    rasters = RasterOptions(raster or bool(bands), tuple(bands))
+    if rasters.all:
+        rasterio_package()
     if formats:
         formats_of(formats)
     if (format_in(folder.absolute().parent) or "").startswith("recoseg-pseudo-labels"):
@@ -307,11 +318,16 @@ def segment(
         with (
             telling_what_is_kept(partial(resumable, folder)),
             folder_for(
-                source, folder, writers=writers, resume=resume, overwrite=overwrite
+                source,
+                folder,
+                writers=writers,
+                resume=resume,
+                overwrite=overwrite,
+                rasters=rasters,
             ) as output,
         ):
             failures = segment_to_folder(
-                source, listed, output, callback=callback, progress=progress
+                source, listed, output, callback=callback, rasters=rasters, progress=progress
             )
     converted = None
     if formats and len(failures) < len(listed):
