@@ -38,6 +38,20 @@ class Box(NamedTuple):
         top, left = self.top - other.top, self.left - other.left
         return slice(top, top + self.height), slice(left, left + self.width)
 
+    def grown(self, margin: int, raster_hw: tuple[int, int]) -> Box:
+        """The box with some pixels around it, as far as the raster has them.
+
+        Example:
+            >>> tuple(Box(2, 0, 3, 4).grown(1, (9, 4)))
+            (1, 0, 5, 4)
+        """
+        top, left = max(0, self.top - margin), max(0, self.left - margin)
+        bottom, right = (
+            min(side, end + margin)
+            for side, end in zip(raster_hw, (self.bottom, self.right), strict=True)
+        )
+        return Box(top, left, bottom - top, right - left)
+
 
 def tiles_over(raster_hw: tuple[int, int], tile_hw: tuple[int, int]) -> list[Box]:
     """Divide a raster into tiles, row by row; those at its right and bottom may be smaller.

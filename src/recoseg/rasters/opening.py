@@ -124,8 +124,8 @@ def _check(raster: DatasetReader) -> None:
     turned = raster.tags().get("EXIF_Orientation", "").strip()
     if turned not in _UPRIGHT:
         raise BadImageError(
-            f"is turned by EXIF (orientation {turned}), which reading by windows cannot do; save it "
-            "upright"
+            f"is turned by EXIF (orientation {turned}), which reading by windows does not "
+            "follow; save it upright"
         )
     rows, columns = raster.block_shapes[0]
     bands = (

@@ -14,6 +14,7 @@ from jaxtyping import UInt
 from recoseg.storage.checksums import checksum
 from recoseg.storage.json_lines import line_of
 from recoseg.storage.reading import open_regular
+from recoseg.storage.sealed import is_whole, sealed_line
 
 _LONGEST = 1 << 20  # bytes of a line
 
@@ -88,7 +89,7 @@ class TileParts:
             "size": len(data),
             "checksum": checksum(data),
         }
-        line = line_of(fields)
+        line = line_of(sealed_line(fields))
         self._places[tile] = self._file.tell() + len(line), fields
         self._file.write(line + data)
         self._file.flush()
@@ -113,7 +114,7 @@ def _fields(line: bytes) -> dict[str, Any] | None:
     try:
         fields = json.loads(line)
         kinds = {"tile": int, "size": int, "known": dict, "shape": list, "dtype": str}
-        is_whole = all(isinstance(fields[name], kind) for name, kind in kinds.items())
-        return fields if is_whole and fields["size"] >= 0 and "checksum" in fields else None
+        is_known = all(isinstance(fields[name], kind) for name, kind in kinds.items())
+        return fields if is_known and is_whole(fields, required=True) else None
     except (ValueError, KeyError, TypeError):
         return None

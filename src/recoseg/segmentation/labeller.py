@@ -186,7 +186,7 @@ class Labeller:
             first = features_of(grids, place, input_hw)[0]
             used = [whole_grid(one, input_hw) for one in used]
             used = [spread_grids(used, first, self.rule, self.spreading)]
-        fused = FusedScores(photo.image, input_hw, used, self.rule)
+        fused = FusedScores(photo.image, input_hw, used, self.rule, photo.part)
         if self.voting is None or self.voting.form != "mean":
             return fused
         assert regions is not None

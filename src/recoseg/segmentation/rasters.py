@@ -2,9 +2,9 @@
 
 The raster is treated as one large photo at its own size, with sliding windows over it. It is read
 and labelled in tiles, each with the windows that overlap it (see `RasterWindows`), so that the
-labels do not depend on how it is divided. Refinement with PAMR and the removal of specks look at the
-surroundings of a tile, too, which are wide enough for the same result. The CRF, LPOSS and regions
-that vote have no such bound; they see at least `MARGIN` pixels around each tile.
+labels do not depend on how it is divided. Refinement with PAMR and the removal of specks look at
+the surroundings of a tile, too, which are wide enough for the same result. The CRF, LPOSS and
+regions that vote have no such bound; they see `MARGIN` pixels around each tile.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt, UInt8
+from jaxtyping import Bool, Float, UInt
 from PIL import Image
 from torch import Tensor
 
 from recoseg.errors import OptionError
 from recoseg.photos.images import to_tensor
-from recoseg.photos.load import LoadedPhoto
+from recoseg.photos.load import LoadedPhoto, Part
 from recoseg.photos.refs import Photo
 from recoseg.rasters.bands import BandReader
 from recoseg.rasters.boxes import ALIGNED, Box, tile_size, tiles_over
 from recoseg.refinement.refiner import PamrRefiner
+from recoseg.regions.protocol import StoredRegions
 from recoseg.segmentation.labeller import Labeller
 from recoseg.segmentation.presence import DecidedPresence, PresenceRule
-from recoseg.segmentation.raster_windows import RasterWindows, Region
+from recoseg.segmentation.raster_windows import RasterWindows
 from recoseg.segmentation.score_grids import ScoreGrids, score_grids
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.segmentation.specks import SpeckRule
@@ -42,6 +43,9 @@ LARGEST_SPECK = 1024
 
 _MEMORY = 1_600_000_000
 """Bytes that a tile may need by the estimate of `Cost`, if it is not one of the smallest."""
+
+_READING = 10
+"""Bytes for each pixel that is read, with its mask and the image of which the input is made."""
 
 _LARGEST_TILE = 3072
 """Side of the largest tiles, pixels."""
@@ -57,6 +61,14 @@ def check_raster_options(segmenter: Segmenter) -> None:
         raise OptionError(
             "A raster has no score of the whole photo, because it is segmented part by part. Add "
             "--photo-weight 0."
+        )
+    voting = segmenter.labeller.voting
+    if voting is not None and (
+        voting.provider.needs_features or isinstance(voting.provider, StoredRegions)
+    ):
+        raise OptionError(
+            f"The regions {voting.provider.key} are those of a whole photo, but a raster is segmented "
+            "part by part. Choose --regions superpixels, slic or none."
         )
     if segmenter.labeller.keep_scores:
         raise OptionError(
@@ -146,9 +158,10 @@ class RasterSegmenter:
         """Estimate of the memory for a square tile, bytes."""
         windows = self.windows
         cost = replace(self.segmenter.cost, window=windows.side, step=windows.step)
-        read = side + 2 * self.margin + 2 * round(windows.side / windows.scale)
+        labelled = side + 2 * self.margin
+        read = labelled + 2 * round(windows.side / windows.scale)
         given = max(1, round(read * windows.scale))
-        return cost.bytes_of((read, read), (given, given))
+        return _READING * read**2 + cost.bytes_of((labelled, labelled), (given, given))
 
     @cached_property
     def _labeller(self) -> Labeller:
@@ -173,22 +186,16 @@ class RasterSegmenter:
     def _strips(self) -> Iterator[Float[Tensor, "c 1 n"]]:
         """The scores of all pixels with data, before refinement."""
         for box in self.tiles:
-            region = self.windows.region(box)
-            rgb, valid = self.reader.read(region.box)
-            rows, columns = box.within(region.box)
-            if not valid[rows, columns].any():
+            found = self._read(box, 0)
+            if found is None:
                 continue
-            item, grids = self._encoded(region, rgb)
+            item, grids, valid = found
             start = 0
             for scores in self._labeller.strips(item, grids):
-                end = start + scores.shape[1]
-                own = slice(max(start, rows.start), min(end, rows.stop))
-                if own.start < own.stop:
-                    inner = scores[:, own.start - start : own.stop - start, columns]
-                    found = inner[:, torch.from_numpy(valid[own, columns])]
-                    if found.numel():
-                        yield found[:, None]
-                start = end
+                own = torch.from_numpy(valid[start : start + scores.shape[1]])
+                if own.any():
+                    yield scores[:, own][:, None]
+                start += scores.shape[1]
 
     def label(self, box: Box, presence: PresenceRule) -> TileLabels:
         """Label a tile.
@@ -200,17 +207,39 @@ class RasterSegmenter:
         Raises:
             BadImageError: The file is damaged there, or has no regions to vote.
         """
-        region = self.windows.region(box, self.margin)
-        rgb, valid = self.reader.read(region.box)
-        rows, columns = box.within(region.box)
-        own = valid[rows, columns]
         labeller = replace(self._labeller, presence=presence)
-        if not own.any():
-            return TileLabels(np.full(own.shape, labeller.ignored, self._dtype), {}, 0, {})
-        item, grids = self._encoded(region, rgb)
-        [found] = labeller.label([item], grids)
-        labels = np.where(own, found.labels[rows, columns], labeller.ignored).astype(self._dtype)
-        return self._known(labels, own, found.confidence())
+        found = self._read(box, self.margin)
+        if found is None:
+            nothing = np.full((box.height, box.width), labeller.ignored, self._dtype)
+            return TileLabels(nothing, {}, 0, {})
+        item, grids, valid = found
+        [result] = labeller.label([item], grids)
+        rows, columns = box.within(box.grown(self.margin, self.reader.size))
+        own = valid[rows, columns]
+        labels = np.where(own, result.labels[rows, columns], labeller.ignored).astype(self._dtype)
+        return self._known(labels, own, result.confidence())
+
+    def _read(
+        self, box: Box, margin: int
+    ) -> tuple[LoadedPhoto, ScoreGrids, Bool[np.ndarray, "h w"]] | None:
+        """A tile with its margin, its scores, and which pixels hold data; None if it holds none."""
+        part, region = box.grown(margin, self.reader.size), self.windows.region(box, margin)
+        rgb, is_valid = self.reader.read(region.box)
+        rows, columns = box.within(region.box)
+        if not is_valid[rows, columns].any():
+            return None
+        image, (height, width) = Image.fromarray(rgb), region.input_hw
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BICUBIC)
+        rows, columns = part.within(region.box)
+        place = Part((region.box.height, region.box.width), rows, columns)
+        own = Image.fromarray(np.ascontiguousarray(rgb[rows, columns]))
+        item = LoadedPhoto(self.photo, to_tensor(image), own, place)
+        segmenter = self.segmenter
+        [grids] = score_grids(
+            item.pixels[None], [segmenter.branches], segmenter.plan, region.windows
+        )
+        return item, grids, is_valid[rows, columns]
 
     def _known(
         self,
@@ -227,18 +256,3 @@ class RasterSegmenter:
     @property
     def _dtype(self) -> Any:
         return np.uint8 if self._labeller.ignored <= np.iinfo(np.uint8).max else np.uint16
-
-    def _encoded(
-        self, region: Region, rgb: UInt8[np.ndarray, "h w 3"]
-    ) -> tuple[LoadedPhoto, ScoreGrids]:
-        image = Image.fromarray(rgb)
-        height, width = region.input_hw
-        small = image
-        if image.size != (width, height):
-            small = image.resize((width, height), Image.Resampling.BICUBIC)
-        item = LoadedPhoto(self.photo, to_tensor(small), image)
-        segmenter = self.segmenter
-        [grids] = score_grids(
-            item.pixels[None], [segmenter.branches], segmenter.plan, region.windows
-        )
-        return item, grids
