@@ -1,8 +1,9 @@
 """Time, memory and seams of rasters: a mosaic of photos as one GeoTIFF.
 
 python benchmarks/rasters.py mosaic PHOTOS big.tif --size 30000 20000
-python benchmarks/rasters.py time BANK big.tif OUT [--window 640 ...]
-python benchmarks/rasters.py seams BANK small.tif [--windows 320 640]
+python benchmarks/rasters.py time BANK big.tif OUT --window 1280
+python benchmarks/rasters.py seams BANK small.tif
+python benchmarks/rasters.py tiles BANK small.tif OUT --regions superpixels
 """
 
 import argparse
@@ -20,7 +21,13 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 import recoseg
+from recoseg.photos.load import load_whole
+from recoseg.rasters.boxes import ALIGNED
+from recoseg.rasters.label_files import read_label_raster
 from recoseg.regions import axes
+from recoseg.segmentation import rasters
+from recoseg.segmentation.input_plan import InputPlan
+from recoseg.segmentation.score_grids import score_grids
 
 CELL = 1000
 NEAR = 8  # pixels beside a border of windows that count as near it
@@ -55,7 +62,11 @@ def measure(arguments):
     """Seconds and peak memory of a run."""
     shutil.rmtree(arguments.out, ignore_errors=True)
     segmenter = recoseg.open_segmenter(
-        arguments.bank, resize=arguments.resize, window=arguments.window, refine=arguments.refine
+        arguments.bank,
+        resize=arguments.resize,
+        window=arguments.window,
+        refine=arguments.refine,
+        regions=arguments.regions,
     )
     before = resource.getrusage(resource.RUSAGE_SELF)
     start = time.perf_counter()
@@ -95,42 +106,81 @@ def weighted(form):
 
 
 def seams(arguments):
-    """Pixels that change when the grid of windows is shifted, near its borders and elsewhere."""
+    """Pixels whose labels change when the grid of windows is shifted by half a step."""
+    segmenter = recoseg.open_segmenter(arguments.bank, resize=0, regions="none")
     with rasterio.open(arguments.raster) as file:
         photo = file.read().transpose(1, 2, 0)
-    step = arguments.window // 2
+    window, step = arguments.window, arguments.window // 2
     shift = step // 2
+    plan = InputPlan.of(0, window, step, 8)
+    loaded = [load_whole(np.ascontiguousarray(photo[start:, start:]), 0) for start in (0, shift)]
+    grids = [score_grids(one.pixels[None], [segmenter.branches], plan)[0] for one in loaded]
     for form in ("deepest", "mean", "taper"):
         axes._mean_of_windows = weighted(form)
         axes._kept_axis_matrix.cache_clear()
-        segmenter = recoseg.open_segmenter(arguments.bank, resize=0, window=arguments.window)
-        first = segmenter(photo).labels[shift:, shift:]
-        second = segmenter(np.ascontiguousarray(photo[shift:, shift:])).labels
-        inside = np.s_[step:-2 * step, step:-2 * step]  # borders of the raster are no seams
+        first, second = (
+            segmenter.labeller.label([one], own)[0].labels
+            for one, own in zip(loaded, grids, strict=True)
+        )
+        first = first[shift:, shift:]
+        inside = (slice(step, -2 * step), slice(step, -2 * step))  # ends of the raster are no seams
+        near = []
+        for side in first.shape:
+            places = np.arange(side)
+            distances = [
+                np.minimum(moved % step, -moved % step) for moved in (places, places + shift)
+            ]
+            near.append(np.minimum(*distances) < NEAR)
+        is_near = (near[0][:, None] | near[1][None])[inside]
         differs = (first != second)[inside]
-        rows, columns = (
-            (np.arange(side) + shift) % step for side in first.shape
-        )
-        near = [np.minimum(one, step - one) < NEAR for one in (rows, columns)]
-        shifted = [np.minimum(np.arange(s) % step, step - np.arange(s) % step) < NEAR for s in first.shape]
-        is_near = (near[0] | shifted[0])[:, None] | (near[1] | shifted[1])[None]
-        is_near = is_near[inside]
-        change = [
-            np.abs(np.diff(labels.astype(int), axis=1))[:, columns[1:] == 0].astype(bool).mean()
-            for labels in (first,)
+        changes = [(labels[:, 1:] != labels[:, :-1])[inside].mean(0) for labels in (first, second)]
+        at = [
+            (np.arange(1 + step, 1 + step + len(change)) + moved) % step == 0
+            for change, moved in zip(changes, (shift, 0), strict=True)
         ]
-        usual = np.abs(np.diff(first.astype(int), axis=1))[:, columns[1:] == step // 2].astype(bool).mean()
-        print(
-            json.dumps(
-                {
-                    "form": form,
-                    "near": round(float(differs[is_near].mean()), 4),
-                    "far": round(float(differs[~is_near].mean()), 4),
-                    "changes at a border of windows": round(float(change[0]), 4),
-                    "half a step beside it": round(float(usual), 4),
-                }
-            )
+        shares = {
+            "form": form,
+            "differ near borders": differs[is_near].mean(),
+            "differ elsewhere": differs[~is_near].mean(),
+            "label changes across a border": np.mean(
+                [change[place].mean() for change, place in zip(changes, at, strict=True)]
+            ),
+            "label changes elsewhere": np.mean(
+                [change[~place].mean() for change, place in zip(changes, at, strict=True)]
+            ),
+        }
+        print(json.dumps({k: v if k == "form" else round(float(v), 5) for k, v in shares.items()}))
+
+
+def tiles(arguments):
+    """Pixels of a raster in tiles whose labels are not those of the whole photo."""
+    with rasterio.open(arguments.raster) as file:
+        photo = file.read().transpose(1, 2, 0)
+    options = {"regions": arguments.regions, "refine": arguments.refine}
+    whole = recoseg.open_segmenter(arguments.bank, resize=0, window=arguments.window, **options)
+    expected = whole(photo).labels
+    own = recoseg.open_segmenter(arguments.bank, window=arguments.window, **options)
+    rasters._LARGEST_TILE = ALIGNED
+    recoseg.segment(own, arguments.raster, arguments.out, raster=True, overwrite=True)
+    found = read_label_raster(next((Path(arguments.out) / "labels").glob("*.tif")))
+    differs = found != expected
+    near = []
+    for side in found.shape:
+        places = np.arange(side)
+        distance = np.minimum(places % ALIGNED, -places % ALIGNED)
+        near.append((distance < NEAR) & (places >= NEAR) & (places < side - NEAR))
+    is_near = near[0][:, None] | near[1][None]
+    print(
+        json.dumps(
+            {
+                **options,
+                "pixels": found.size,
+                "differ": int(differs.sum()),
+                "share near borders of tiles": round(float(differs[is_near].mean()), 5),
+                "share elsewhere": round(float(differs[~is_near].mean()), 5),
+            }
         )
+    )
 
 
 def main():
@@ -142,14 +192,16 @@ def main():
     one.add_argument("raster")
     one.add_argument("--size", type=int, nargs=2, default=(30_000, 20_000))
     one.set_defaults(run=mosaic)
-    for name, run in (("time", measure), ("seams", seams)):
+    for name, run in (("time", measure), ("seams", seams), ("tiles", tiles)):
         one = commands.add_parser(name)
         one.add_argument("bank")
         one.add_argument("raster")
         one.add_argument("--window", type=int, default=320)
         if name == "time":
-            one.add_argument("out")
             one.add_argument("--resize", type=int)
+        if name != "seams":
+            one.add_argument("out")
+            one.add_argument("--regions")
             one.add_argument("--refine", default="none")
         one.set_defaults(run=run)
     arguments = parser.parse_args()

@@ -28,6 +28,7 @@ from recoseg.rasters.bands import BandReader
 from recoseg.rasters.boxes import ALIGNED, Box, tile_size, tiles_over
 from recoseg.refinement.refiner import PamrRefiner
 from recoseg.regions.protocol import StoredRegions
+from recoseg.segmentation.branches import FEATURES
 from recoseg.segmentation.labeller import Labeller
 from recoseg.segmentation.presence import DecidedPresence, PresenceRule
 from recoseg.segmentation.raster_windows import RasterWindows
@@ -41,7 +42,7 @@ MARGIN = 256
 LARGEST_SPECK = 1024
 """Largest number of pixels of the parts that are removed from the labels of a raster."""
 
-_MEMORY = 1_600_000_000
+_MEMORY = 1_100_000_000
 """Bytes that a tile may need by the estimate of `Cost`, if it is not one of the smallest."""
 
 _READING = 10
@@ -67,8 +68,8 @@ def check_raster_options(segmenter: Segmenter) -> None:
         voting.provider.needs_features or isinstance(voting.provider, StoredRegions)
     ):
         raise OptionError(
-            f"The regions {voting.provider.key} are those of a whole photo, but a raster is segmented "
-            "part by part. Choose --regions superpixels, slic or none."
+            f"The regions {voting.provider.key} are those of a whole photo, but a raster is "
+            "segmented part by part. Choose --regions superpixels, slic or none."
         )
     if segmenter.labeller.keep_scores:
         raise OptionError(
@@ -157,7 +158,13 @@ class RasterSegmenter:
     def _bytes_of(self, side: int) -> int:
         """Estimate of the memory for a square tile, bytes."""
         windows = self.windows
-        cost = replace(self.segmenter.cost, window=windows.side, step=windows.step)
+        grids = [
+            (branch.stride, branch.dim if branch.kind == FEATURES else 0)  # what is kept of windows
+            for branch in self.segmenter.branches
+        ]
+        cost = replace(
+            self.segmenter.cost, window=windows.side, step=windows.step, grids=tuple(grids)
+        )
         labelled = side + 2 * self.margin
         read = labelled + 2 * round(windows.side / windows.scale)
         given = max(1, round(read * windows.scale))
