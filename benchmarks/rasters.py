@@ -89,12 +89,13 @@ def measure(arguments):
 def weighted(form):
     """What takes the place of the mean over windows."""
 
-    def combine(window, starts, pixels):
+    def combine(window, starts, pixels, tapered):
         length, cells = window.shape
         place = torch.arange(length) + 0.5
         depth = torch.minimum(place, length - place)
-        weight = {"mean": torch.ones(length), "taper": depth, "deepest": depth**40.0}[form]
-        weight = (weight / weight.max()).clamp(min=1e-30)[:, None]
+        depth = depth / depth.max()
+        weight = {"mean": torch.ones(length), "taper": depth, "deepest": depth**200}[form]
+        weight = weight.clamp(min=1e-30)[:, None]
         matrix = window.new_zeros(pixels, len(starts) * cells)
         sums = window.new_zeros(pixels, 1)
         for number, start in enumerate(starts):
@@ -115,7 +116,7 @@ def seams(arguments):
     plan = InputPlan.of(0, window, step, 8)
     loaded = [load_whole(np.ascontiguousarray(photo[start:, start:]), 0) for start in (0, shift)]
     grids = [score_grids(one.pixels[None], [segmenter.branches], plan)[0] for one in loaded]
-    for form in ("deepest", "mean", "taper"):
+    for form in arguments.forms:
         axes._mean_of_windows = weighted(form)
         axes._kept_axis_matrix.cache_clear()
         first, second = (
@@ -203,6 +204,8 @@ def main():
             one.add_argument("out")
             one.add_argument("--regions")
             one.add_argument("--refine", default="none")
+        else:
+            one.add_argument("--forms", nargs="+", default=["deepest", "mean", "taper"])
         one.set_defaults(run=run)
     arguments = parser.parse_args()
     arguments.run(arguments)

@@ -150,5 +150,5 @@ def test_a_photo_that_exif_turns_is_refused(picture, tmp_path):
 def test_blocks_that_are_too_large_are_refused(picture, tmp_path, monkeypatch):
     path = write(tmp_path / "a.tif", picture.transpose(2, 0, 1))
     monkeypatch.setattr("recoseg.rasters.opening.MAX_BLOCK", 1000)
-    with pytest.raises(BadImageError, match="blocks of 64 x 64 pixels.* save it in tiles"):
+    with pytest.raises(BadImageError, match=r"blocks of 64 x 64 pixels.*save it in tiles"):
         read(path)

@@ -1,17 +1,22 @@
 """Rasters through `segment`: the labels of the whole photo, where it lies, and interrupted runs."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from recoseg.errors import BadImageError, OptionError
+from recoseg.photos.load import load_whole
 from recoseg.pipeline.segment import segment
 from recoseg.pipeline.verify import verify
 from recoseg.rasters import boxes
+from recoseg.rasters.label_files import read_label_raster
 from recoseg.segmentation import rasters
 from recoseg.segmentation.rasters import RasterSegmenter
+from recoseg.segmentation.score_grids import score_grids
+from recoseg.segmentation.windows import Windows
 
 from .scenes import colours, rasterio, segmenter, write
 
@@ -29,8 +34,13 @@ def picture(monkeypatch):
 
 
 def whole(photo, **options):
-    """The result for all pixels at once, with windows over them."""
-    return segmenter(0, **{"window": SIDE, **options})(photo)
+    """The segmentation of all pixels at once, with tapered windows over them."""
+    own = segmenter(0, **options)
+    item = load_whole(photo, 0)
+    windows = replace(Windows.over(photo.shape[:2], SIDE, SIDE // 2), tapered=True)
+    [grids] = score_grids(item.pixels[None], [own.branches], own.plan, windows)
+    [found] = own.labeller.label([item], grids)
+    return found
 
 
 def line_of(folder):
@@ -97,7 +107,7 @@ def test_a_coarser_scale(picture, tmp_path):
     path = write(tmp_path / "a.tif", picture.transpose(2, 0, 1))
     segment(segmenter(SIDE, window=2 * SIDE), path, tmp_path / "masks", raster=True)
     half = Image.fromarray(picture).resize((WIDTH // 2, HEIGHT // 2), Image.Resampling.BICUBIC)
-    small = whole(half).labels
+    small = whole(np.asarray(half)).labels
     large = np.asarray(Image.fromarray(small).resize((WIDTH, HEIGHT), Image.Resampling.NEAREST))
     assert (labels_of(tmp_path / "masks") == large).mean() > 0.97  # but for the edges of regions
 
@@ -200,6 +210,4 @@ def test_where_a_raster_lies_may_not_be_known(picture, tmp_path):
         assert file.crs is None
         assert file.transform.is_identity
     with pytest.raises(BadImageError, match="not a file of labels"):
-        from recoseg.rasters.label_files import read_label_raster
-
         read_label_raster(path)

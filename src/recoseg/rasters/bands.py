@@ -74,13 +74,15 @@ class BandReader:
         return self.raster.height, self.raster.width
 
     def read(
-        self, box: Box, out_hw: tuple[int, int] | None = None
+        self, box: Box, out_hw: tuple[int, int] | None = None, *, smooth: bool = False
     ) -> tuple[UInt8[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
         """Read a part of the raster.
 
         Args:
             box: The part.
-            out_hw: Size to which it is reduced, by the nearest pixels; by default its own.
+            out_hw: Size to which it is scaled; by default its own.
+            smooth: Whether it is scaled by cubic interpolation, with anti-aliasing, instead of
+                taking the nearest pixels.
 
         Returns:
             Its pixels, RGB, and which of them hold something. Pixels without data (by the value
@@ -90,7 +92,7 @@ class BandReader:
         Raises:
             BadImageError: The file is damaged there.
         """
-        values, opacity = self._values(box, out_hw)
+        values, opacity = self._values(box, out_hw, smooth)
         if self.palette is not None:
             rgb = self.palette[np.clip(values[0], 0, 255).astype(np.uint8)]
         else:
@@ -107,9 +109,10 @@ class BandReader:
         return rgb, opacity > 0
 
     def _values(
-        self, box: Box, out_hw: tuple[int, int] | None
+        self, box: Box, out_hw: tuple[int, int] | None, smooth: bool = False
     ) -> tuple[np.ndarray, UInt8[np.ndarray, "h w"] | None]:
         """The values of the bands (bands, h, w), and how opaque each pixel is; None for all."""
+        from rasterio.enums import Resampling
         from rasterio.windows import Window
 
         chosen: dict[str, Any] = {"window": Window(box.left, box.top, box.width, box.height)}
@@ -117,7 +120,8 @@ class BandReader:
             chosen["out_shape"] = (len(self.bands), *out_hw)
         indexes = list(self.bands)
         with reasons():
-            values = self.raster.read(indexes, **chosen)
+            how = Resampling.cubic if smooth and self.palette is None else Resampling.nearest
+            values = self.raster.read(indexes, resampling=how, **chosen)
             if self.is_full:
                 return values, None
             opacity = self.raster.read_masks(indexes, **chosen).max(0)

@@ -92,7 +92,7 @@ class RasterWindows:
         return Region(
             Box(rows.start, columns.start, rows.end - rows.start, columns.end - columns.start),
             (rows.length, columns.length),
-            Windows(rows.starts, columns.starts),
+            Windows(rows.starts, columns.starts, tapered=True),
         )
 
     def _span(self, axis: int, start: int, end: int) -> _Span:

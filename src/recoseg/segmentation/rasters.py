@@ -42,7 +42,7 @@ MARGIN = 256
 LARGEST_SPECK = 1024
 """Largest number of pixels of the parts that are removed from the labels of a raster."""
 
-_MEMORY = 1_100_000_000
+_MEMORY = 800_000_000
 """Bytes that a tile may need by the estimate of `Cost`, if it is not one of the smallest."""
 
 _READING = 10
@@ -163,12 +163,16 @@ class RasterSegmenter:
             for branch in self.segmenter.branches
         ]
         cost = replace(
-            self.segmenter.cost, window=windows.side, step=windows.step, grids=tuple(grids)
+            self.segmenter.cost,
+            window=windows.side,
+            step=windows.step,
+            batch_size=self._batch,
+            grids=tuple(grids),
         )
         labelled = side + 2 * self.margin
-        read = labelled + 2 * round(windows.side / windows.scale)
-        given = max(1, round(read * windows.scale))
-        return _READING * read**2 + cost.bytes_of((labelled, labelled), (given, given))
+        given = round(labelled * windows.scale) + 2 * windows.side
+        read = labelled**2 + given**2
+        return _READING * read + cost.bytes_of((labelled, labelled), (given, given))
 
     @cached_property
     def _labeller(self) -> Labeller:
@@ -231,22 +235,34 @@ class RasterSegmenter:
     ) -> tuple[LoadedPhoto, ScoreGrids, Bool[np.ndarray, "h w"]] | None:
         """A tile with its margin, its scores, and which pixels hold data; None if it holds none."""
         part, region = box.grown(margin, self.reader.size), self.windows.region(box, margin)
-        rgb, is_valid = self.reader.read(region.box)
-        rows, columns = box.within(region.box)
-        if not is_valid[rows, columns].any():
-            return None
-        image, (height, width) = Image.fromarray(rgb), region.input_hw
-        if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.BICUBIC)
+        size = region.box.height, region.box.width
         rows, columns = part.within(region.box)
-        place = Part((region.box.height, region.box.width), rows, columns)
-        own = Image.fromarray(np.ascontiguousarray(rgb[rows, columns]))
-        item = LoadedPhoto(self.photo, to_tensor(image), own, place)
-        segmenter = self.segmenter
-        [grids] = score_grids(
-            item.pixels[None], [segmenter.branches], segmenter.plan, region.windows
+        if region.input_hw == size:
+            seen, is_valid = self.reader.read(region.box)
+            rgb, is_valid = np.ascontiguousarray(seen[rows, columns]), is_valid[rows, columns]
+        else:
+            seen, _ = self.reader.read(region.box, region.input_hw, smooth=True)
+            rgb, is_valid = self.reader.read(part)
+        if not is_valid[box.within(part)].any():
+            return None
+        item = LoadedPhoto(
+            self.photo,
+            to_tensor(Image.fromarray(seen)),
+            Image.fromarray(rgb),
+            Part(size, rows, columns),
         )
-        return item, grids, is_valid[rows, columns]
+        plan = replace(self.segmenter.plan, batch_size=self._batch)
+        branches = self.segmenter.branches
+        [grids] = score_grids(item.pixels[None], [branches], plan, region.windows)
+        return item, grids, is_valid
+
+    @property
+    def _batch(self) -> int:
+        """Windows that are encoded together.
+
+        On the CPU several are no faster, and oneDNN keeps memory for each number of windows.
+        """
+        return self.segmenter.plan.batch_size if torch.accelerator.is_available() else 1
 
     def _known(
         self,
