@@ -150,6 +150,7 @@ def test_an_interrupted_run_goes_on(picture, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt, match="go on with --resume"):
         segment(segmenter(SIDE), path, tmp_path / "masks", raster=True)
     assert not list((tmp_path / "masks").glob("labels/*"))
+    assert len(list((tmp_path / "masks" / ".tiles").iterdir())) == 1
     again = []
     monkeypatch.setattr(
         RasterSegmenter, "label", lambda *given: again.append(given[1]) or label(*given)

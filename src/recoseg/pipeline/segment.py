@@ -35,7 +35,7 @@ from recoseg.regions.protocol import RegionProvider
 from recoseg.segmentation.bank_segmenter import bank_segmenter
 from recoseg.segmentation.naming import NAMES_TEMPERATURE, NameForm
 from recoseg.segmentation.presence import PresenceRule
-from recoseg.segmentation.raster_to_folder import RasterOptions
+from recoseg.segmentation.raster_to_folder import RasterOptions, remove_tiles
 from recoseg.segmentation.result import Result
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.segmentation.specks import speck_rule
@@ -310,6 +310,7 @@ def segment(
         claim(folder, FORMAT, entries, what="masks", resume=resume, overwrite=overwrite)
         if overwrite:  # they would be those of other masks
             remove_formats(folder / FORMATS)
+            remove_tiles(folder)
         listed = list_photos(photos, folder, exclude)
         if not isinstance(source, Segmenter):
             source = open_segmenter(source, keep_scores=scores, **options)

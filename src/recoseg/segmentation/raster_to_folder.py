@@ -117,6 +117,14 @@ def raster_to_folder(
     return ""
 
 
+def remove_tiles(folder: Path) -> None:
+    """Remove the finished tiles of unfinished rasters from an output folder."""
+    for path in (folder / TILES).glob("*.part"):
+        path.unlink()
+    with suppress(OSError):  # it does not exist, or holds files of others
+        (folder / TILES).rmdir()
+
+
 def _segment(
     own: RasterSegmenter,
     name: str,
