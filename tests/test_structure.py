@@ -12,7 +12,7 @@ LONGEST = 350  # lines
 ROOMS = (
     *("errors", "storage", "progress", "control_groups", "allocator", "cores", "onednn", "device"),
     "labels",
-    "photos",
+    *("photos", "rasters"),
     *("classes", "cosegmentation", "config", "executors", "refinement", "regions"),
     *("encoders", "hub"),
     *("evidence", "concepts"),

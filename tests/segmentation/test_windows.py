@@ -15,7 +15,7 @@ from recoseg.encoders.protocols import EncoderInfo
 from recoseg.errors import RecosegError
 from recoseg.photos.load import LoadedPhoto
 from recoseg.photos.refs import Photo
-from recoseg.regions.axes import cell_matrix
+from recoseg.regions.axes import axis_matrix, cell_matrix
 from recoseg.segmentation.branches import Branch
 from recoseg.segmentation.fused_scores import FusedScores
 from recoseg.segmentation.fusion import fusion_rule
@@ -283,3 +283,23 @@ def test_a_bank_equals_the_published_code(case):
     expected = tensors[f"expected.{case}"][0].numpy()
     np.testing.assert_allclose(found.scores, expected, atol=1e-3)  # kept in fp16
     assert (found.labels == expected.argmax(0)).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(9, 60), st.integers(1, 8), st.integers(1, 5))
+def test_tapered_windows_count_less_towards_their_ends(pixels, step, stride):
+    starts = window_starts(pixels, 8, step)
+    cells = -(-8 // stride)
+    grids = torch.randn(len(starts), cells)
+    own = [axis_matrix(cells, stride, 8, 8) @ grid for grid in grids]
+    expected = []
+    for pixel in range(pixels):
+        total = weights = 0.0
+        for start, values in zip(starts, own, strict=True):
+            if start <= pixel < start + 8:
+                weight = min(pixel - start, start + 7 - pixel) + 0.5
+                total += weight * float(values[pixel - start])
+                weights += weight
+        expected.append(total / weights)
+    found = axis_matrix(cells, stride, pixels, pixels, starts, True) @ grids.ravel()
+    torch.testing.assert_close(found, torch.tensor(expected), atol=1e-5, rtol=0)

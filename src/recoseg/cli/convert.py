@@ -11,8 +11,8 @@ from recoseg.cli.options import Overwrite, Resume, names_in, separated
 from recoseg.cli.output import refuse_nothing, say
 
 FORMAT_HELP = (
-    "coco, coco-stuff, panoptic, yolo, labelme, voc, cvat, label-studio or huggingface; "
-    "several with commas between them."
+    "coco, coco-stuff, panoptic, yolo, labelme, voc, cvat, label-studio, huggingface, geotiff or "
+    "gpkg; several with commas between them."
 )
 """The formats in the help of options. The table is not imported for it, so that help is quick."""
 

@@ -47,6 +47,7 @@ from recoseg.cli.options import (
     separated,
 )
 from recoseg.cli.output import refuse_nothing, say
+from recoseg.errors import OptionError
 from recoseg.storage.counts import count_of
 
 
@@ -107,6 +108,23 @@ def segment(
             "search, sort and compare. It opens without a network.",
         ),
     ] = False,
+    raster: Annotated[
+        bool,
+        typer.Option(
+            "--raster",
+            help="Segment all photos by windows at their own size, as is done with those that are "
+            "too large otherwise. Masks are GeoTIFF files that lie where the photos do. Needs the "
+            "extra `geo`.",
+        ),
+    ] = False,
+    bands: Annotated[
+        str,
+        typer.Option(
+            help="Bands of rasters that are red, green and blue, counted from 1, such as 4,3,2, or "
+            "one that is grey; with it all photos are rasters. By default as the file says, or "
+            "else the first three."
+        ),
+    ] = "",
     resume: Resume = False,
     overwrite: Overwrite = False,
     batch_size: BatchSize = 8,
@@ -129,6 +147,8 @@ def segment(
         scores=scores,
         formats=separated(format or ()),
         report=report,
+        raster=raster,
+        bands=_numbers(bands),
         resume=resume,
         overwrite=overwrite,
         progress=None,
@@ -177,3 +197,11 @@ def segment(
             say(f"{name}: {folder}")
     if done.page is not None:
         say(f"Report: {done.page}")
+
+
+def _numbers(text: str) -> list[int]:
+    """The numbers of bands in a text with commas."""
+    parts = [part for part in text.replace(" ", "").split(",") if part]
+    if not all(part.isdecimal() for part in parts):
+        raise OptionError(f"--bands is {text!r}; expected numbers with commas, such as 4,3,2.")
+    return [int(part) for part in parts]

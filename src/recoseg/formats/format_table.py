@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from recoseg.errors import MissingExtraError, RecosegError, UnknownNameError
 from recoseg.formats.coco import Coco, CocoStuff
 from recoseg.formats.cvat import Cvat
+from recoseg.formats.geopackage import GeoPackage
+from recoseg.formats.geotiff import GeoTiff
 from recoseg.formats.huggingface import HuggingFace
 from recoseg.formats.label_studio import LabelStudio
 from recoseg.formats.labelme import LabelMe
@@ -26,6 +28,8 @@ FORMATS: dict[str, type[Format]] = {
     "cvat": Cvat,
     "label-studio": LabelStudio,
     "huggingface": HuggingFace,
+    "geotiff": GeoTiff,
+    "gpkg": GeoPackage,
 }
 """What writes each format."""
 

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from recoseg.formats.photo_files import PhotoFile
 from recoseg.formats.place import Place
 from recoseg.formats.regions import Parts, Region, parts_of
 from recoseg.labels import Colour, ignore_index
+from recoseg.rasters.georeference import Georeference, georeference_of
 
 if TYPE_CHECKING:
     from shapely import Polygon
@@ -28,6 +30,8 @@ Package = tuple[str, str, str]
 """The name of a module, that of its package, and the extra that installs it."""
 
 SHAPELY: Package = "shapely", "shapely", "formats"
+RASTERIO: Package = "rasterio", "rasterio", "geo"
+PYOGRIO: Package = "pyogrio", "pyogrio", "geo"
 
 
 @dataclass(frozen=True)
@@ -66,18 +70,29 @@ class Labelled:
         name: Its name without suffix, unique, with `/` between folders.
         labels: The label map.
         settings: How it is written.
+        located: The file that says where the photo lies on the earth, if there is one.
     """
 
     number: int
     name: str
     labels: UInt[np.ndarray, "h w"]
     settings: FormatSettings
+    located: Path | None = None
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width, pixels."""
         height, width = self.labels.shape
         return height, width
+
+    @property
+    def georeference(self) -> Georeference:
+        """Where the photo lies on the earth; it is empty where that is not known.
+
+        Raises:
+            MissingExtraError: rasterio is not installed.
+        """
+        return Georeference() if self.located is None else georeference_of(self.located)
 
     @cached_property
     def parts(self) -> Parts:
@@ -133,6 +148,7 @@ class Format(ABC):
         only_jpeg: Whether the photos have to be JPEG files.
         needs: The packages that it needs beside those of recoseg.
         most_classes: How many classes the format holds.
+        any_size: Whether it holds label maps of more pixels than photos may have.
     """
 
     photos: ClassVar[Literal["copy", "none", "embed"]] = "none"
@@ -140,6 +156,7 @@ class Format(ABC):
     only_jpeg: ClassVar[bool] = False
     needs: ClassVar[tuple[Package, ...]] = ()
     most_classes: ClassVar[int] = 65_534
+    any_size: ClassVar[bool] = False
 
     def __init__(self, place: Place, settings: FormatSettings) -> None:
         self.place = place

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -42,6 +42,20 @@ Resize = Callable[[Image.Image, int], Image.Image]
 """Scales an image to a short side, pixels; 0 keeps its size."""
 
 
+class Part(NamedTuple):
+    """Where the part of a photo that is labelled lies.
+
+    Attributes:
+        size: Height and width of all that the encoders see, at the photo's own size, pixels.
+        rows: The rows of the part within that.
+        columns: The columns of the part within that.
+    """
+
+    size: tuple[int, int]
+    rows: slice
+    columns: slice
+
+
 @dataclass(frozen=True, eq=False)
 class LoadedPhoto:
     """A decoded photo, ready for the encoders.
@@ -49,12 +63,15 @@ class LoadedPhoto:
     Attributes:
         photo: The photo with its width and height, and with its hash if bytes were read.
         pixels: Input of the encoders: RGB, 0 to 255, not normalised.
-        image: The whole photo, upright, RGB; None if only the input was decoded.
+        image: The whole photo, or the part that is labelled, upright, RGB; None if only the input
+            was decoded.
+        part: Where that part lies; None for the whole photo.
     """
 
     photo: Photo
     pixels: UInt8[Tensor, "3 h w"]
     image: Image.Image | None = None
+    part: Part | None = None
 
 
 def load_frame(photo: Photo, frame: Frame) -> LoadedPhoto | Photo:

@@ -70,7 +70,7 @@ def convert(
     Args:
         masks: Folder of masks; see `open_results`.
         to: One or more of `coco`, `coco-stuff`, `panoptic`, `yolo`, `labelme`, `voc`, `cvat`,
-            `label-studio` and `huggingface`.
+            `label-studio`, `huggingface`, `geotiff` and `gpkg`.
         out: Folder to write to.
         images: Where the photos are now, if they have been moved, or, for masks of other programs,
             the folder of the photos.

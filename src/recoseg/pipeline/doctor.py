@@ -25,6 +25,7 @@ EXTRAS = {
     "demo": "the photos of `recoseg demo`",
     "lite-small": "the encoders lite0 and lite1",
     "formats": "`recoseg convert` and `segment --format`",
+    "geo": "rasters of any size, and the formats geotiff and gpkg",
     "supervision": "`result.to_supervision()`",
     "fiftyone": "`result.to_fiftyone()`",
     "cvat": "automatic annotation in CVAT",

@@ -12,6 +12,7 @@ from recoseg.errors import BadImageError
 from recoseg.formats.photo_files import PhotoFile, name_only, photo_file
 from recoseg.formats.place import Place
 from recoseg.formats.protocol import Format, FormatSettings, Labelled
+from recoseg.photos.opening import MAX_PIXELS
 from recoseg.pipeline.mask_results import MaskResult
 from recoseg.progress import track
 from recoseg.storage.run_record import RunRecord
@@ -100,12 +101,13 @@ class FormatRun:
         failure = {}
         try:
             labels = result.read(len(self._settings.names))
+            _check_size(labels.size, writers)
             photos = self._prepared(result, labels.shape, writers)
         except BadImageError as error:
             self._failures[result.photo] = str(error)
             failure = {"path": result.photo, "failure": str(error)}
         else:
-            item = Labelled(number, result.name, labels, self._settings)
+            item = Labelled(number, result.name, labels, self._settings, result.located)
             for name, writer in writers.items():
                 file = f"{writer.photos_in}{photos[name].named(item.name)}"
                 self._write_photo(name, file, photos[name])
@@ -149,6 +151,20 @@ class FormatRun:
     def _settle(self, fields: Mapping[str, Any]) -> None:
         self._record.add({**fields, "files": self._files})
         self._files = []
+
+
+def _check_size(pixels: int, writers: Mapping[str, Format]) -> None:
+    """Refuse label maps of rasters that are too large for a format.
+
+    Raises:
+        BadImageError: One is.
+    """
+    unable = [name for name, writer in writers.items() if not writer.any_size]
+    if pixels > MAX_PIXELS and unable:
+        raise BadImageError(
+            f"has {pixels:,} pixels, more than {MAX_PIXELS:,}, which only the formats geotiff and "
+            f"gpkg take; leave out {', '.join(unable)}"
+        )
 
 
 def _done(lines: Sequence[Mapping[str, Any]]) -> tuple[int, dict[str, Any], dict[str, str]]:

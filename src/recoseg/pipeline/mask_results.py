@@ -24,8 +24,9 @@ from recoseg.photos import files
 from recoseg.photos.images import decode_reduced
 from recoseg.photos.reading import read_photo
 from recoseg.photos.refs import Photo
+from recoseg.rasters.label_files import RASTER, read_label_raster
 from recoseg.segmentation.verify import check_labels
-from recoseg.storage.checksums import checksum
+from recoseg.storage.checksums import check_file, checksum
 from recoseg.storage.claim import format_in
 from recoseg.storage.paths import inside
 from recoseg.storage.reading import read_bytes
@@ -73,6 +74,8 @@ class MaskResult:
         if self.mask is None:
             raise BadImageError(self.failure)
         try:
+            if self.is_raster:
+                return self._read_raster(self.mask, classes)
             data = read_bytes(self.mask, files.MAX_BYTES)
             if self.checksum is not None and checksum(data) != self.checksum:
                 raise FileError(
@@ -84,6 +87,24 @@ class MaskResult:
         except FileError as error:
             raise BadImageError(str(error).rstrip(".")) from error
         return values.astype(np.uint8 if ignore_index(classes) == IGNORE_INDEX else np.uint16)
+
+    @property
+    def is_raster(self) -> bool:
+        """Whether the label map is that of a raster, which may be of any size."""
+        return self.mask is not None and self.mask.suffix == RASTER and self.decode is None
+
+    @property
+    def located(self) -> Path | None:
+        """The file that says where the photo lies on the earth; None if there is none."""
+        path = self.mask if self.is_raster else Path(self.photo)
+        return path if path is not None and path.is_file() else None
+
+    def _read_raster(self, path: Path, classes: int) -> np.ndarray:
+        if self.checksum is not None:
+            check_file(path, self.checksum)
+        values = read_label_raster(path)
+        check_labels(values, classes, path)
+        return values
 
 
 @dataclass(frozen=True)
@@ -214,7 +235,7 @@ def _moved(
 ) -> tuple[MaskResult, ...]:
     return tuple(
         MaskResult(
-            item.labels.partition("/")[2].removesuffix(".png"),
+            item.labels.partition("/")[2].removesuffix(".png").removesuffix(RASTER),
             path,
             inside(folder, item.labels),
             item.checksums.get("labels"),

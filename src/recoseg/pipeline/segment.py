@@ -12,18 +12,17 @@ from recoseg.concepts import ConceptBank
 from recoseg.config import FusionForm
 from recoseg.decoders.sam3 import Sam3Decoder, load_decoder
 from recoseg.device import resolve_compute
-from recoseg.drawing.report import claim_report, remove_report
 from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.licences import tell_licences_of
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
-from recoseg.errors import OutputError
 from recoseg.formats.format_table import formats_of
 from recoseg.hub.fetch import pinned
 from recoseg.memory.region_memory import RegionMemory, open_memory
 from recoseg.pipeline.checks import Paths, check_encoder, check_output_folder, list_photos
-from recoseg.pipeline.convert import ConvertReport, convert, remove_formats
-from recoseg.pipeline.report import REPORT, report_masks
+from recoseg.pipeline.convert import ConvertReport, convert
+from recoseg.pipeline.mask_folder import FORMATS, check_place, claim_masks
+from recoseg.pipeline.report import report_masks
 from recoseg.pipeline.segment_options import (
     check_names,
     check_weights,
@@ -34,24 +33,21 @@ from recoseg.pipeline.segment_options import (
 )
 from recoseg.pipeline.voting import regions_of_bank, voting_of
 from recoseg.progress import resumable, telling_what_is_kept
+from recoseg.rasters.opening import rasterio_package
 from recoseg.refinement.refiner import PUBLISHED_TEMPERATURE, RefineForm
 from recoseg.regions.protocol import RegionProvider
 from recoseg.segmentation.bank_segmenter import bank_segmenter
 from recoseg.segmentation.naming import NAMES_TEMPERATURE, NameForm
 from recoseg.segmentation.presence import PresenceRule
+from recoseg.segmentation.raster_to_folder import RasterOptions
 from recoseg.segmentation.result import Result
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.segmentation.specks import speck_rule
 from recoseg.segmentation.to_folder import folder_for, segment_to_folder
 from recoseg.segmentation.voting import VoteForm
-from recoseg.storage.claim import claim, format_in
 from recoseg.storage.locks import lock_folder
 from recoseg.training.model import TrainedModel, is_model
 from recoseg.training.model_segmenter import model_segmenter
-from recoseg.writers.folder import CLASSES, FORMAT, LINES
-
-FORMATS = "formats"
-"""The folder within that of the masks which holds them in the formats of other tools."""
 
 Segmentable = ConceptBank | TrainedModel | str | Path
 """A concept bank, a trained model, the file of either (for a model also the folder of its training
@@ -283,6 +279,8 @@ def segment(
     resume: bool = False,
     overwrite: bool = False,
     exclude: str | Sequence[str] = (),
+    raster: bool = False,
+    bands: Sequence[int] = (),
     callback: Callable[[str, Result], object] | None = None,
     progress: bool | None = False,
     **options: Any,
@@ -302,7 +300,11 @@ def segment(
         resume: Whether to continue an interrupted run in `out` with the same settings.
         overwrite: Whether to remove what an earlier run has written to `out`.
         exclude: Patterns of photos and folders that are left out; see `Exclusion`.
-        callback: Called with the output name and the result of each photo.
+        raster: Whether all photos are segmented by windows at their own size, as those are that
+            are too large otherwise; see `recoseg.segmentation.rasters`. Needs the extra `geo`.
+        bands: The bands of rasters that are red, green and blue, from 1, such as (4, 3, 2). With
+            them all photos are rasters.
+        callback: Called with the output name and the result of each photo that is no raster.
         progress: See `StageProgress`.
         **options: Options of `open_segmenter`, used unless `source` is a segmenter.
 
@@ -312,21 +314,14 @@ def segment(
         RecosegError: There are no photos, or `out` cannot be written to.
     """
     folder = check_output_folder(out)
+    rasters = RasterOptions(raster or bool(bands), tuple(bands))
+    if rasters.all:
+        rasterio_package()
     if formats:
         formats_of(formats)
-    if (format_in(folder.absolute().parent) or "").startswith("recoseg-pseudo-labels"):
-        raise OutputError(
-            f"{folder} is within pseudo-labels, which would no longer fit to it. Write elsewhere."
-        )
+    check_place(folder)
     with lock_folder(folder):
-        entries = [LINES, CLASSES, "settings.json", "labels"]
-        claim(folder, FORMAT, entries, what="masks", resume=resume, overwrite=overwrite)
-        if report:
-            claim_report(folder / REPORT, replace=True)
-        if overwrite:  # they would be those of other masks
-            remove_formats(folder / FORMATS)
-        if overwrite and not report:
-            remove_report(folder / REPORT)
+        claim_masks(folder, report=report, resume=resume, overwrite=overwrite)
         listed = list_photos(photos, folder, exclude)
         if not isinstance(source, Segmenter):
             source = open_segmenter(source, keep_scores=scores, **options)
@@ -335,11 +330,16 @@ def segment(
         with (
             telling_what_is_kept(partial(resumable, folder)),
             folder_for(
-                source, folder, writers=writers, resume=resume, overwrite=overwrite
+                source,
+                folder,
+                writers=writers,
+                resume=resume,
+                overwrite=overwrite,
+                rasters=rasters,
             ) as output,
         ):
             failures = segment_to_folder(
-                source, listed, output, callback=callback, progress=progress
+                source, listed, output, callback=callback, rasters=rasters, progress=progress
             )
     converted = page = None
     if formats and len(failures) < len(listed):

@@ -6,7 +6,8 @@ the pixels of all cells, cropped to the input, and resized to the photo's length
 resized for the encoder. Each step is linear, so together they are one matrix.
 
 So is the mean over windows that slide over the input: the cells of all windows along an axis follow
-each other, and the values of each pixel are divided by the number of windows that hold it.
+each other, and the values of each pixel are divided by the number of windows that hold it. Tapered
+windows count the less the nearer a pixel lies to their end, so that values change nowhere abruptly.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def axis_matrix(
     input_pixels: int,
     output_pixels: int,
     starts: tuple[int, ...] = (0,),
+    tapered: bool = False,
 ) -> Float[Tensor, "output_pixels all_cells"]:
     """From cells to output pixels along one axis: up-sample, crop, average the windows, resize.
 
@@ -52,17 +54,25 @@ def axis_matrix(
         output_pixels: Length of the photo.
         starts: First pixel of each window. All windows are equally long, and the last one ends
             with the input. By default one window is the whole input.
+        tapered: Whether a window counts in proportion to the distance from its nearer end, instead
+            of the same everywhere.
 
     Raises:
         RecosegError: The grid does not cover a window with whole cells.
     """
-    kept = len(starts) * cells * output_pixels <= _MOST_KEPT
+    # Those of tapered windows are all different: they belong to the tiles of rasters.
+    kept = not tapered and len(starts) * cells * output_pixels <= _MOST_KEPT
     build = _kept_axis_matrix if kept else _axis_matrix
-    return build(cells, stride, input_pixels, output_pixels, starts)
+    return build(cells, stride, input_pixels, output_pixels, starts, tapered)
 
 
 def _axis_matrix(
-    cells: int, stride: int, input_pixels: int, output_pixels: int, starts: tuple[int, ...]
+    cells: int,
+    stride: int,
+    input_pixels: int,
+    output_pixels: int,
+    starts: tuple[int, ...],
+    tapered: bool,
 ) -> Float[Tensor, "output_pixels all_cells"]:
     length = input_pixels - starts[-1]
     if not (cells - 1) * stride < length <= cells * stride:
@@ -72,21 +82,25 @@ def _axis_matrix(
         )
     matrix = bilinear_matrix(cells, cells * stride)[:length]
     if len(starts) > 1:
-        matrix = _mean_of_windows(matrix, starts, input_pixels)
+        matrix = _mean_of_windows(matrix, starts, input_pixels, tapered)
     return matrix if output_pixels == input_pixels else _resample(matrix, output_pixels)
 
 
 def _mean_of_windows(
-    window: Float[Tensor, "length cells"], starts: tuple[int, ...], pixels: int
+    window: Float[Tensor, "length cells"], starts: tuple[int, ...], pixels: int, tapered: bool
 ) -> Float[Tensor, "pixels all_cells"]:
     """From the cells of all windows to the mean at each pixel, given the matrix of one window."""
     length, cells = window.shape
     matrix = window.new_zeros(pixels, len(starts) * cells)
-    counts = window.new_zeros(pixels, 1)
+    sums = window.new_zeros(pixels, 1)
+    weight = window.new_ones(length, 1)
+    if tapered:
+        place = torch.arange(length)[:, None] + 0.5
+        weight = torch.minimum(place, length - place)
     for number, start in enumerate(starts):
-        matrix[start : start + length, number * cells : (number + 1) * cells] = window
-        counts[start : start + length] += 1
-    return matrix / counts
+        matrix[start : start + length, number * cells : (number + 1) * cells] = weight * window
+        sums[start : start + length] += weight
+    return matrix / sums
 
 
 def cell_matrix(

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from recoseg.photos.images import to_tensor
+from recoseg.photos.load import Part
 from recoseg.refinement.lposs import LpossSettings, lposs, patch_centres
 from recoseg.segmentation.fusion import FusionRule
 from recoseg.segmentation.score_grids import Grid
@@ -17,13 +18,14 @@ from recoseg.segmentation.upsample import ALL, Upsampler
 
 
 class FusedScores:
-    """Fused scores of one photo.
+    """Fused scores of one photo, or of a part of it.
 
     Args:
-        image: The photo.
+        image: The photo, or the part.
         input_hw: Size of the encoders' input, pixels.
         grids: Scores (c, gh, gw) of each branch that is used.
         rule: How they become one after up-sampling.
+        part: Where the part lies; None for the whole photo.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class FusedScores:
         input_hw: tuple[int, int],
         grids: Sequence[Grid],
         rule: FusionRule,
+        part: Part | None = None,
     ) -> None:
         self.output_hw = (image.height, image.width)
         self._image = image
@@ -39,7 +42,10 @@ class FusedScores:
         self._maps: list[tuple[Float[Tensor, "c gh gw"], Upsampler]] = []
         for scores, stride, windows in grids:
             grid_hw = (scores.shape[1], scores.shape[2])
-            up = Upsampler.build(grid_hw, stride, input_hw, self.output_hw, scores.device, windows)
+            whole_hw = self.output_hw if part is None else part.size
+            up = Upsampler.build(grid_hw, stride, input_hw, whole_hw, scores.device, windows)
+            if part is not None:
+                up = Upsampler(up.rows[part.rows], up.columns[part.columns])
             self._maps.append((scores, up))
 
     @property

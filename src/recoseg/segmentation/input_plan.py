@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from recoseg import config
 from recoseg.errors import OptionError
+from recoseg.segmentation.windows import Windows
 
 SMALLEST_SIDE = 8
 """Smallest side of an encoder's input or of a window, pixels: less than a cell of most encoders."""
@@ -64,3 +65,7 @@ class InputPlan:
                 "a step of at most a window."
             )
         return cls(short_side, window, step, batch_size)
+
+    def windows(self, input_hw: tuple[int, int]) -> Windows:
+        """The windows over photos whose input has this size, pixels."""
+        return Windows() if self.window is None else Windows.over(input_hw, self.window, self.step)

@@ -148,6 +148,11 @@ class Labeller:
             return labelled
         return [replace(one, labels=self.specks.clean(one.labels)) for one in labelled]
 
+    @torch.inference_mode()
+    def strips(self, photo: LoadedPhoto, grids: ScoreGrids) -> Iterator[Float[Tensor, "c _ w"]]:
+        """The scores of classes of one photo before refinement, from top to bottom."""
+        return self._strips(self._scores(photo, grids, 0, self._regions(photo, grids, 0)))
+
     def stamp(self, photo: Photo) -> str:
         """A text that changes when what is stored of a photo's regions changes; see `Voting`."""
         return "" if self.voting is None else self.voting.stamp(photo)
@@ -181,7 +186,7 @@ class Labeller:
             first = features_of(grids, place, input_hw)[0]
             used = [whole_grid(one, input_hw) for one in used]
             used = [spread_grids(used, first, self.rule, self.spreading)]
-        fused = FusedScores(photo.image, input_hw, used, self.rule)
+        fused = FusedScores(photo.image, input_hw, used, self.rule, photo.part)
         if self.voting is None or self.voting.form != "mean":
             return fused
         assert regions is not None
@@ -330,17 +335,11 @@ class Labeller:
             labels[own.unclear] = self.ignored
         return self._segmentation(labels, own.scores, sampler)
 
-    @property
-    def _kept_maps(self) -> int:
-        """Number of score maps that are kept of a photo that is refined."""
-        if not self.keep_scores:
-            return 0
-        return len(self.scored if self.background_class else self.names)
-
     def _unrefined(self, output_hw: tuple[int, int], strips: Iterable[Tensor]) -> Unrefined:
+        maps = len(self.scored if self.background_class else self.names)
         return Unrefined(
             output_hw,
-            self._kept_maps,
+            maps if self.keep_scores else 0,
             self.background.ambiguity,
             self.presence.strong(strips, self.background.classes),
         )

@@ -81,6 +81,32 @@ class PresenceRule:
         return is_large if kept is None else is_large & kept
 
 
+@dataclass(frozen=True)
+class DecidedPresence(PresenceRule):
+    """Keeps the classes of which it is decided already that a photo holds them.
+
+    Attributes:
+        kept: Which classes are kept; None for all.
+    """
+
+    kept: Bool[Tensor, " c"] | None = None
+
+    def strong(
+        self, strips: Iterable[Float[Tensor, "c _ w"]], always: Sequence[int]
+    ) -> Bool[Tensor, " c"] | None:
+        """See `PresenceRule`."""
+        return self.kept
+
+    def large(
+        self,
+        strips: Iterable[Float[Tensor, "c _ w"]],
+        always: Sequence[int],
+        kept: Bool[Tensor, " c"] | None,
+    ) -> Bool[Tensor, " c"] | None:
+        """See `PresenceRule`."""
+        return kept
+
+
 def best_scores(strips: Iterable[Float[Tensor, "c _ w"]]) -> Float[Tensor, " c"]:
     """The best score of each class in a photo."""
     return torch.stack([scores.flatten(1).amax(1) for scores in strips]).amax(0)

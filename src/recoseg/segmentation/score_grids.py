@@ -35,7 +35,10 @@ ScoreGrids = dict[str, Grid]
 
 
 def score_grids(
-    pixels: UInt8[Tensor, "n 3 h w"], wanted: Sequence[Sequence[Branch]], plan: InputPlan
+    pixels: UInt8[Tensor, "n 3 h w"],
+    wanted: Sequence[Sequence[Branch]],
+    plan: InputPlan,
+    windows: Windows | None = None,
 ) -> list[ScoreGrids]:
     """Scores on the grids of whole photos, or of the windows over them.
 
@@ -43,15 +46,15 @@ def score_grids(
         pixels: Photos of equal size.
         wanted: The branches of each of several segmenters.
         plan: Windows and batches.
+        windows: The windows over the photos; by default those of the plan.
 
     Returns:
         The scores that each segmenter wants. Features are computed once for all branches of equal
         encoders, and scores once for branches of equal keys.
     """
     branches: dict[Hashable, Branch] = {one.key: one for ones in wanted for one in ones}
-    windows = Windows()
-    if plan.window is not None:
-        windows = Windows.over((pixels.shape[2], pixels.shape[3]), plan.window, plan.step)
+    if windows is None:
+        windows = plan.windows((pixels.shape[2], pixels.shape[3]))
     if windows.are_one:
         found = _score(pixels, branches)
     else:

@@ -64,6 +64,7 @@ class Upsampler:
                 input_hw[axis],
                 output_hw[axis],
                 starts,
+                windows.tapered,
             ).to(device)
             for axis, starts in enumerate((windows.rows, windows.columns))
         )

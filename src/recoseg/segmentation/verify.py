@@ -14,6 +14,8 @@ from recoseg.datasets.masks import decode_values
 from recoseg.errors import BadImageError, FileError, RecosegError
 from recoseg.labels import ignore_index
 from recoseg.progress import track
+from recoseg.rasters.label_files import RASTER, label_blocks
+from recoseg.rasters.opening import has_rasterio
 from recoseg.storage.checksums import check_file, checksum
 from recoseg.storage.claim import format_in
 from recoseg.storage.json_lines import read_json_lines
@@ -196,6 +198,9 @@ class Findings:
 
 def _check(folder: Path, kind: str, name: str, expected: str | None, classes: int) -> None:
     path = inside(folder, name)
+    if path.suffix == RASTER:
+        _check_raster(path, expected, classes)
+        return
     data = read_bytes(path, _LARGEST)
     if expected is not None and checksum(data) != expected:
         raise FileError(f"{path} is damaged: it does not have its recorded checksum.")
@@ -205,6 +210,19 @@ def _check(folder: Path, kind: str, name: str, expected: str | None, classes: in
         except BadImageError as error:
             raise FileError(f"{path} is damaged: {error}.") from error
         check_labels(labels, classes, path)
+
+
+def _check_raster(path: Path, expected: str | None, classes: int) -> None:
+    """Check the label map of a raster, its labels only where rasterio is installed."""
+    if expected is not None:
+        check_file(path, expected)
+    if not classes or not has_rasterio():
+        return
+    try:
+        for labels in label_blocks(path):
+            check_labels(labels, classes, path)
+    except BadImageError as error:
+        raise FileError(f"{path} is damaged: {error}.") from error
 
 
 def _texts(fields: Any) -> dict[str, str]:

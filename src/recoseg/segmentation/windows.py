@@ -1,10 +1,10 @@
 """Sliding windows over large photos.
 
 Windows begin at any pixel, whatever the cells of the encoders, and all are equally large. The
-scores of a window are brought to its pixels bilinearly, and averaged with those of the windows that
-overlap it. This is never done for whole photos: the grids of all windows are laid side by side, and
-one matrix for the rows and one for the columns, which do all of it, give any strip of rows; see
-`recoseg.regions.axes`.
+scores of a window are brought to its pixels bilinearly, and averaged, with equal or with tapered
+weights, with those of the windows that overlap it. This is never done for whole photos: the grids
+of all windows are laid side by side, and one matrix for the rows and one for the columns, which do
+all of it, give any strip of rows; see `recoseg.regions.axes`.
 """
 
 from __future__ import annotations
@@ -44,10 +44,12 @@ class Windows:
     Attributes:
         rows: First row of pixels of each row of windows; the last one ends with the photo.
         columns: First column of pixels of each column of windows.
+        tapered: Whether windows count less towards their ends; see `recoseg.regions.axes`.
     """
 
     rows: tuple[int, ...] = WHOLE
     columns: tuple[int, ...] = WHOLE
+    tapered: bool = False
 
     @classmethod
     def over(cls, image_hw: tuple[int, int], window: int, step: int) -> Windows:

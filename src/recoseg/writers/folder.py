@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -26,8 +26,9 @@ from recoseg.writers.protocol import Writer
 FORMAT = "recoseg-masks-1"
 LINES = "segmentations.jsonl"
 CLASSES = "classes.txt"
-OWNED = ("confidence/**/*.png",)
-"""Patterns of the files of confidence maps, which pseudo-labels have beside those of `FORMATS`."""
+OWNED = ("confidence/**/*.png", "labels/**/*.tif")
+"""Patterns of further files: confidence maps, which pseudo-labels have beside those of `FORMATS`,
+and the label maps of rasters."""
 
 _ANY = "any-name"  # stands for the name of a photo
 
@@ -113,6 +114,16 @@ class OutputFolder:
         writers = [*self._writers, *(writer_of(name) for name in FORMATS)]
         files = [file for writer in writers for file in writer.files(_ANY).values()]
         return [*OWNED, *(pattern for file in files for pattern in _patterns(file))]
+
+    @property
+    def folder(self) -> Path:
+        """The folder."""
+        return self._folder
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of files that a photo has."""
+        return tuple(self._files(_ANY))
 
     def _files(self, name: str) -> dict[str, str]:
         return {kind: file for w in self._writers for kind, file in w.files(name).items()}
@@ -210,6 +221,37 @@ class OutputFolder:
             self._record.add(fields)
         self._finished[photo.path] = name, photo.stamp
         return fields
+
+    def write_made(
+        self,
+        name: str,
+        photo: Photo,
+        known: Mapping[str, Any],
+        made: Mapping[str, tuple[str, Callable[[Path], object]]],
+    ) -> None:
+        """Write the files of a photo that no writer takes, such as one of any size, and its line.
+
+        Args:
+            name: From `missing`.
+            photo: The photo; its path and its stamp are written into the line.
+            known: What the line says of it; see `write`.
+            made: For each kind of the writers' files the suffix of the file, and what writes it,
+                whole or not at all, given its path. They are written in this order.
+
+        Raises:
+            OutputError: A file cannot be written, such as on a full disk.
+        """
+        usual = self._files(name)
+        files = {kind: f"{usual[kind].rpartition('.')[0]}{made[kind][0]}" for kind in made}
+        with self._record.writing():
+            self._record.expect(files.values())
+            paths = {kind: inside(self._folder, file) for kind, file in files.items()}
+            for kind, (_, write) in made.items():
+                write(paths[kind])
+            sums = {kind: file_checksum(path) for kind, path in paths.items()}
+            fields = {"path": photo.path, "name": name, "stamp": photo.stamp, **known}
+            self._record.add({**fields, "files": files, "checksums": sums})
+        self._finished[photo.path] = name, photo.stamp
 
     def write_failure(self, path: str, reason: str) -> None:
         """Write the line of a photo that could not be segmented: path and error."""

@@ -1,0 +1,53 @@
+"""The folder that masks are written to: claimed by one run, rid of what another run left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recoseg.drawing.report import claim_report, remove_report
+from recoseg.errors import OutputError
+from recoseg.pipeline.convert import remove_formats
+from recoseg.pipeline.report import REPORT
+from recoseg.segmentation.raster_to_folder import remove_tiles
+from recoseg.storage.claim import claim, format_in
+from recoseg.writers.folder import CLASSES, FORMAT, LINES
+
+FORMATS = "formats"
+"""The folder within that of the masks which holds them in the formats of other tools."""
+
+_ENTRIES = (LINES, CLASSES, "settings.json", "labels")
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a folder within pseudo-labels.
+
+    Raises:
+        OutputError: It is one.
+    """
+    if (format_in(folder.absolute().parent) or "").startswith("recoseg-pseudo-labels"):
+        raise OutputError(
+            f"{folder} is within pseudo-labels, which would no longer fit to it. Write elsewhere."
+        )
+
+
+def claim_masks(folder: Path, *, report: bool, resume: bool, overwrite: bool) -> None:
+    """Claim a folder, which is locked, for masks.
+
+    Args:
+        folder: The folder.
+        report: Whether a page of the masks is written, too.
+        resume: Whether a run that was interrupted goes on.
+        overwrite: Whether what an earlier run has written is removed: its formats, page and tiles
+            would be those of other masks.
+
+    Raises:
+        OutputError: The folder holds something else, or an earlier run that is not to be replaced.
+    """
+    claim(folder, FORMAT, _ENTRIES, what="masks", resume=resume, overwrite=overwrite)
+    if report:
+        claim_report(folder / REPORT, replace=True)
+    elif overwrite:
+        remove_report(folder / REPORT)
+    if overwrite:
+        remove_formats(folder / FORMATS)
+        remove_tiles(folder)

@@ -1,0 +1,1 @@
+"""Rasters of any size, read and written by windows."""

@@ -1,0 +1,281 @@
+"""Segmenting a raster of any size, tile by tile, in bounded memory.
+
+The raster is treated as one large photo at its own size, with sliding windows over it. It is read
+and labelled in tiles, each with the windows that overlap it (see `RasterWindows`), so that the
+labels do not depend on how it is divided. Refinement with PAMR and the removal of specks look at
+the surroundings of a tile, too, which are wide enough for the same result. The CRF, LPOSS and
+regions that vote have no such bound; they see `MARGIN` pixels around each tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt
+from PIL import Image
+from torch import Tensor
+
+from recoseg.errors import OptionError
+from recoseg.photos.images import to_tensor
+from recoseg.photos.load import LoadedPhoto, Part
+from recoseg.photos.refs import Photo
+from recoseg.rasters.bands import BandReader
+from recoseg.rasters.boxes import ALIGNED, Box, tile_size, tiles_over
+from recoseg.refinement.refiner import PamrRefiner
+from recoseg.regions.protocol import StoredRegions
+from recoseg.segmentation.branches import FEATURES
+from recoseg.segmentation.labeller import Labeller
+from recoseg.segmentation.presence import DecidedPresence, PresenceRule
+from recoseg.segmentation.raster_windows import RasterWindows
+from recoseg.segmentation.score_grids import ScoreGrids, score_grids
+from recoseg.segmentation.segmenter import Segmenter
+from recoseg.segmentation.specks import SpeckRule
+
+MARGIN = 256
+"""Pixels around a tile that are labelled with it where labels depend on their surroundings."""
+
+LARGEST_SPECK = 1024
+"""Largest number of pixels of the parts that are removed from the labels of a raster."""
+
+_MEMORY = 800_000_000
+"""Bytes that a tile may need by the estimate of `Cost`, if it is not one of the smallest."""
+
+_READING = 10
+"""Bytes for each pixel that is read, with its mask and the image of which the input is made."""
+
+_LARGEST_TILE = 3072
+"""Side of the largest tiles, pixels."""
+
+
+def check_raster_options(segmenter: Segmenter) -> None:
+    """Refuse what cannot be decided part by part.
+
+    Raises:
+        OptionError: The segmenter scores whole photos, keeps scores, or removes large parts.
+    """
+    if any(not branch.stride for branch in segmenter.branches):
+        raise OptionError(
+            "A raster has no score of the whole photo, because it is segmented part by part. Add "
+            "--photo-weight 0."
+        )
+    voting = segmenter.labeller.voting
+    if voting is not None and (
+        voting.provider.needs_features or isinstance(voting.provider, StoredRegions)
+    ):
+        raise OptionError(
+            f"The regions {voting.provider.key} are those of a whole photo, but a raster is "
+            "segmented part by part. Choose --regions superpixels, slic or none."
+        )
+    if segmenter.labeller.keep_scores:
+        raise OptionError(
+            "Score maps of rasters are not written, because they would need hundreds of times the "
+            "raster's size. Leave out --scores."
+        )
+    least = segmenter.labeller.specks.min_area
+    if least > LARGEST_SPECK:
+        raise OptionError(
+            f"--min-area is {least:g}; for rasters expected at most {LARGEST_SPECK} pixels, or a "
+            "share of a window below 1."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class TileLabels:
+    """The labels of a tile.
+
+    Attributes:
+        labels: One label per pixel; pixels without data have the label of what is ignored.
+        pixels: Number of pixels of each class.
+        valid: Number of pixels with data.
+        confidence: How sure the segmenter is of each class that is present, 0 to 1.
+    """
+
+    labels: UInt[np.ndarray, "h w"]
+    pixels: Mapping[str, int]
+    valid: int
+    confidence: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """What is known of the tile, as JSON fields."""
+        return {
+            "pixels": dict(self.pixels),
+            "valid": self.valid,
+            "confidence": dict(self.confidence),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class RasterSegmenter:
+    """Labels the tiles of a raster.
+
+    Args:
+        segmenter: The segmenter; see `check_raster_options`.
+        photo: The raster as a photo.
+        reader: Reads it.
+
+    Raises:
+        OptionError: See `check_raster_options`.
+    """
+
+    segmenter: Segmenter
+    photo: Photo
+    reader: BandReader
+
+    def __post_init__(self) -> None:
+        check_raster_options(self.segmenter)
+
+    @cached_property
+    def windows(self) -> RasterWindows:
+        """The windows over the raster."""
+        return RasterWindows.of(self.reader.size, self.segmenter.plan)
+
+    @cached_property
+    def margin(self) -> int:
+        """Pixels around a tile that are labelled with it."""
+        labeller = self._labeller
+        needed = 0
+        if isinstance(labeller.refiner, PamrRefiner):
+            pamr = labeller.refiner.settings.pamr
+            needed = pamr.iterations * max(pamr.dilations)
+        elif labeller.refiner or labeller.spreading or labeller.voting:
+            needed = MARGIN
+        # A part that is cut off by the end of the margin has more pixels than a speck.
+        return needed + int(np.ceil(labeller.specks.min_area))
+
+    @cached_property
+    def tiles(self) -> list[Box]:
+        """The tiles, which need more memory the larger they are."""
+        block_hw = self.reader.raster.block_shapes[0]
+        sides = range(_LARGEST_TILE, ALIGNED, -ALIGNED)
+        most = next((side for side in sides if self._bytes_of(side) <= _MEMORY), ALIGNED) ** 2
+        return tiles_over(self.reader.size, tile_size(self.reader.size, block_hw, most))
+
+    def _bytes_of(self, side: int) -> int:
+        """Estimate of the memory for a square tile, bytes."""
+        windows = self.windows
+        grids = [
+            (branch.stride, branch.dim if branch.kind == FEATURES else 0)  # what is kept of windows
+            for branch in self.segmenter.branches
+        ]
+        cost = replace(
+            self.segmenter.cost,
+            window=windows.side,
+            step=windows.step,
+            batch_size=self._batch,
+            grids=tuple(grids),
+        )
+        labelled = side + 2 * self.margin
+        given = round(labelled * windows.scale) + 2 * windows.side
+        read = labelled**2 + given**2
+        return _READING * read + cost.bytes_of((labelled, labelled), (given, given))
+
+    @cached_property
+    def _labeller(self) -> Labeller:
+        """The labeller for tiles: a share of the photo is one of a window."""
+        labeller, windows = self.segmenter.labeller, self.windows
+        window = round(windows.side / windows.scale)
+        least = min(labeller.specks.pixels(window, window), LARGEST_SPECK)
+        return replace(labeller, specks=SpeckRule(least if least >= 1 else 0))
+
+    @torch.inference_mode()
+    def presence(self) -> DecidedPresence:
+        """Which classes the whole raster holds, by the segmenter's rule.
+
+        It takes a pass over the raster for each limit that is set.
+        """
+        rule, always = self._labeller.presence, self._labeller.background.classes
+        if rule == PresenceRule():
+            return DecidedPresence()
+        kept = rule.strong(self._strips(), always)
+        return DecidedPresence(kept=rule.large(self._strips(), always, kept))
+
+    def _strips(self) -> Iterator[Float[Tensor, "c 1 n"]]:
+        """The scores of all pixels with data, before refinement."""
+        for box in self.tiles:
+            found = self._read(box, 0)
+            if found is None:
+                continue
+            item, grids, valid = found
+            start = 0
+            for scores in self._labeller.strips(item, grids):
+                own = torch.from_numpy(valid[start : start + scores.shape[1]])
+                if own.any():
+                    yield scores[:, own][:, None]
+                start += scores.shape[1]
+
+    def label(self, box: Box, presence: PresenceRule) -> TileLabels:
+        """Label a tile.
+
+        Args:
+            box: The tile.
+            presence: Which classes the raster holds; see `presence`.
+
+        Raises:
+            BadImageError: The file is damaged there, or has no regions to vote.
+        """
+        labeller = replace(self._labeller, presence=presence)
+        found = self._read(box, self.margin)
+        if found is None:
+            nothing = np.full((box.height, box.width), labeller.ignored, self._dtype)
+            return TileLabels(nothing, {}, 0, {})
+        item, grids, valid = found
+        [result] = labeller.label([item], grids)
+        rows, columns = box.within(box.grown(self.margin, self.reader.size))
+        own = valid[rows, columns]
+        labels = np.where(own, result.labels[rows, columns], labeller.ignored).astype(self._dtype)
+        return self._known(labels, own, result.confidence())
+
+    def _read(
+        self, box: Box, margin: int
+    ) -> tuple[LoadedPhoto, ScoreGrids, Bool[np.ndarray, "h w"]] | None:
+        """A tile with its margin, its scores, and which pixels hold data; None if it holds none."""
+        part, region = box.grown(margin, self.reader.size), self.windows.region(box, margin)
+        size = region.box.height, region.box.width
+        rows, columns = part.within(region.box)
+        if region.input_hw == size:
+            seen, is_valid = self.reader.read(region.box)
+            rgb, is_valid = np.ascontiguousarray(seen[rows, columns]), is_valid[rows, columns]
+        else:
+            seen, _ = self.reader.read(region.box, region.input_hw, smooth=True)
+            rgb, is_valid = self.reader.read(part)
+        if not is_valid[box.within(part)].any():
+            return None
+        item = LoadedPhoto(
+            self.photo,
+            to_tensor(Image.fromarray(seen)),
+            Image.fromarray(rgb),
+            Part(size, rows, columns),
+        )
+        plan = replace(self.segmenter.plan, batch_size=self._batch)
+        branches = self.segmenter.branches
+        [grids] = score_grids(item.pixels[None], [branches], plan, region.windows)
+        return item, grids, is_valid
+
+    @property
+    def _batch(self) -> int:
+        """Windows that are encoded together.
+
+        On the CPU several are no faster, and oneDNN keeps memory for each number of windows.
+        """
+        return self.segmenter.plan.batch_size if torch.accelerator.is_available() else 1
+
+    def _known(
+        self,
+        labels: UInt[np.ndarray, "h w"],
+        valid: Bool[np.ndarray, "h w"],
+        confidence: Mapping[str, float],
+    ) -> TileLabels:
+        names = self._labeller.labelled
+        counts = np.bincount(labels.ravel(), minlength=len(names))[: len(names)]
+        pixels = {name: int(n) for name, n in zip(names, counts, strict=True) if n}
+        sure = {name: round(confidence[name], 6) for name in pixels if name in confidence}
+        return TileLabels(labels, pixels, int(valid.sum()), sure)
+
+    @property
+    def _dtype(self) -> Any:
+        return np.uint8 if self._labeller.ignored <= np.iinfo(np.uint8).max else np.uint16
