@@ -257,8 +257,9 @@ def test_crafted_selections_are_one_line(tmp_path, photo_id):
     with pytest.raises(ArchiveError) as caught:
         Selection.load(path)
     assert "\n" not in str(caught.value)
-    with pytest.raises(ArchiveError, match="is not a regular file"):
-        Selection.load(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ArchiveError, match=r"No selection file was found at .*folder.selection"):
+        Selection.load(tmp_path / "folder")
 
 
 def test_every_bit_of_a_tables_footer(tmp_path):

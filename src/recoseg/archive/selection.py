@@ -83,12 +83,13 @@ class Selection:
         Raises:
             ArchiveError: The file does not exist or is not a selection.
         """
-        if not Path(path).exists():
+        path = Path(path)
+        if path.is_dir():  # of `recoseg curate`
+            path = path / SELECTION
+        if not path.exists():
             raise ArchiveError(f"No selection file was found at {path}.")
-        if Path(path).is_dir():  # of `recoseg curate`
-            path = Path(path) / SELECTION
         try:
-            table = read_table(Path(path), _COLUMNS, required=tuple(_COLUMNS))
+            table = read_table(path, _COLUMNS, required=tuple(_COLUMNS))
         except ArchiveError as error:
             raise ArchiveError(
                 f"{path} is not a selection ({error}). Expected a parquet file with the columns "
