@@ -10,6 +10,7 @@ from PIL import Image
 from recoseg.archive.index import ArchiveIndex
 from recoseg.photos import opening
 from recoseg.pipeline.segment import open_segmenter
+from recoseg.segmentation import raster_to_folder
 from tests.command import run
 
 from .making import chunk, label_map, lines, photo, pixels
@@ -108,6 +109,7 @@ def test_kinds_of_photos(tmp_path, segment):
 
 def test_a_photo_above_the_limit_costs_no_other(tmp_path, segment, monkeypatch):
     monkeypatch.setattr(opening, "MAX_PIXELS", 8_000)
+    monkeypatch.setattr(raster_to_folder, "has_rasterio", lambda: False)
     photo(tmp_path / "photos" / "a.png")
     photo(tmp_path / "photos" / "large.png", 100, 100)
     done = segment(tmp_path / "photos", "--out", tmp_path / "out")

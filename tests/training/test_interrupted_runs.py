@@ -143,7 +143,7 @@ def test_killed_at_random_moments_and_resumed(tmp_path):
     data, _ = readable(write_pairs(tmp_path))
     chance = random.Random(0)
     killed = 0
-    for _ in range(3):
+    for _ in range(2):
         done = command(tmp_path, chance.uniform(0, 2), "--workers", "1", "--resume")
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
         killed += done.returncode != 0

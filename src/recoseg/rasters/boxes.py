@@ -87,7 +87,7 @@ def tile_size(raster_hw: tuple[int, int], block_hw: tuple[int, int], most: int) 
         >>> tile_size((20000, 30000), (256, 256), 10_000_000)
         (3072, 3072)
         >>> tile_size((20000, 10000), (1, 10000), 10_000_000)
-        (1024, 10240)
+        (512, 10240)
     """
     height, width = (-(-side // ALIGNED) * ALIGNED for side in raster_hw)
     if block_hw[1] < raster_hw[1]:
