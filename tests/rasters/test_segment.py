@@ -201,7 +201,7 @@ def test_options_that_need_the_whole_photo_are_refused(picture, tmp_path):
     with pytest.raises(OptionError, match="bands are 1, 2; expected three numbers from 1"):
         segment(segmenter(SIDE), path, tmp_path / "masks", bands=(1, 2))
     report = segment(segmenter(SIDE), path, tmp_path / "masks", bands=(1, 2, 4), overwrite=True)
-    assert list(report.failures.values()) == ["has 3 bands, from 1; band 4 was asked for"]
+    assert list(report.failures.values()) == ["has 3 bands, numbered from 1, and no band 4"]
 
 
 def test_where_a_raster_lies_may_not_be_known(picture, tmp_path):

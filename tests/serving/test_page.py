@@ -239,7 +239,12 @@ def test_what_cannot_be_done(visits, served_file):
         fits(visit)
         visit.drop(as_file(make_photo(5, "rose"), "TIFF"), "photo.tif")  # browsers show no TIFF
         eventually(lambda: visit.shares())
-        assert "rose" in visit.shares()
+        shares = visit.shares()
+        assert "rose" in shares
+        visit.drop(b"no photo", "broken.jpg")
+        eventually(lambda: "cannot" in page.inner_text("#status.error"))
+        assert visit.shares() == shares  # the photo before it is shown again
+        assert page.is_enabled("#download")
         visit.faults[:] = [line for line in visit.faults if "status of 4" not in line]
     page.click("#download")
     eventually(lambda: "Is recoseg serve still running?" in page.inner_text("#status"))

@@ -15,10 +15,12 @@ from recoseg.cli.options import (
     Precision,
     Refine,
     Resize,
+    SelectionFile,
     Threshold,
     names_in,
 )
 from recoseg.cli.output import say
+from recoseg.errors import OptionError
 
 
 def serve(
@@ -36,6 +38,7 @@ def serve(
             "photos are only segmented."
         ),
     ] = None,
+    selection: SelectionFile = None,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
     ] = 8000,
@@ -53,16 +56,16 @@ def serve(
     label_studio: Annotated[
         str | None,
         typer.Option(
-            help="Address of Label Studio, such as http://localhost:8080, whose machine learning "
-            "backend the server is then, too, at /label-studio. A token to read its photos with "
-            "is taken from the environment variable LABEL_STUDIO_API_KEY."
+            help="Address of Label Studio, such as http://localhost:8080. The server is then its "
+            "machine learning backend, too, at /label-studio. A token to read its photos with is "
+            "taken from the environment variable LABEL_STUDIO_API_KEY."
         ),
     ] = None,
     token: Annotated[
         str | None,
         typer.Option(
             envvar="RECOSEG_TOKEN",
-            help="Token that requests have to bear. By default one is made and printed, unless "
+            help="Token that requests have to carry. By default one is made and printed, unless "
             "only programs of this machine reach the server. Other users of the machine see the "
             "options of its programs, but not the environment variable.",
         ),
@@ -97,15 +100,18 @@ def serve(
 
     The server ends with Ctrl-C, when the requests that it is working on are done.
     """
+    from recoseg.pipeline.index import open_index
     from recoseg.serving.limits import Limits
     from recoseg.serving.server import log_requests
     from recoseg.serving.server import serve as run
 
+    if selection is not None and index is None:
+        raise OptionError("--selection would have no effect without --index. Leave it out.")
     if log:
         log_requests()
     run(
         bank,
-        index,
+        index if index is None or selection is None else open_index(index, selection=selection),
         host=host,
         port=port,
         writable=writable,

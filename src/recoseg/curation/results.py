@@ -82,7 +82,7 @@ class Decision:
         """For each verdict the photos that it nearly left out, and that stay; nearest first."""
         stays = self.stays()
         return [
-            verdict.doubtful(stays & ~verdict.is_out, 0 if math.isnan(verdict.limit) else count)
+            verdict.doubtful(stays & ~verdict.is_out & verdict.is_near(), count)
             for verdict in self.verdicts
         ]
 

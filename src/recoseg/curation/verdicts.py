@@ -49,6 +49,18 @@ class Verdict:
         """The verdict without some photos, (n,) bool, which stay whatever was measured."""
         return replace(self, is_out=self.is_out & ~spared)
 
+    def is_near(self) -> np.ndarray:
+        """Which scores differ from the limit by no more than a quarter of it, or 0.05, (n,) bool.
+
+        None does if the check has no limit.
+
+        Example:
+            >>> scores = np.array([47, 52, 80, 81, np.nan], np.float32)
+            >>> Verdict.below("tiny", "tiny", scores, 64).is_near().tolist()
+            [False, True, True, False, False]
+        """
+        return np.abs(self.scores - self.limit) <= max(abs(self.limit) / 4, 0.05)
+
     def doubtful(self, among: np.ndarray, count: int) -> np.ndarray:
         """The photos whose scores are nearest to the limit.
 

@@ -124,6 +124,6 @@ def open_dataset(
         classes = None if root is None else Path(root)
         return open_hub(name.removeprefix(HUB), split or "validation", classes=classes)
     if root is None:
-        raise DatasetError(f"The data set {name!r} needs its folder; none is given.")
+        raise DatasetError(f"The data set {name!r} needs its folder. Name it by --root FOLDER.")
     options = {"exclude": exclusion} if exclusion.patterns else {}
     return row.reader(Path(root), split or row.split, ids, **options)

@@ -22,7 +22,13 @@ from recoseg.encoders.weight_sources import HubModel
 from recoseg.encoders.weights import fingerprint
 from recoseg.errors import MissingWeightsError, RecosegError, UnknownNameError
 
-MODELS = {"sam3": HubModel("facebook/sam3")}
+MODELS = {
+    "sam3": HubModel(
+        "facebook/sam3",
+        otherwise="name a folder with them: --decoder sam3=/path/to/folder (they are given out on "
+        "request), or leave out --decoder",
+    )
+}
 """The decoders by name."""
 
 LICENCE = "SAM licence"
@@ -188,7 +194,10 @@ def load_decoder(spec: str, compute: Compute | None = None) -> Sam3Decoder:
         processor = Sam3Processor.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # transformers raises errors of many types
         reason = " ".join(str(error).split())[:200]
-        raise RecosegError(f"SAM 3 cannot be read from {folder}: {reason}") from error
+        raise RecosegError(
+            f"SAM 3 cannot be read from {folder}: {reason} Expected a folder with config.json, "
+            "weights, tokenizer and the image processor's settings, as the Hub holds it."
+        ) from error
     model.float()
     identity = fingerprint(model)
     compute.place(model)
@@ -208,8 +217,8 @@ def _folder_of(asked: EncoderSpec) -> tuple[Path, str]:
     own = Path(asked.weights).expanduser()
     if not own.is_dir():
         raise MissingWeightsError(
-            f"No folder was found at {str(own)!r} (asked for by {str(asked)!r}). SAM 3 is a folder "
-            "with config.json, weights, tokenizer and the image processor's settings, as the Hub "
-            "holds it."
+            f"No folder was found at {str(own)!r} (asked for by {str(asked)!r}). Expected one with "
+            "config.json, weights, tokenizer and the image processor's settings, as the Hub holds "
+            "it."
         )
     return own, f"folder {own.name}"

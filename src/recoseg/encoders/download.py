@@ -140,7 +140,7 @@ def missing_weights(
             f"  files:   {', '.join(source.PATTERNS)}\n"
             f"  get it:  {source.url}\n"
             f"  put it:  into the folder {target}\n"
-            "  or work without any download: --preset lite"
+            f"  or {source.otherwise}"
         )
     return MissingWeightsError(
         f"The weights of {name!r} are not on this machine and cannot be downloaded: {reason}\n"

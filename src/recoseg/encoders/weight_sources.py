@@ -95,10 +95,12 @@ class HubFolder:
     Attributes:
         repo: Such as `timm/ViT-B-16-SigLIP2-256`.
         revision: A commit or tag; None for the newest.
+        otherwise: What else one can do if the files are not at hand.
     """
 
     repo: str
     revision: str | None = None
+    otherwise: str = "work without any download: --preset lite"
 
     KIND: ClassVar[str] = "folder"
     """What the files are, in one word."""

@@ -123,6 +123,13 @@ def curate(
     words = [] if unwanted is None else as_classes(unwanted)
     asked = dict(limits or {})
     limits_of(asked, {})  # wrong ones are refused before anything is done
+    unused = [name for name in asked if name not in (*names, *([UNWANTED] if words else []))]
+    if unused:
+        way = "--unwanted WORDS" if unused[0] == UNWANTED else f"--checks with {unused[0]}"
+        raise OptionError(
+            f"The limit of {unused[0]} has no effect, because that is not checked. Leave it out, "
+            f"or have it checked by {way}."
+        )
     needed, refused, spare = parse_conditions(only), parse_conditions(without), Exclusion.of(keep)
     if detector and "people" not in names:
         raise OptionError("The detector judges people only: add people to the checks.")

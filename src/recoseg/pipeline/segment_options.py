@@ -59,7 +59,8 @@ def check_weights(
         ("phi_weights", fusion.uses_visual, "visual scores"),
         ("text_weight", fusion.form == "sum", "the fusion sum"),
         ("memory_weight", has_memory, "a memory (--memory)"),
-        ("decoder_weight", has_decoder and adds, "a decoder and a fusion that adds scores"),
+        ("decoder_weight", has_decoder, "a decoder (--decoder)"),
+        ("decoder_weight", adds, "a fusion that adds scores, such as --fusion sum"),
     ):
         if name in given and not has_effect:
             option = name.replace("_weights", "_weight").replace("_", "-")

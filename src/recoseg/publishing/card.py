@@ -184,7 +184,7 @@ def _classes(bank: ConceptBank) -> str:
             )
         )
     table = markdown_table(
-        ["class", "words", "words to avoid", "photos", "stand out", "evidence"],
+        ["class", "words", "words to avoid", "photos", "stand out", "verdict"],
         rows,
         numbers_from=6,
     )

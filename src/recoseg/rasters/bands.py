@@ -156,7 +156,7 @@ def _bands(raster: DatasetReader, wanted: Sequence[int]) -> tuple[int, ...]:
         missing = [band for band in wanted if not 1 <= band <= raster.count]
         if missing:
             raise BadImageError(
-                f"has {raster.count} bands, from 1; band {missing[0]} was asked for"
+                f"has {raster.count} bands, numbered from 1, and no band {missing[0]}"
             )
         return tuple(wanted)
     names = [meaning.name for meaning in raster.colorinterp]

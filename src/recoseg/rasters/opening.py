@@ -110,6 +110,8 @@ def _driver(path: Path) -> str:
             start = file.read(16)
     except (OSError, ValueError) as error:
         raise BadImageError(f"cannot be read: {why(error)}") from error
+    if not start:
+        raise BadImageError("the file is empty")
     for beginning, driver in DRIVERS.items():
         if start.startswith(beginning):
             return driver

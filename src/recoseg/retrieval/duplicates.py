@@ -14,8 +14,8 @@ from torch import Tensor
 DUPLICATE_COSINE = 0.95
 """Default threshold: photos whose embeddings have a higher cosine count as near-duplicates.
 
-With `lite`, 95 % of the pairs above it were copies, and two thirds of the copies that were compressed
-again, scaled, cropped or mirrored lay above it (docs/results.md)."""
+With `lite`, 95 % of the pairs above it were copies, and two thirds of the copies that were scaled,
+compressed again, cropped or mirrored lay above it (docs/results.md)."""
 
 
 class EmbeddedArchive(Protocol):

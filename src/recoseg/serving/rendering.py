@@ -36,6 +36,8 @@ _TITLES = {
     "cvat": "CVAT",
     "label-studio": "Label Studio",
     "huggingface": "Hugging Face data set",
+    "geotiff": "GeoTIFF",
+    "gpkg": "GeoPackage",
 }
 """What downloads are called, by the name of their format."""
 

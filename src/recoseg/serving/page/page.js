@@ -13,10 +13,12 @@ import { createLesson } from "./teach.js";
 
 let served = { classes: [], background: null, writable: false, index: false, photos: null };
 let file = null;
+let picture = null; // of the file, as the browser shows it
 let segmented = null;
 let trial = null; // { job, name } of a class that is not in the bank yet
 let [hovered, pinned] = [null, null];
 let work = new AbortController();
+const UNUSABLE = [413, 422]; // statuses of photos that no second try makes better
 
 function mark() {
   stage.highlight(hovered ?? pinned);
@@ -75,21 +77,31 @@ async function take(given, remark = "") {
     tell(`${given.name} has ${size} MB; the server takes photos of up to ${most} MB.`, "error");
     return;
   }
+  const before = { file, picture, segmented };
   file = given;
-  const picture = await pictureOf(given);
+  const seen = await pictureOf(given);
   if (file !== given) return; // another photo has come meanwhile
+  picture = seen;
   segmented = null;
   at("download").disabled = true;
   found.list(null);
-  stage.photo(picture);
-  const unseen = picture ? "" : "This browser cannot show this kind of photo: its masks stand alone.";
+  stage.photo(seen);
+  const unseen = seen ? "" : "This browser cannot show this kind of photo: its masks stand alone.";
   const remarks = `${remark} ${unseen}`.trim();
   tell(remarks);
-  await segmentAgain({ quietly: remarks !== "" });
+  await segmentAgain({ quietly: remarks !== "", instead: before });
+}
+
+/** Shows an earlier photo again, because the server cannot use the one that came after it. */
+function goBack(before) {
+  ({ file, picture, segmented } = before);
+  if (!file) return;
+  stage.photo(picture);
+  if (segmented) showResult();
 }
 
 /** Segments the photo on the page, with the class that is tried, and tells what was found. */
-async function segmentAgain({ quietly = false } = {}) {
+async function segmentAgain({ quietly = false, instead = null } = {}) {
   stage.busy(file !== null);
   describeTrial();
   if (!file) return;
@@ -105,6 +117,9 @@ async function segmentAgain({ quietly = false } = {}) {
       trial = null;
       await segmentAgain();
       tell("The server has forgotten the class that was tried. Learn it again to see it.", "error");
+    } else if (instead?.segmented && UNUSABLE.includes(error.status)) {
+      goBack(instead);
+      tellError(error);
     } else tellError(error, segmentAgain);
   } finally {
     if (work.signal === signal) {
