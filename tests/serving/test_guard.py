@@ -111,11 +111,11 @@ def test_hostile_photos(client, data, status, message):
 @pytest.mark.parametrize(
     ("request_of", "message"),
     [
-        ({"content": b"{}"}, "photo: Field required"),
-        ({"data": {"photo": "a text"}}, "photo: "),
-        ({"files": {"photo": photo()}, "data": {"format": "gif"}}, "format: Input should be"),
-        ({"files": {"photo": photo()}, "data": {"threshold": "x"}}, "threshold: "),
-        ({"files": {"photo": photo()}, "data": {"job": "x" * 99}}, "job: "),
+        ({"content": b"{}"}, "the field 'photo' is missing"),
+        ({"data": {"photo": "a text"}}, "'photo': "),
+        ({"files": {"photo": photo()}, "data": {"format": "gif"}}, "'format': input should be"),
+        ({"files": {"photo": photo()}, "data": {"threshold": "x"}}, "'threshold': "),
+        ({"files": {"photo": photo()}, "data": {"job": "x" * 99}}, "'job': "),
     ],
 )
 def test_requests_of_another_form(client, request_of, message):

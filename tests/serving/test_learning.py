@@ -161,11 +161,11 @@ def test_a_class_is_kept_learnt_again_and_removed(client, file, archive, bank):
         ({"name": ""}, 422, "The list of classes is empty"),
         ({"name": "-sky"}, 422, "No class name"),
         ({"name": "a\0b"}, 422, "control character"),
-        ({"name": "x" * 2000}, 422, "name: String should have at most 1000"),
+        ({"name": "x" * 2000}, 422, "'name': string should have at most 1000"),
         ({"name": "sea", "rejected": [99]}, 404, "no photo 99. Expected 0 to 22"),
         ({"name": "sea", "rejected": ["a"]}, 422, "rejected.0"),
         ({"name": "sea", "rejected": list(range(23))}, 202, ""),
-        ({}, 422, "name: Field required"),
+        ({}, 422, "the field 'name' is missing"),
     ],
 )
 def test_classes_that_cannot_be_learnt(client, fields, status, message):

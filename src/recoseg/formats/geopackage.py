@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,8 @@ def write_polygons(
     def placed(points: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
         return points @ columns + (affine.c, affine.f)
 
-    with written_beside(path) as temporary:
+    with written_beside(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "'crs' was not provided")  # photos lie nowhere
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _DATE})
         try:
             pending = iter(regions)

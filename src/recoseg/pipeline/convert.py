@@ -22,6 +22,7 @@ from recoseg.pipeline.mask_results import MaskResults, open_results
 from recoseg.progress import resumable, telling_what_is_kept
 from recoseg.storage.checksums import checksum
 from recoseg.storage.claim import format_in
+from recoseg.storage.counts import count_of
 from recoseg.storage.run_record import SETTINGS, RunRecord
 
 FILES = "files.jsonl"
@@ -197,6 +198,6 @@ def _notes(found: MaskResults, forms: Mapping[str, str]) -> tuple[str, ...]:
         return ()
     shown = ", ".join(renamed[:_SHOWN]) + (", ..." if len(renamed) > _SHOWN else "")
     return (
-        f"{len(renamed):,} photos have other names in the files than on the disk: {shown}. With "
-        "--photos copy the formats hold photos of these names.",
+        f"{count_of(len(renamed), 'photos', 'have')} another name in the files than on the disk: "
+        f"{shown}. With --photos copy, formats that hold photos get them under these names.",
     )

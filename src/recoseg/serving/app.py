@@ -142,11 +142,18 @@ async def _of_http(_: Request, error: Exception) -> JSONResponse:
 
 async def _wrong_form(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    found = []
-    for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"][1:]) or "the request"
-        found.append(f"{where}: {problem['msg']}")
-    return _answer(422, f"The request has another form than expected: {'; '.join(found[:5])}.")
+    found = [_what_is_wrong(problem) for problem in error.errors()[:5]]
+    return _answer(422, f"The request has another form than expected: {'; '.join(found)}.")
+
+
+def _what_is_wrong(problem: dict[str, Any]) -> str:
+    if problem["type"] == "json_invalid":
+        return "its body is no JSON"
+    where = ".".join(str(part) for part in problem["loc"][1:])
+    if problem["type"] == "missing":
+        return f"the field {where!r} is missing" if where else "its body is missing"
+    told = str(problem["msg"])
+    return f"{f'the field {where!r}' if where else 'its body'}: {told[:1].lower()}{told[1:]}"
 
 
 _HANDLERS: dict[type[Exception], Callable[..., Any]] = {
