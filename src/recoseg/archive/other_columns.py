@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from recoseg.archive.tables import describe_table, largest_table
+from recoseg.archive.tables import check_text_size, describe_table, largest_table
 from recoseg.errors import ArchiveError
 from recoseg.storage.reading import read_bytes
 
@@ -98,12 +97,5 @@ def _values(path: Path, name: str, column: Any, limit: int) -> list[Any]:
     if not _is_plain(column.type):
         raise ArchiveError(f"{path} has `{name}` of type {column.type}. Expected texts or numbers.")
     if pa.types.is_dictionary(column.type):
-        size = sum(
-            pc.sum(pc.take(pc.binary_length(part.dictionary), part.indices)).as_py() or 0
-            for part in column.chunks
-        )
-        if size > limit:
-            raise ArchiveError(
-                f"{path} has {size:,} bytes of `{name}`. Expected {limit:,} or less."
-            )
+        check_text_size(path, name, column, limit)
     return list(column.to_pylist())

@@ -171,18 +171,31 @@ def _check_size(path: Path, file: Any, known: list[str], rows: int | None, limit
         )
 
 
+def check_text_size(path: Path, name: str, column: Any, limit: int) -> None:
+    """Refuse a column of texts, stored as indices into distinct ones, that together are too large.
+
+    Args:
+        path: The file, for the message.
+        name: Name of the column.
+        column: The column, of a dictionary type of pyarrow.
+        limit: Maximum size of all its texts, bytes.
+
+    Raises:
+        ArchiveError: They are larger.
+    """
+    size = sum(
+        pc.sum(pc.take(pc.binary_length(part.dictionary), part.indices)).as_py() or 0
+        for part in column.chunks
+    )
+    if size > limit:
+        raise ArchiveError(f"{path} has {size:,} bytes of `{name}`. Expected {limit:,} or less.")
+
+
 def _column(path: Path, table: Any, name: str, kind: Any, limit: int) -> Any:
     """A column in its expected type; an error where it has another one."""
     column = table.column(name)
     if pa.types.is_dictionary(column.type):
-        size = sum(
-            pc.sum(pc.take(pc.binary_length(part.dictionary), part.indices)).as_py() or 0
-            for part in column.chunks
-        )
-        if size > limit:
-            raise ArchiveError(
-                f"{path} has {size:,} bytes of `{name}`. Expected {limit:,} or less."
-            )
+        check_text_size(path, name, column, limit)
         column = column.cast(column.type.value_type)
     is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     is_number = pa.types.is_floating if pa.types.is_floating(kind) else pa.types.is_integer

@@ -88,7 +88,7 @@ def support_panels(
     """The pictures of `cosegmentation_figure` one by one, without its title.
 
     Raises:
-        ValueError: There is no image, or there are fewer support maps than images to show.
+        ValueError: No image was given, or there are fewer support maps than images to show.
     """
     shown = min(columns, len(images))
     if shown < 1 or len(support) < shown or len(seeds) < shown:

@@ -94,7 +94,7 @@ def learn_one(
         corrections: Seeds that the user has set by hand.
 
     Raises:
-        ConceptError: There is no photo, or none can be read.
+        ConceptError: No photo was found, or none can be read.
         RecosegError: A seed set by hand cannot be used.
     """
     photos = [(hit, index.photo(hit.position)) for hit in hits]

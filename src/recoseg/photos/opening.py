@@ -69,7 +69,7 @@ def open_image(
         most: The largest number of pixels; by default, and at most, `MAX_PIXELS`.
 
     Raises:
-        BadImageError: It cannot be read, is empty, or is no photo.
+        BadImageError: It cannot be read, is empty, or is not a photo.
         TooManyPixelsError: It has too many pixels.
         MissingDecoderError: It is of a format that an extra reads.
         Exception: It is damaged, or of none of the given formats; decoders raise errors of many

@@ -114,7 +114,7 @@ def curate(
         progress: See `StageProgress`.
 
     Raises:
-        ArchiveError: There is no index, it holds no photo, or a table is damaged.
+        ArchiveError: The index was not found, holds no photo, or has a damaged table.
         OptionError: There is no such check, limit or column, or a condition cannot be read.
         EncoderMismatchError: The encoder did not make the index.
         OutputError: The folder holds something else, or cannot be written to.

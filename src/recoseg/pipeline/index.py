@@ -119,8 +119,8 @@ def open_index(
             learning.
 
     Raises:
-        ArchiveError: There is no index, its files do not belong together, or the selection cannot
-            be read.
+        ArchiveError: The index was not found, its files do not belong together, or the
+            selection cannot be read.
     """
     if selection is not None and not isinstance(selection, Selection):
         selection = Selection.load(os.fspath(selection))

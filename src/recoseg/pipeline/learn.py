@@ -132,7 +132,7 @@ def learn(
     Raises:
         ConceptError: A class cannot be read or is in the bank already, or none of its photos can
             be read.
-        ArchiveError: There is no index.
+        ArchiveError: The index was not found.
         OutputError: The file of the bank exists, or the folder holds figures of an earlier run.
         EncoderMismatchError: The index, the bank or the memory was made with other encoders.
         RecosegError: An output cannot be written, or a setting is out of range.

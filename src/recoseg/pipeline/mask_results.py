@@ -49,7 +49,7 @@ class MaskResult:
         photo: Path of the photo.
         mask: Path of the label map; None if there is none.
         checksum: The recorded checksum of the label map; None if none was recorded.
-        failure: Why there is no label map; empty if there is one.
+        failure: Why the photo has no label map; empty if it has one.
         decode: Reads the label map from the file where that has another format than PNG.
         has_photo: Whether it is known where the photo is; if not, `photo` is its name.
     """

@@ -87,7 +87,7 @@ def remember(
         index or its selection are never found.
 
     Raises:
-        ArchiveError: There is no index, or `out` cannot be written to.
+        ArchiveError: The index was not found, or `out` cannot be written to.
         EncoderMismatchError: The memory was made with other encoders, regions, size or precision.
         OutputError: The folder holds something else, or another process is writing to it.
         RecosegError: The size is too small, or there is no such encoder or way to find regions.

@@ -79,7 +79,7 @@ def retrieve(
         precision: `auto`, `fp32`, `bf16` or `fp16`.
 
     Raises:
-        ArchiveError: There is no index, or it does not record which encoder made it.
+        ArchiveError: The index was not found, or it does not record which encoder made it.
         ConceptError: A class cannot be read.
         EncoderMismatchError: The encoder did not make the index.
     """

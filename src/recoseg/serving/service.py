@@ -130,7 +130,7 @@ class Service:
             The result to come.
 
         Raises:
-            BadImageError: It is no photo, or has too many pixels.
+            BadImageError: It is not a photo, or has too many pixels.
             RefusedError: Too many photos wait, or the job has no class.
         """
         height, width = upright_size(photo, self.limits.pixels)
@@ -243,7 +243,7 @@ class Service:
         """Refuse a row that the index does not have.
 
         Raises:
-            RefusedError: The index has no such row, or there is no index.
+            RefusedError: The index has no such row, or the server has no index.
         """
         count = 0 if self.index is None else len(self.index)
         if not 0 <= row < count:
