@@ -17,6 +17,7 @@ from torch import Tensor
 from recoseg.decoders.class_maps import CONFIDENCE, class_map
 from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.download import locate
+from recoseg.encoders.licences import SAM
 from recoseg.encoders.spec import EncoderSpec, parse_spec
 from recoseg.encoders.weight_sources import HubModel
 from recoseg.encoders.weights import fingerprint
@@ -31,8 +32,8 @@ MODELS = {
 }
 """The decoders by name."""
 
-LICENCE = "SAM licence"
-"""Meta's own licence, with conditions of its own; the weights are given out on request."""
+LICENCE = SAM
+"""The licence of their weights."""
 
 _PROMPTS = 4  # words at once: the masks of all their instances are in memory together
 
