@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recoseg.cli.output import refuse_nothing, say
+from recoseg.cli.output import refuse_nothing, refuse_unused, say
 from recoseg.storage.counts import count_of
 
 
@@ -29,8 +29,10 @@ def segment_films(
         every: Frames from one key frame to the next; None for the default.
         **options: Further options of `segment_video`.
     """
-    from recoseg.pipeline.video import segment_video
+    from recoseg.pipeline.video import NO_TRACKER, segment_video
 
+    if tracker == NO_TRACKER:
+        refuse_unused("with --tracker none, which segments every frame", {"key-every": every})
     given: dict[str, Any] = {"tracker": tracker, "every": every}
     chosen = {name: value for name, value in given.items() if value is not None}
     done = segment_video(bank, films, out, progress=None, **chosen, **options)

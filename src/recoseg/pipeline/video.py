@@ -13,6 +13,7 @@ from PIL import Image
 
 from recoseg.datasets.masks import decode_values
 from recoseg.device import resolve_compute
+from recoseg.encoders.spec import parse_spec
 from recoseg.errors import BadImageError
 from recoseg.labels import Segmentation
 from recoseg.photos.files import MAX_BYTES
@@ -28,7 +29,7 @@ from recoseg.video.film import av_package
 from recoseg.video.following import Follower, FollowSettings
 from recoseg.video.output import SequenceFolder, identity_maps
 from recoseg.video.preview import PREVIEWS, painted, write_preview
-from recoseg.video.sam import load_tracker
+from recoseg.video.sam import load_tracker, tracker_row
 from recoseg.video.sequence import FilmSequence, Frames, list_sequences
 from recoseg.video.tracker import Tracker
 from recoseg.writers.folder import OutputFolder
@@ -111,6 +112,8 @@ def segment_video(
     settings = FollowSettings(
         1 if tracker == NO_TRACKER else every, least_iou, least_part, most_parts
     )
+    if isinstance(tracker, str) and tracker != NO_TRACKER:
+        tracker_row(parse_spec(tracker))
     folder = check_output_folder(out)
     check_place(folder)
     report = VideoReport()
