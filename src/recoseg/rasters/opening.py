@@ -55,7 +55,7 @@ def rasterio_package() -> Any:
     try:
         import rasterio
     except ImportError as error:
-        raise MissingExtraError("rasterio", "geo", "Reading rasters by windows") from error
+        raise MissingExtraError("rasterio", "geo", "Reading and writing rasters") from error
     # GDAL's messages come as exceptions, too, and damaged files would fill the terminal with them.
     logging.getLogger("rasterio").setLevel(logging.CRITICAL)
     return rasterio
@@ -70,8 +70,12 @@ def quiet(rasterio: Any) -> Iterator[None]:
 
 
 @contextmanager
-def reasons() -> Iterator[None]:
-    """Turn the errors of rasterio into a `BadImageError` with the reason."""
+def reasons(failed: str = "cannot be read by windows") -> Iterator[None]:
+    """Turn the errors of rasterio into a `BadImageError` with the reason.
+
+    Args:
+        failed: What an error means, as the beginning of the message.
+    """
     from rasterio.errors import RasterioError
 
     try:
@@ -79,7 +83,7 @@ def reasons() -> Iterator[None]:
     except RasterioError as error:
         cause = error.__cause__ or error
         reason = " ".join(str(cause).split()) or type(cause).__name__
-        raise BadImageError(f"cannot be read by windows: {reason[:300]}") from error
+        raise BadImageError(f"{failed}: {reason[:300]}") from error
 
 
 @contextmanager
