@@ -56,17 +56,11 @@ def rasterio_package() -> Any:
         import rasterio
     except ImportError as error:
         raise MissingExtraError("rasterio", "geo", "Reading and writing rasters") from error
+    # Photos lie nowhere on the earth; several threads may read them, so this is for the process.
+    warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
     # GDAL's messages come as exceptions, too, and damaged files would fill the terminal with them.
     logging.getLogger("rasterio").setLevel(logging.CRITICAL)
     return rasterio
-
-
-@contextmanager
-def quiet(rasterio: Any) -> Iterator[None]:
-    """Do not warn of rasters that lie nowhere, as photos do."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        yield
 
 
 @contextmanager
@@ -100,12 +94,10 @@ def open_raster(path: Path) -> Iterator[DatasetReader]:
     """
     rasterio = rasterio_package()
     driver = _driver(path)
-    with reasons(), rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_PAM_ENABLED=True):
-        with quiet(rasterio):
-            raster = rasterio.open(path.absolute(), driver=driver)
-        with raster:
-            _check(raster)
-            yield raster
+    options = rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_PAM_ENABLED=True)
+    with reasons(), options, rasterio.open(path.absolute(), driver=driver) as raster:
+        _check(raster)
+        yield raster
 
 
 def _driver(path: Path) -> str:
