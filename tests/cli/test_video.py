@@ -27,7 +27,7 @@ def test_a_film_is_segmented_frame_by_frame(session, clip, tmp_path):
     assert f"Preview: {out / 'previews/dog.mp4'}" in found.out
     lines = list(read_segmentations(out))
     assert [(line["frame"], line["key"]) for line in lines] == [(0, True), (1, True), (2, True)]
-    shared = set.intersection(*({one["id"] for one in line["instances"]} for line in lines))
+    shared = set.intersection(*({one["id"] for one in line["identities"]} for line in lines))
     assert shared
     labels = np.asarray(Image.open(out / lines[0]["files"]["labels"]))
     assert labels.shape == (64, 96)

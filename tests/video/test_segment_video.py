@@ -62,14 +62,14 @@ def test_a_film(done, clip):
     names = (out / "classes.txt").read_text().split("\n")
     identities = set()
     for line in lines:
-        labels, ids = (read(out / line["files"][kind]) for kind in ("labels", "instances"))
+        labels, ids = (read(out / line["files"][kind]) for kind in ("labels", "identities"))
         assert labels.shape == ids.shape == HW
         assert Image.open(out / line["files"]["labels"]).mode == "P"
         assert ids.dtype.kind in "ui"
         middles = [(y + SIDE // 2, x + SIDE // 2) for y, x in corners(line["frame"])]
         assert [names[labels[place]] for place in middles] == ["green", "green", "red"]
         identities.add(tuple(int(ids[place]) for place in middles))
-        for one in line["instances"]:
+        for one in line["identities"]:
             mask = ids == one["id"]
             y, x = np.nonzero(mask)
             box = [x.min(), y.min(), x.max() + 1 - x.min(), y.max() + 1 - y.min()]
@@ -149,7 +149,7 @@ def test_a_film_that_has_changed_is_segmented_again(colours, clip, tmp_path):
     assert [path.name for path in (out / "previews").iterdir()] == ["walk.mp4"]
     recoseg.segment(colours, _photos(tmp_path, 1), out, overwrite=True)
     assert not (out / "previews").exists()
-    assert not list(out.glob("instances/**/*.png"))
+    assert not list(out.glob("identities/**/*.png"))
 
 
 def _photos(root, count):
@@ -173,7 +173,7 @@ def test_a_folder_of_frames_and_damaged_films(colours, tmp_path):
     assert [(line["frame"], line["name"], line["seconds"]) for line in lines] == [
         (number, f"frames/f{number}", None) for number in (0, 1, 3, 4, 5)
     ]
-    assert {tuple(one["id"] for one in line["instances"]) for line in lines} == {(1, 2, 3)}
+    assert {tuple(one["id"] for one in line["identities"]) for line in lines} == {(1, 2, 3)}
     assert [path.name for path in (tmp_path / "out/previews").iterdir()] == ["frames.mp4"]
 
 

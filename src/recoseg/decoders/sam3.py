@@ -16,21 +16,12 @@ from torch import Tensor
 
 from recoseg.decoders.class_maps import CONFIDENCE, class_map
 from recoseg.device import Compute, resolve_compute
+from recoseg.encoders.decoder_sources import DECODERS
 from recoseg.encoders.download import locate
-from recoseg.encoders.licences import SAM
+from recoseg.encoders.licences import SAM, tell_licences
 from recoseg.encoders.spec import EncoderSpec, parse_spec
-from recoseg.encoders.weight_sources import HubModel
 from recoseg.encoders.weights import fingerprint
 from recoseg.errors import MissingWeightsError, RecosegError, UnknownNameError
-
-MODELS = {
-    "sam3": HubModel(
-        "facebook/sam3",
-        otherwise="name a folder with them: --decoder sam3=/path/to/folder (they are given out on "
-        "request), or leave out --decoder",
-    )
-}
-"""The decoders by name."""
 
 LICENCE = SAM
 """The licence of their weights."""
@@ -179,8 +170,8 @@ def load_decoder(spec: str, compute: Compute | None = None) -> Sam3Decoder:
         MissingWeightsError: The model is not on this machine and cannot be downloaded.
     """
     asked = parse_spec(spec)
-    if asked.name not in MODELS:
-        raise UnknownNameError("decoder", asked.name, list(MODELS))
+    if asked.name not in DECODERS:
+        raise UnknownNameError("decoder", asked.name, list(DECODERS))
     compute = compute or resolve_compute()
     try:
         from transformers import Sam3Model, Sam3Processor
@@ -199,6 +190,7 @@ def load_decoder(spec: str, compute: Compute | None = None) -> Sam3Decoder:
             f"SAM 3 cannot be read from {folder}: {reason} Expected a folder with config.json, "
             "weights, tokenizer and the image processor's settings, as the Hub holds it."
         ) from error
+    tell_licences([(asked.name, LICENCE)])
     model.float()
     identity = fingerprint(model)
     compute.place(model)
@@ -213,7 +205,7 @@ def _folder_of(asked: EncoderSpec) -> tuple[Path, str]:
             f"a folder with them: {asked.name}=/path/to/folder"
         )
     if asked.weights is None:
-        located = locate(MODELS[asked.name], asked.name)
+        located = locate(DECODERS[asked.name], asked.name)
         return located.path, located.origin
     own = Path(asked.weights).expanduser()
     if not own.is_dir():

@@ -10,7 +10,7 @@ from recoseg.pipeline.convert import remove_formats
 from recoseg.pipeline.report import REPORT
 from recoseg.segmentation.raster_to_folder import remove_tiles
 from recoseg.storage.claim import claim, format_in
-from recoseg.video.output import KIND
+from recoseg.video.output import IDENTITIES
 from recoseg.video.preview import PREVIEWS, remove_previews
 from recoseg.writers.folder import CLASSES, FORMAT, LINES
 
@@ -67,4 +67,4 @@ def claim_video(folder: Path, *, resume: bool, overwrite: bool) -> None:
     Raises:
         OutputError: The folder holds files of others under these names.
     """
-    claim(folder, FORMAT, (KIND, PREVIEWS), what="masks", resume=resume, overwrite=overwrite)
+    claim(folder, FORMAT, (IDENTITIES, PREVIEWS), what="masks", resume=resume, overwrite=overwrite)

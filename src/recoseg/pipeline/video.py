@@ -88,7 +88,7 @@ def segment_video(
         films: Films, and folders, lists, tar shards or globs of photos, each of which is a sequence
             of frames in the order of `list_sources`.
         out: Folder to write to; see `OutputFolder`. The line of each frame has, in addition,
-            `sequence`, `frame` (its number, from 0), `seconds` (its time), `key` and `instances`.
+            `sequence`, `frame` (its number, from 0), `seconds` (its time), `key` and `identities`.
         tracker: `NAME` or `NAME=FOLDER`, see `recoseg.video.sam.TRACKERS`; `none` to segment every
             frame; or a tracker of one's own.
         every: Frames from one key frame to the next; 1 with the tracker `none`.
@@ -213,7 +213,7 @@ def _segment(
     report.notes += [f"{frames.path}: {note}" for note in frames.notes]
     report.frames += len(own.lines)
     report.key_frames += sum(bool(line["key"]) for line in own.lines.values())
-    given = {one["id"] for line in own.lines.values() for one in line["instances"]}
+    given = {one["id"] for line in own.lines.values() for one in line["identities"]}
     report.identities[frames.path] = len(given)
 
 
@@ -238,7 +238,7 @@ def _preview(
                     continue
                 data = read_bytes(inside(output.folder, line["files"]["labels"]), MAX_BYTES)
                 found = Segmentation(decode_values(data), source.names, source.palette)
-                yield frame.seconds, painted(frame.image, found, line["instances"])
+                yield frame.seconds, painted(frame.image, found, line["identities"])
                 bar.advance()
 
     path.parent.mkdir(parents=True, exist_ok=True)

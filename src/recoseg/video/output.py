@@ -24,7 +24,7 @@ from recoseg.writers.folder import OutputFolder, read_segmentations
 from recoseg.writers.formats import FilePerPhoto, encode_png
 from recoseg.writers.protocol import Writer
 
-KIND = "instances"
+IDENTITIES = "identities"
 """What the maps of identities are called, in the lines of a run and as their folder."""
 
 
@@ -47,7 +47,7 @@ def identity_maps() -> Writer:
         assert found.ids is not None
         return encode_png(Image.fromarray(found.ids.astype(np.uint16)))
 
-    return FilePerPhoto(KIND, ".png", encode, {KIND: True})
+    return FilePerPhoto(IDENTITIES, ".png", encode, {IDENTITIES: True})
 
 
 class SequenceFolder:
@@ -91,7 +91,7 @@ class SequenceFolder:
             "frame": frame.number,
             "seconds": None if frame.seconds is None else round(frame.seconds, 6),
             "key": found.is_key,
-            "instances": instance_fields(found.ids, found.labels, self._names),
+            IDENTITIES: identity_fields(found.ids, found.labels, self._names),
         }
         given = found.segmentation
         both = FollowedMap(
@@ -116,8 +116,8 @@ class SequenceFolder:
         if not keys:
             return None
         line = self.lines[keys[-1]]
-        labels = {int(one["id"]): self._names.index(one["class"]) for one in line["instances"]}
-        given = [one["id"] for number in keys for one in self.lines[number]["instances"]]
+        labels = {int(one["id"]): self._names.index(one["class"]) for one in line["identities"]}
+        given = [one["id"] for number in keys for one in self.lines[number]["identities"]]
         try:
             ids = read_ids(self._folder, line)
         except FileError:
@@ -142,9 +142,9 @@ def read_ids(folder: OutputFolder, line: Mapping[str, Any]) -> Int32[np.ndarray,
     Raises:
         FileError: The file is missing or damaged.
     """
-    path = inside(folder.folder, line["files"][KIND])
+    path = inside(folder.folder, line["files"][IDENTITIES])
     data = read_bytes(path, MAX_BYTES)
-    if checksum(data) != line["checksums"][KIND]:
+    if checksum(data) != line["checksums"][IDENTITIES]:
         raise FileError(f"{path} is damaged.")
     try:
         return decode_values(data).astype(np.int32)
@@ -152,7 +152,7 @@ def read_ids(folder: OutputFolder, line: Mapping[str, Any]) -> Int32[np.ndarray,
         raise FileError(f"{path} is damaged: {error}.") from error
 
 
-def instance_fields(
+def identity_fields(
     ids: Int32[np.ndarray, "h w"], labels: Mapping[int, int], names: Sequence[str]
 ) -> list[dict[str, Any]]:
     """What a line says of each instance that is in the frame: id, class, area and box.
@@ -160,7 +160,7 @@ def instance_fields(
     The area is the share of the frame; the box is left, top, width and height in pixels.
 
     Example:
-        >>> instance_fields(np.array([[0, 4], [0, 4]], np.int32), {4: 0}, ["dog"])
+        >>> identity_fields(np.array([[0, 4], [0, 4]], np.int32), {4: 0}, ["dog"])
         [{'id': 4, 'class': 'dog', 'area': 0.5, 'box': [1, 0, 1, 2]}]
     """
     from scipy.ndimage import find_objects

@@ -26,9 +26,9 @@ from recoseg.writers.protocol import Writer
 FORMAT = "recoseg-masks-1"
 LINES = "segmentations.jsonl"
 CLASSES = "classes.txt"
-OWNED = ("confidence/**/*.png", "labels/**/*.tif", "instances/**/*.png")
+OWNED = ("confidence/**/*.png", "labels/**/*.tif", "identities/**/*.png")
 """Patterns of further files: confidence maps, which pseudo-labels have beside those of `FORMATS`,
-the label maps of rasters, and the instances of films."""
+the label maps of rasters, and the identities in films."""
 
 _ANY = "any-name"  # stands for the name of a photo
 
