@@ -7,6 +7,9 @@ import pytest
 import torch
 
 from recoseg.config import Fusion
+from recoseg.decoders.class_maps import of_words
+from recoseg.decoders.decoding import Decoded
+from recoseg.decoders.instances import none
 from recoseg.decoders.sam3 import Prompts
 from recoseg.encoders.bundle import Encoders
 from recoseg.errors import OptionError, RecosegError
@@ -31,6 +34,11 @@ class Planted:
     def prompts(self, words):
         self.words = list(words)
         return Prompts(torch.zeros(len(words), 1, 1), torch.ones(len(words), 1, dtype=torch.bool))
+
+    def decode(self, images, prompts, spans, preview):
+        for maps in self.maps(images, prompts):
+            pairs = zip(spans.positive, spans.negative, strict=True)
+            yield Decoded(torch.stack([of_words(maps, *pair) for pair in pairs]), none((A, B)))
 
     def maps(self, images, prompts):
         self.sizes.append(tuple(images.shape[2:]))

@@ -4,7 +4,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from recoseg.video.matching import connected_parts, overlaps, same_instances
+from recoseg.video.matching import instances_in, overlaps, same_instances
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def flooded(labels, ignored):
 def test_parts_equal_a_search_from_pixel_to_pixel(random):
     labels = random.choice([0, 1, 255], (11, 13), p=[0.4, 0.4, 0.2]).astype(np.uint8)
     expected = [part for part in flooded(labels, 255) if len(part[1]) >= 0.02 * labels.size]
-    found = connected_parts(labels, 255, 0.02, 99)
+    found = instances_in(labels, 255, 0.02, 99)
     assert len(found.labels) == len(expected) > 3
     own = [
         (label, set(zip(*np.nonzero(found.parts == number), strict=True)))
@@ -44,13 +44,27 @@ def test_parts_equal_a_search_from_pixel_to_pixel(random):
     assert sorted((k, sorted(p)) for k, p in own) == sorted((k, sorted(p)) for k, p in expected)
     sizes = [len(part) for _, part in own]
     assert sizes == sorted(sizes, reverse=True)
-    fewer = connected_parts(labels, 255, 0.0, 2)
+    fewer = instances_in(labels, 255, 0.0, 2)
     assert fewer.labels == found.labels[:2]
     assert set(np.unique(fewer.parts)) == {0, 1, 2}
 
 
+def test_known_instances_stay_whole(random):
+    labels = np.full((6, 8), 255, np.uint8)
+    labels[1:3, 1:7] = 4  # two things that touch, and one that is not known
+    labels[5, :3] = 4
+    labels[0, 6:] = 2
+    known = np.zeros_like(labels, np.uint16)
+    known[1:3, 1:4], known[1:3, 4:7] = 1, 2
+    found = instances_in(labels, 255, 0.0, 9, known)
+    assert found.labels == (4, 4, 4, 2)
+    assert np.bincount(found.parts.ravel())[1:].tolist() == [6, 6, 3, 2]
+    assert len({found.parts[1, 1], found.parts[1, 4], found.parts[5, 0], found.parts[0, 7]}) == 4
+    assert ((found.parts > 0) == (labels < 255)).all()
+
+
 def test_nothing_but_background():
-    found = connected_parts(np.full((3, 4), 255, np.uint8), 255, 0.0, 5)
+    found = instances_in(np.full((3, 4), 255, np.uint8), 255, 0.0, 5)
     assert found.labels == ()
     assert not found.parts.any()
 

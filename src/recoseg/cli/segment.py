@@ -18,6 +18,7 @@ from recoseg.cli.options import (
     Device,
     Exclude,
     FusionForm,
+    Instances,
     Memory,
     MemoryWeight,
     MinArea,
@@ -37,6 +38,7 @@ from recoseg.cli.options import (
     Resize,
     Resume,
     Saliency,
+    Stuff,
     Temperature,
     TextWeight,
     Threshold,
@@ -95,6 +97,7 @@ def segment(
     area_threshold: AreaThreshold = None,
     min_area: MinArea = None,
     ambiguity: Ambiguity = None,
+    instances: Instances = None,
     overlays: Annotated[
         bool,
         typer.Option(help="Write overlays with a legend; of films a preview as a film, previews/."),
@@ -107,6 +110,7 @@ def segment(
             "`recoseg convert` has more options."
         ),
     ] = None,
+    stuff: Stuff = "",
     report: Annotated[
         bool,
         typer.Option(
@@ -190,6 +194,7 @@ def segment(
         "area_threshold": area_threshold,
         "min_area": min_area,
         "ambiguity": ambiguity,
+        "instances": instances,
         "batch_size": batch_size,
         "saliency": saliency,
         "phi": phi or None,
@@ -200,6 +205,7 @@ def segment(
         alone = {
             "scores": scores or None,
             "format": format,
+            "stuff": stuff or None,
             "report": report or None,
             "raster": raster or None,
             "bands": bands or None,
@@ -228,6 +234,7 @@ def segment(
         overlays=overlays,
         scores=scores,
         formats=separated(format or ()),
+        stuff=names_in(stuff) if stuff else None,
         report=report,
         raster=raster,
         bands=_numbers(bands),

@@ -15,7 +15,7 @@ from recoseg.segmentation.result import Result
 from recoseg.video.matching import (
     LEAST_IOU,
     Instances,
-    connected_parts,
+    instances_in,
     overlaps,
     same_instances,
 )
@@ -34,8 +34,8 @@ class FollowSettings:
         every: Every so many frames one is segmented: a key frame. The frames between are tracked.
         least_iou: An instance of a key frame that overlaps one of the same class that was followed
             up to there by at least this (IoU) is the same.
-        least_part: Connected parts of a class of a smaller share of the frame are not followed.
-        most_parts: So many parts of a key frame are followed, the largest ones. The time of the
+        least_part: Instances of a smaller share of the frame are not followed.
+        most_parts: So many instances of a key frame are followed, the largest ones. The time of the
             tracker grows with their number.
 
     Raises:
@@ -100,9 +100,10 @@ Segment = Callable[[Image.Image], Result]
 class Follower:
     """Follows the instances of one sequence.
 
-    Key frames are segmented. Their label maps are kept as they are, and their connected parts are
-    the instances, which the tracker follows until the next key frame and into it. There, what was
-    followed tells which identity each new instance has. Between key frames a pixel has the class of
+    Key frames are segmented. Their label maps are kept as they are. What is followed are their
+    instances, where the segmenter finds such, and the connected parts of classes elsewhere, until
+    the next key frame and into it. There, what was followed tells which identity each new instance
+    has. Between key frames a pixel has the class of
     the instance that the tracker is most certain of, or background.
 
     Args:
@@ -182,8 +183,10 @@ class Follower:
             return Followed(failed)
         found = result.segmentation
         own = self._settings
-        parts = connected_parts(found.labels, found.ignore_index, own.least_part, own.most_parts)
-        ids = self._identities(parts, followed)
+        known = None if found.instances is None else found.instances.numbers
+        limits = (own.least_part, own.most_parts)
+        instances = instances_in(found.labels, found.ignore_index, *limits, known)
+        ids = self._identities(instances, followed)
         self._next_key = frame.number + own.every
         self._begin(ids, {int(i): self._labels[int(i)] for i in np.unique(ids) if i})
         return Followed(frame, found, ids, self._labels, True)

@@ -23,32 +23,36 @@ class Instances(NamedTuple):
     parts: Integer[np.ndarray, "h w"]
     labels: tuple[int, ...]
 
-    @property
-    def areas(self) -> list[int]:
-        """Pixels of each instance."""
-        counts = np.bincount(self.parts.ravel(), minlength=len(self.labels) + 1)
-        return [int(count) for count in counts[1:]]
 
-
-def connected_parts(
-    labels: Integer[np.ndarray, "h w"], ignored: int, least: float, most: int
+def instances_in(
+    labels: Integer[np.ndarray, "h w"],
+    ignored: int,
+    least: float,
+    most: int,
+    known: Integer[np.ndarray, "h w"] | None = None,
 ) -> Instances:
-    """The connected parts of a label map as instances, the largest first.
+    """The instances of a label map, the largest first: those known, and connected parts elsewhere.
 
     Args:
         labels: One label per pixel.
         ignored: The label of background, which is no instance.
-        least: Parts of a smaller share of the frame are left out.
-        most: Only so many of the largest parts are kept; of equal ones the first, row by row.
+        least: Those of a smaller share of the frame are left out.
+        most: Only so many of the largest are kept; of equal ones known ones last, row by row.
+        known: Numbers of instances that are known, from 1; pixels of 0 go into connected parts.
 
     Example:
-        >>> found = connected_parts(np.array([[7, 7, 9, 7]]), 9, 0.0, 5)
+        >>> found = instances_in(np.array([[7, 7, 9, 7]]), 9, 0.0, 5)
         >>> found.parts.tolist(), found.labels
         ([[1, 1, 0, 2]], (7, 7))
     """
     from skimage.measure import label
 
-    touching = label(labels, background=ignored, connectivity=1)
+    if known is None:
+        touching = label(labels, background=ignored, connectivity=1)
+    else:
+        rest = np.where(known > 0, ignored, labels)
+        touching = label(rest, background=ignored, connectivity=1)
+        touching = np.where(known > 0, touching.max() + known.astype(np.int64), touching)
     counts = np.bincount(touching.ravel())
     counts[0] = 0
     large = [one for one in range(1, len(counts)) if counts[one] >= least * labels.size]
