@@ -57,11 +57,13 @@ def random_weights(spec: str) -> str:
 
 @pytest.fixture
 def decoder(preset, tmp_path_factory, monkeypatch, tmp_path):
-    """The folder of a tiny decoder, and no other weights on this machine."""
+    """The folder of a tiny decoder, and no other weights on this machine; None without one."""
+    if not preset.decoder:
+        return None
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("RECOSEG_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
-    return tiny_sam3(tmp_path_factory.mktemp("sam3")) if preset.decoder else None
+    return tiny_sam3(tmp_path_factory.mktemp("sam3"))
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
