@@ -19,9 +19,9 @@ ClassList = Annotated[
     typer.Option(
         "--classes",
         help="File with one class per line: a name, or 'NAME: WORD; WORD; -WORD' with the words to "
-        "search for and, after a -, words to avoid. Or the classes themselves with commas: "
-        "'dog, cat', or 'dog,' for a single one. Or the name of a data set, such as cityscapes27; "
-        "see `recoseg datasets`.",
+        "search for and, after a -, words to avoid. Or the classes themselves, with commas "
+        "between them: 'dog, cat'. Or the name of a data set, such as cityscapes27; see `recoseg "
+        "datasets`.",
     ),
 ]
 PresetName = Annotated[

@@ -218,7 +218,7 @@ def classes_of(text: str, aliases: bool = False) -> list[ClassNames]:
         near = did_you_mean(text, SPACES)
         raise ConceptError(
             f"{text!r} is neither a file of classes nor a label space.{near} Expected a file with "
-            "one class per line; or class names with a comma, as 'dog, cat', a single one as "
+            "one class per line; or class names, as 'dog, cat' or, where it looks like a file, as "
             f"{f'{text},'!r}; or one of {', '.join(SPACES)}. In Python, give class names as a "
             f"list: [{text!r}]."
         )
