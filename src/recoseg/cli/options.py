@@ -246,6 +246,21 @@ DecoderWeight = Annotated[
     float | None,
     typer.Option(help="Weight of the decoder's scores where the fusion adds them. By default 1."),
 ]
+Instances = Annotated[
+    str | None,
+    typer.Option(
+        help="What the single things of a class are: its connected parts, the instances that the "
+        "decoder finds (the default with --decoder), or the regions that vote, such as those of "
+        "sam2. One of parts, decoder, regions."
+    ),
+]
+Stuff = Annotated[
+    str,
+    typer.Option(
+        help="Classes that are no things, such as sky and grass, separated by commas; or the name "
+        "of a data set that says it, such as cocostuff171. In panoptic each is one segment."
+    ),
+]
 MinArea = Annotated[
     float | None,
     typer.Option(

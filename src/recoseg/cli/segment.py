@@ -18,6 +18,7 @@ from recoseg.cli.options import (
     Device,
     Exclude,
     FusionForm,
+    Instances,
     Memory,
     MemoryWeight,
     MinArea,
@@ -37,6 +38,7 @@ from recoseg.cli.options import (
     Resize,
     Resume,
     Saliency,
+    Stuff,
     Temperature,
     TextWeight,
     Threshold,
@@ -91,6 +93,7 @@ def segment(
     area_threshold: AreaThreshold = None,
     min_area: MinArea = None,
     ambiguity: Ambiguity = None,
+    instances: Instances = None,
     overlays: Annotated[bool, typer.Option(help="Write overlays with a legend.")] = True,
     scores: Annotated[bool, typer.Option(help="Write score maps (large files).")] = False,
     format: Annotated[
@@ -100,6 +103,7 @@ def segment(
             "`recoseg convert` has more options."
         ),
     ] = None,
+    stuff: Stuff = "",
     report: Annotated[
         bool,
         typer.Option(
@@ -146,6 +150,7 @@ def segment(
         overlays=overlays,
         scores=scores,
         formats=separated(format or ()),
+        stuff=names_in(stuff) if stuff else None,
         report=report,
         raster=raster,
         bands=_numbers(bands),
@@ -179,6 +184,7 @@ def segment(
         area_threshold=area_threshold,
         min_area=min_area,
         ambiguity=ambiguity,
+        instances=instances,
         batch_size=batch_size,
         saliency=saliency,
         phi=phi or None,

@@ -20,6 +20,7 @@ from recoseg.storage.paths import inside
 from recoseg.storage.run_record import RunRecord, read_run_lines
 from recoseg.storage.settings import CHECKSUMS
 from recoseg.writers.formats import DEFAULT_FORMATS, FORMATS, writer_of
+from recoseg.writers.instances import INSTANCES, instance_fields
 from recoseg.writers.names import folded, output_names
 from recoseg.writers.protocol import Writer
 
@@ -87,7 +88,7 @@ class OutputFolder:
             return (
                 all(isinstance(text, str) for text in texts)
                 and isinstance(files, dict)
-                and files.keys() == kinds
+                and files.keys() | {INSTANCES} == kinds | {INSTANCES}  # rasters have none
                 and all(isinstance(file, str) for file in files.values())
             )
 
@@ -190,8 +191,8 @@ class OutputFolder:
         Returns:
             The fields of the line: path, name, stamp, width, height, areas (fractions by class),
             background (fraction), confidence (0 to 1 by class, if it is known; see
-            `Segmentation.confidence`), files (relative to the folder, by kind), checksums (of the
-            files, by kind).
+            `Segmentation.confidence`), instances (see `instance_fields`, if there are such), files
+            (relative to the folder, by kind), checksums (of the files, by kind).
 
         Raises:
             OutputError: A file cannot be written, such as on a full disk.
@@ -204,6 +205,7 @@ class OutputFolder:
             height, width = segmentation.labels.shape
             areas = segmentation.areas()
             confidence = {"confidence": _rounded(segmentation.confidence(areas))}
+            things = {INSTANCES: instance_fields(segmentation)}
             fields = {
                 "path": photo.path,
                 "name": name,
@@ -213,6 +215,7 @@ class OutputFolder:
                 "areas": _rounded(areas),
                 "background": round(segmentation.background, 6),
                 **({} if segmentation.probabilities is None else confidence),
+                **({} if segmentation.instances is None else things),
                 "files": files,
                 "checksums": {
                     kind: file_checksum(inside(self._folder, files[kind])) for kind in self._own
