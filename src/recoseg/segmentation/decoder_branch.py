@@ -11,11 +11,12 @@ from torch import Tensor
 
 from recoseg.concepts import Concept
 from recoseg.decoders.class_maps import CONFIDENCE, at_cells, of_words
+from recoseg.decoders.prompt_learning import levelled
 from recoseg.decoders.sam3 import LICENCE, Sam3Decoder
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.weights import combine
-from recoseg.retrieval.class_texts import ClassTexts
 from recoseg.segmentation.branches import Branch
+from recoseg.segmentation.class_prompts import class_prompts
 
 STRIDE = 4
 """Pixels of the input per cell of the scores."""
@@ -30,18 +31,24 @@ class DecodedClasses:
     """
 
     def __init__(self, decoder: Sam3Decoder, concepts: Sequence[Concept]) -> None:
-        texts = ClassTexts.of([concept.words for concept in concepts])
-        self._decoder, self._spans = decoder, texts.spans
-        self._prompts = decoder.prompts(texts.words)
-        identity = combine(decoder.fingerprint, *texts.words, CONFIDENCE)
+        self._decoder, self._asked = decoder, class_prompts(decoder, concepts)
+        identity = combine(decoder.fingerprint, self._asked.identity, CONFIDENCE)
         self.info = EncoderInfo(decoder.name, decoder.origin, identity, len(concepts), STRIDE)
 
     def features(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c gh gw"]:
-        """How likely each cell shows each class, 0 to 1."""
-        maps = self._decoder.maps(images, self._prompts)
-        pairs = list(zip(self._spans.positive, self._spans.negative, strict=True))
-        classes = [torch.stack([of_words(one, *pair) for pair in pairs]) for one in maps]
+        """How likely each cell shows each class, 0 to 1; learnt thresholds have become 0.5."""
+        asked = self._asked
+        maps = self._decoder.maps(images, asked.prompts)
+        spans = list(zip(asked.spans.positive, asked.spans.negative, asked.thresholds, strict=True))
+        classes = [torch.stack([_of_class(one, *span) for span in spans]) for one in maps]
         return at_cells(torch.stack(classes), (images.shape[2], images.shape[3]), STRIDE)
+
+
+def _of_class(
+    maps: Float[Tensor, "p h w"], positive: slice, negative: slice, threshold: float | None
+) -> Float[Tensor, "h w"]:
+    found = of_words(maps, positive, negative)
+    return found if threshold is None else levelled(found, threshold)
 
 
 def decoder_branch(decoder: Sam3Decoder, concepts: Sequence[Concept]) -> Branch:
