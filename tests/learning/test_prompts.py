@@ -42,7 +42,8 @@ def decoder(**changes):
 
 
 def learn(archive, classes=CLASSES, **options):
-    return recoseg.learn(archive, classes, encoders=make_encoders(), **(SETTINGS | options))
+    settings = {} if "add_to" in options else SETTINGS
+    return recoseg.learn(archive, classes, encoders=make_encoders(), **settings, **options)
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +166,15 @@ def test_an_interrupted_run_goes_on(archive, tmp_path):
     for file in (cache / "prompts").iterdir():
         file.write_bytes(b"damaged")
     assert learn(archive, decoder=again, cache=cache).fingerprint == first.fingerprint
+
+
+def test_classes_that_are_learnt_again(archive, learnt, caplog):
+    bank = learn(archive, ["grass"], add_to=learnt[1], relearn=True, decoder=decoder())
+    assert bank.fingerprint == learnt[1].fingerprint
+    assert "not kept" not in caplog.text
+    bank = learn(archive, ["grass"], add_to=learnt[1], relearn=True)
+    assert [one.prompt is None for one in bank.classes] == [False, True, False]
+    assert "again without --decoder: grass." in caplog.text
 
 
 def folder_with_masks(root, name="rose"):

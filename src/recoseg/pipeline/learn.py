@@ -37,7 +37,7 @@ from recoseg.pipeline.checks import (
 )
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import open_index
-from recoseg.pipeline.learn_prompts import learn_prompts, own_supports
+from recoseg.pipeline.learn_prompts import learn_prompts, own_supports, tell_lost
 from recoseg.pipeline.learn_settings import check_settings, settings_given
 from recoseg.pipeline.relearn import (
     Pixels,
@@ -246,6 +246,8 @@ def learn(
                     kept=kept,
                     progress=progress,
                 )
+            else:
+                tell_lost(former, bank)
             if former is not None and relearn:
                 bank = in_former_order(former, bank)
             if file is not None:

@@ -50,6 +50,18 @@ def own_supports(
     return find_supports(Path(folder).expanduser(), names)
 
 
+def tell_lost(former: ConceptBank | None, bank: ConceptBank) -> None:
+    """Tell which classes had a prompt and, learnt again without a decoder, have none any more."""
+    had = {} if former is None else {one.name: one.prompt for one in former.classes}
+    lost = [one.name for one in bank.classes if one.prompt is None and had.get(one.name)]
+    if lost:
+        _log.warning(
+            "The prompts of these classes are not kept, since they were learnt again without "
+            "--decoder: %s.",
+            ", ".join(lost),
+        )
+
+
 def learn_prompts(
     bank: ConceptBank,
     learnt: Sequence[LearnedClass],

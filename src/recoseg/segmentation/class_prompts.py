@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from recoseg.classes import WordSpans
 from recoseg.concepts import Concept
 from recoseg.decoder_prompts import DecoderPrompt
+from recoseg.decoders.prompt_learning import levelled
 from recoseg.decoders.sam3 import Prompts, Sam3Decoder
 
 LEVEL = 0.5
@@ -36,6 +39,11 @@ class ClassPrompts:
     spans: WordSpans
     thresholds: tuple[float | None, ...]
     identity: str
+
+    def levelled(self, maps: Float[Tensor, "c h w"]) -> Float[Tensor, "c h w"]:
+        """The maps of the classes, in which learnt thresholds have become `LEVEL`."""
+        pairs = zip(maps, self.thresholds, strict=True)
+        return torch.stack([one if own is None else levelled(one, own) for one, own in pairs])
 
 
 def learnt_prompt(decoder: Sam3Decoder, concept: Concept) -> DecoderPrompt | None:

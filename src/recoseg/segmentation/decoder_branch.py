@@ -11,7 +11,6 @@ from torch import Tensor
 
 from recoseg.concepts import Concept
 from recoseg.decoders.class_maps import CONFIDENCE, at_cells, of_words
-from recoseg.decoders.prompt_learning import levelled
 from recoseg.decoders.sam3 import LICENCE, Sam3Decoder
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.weights import combine
@@ -37,18 +36,12 @@ class DecodedClasses:
 
     def features(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c gh gw"]:
         """How likely each cell shows each class, 0 to 1; learnt thresholds have become 0.5."""
-        asked = self._asked
-        maps = self._decoder.maps(images, asked.prompts)
-        spans = list(zip(asked.spans.positive, asked.spans.negative, asked.thresholds, strict=True))
-        classes = [torch.stack([_of_class(one, *span) for span in spans]) for one in maps]
+        maps = self._decoder.maps(images, self._asked.prompts)
+        spans = self._asked.spans
+        pairs = list(zip(spans.positive, spans.negative, strict=True))
+        classes = [torch.stack([of_words(one, *pair) for pair in pairs]) for one in maps]
+        classes = [self._asked.levelled(one) for one in classes]
         return at_cells(torch.stack(classes), (images.shape[2], images.shape[3]), STRIDE)
-
-
-def _of_class(
-    maps: Float[Tensor, "p h w"], positive: slice, negative: slice, threshold: float | None
-) -> Float[Tensor, "h w"]:
-    found = of_words(maps, positive, negative)
-    return found if threshold is None else levelled(found, threshold)
 
 
 def decoder_branch(decoder: Sam3Decoder, concepts: Sequence[Concept]) -> Branch:
