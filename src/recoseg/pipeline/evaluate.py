@@ -215,7 +215,7 @@ def _without_threshold(segmenter: Segmenter) -> Segmenter:
     """The segmenter without the threshold of learnt prompts: all pixels of the data set count."""
     rule = replace(segmenter.labeller.background, threshold=None)
     labeller = replace(segmenter.labeller, background=rule)
-    settings = segmenter.settings | {"background_threshold": None}
+    settings = {**segmenter.settings, "background_threshold": None}
     return replace(segmenter, labeller=labeller, settings=settings)
 
 
