@@ -15,7 +15,7 @@ ROOMS = (
     *("photos", "rasters"),
     *("classes", "cosegmentation", "config", "executors", "refinement", "regions"),
     *("encoders", "hub"),
-    *("evidence", "concepts"),
+    *("evidence", "decoder_prompts", "stored_concepts", "concepts"),
     "decoders",
     "archive",
     "retrieval",

@@ -29,6 +29,34 @@ def test_masks_by_a_decoder(session, decoder, tmp_path, options):
     settings = json.loads((out / "settings.json").read_text())
     assert settings["decoder"]["name"] == "sam3"
     assert (settings["resize"] == SIDE) == (not options)
+    assert settings["instances"] == "decoder"
+    numbers = np.asarray(Image.open(out / "instances/dog.png"))
+    assert numbers.shape == labels.shape
+    line = json.loads((out / "segmentations.jsonl").read_text().splitlines()[-1])
+    assert len(line["instances"]) == numbers.max()
+    assert line["files"]["instances"] == "instances/dog.png"
+
+
+def test_without_instances_and_with_those_of_regions(session, decoder, tmp_path):
+    photo, bank = session / "photos/dog.jpg", session / "bank.safetensors"
+    command = ("segment", bank, photo, "--out", tmp_path / "masks")
+    assert run(*command, "--decoder", decoder, "--instances", "parts").code == 0
+    assert not (tmp_path / "masks/instances").exists()
+    refused = run(*command, "--overwrite", "--instances", "regions", "--regions", "none")
+    assert refused.code != 0
+    assert "such as --regions sam2" in refused.err
+    options = ("--instances", "regions", "--regions", "superpixels", "--stuff", "dog")
+    found = run(*command, "--overwrite", *options, "--format", "panoptic")
+    assert found.code == 0, found.err
+    masks = tmp_path / "masks"
+    labels = np.asarray(Image.open(masks / "labels/dog.png"))
+    assert ((np.asarray(Image.open(masks / "instances/dog.png")) > 0) == (labels != 255)).all()
+    fields = json.loads((masks / "formats/panoptic/panoptic.json").read_text())
+    things = {one["id"]: one["isthing"] for one in fields["categories"]}
+    [own] = fields["annotations"]
+    of_stuff = [info for info in own["segments_info"] if not things[info["category_id"]]]
+    assert len(of_stuff) == (0 in labels)
+    assert len(own["segments_info"]) > 2
 
 
 def test_a_decoder_that_is_not_there(session, tmp_path):
@@ -38,3 +66,38 @@ def test_a_decoder_that_is_not_there(session, tmp_path):
     )
     assert found.code != 0
     assert "No folder was found at '/no/such'" in found.err
+
+
+def test_prompts_are_learnt_shown_and_used(session, decoder, tmp_path):
+    bank, photo = tmp_path / "bank.safetensors", session / "photos/dog.jpg"
+    found = run(
+        *("learn", session / "index", "--classes", "dog: dog; cat, car: car; -goat", "--out", bank),
+        *("-k", 2, "--context", "none", "--image-size", 160, "--precision", "fp32"),
+        *("--decoder", decoder),
+    )
+    assert found.code == 0, found.err
+    rows = [
+        [cell.strip() for cell in line.split("│")[1:-1]]
+        for line in run("inspect", bank).out.splitlines()
+    ]
+    rows = [row for row in rows if len(row) == 7 and row[3] != "stand out"]
+    assert [row[1] for row in rows[-4:]] == ["dog", "cat", "car", "-goat"]
+    assert sum(float(row[3]) for row in rows[-4:-2]) == pytest.approx(1, abs=0.011)
+    assert "prompts learnt for: sam3, fingerprint" in found.out
+    given = ("--decoder", decoder, "--precision", "fp32")
+    masks = run("segment", bank, photo, "--out", tmp_path / "masks", *given)
+    assert masks.code == 0, masks.err
+    settings = json.loads((tmp_path / "masks/settings.json").read_text())
+    assert settings["background_threshold"] == 0.5
+    data = tmp_path / "data"
+    for folder in ("images", "masks"):
+        (data / folder).mkdir(parents=True)
+    Image.open(photo).resize((60, 50)).save(data / "images/a.png")
+    Image.new("L", (60, 50)).save(data / "masks/a.png")
+    (data / "classes.txt").write_text("dog\ncar\n")
+    scored = run(
+        *("evaluate", bank, "--dataset", "folder", "--root", data),
+        *("--out", tmp_path / "scores", *given),
+    )
+    assert scored.code == 0, scored.err
+    assert '"background_threshold": null' in (tmp_path / "scores/settings.json").read_text()

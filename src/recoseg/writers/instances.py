@@ -39,6 +39,7 @@ def instance_fields(segmentation: Segmentation) -> list[dict[str, Any]]:
     """The class of each instance in the order of their numbers, and its score if that is known.
 
     Example:
+        >>> from recoseg.labels import InstanceMap
         >>> labels, numbers = np.array([[1, 0]], np.uint8), np.array([[1, 2]], np.uint16)
         >>> own = InstanceMap(numbers, (0.5, 0.25))
         >>> instance_fields(Segmentation(labels, ("a", "b"), (), instances=own))
