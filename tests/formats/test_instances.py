@@ -90,6 +90,10 @@ def test_pycocotools_reads_one_object_per_instance(masks, tmp_path):
     found = coco.COCO(tmp_path / "out/coco/annotations.json")
     read = {found.annToMask(one).astype(bool).tobytes() for one in found.anns.values()}
     assert read == objects_of(labels, numbers)
+    scores = {found.annToMask(one).astype(bool).tobytes(): one.get("score")
+              for one in found.anns.values()}  # fmt: skip
+    expected = {(numbers == 1).tobytes(): 0.9, (numbers == 2).tobytes(): 0.5}
+    assert {key: score for key, score in scores.items() if score is not None} == expected
     convert(masks, "coco", tmp_path / "parts", instances="parts")
     found = coco.COCO(tmp_path / "parts/coco/annotations.json")
     read = {found.annToMask(one).astype(bool).tobytes() for one in found.anns.values()}
