@@ -12,6 +12,7 @@ from recoseg.labels import InstanceMap, Segmentation
 from recoseg.photos.refs import Photo
 from recoseg.pipeline.convert import convert
 from recoseg.pipeline.things import things_of
+from recoseg.storage.atomic import write_bytes
 from recoseg.writers.folder import OutputFolder
 from tests.command import run
 
@@ -156,3 +157,17 @@ def test_the_command_takes_stuff_and_a_damaged_file_of_instances_is_told(masks, 
     assert "instances/a.png is damaged" in damaged.err
     assert run(*command, "--overwrite", "--instances", "parts").code == 0
     assert "is damaged" in run("verify", masks).out + run("verify", masks).err
+
+
+def test_a_photo_without_instances_such_as_a_raster_is_finished(tmp_path):
+    def opened(**options):
+        writers = ("labels", "instances")
+        return OutputFolder(tmp_path / "m", NAMES, ((9, 9, 9),) * 3, writers=writers, **options)
+
+    photo = Photo("a.tif", stamp="1")
+    with opened() as folder:
+        [(name, _)] = folder.missing([photo])
+        made = {"labels": (".tif", lambda path: write_bytes(path, b"labels"))}
+        folder.write_made(name, photo, {}, made)
+    with opened(resume=True) as folder:
+        assert folder.missing([photo]) == []
