@@ -15,6 +15,7 @@ from torch import Tensor
 
 from recoseg.classes import ClassNames
 from recoseg.config import BankSettings
+from recoseg.decoder_prompts import ARE_WORDS, TOKENS, DecoderPrompt, PromptRecord
 from recoseg.encoders.bundle import EncoderInfos, other_encoder
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.spec import EncoderRole
@@ -39,8 +40,15 @@ from recoseg.storage.tensors import (
     write_tensors,
 )
 from recoseg.storage.verification import Verification
+from recoseg.stored_concepts import (
+    FORMAT,
+    LEARN,
+    check_format,
+    check_text_rows,
+    check_words,
+    reference_names,
+)
 
-FORMAT = "recoseg-bank-1"
 ConceptRole = Literal["class", "context"]
 
 
@@ -61,6 +69,7 @@ class Concept:
         evidence: What these photos are compared with; None if it was not measured, as by earlier
             versions.
         corrections: Seeds that the user has set by hand; they are kept when it is learnt again.
+        prompt: What a decoder has learnt of it; None if it is asked for the words.
     """
 
     words: ClassNames
@@ -71,6 +80,7 @@ class Concept:
     retrieved: tuple[RetrievedPhoto, ...] = ()
     evidence: Evidence | None = None
     corrections: tuple[Correction, ...] = ()
+    prompt: DecoderPrompt | None = None
 
     @property
     def name(self) -> str:
@@ -134,6 +144,9 @@ class ConceptBank:
             digest.update(json.dumps([info.fingerprint, info.dim, info.stride]).encode())
         for concept in self.concepts:
             digest.update(json.dumps([concept.role, asdict(concept.words)]).encode())
+            if concept.prompt is not None:
+                decides = [concept.prompt.record.fingerprint, concept.prompt.record.threshold]
+                digest.update(json.dumps(decides).encode())
             for tensor in self._tensors(concept).values():
                 digest.update(repr(tuple(tensor.shape)).encode())
                 digest.update(tensor.detach().float().cpu().numpy().tobytes())
@@ -208,6 +221,7 @@ class ConceptBank:
                 }
                 | ({} if concept.evidence is None else {"evidence": asdict(concept.evidence)})
                 | _corrections_of(concept)
+                | ({} if concept.prompt is None else {"prompt": asdict(concept.prompt.record)})
             )
         # File names may hold bytes that are not UTF-8, which become escapes of JSON.
         text = json.dumps(entries, ensure_ascii=False)
@@ -228,12 +242,12 @@ class ConceptBank:
         """
         path = local_path(path, "bank")
         try:
-            _check_format(path, read_metadata(Path(path)).get("format", "none"))
+            check_format(path, read_metadata(Path(path)).get("format", "none"))
             tensors, metadata = read_tensors(Path(path))
         except MissingFileError as error:
-            raise ConceptError(f"No concept bank was found at {path}. {_LEARN}") from error
+            raise ConceptError(f"No concept bank was found at {path}. {LEARN}") from error
         except FileError as error:
-            raise ConceptError(f"{error} Expected a concept bank. {_LEARN}") from error
+            raise ConceptError(f"{error} Expected a concept bank. {LEARN}") from error
         try:
             encoders = EncoderInfos.from_json(json.loads(metadata["encoders"]))
             settings = BankSettings.from_json(json.loads(metadata["settings"]))
@@ -243,17 +257,18 @@ class ConceptBank:
             )
             return cls(concepts, encoders, settings)
         except KeyError as error:
-            raise ConceptError(f"{path} is damaged ({error} is missing). {_LEARN}") from error
+            raise ConceptError(f"{path} is damaged ({error} is missing). {LEARN}") from error
         except (RecosegError, ValueError, TypeError, RecursionError) as error:
-            raise ConceptError(f"{path} is damaged ({short(error)}). {_LEARN}") from error
+            raise ConceptError(f"{path} is damaged ({short(error)}). {LEARN}") from error
 
     def _tensors(self, concept: Concept) -> dict[str, Tensor]:
         """The tensors of a concept under their names in the file, the references first."""
-        references = zip(_reference_names(self.encoders), self.encoders.phi, strict=True)
+        references = zip(reference_names(self.encoders), self.encoders.phi, strict=True)
         return {
             **{name: concept.references[info.key] for name, info in references},
             "text_positive": concept.text_positive,
             "text_negative": concept.text_negative,
+            **({} if concept.prompt is None else concept.prompt.tensors()),
         }
 
 
@@ -267,9 +282,6 @@ def verify_bank(path: Path) -> Verification:
     return Verification("concept bank", int(recorded), int(not recorded), ())
 
 
-_LEARN = "Make a concept bank with `recoseg learn`."
-
-
 @dataclass(frozen=True)
 class _StoredConcept:
     """A concept without its tensors, as the file holds it."""
@@ -279,6 +291,7 @@ class _StoredConcept:
     retrieved: tuple[RetrievedPhoto, ...]
     evidence: Evidence | None = None
     corrections: tuple[Correction, ...] = ()
+    prompt: PromptRecord | None = None
 
 
 def _corrections_of(concept: Concept) -> dict[str, object]:
@@ -290,54 +303,36 @@ def _corrections_of(concept: Concept) -> dict[str, object]:
 def _read_concept(
     number: int, stored: _StoredConcept, encoders: EncoderInfos, tensors: Mapping[str, Tensor]
 ) -> Concept:
+    """A concept of the tensors and fields of a file; values that `learn` never writes are refused.
+
+    Raises:
+        RecosegError: A value is not as expected; a KeyError where a tensor is missing.
+    """
     references = {
         info.key: tensors[f"{number}.{name}"]
-        for info, name in zip(encoders.phi, _reference_names(encoders), strict=True)
+        for info, name in zip(encoders.phi, reference_names(encoders), strict=True)
     }
-    concept = Concept(
+    positive, negative = (tensors[f"{number}.text_{part}"] for part in ("positive", "negative"))
+    prompt = None
+    if stored.prompt is not None:
+        prompt = DecoderPrompt.of(
+            stored.prompt, tensors[f"{number}.{TOKENS}"], tensors[f"{number}.{ARE_WORDS}"]
+        )
+    name = stored.words.name
+    check_words(stored.words)
+    for info in encoders.phi:
+        check_unit_rows(references[info.key], info.dim, 1, f"references of {name!r}")
+    check_text_rows(name, positive, negative, encoders)
+    return Concept(
         words=stored.words,
         role=stored.role,
         references=references,
-        text_positive=tensors[f"{number}.text_positive"],
-        text_negative=tensors[f"{number}.text_negative"],
+        text_positive=positive,
+        text_negative=negative,
         retrieved=stored.retrieved,
         evidence=stored.evidence,
         corrections=stored.corrections,
-    )
-    _check_values(concept, encoders)
-    return concept
-
-
-def _check_values(concept: Concept, encoders: EncoderInfos) -> None:
-    """Refuse values that `learn` never writes; what a file holds may be anything."""
-    words = (concept.name, *concept.words.prompts, *concept.words.negatives)
-    if not concept.words.prompts or not all(word.strip() for word in words):
-        raise ConceptError(f"expected a name and words, none of them empty, got {words}")
-    for info in encoders.phi:
-        check_unit_rows(
-            concept.references[info.key], info.dim, 1, f"references of {concept.name!r}"
-        )
-    for rows, least in ((concept.text_positive, 1), (concept.text_negative, 0)):
-        what = f"text embeddings of {concept.name!r}"
-        check_unit_rows(rows, encoders.saliency.dim, least, what)
-
-
-def _reference_names(encoders: EncoderInfos) -> list[str]:
-    """The names of the reference tensors of each phi: the first one's is that of version 0.1."""
-    return ["references", *(f"references.{n}" for n in range(1, len(encoders.phi)))]
-
-
-def _check_format(path: str | Path, found: str) -> None:
-    """Refuse files that are not concept banks, and those of later versions."""
-    if found == FORMAT:
-        return
-    if found.startswith("recoseg-bank-"):
-        raise ConceptError(
-            f"{path} was written by another version of recoseg (expected the format {FORMAT}, got "
-            f"{found}). Update recoseg, or make the bank again with `recoseg learn`."
-        )
-    raise ConceptError(
-        f"{path} is not a concept bank (expected the format {FORMAT}, got {found}). {_LEARN}"
+        prompt=prompt,
     )
 
 

@@ -64,3 +64,38 @@ def test_a_decoder_that_is_not_there(session, tmp_path):
     )
     assert found.code != 0
     assert "No folder was found at '/no/such'" in found.err
+
+
+def test_prompts_are_learnt_shown_and_used(session, decoder, tmp_path):
+    bank, photo = tmp_path / "bank.safetensors", session / "photos/dog.jpg"
+    found = run(
+        *("learn", session / "index", "--classes", "dog: dog; cat, car: car; -goat", "--out", bank),
+        *("-k", 2, "--context", "none", "--image-size", 160, "--precision", "fp32"),
+        *("--decoder", decoder),
+    )
+    assert found.code == 0, found.err
+    rows = [
+        [cell.strip() for cell in line.split("│")[1:-1]]
+        for line in run("inspect", bank).out.splitlines()
+    ]
+    rows = [row for row in rows if len(row) == 7 and row[3] != "stand out"]
+    assert [row[1] for row in rows[-4:]] == ["dog", "cat", "car", "-goat"]
+    assert sum(float(row[3]) for row in rows[-4:-2]) == pytest.approx(1, abs=0.011)
+    assert "prompts learnt for: sam3, fingerprint" in found.out
+    given = ("--decoder", decoder, "--precision", "fp32")
+    masks = run("segment", bank, photo, "--out", tmp_path / "masks", *given)
+    assert masks.code == 0, masks.err
+    settings = json.loads((tmp_path / "masks/settings.json").read_text())
+    assert settings["background_threshold"] == 0.5
+    data = tmp_path / "data"
+    for folder in ("images", "masks"):
+        (data / folder).mkdir(parents=True)
+    Image.open(photo).resize((60, 50)).save(data / "images/a.png")
+    Image.new("L", (60, 50)).save(data / "masks/a.png")
+    (data / "classes.txt").write_text("dog\ncar\n")
+    scored = run(
+        *("evaluate", bank, "--dataset", "folder", "--root", data),
+        *("--out", tmp_path / "scores", *given),
+    )
+    assert scored.code == 0, scored.err
+    assert '"background_threshold": null' in (tmp_path / "scores/settings.json").read_text()

@@ -5,7 +5,8 @@ import torch
 from PIL import Image
 
 from recoseg.decoders.class_maps import class_map
-from recoseg.decoders.sam3 import load_decoder
+from recoseg.decoders.prompt_learning import mean_tokens
+from recoseg.decoders.sam3 import Prompts, load_decoder
 from recoseg.device import resolve_compute
 from recoseg.errors import MissingWeightsError, RecosegError, UnknownNameError
 
@@ -83,6 +84,15 @@ def test_photos_and_words_do_not_depend_on_others(decoder, images):
     together = decoder.maps(images, decoder.prompts(WORDS))
     alone = decoder.maps(images[1:], decoder.prompts(WORDS[4:]))
     torch.testing.assert_close(together[1:, 4:], alone, atol=2e-5, rtol=1e-3)
+
+
+def test_a_prompt_of_one_word_gives_the_maps_of_the_word(decoder, images):
+    words = decoder.prompts(["cat", "a dog"])
+    tokens, counted = mean_tokens(words.tokens, words.are_words, torch.tensor([0.0, 1.0]))
+    own = Prompts(tokens[None], counted[None])
+    expected = decoder.maps(images, words)[:, 1:]
+    torch.testing.assert_close(decoder.maps(images, own), expected, atol=2e-5, rtol=1e-3)
+    assert (decoder.maps(images, words)[:, :1] - expected).abs().max() > 1e-3
 
 
 def test_half_precision(folder, images):

@@ -131,7 +131,7 @@ def test_alone_its_input_has_the_decoder_s_size_and_no_encoder_is_used():
 def test_a_better_negative_word_leaves_nothing():
     bank = make_bank()
     words = SimpleNamespace(prompts=("red",), negatives=("green",), name="red")
-    encoder = DecodedClasses(Planted(), [SimpleNamespace(words=words)])
+    encoder = DecodedClasses(Planted(), [SimpleNamespace(words=words, prompt=None)])
     pixels = noise(2, 20, 36)
     found = encoder.features(torch.from_numpy(pixels).permute(2, 0, 1)[None])[0, 0]
     red, green = planted(pixels, ("red", "green"))

@@ -9,6 +9,7 @@ import typer
 
 from recoseg.cli.model import is_run, print_model
 from recoseg.cli.output import say, say_json, say_table
+from recoseg.cli.prompt_table import say_prompts
 from recoseg.cli.remember import print_memory
 from recoseg.cli.verdicts import say_verdicts
 from recoseg.errors import RecosegError
@@ -66,6 +67,7 @@ def inspect(
                 "evidence": None if concept.evidence is None else asdict(concept.evidence),
                 "verdict": asdict(concept.verdict),
                 "corrections": [asdict(correction) for correction in concept.corrections],
+                "prompt": None if concept.prompt is None else asdict(concept.prompt.record),
             }
             for concept in loaded.concepts
         ]
@@ -74,6 +76,7 @@ def inspect(
     titles = ("class", "role", "references", "photos", "best cosine", "best photo")
     say_table(titles, map(_row, loaded.concepts))
     say_verdicts(loaded.concepts)
+    say_prompts(loaded.concepts)
     for concept in loaded.concepts:
         for correction in concept.corrections:
             at = " and ".join(f"{x},{y}" for x, y in correction.pixels) or "none"

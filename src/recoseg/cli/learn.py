@@ -31,6 +31,7 @@ from recoseg.cli.options import (
     names_in,
 )
 from recoseg.cli.output import say
+from recoseg.cli.prompt_table import say_prompts
 from recoseg.cli.selected import selected
 from recoseg.cli.verdicts import say_verdicts
 from recoseg.errors import RecosegError
@@ -107,6 +108,21 @@ def learn(
         typer.Option(
             help="Region memory that photos are to be segmented with, as a folder, URL or address "
             "on the Hub: the bank records it."
+        ),
+    ] = None,
+    decoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Decoder whose prompts are learnt as well, one for each class, from its photos: "
+            "sam3, or sam3=FOLDER with the files of the model."
+        ),
+    ] = None,
+    support: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of photos with masks of your own, images/NAME.jpg and "
+            "masks/CLASS/NAME.png, from which these prompts are learnt instead; classes without "
+            "masks are learnt from the index."
         ),
     ] = None,
     recipe: Recipe = None,
@@ -208,6 +224,8 @@ def learn(
         phi=phi,
         aliases=aliases,
         memory=memory,
+        decoder=decoder,
+        support=support,
         figures=figures,
         overwrite=overwrite,
         cache=cache,
@@ -230,6 +248,8 @@ def learn(
         callback=learnt.append,
     )
     say_verdicts(item.concept for item in learnt)
+    names = {item.concept.name for item in learnt}
+    say_prompts(concept for concept in bank.classes if concept.name in names)
     say(f"Concept bank: {out} (classes: {len(bank.classes)})")
     if figures is not None:
         say(f"Figures: {figures}")

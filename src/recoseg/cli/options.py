@@ -239,7 +239,7 @@ Decoder = Annotated[
     typer.Option(
         "--decoder",
         help="Decoder that finds the words of the classes in each photo: sam3, or sam3=FOLDER with "
-        "the files of the model.",
+        "the files of the model; none for none. By default that of the bank.",
     ),
 ]
 DecoderWeight = Annotated[

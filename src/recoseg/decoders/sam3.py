@@ -21,23 +21,15 @@ from recoseg.decoders.decoding import Decoded, Passes, Pixels, decode
 from recoseg.decoders.preview import Preview
 from recoseg.decoders.sam3_passes import at_side
 from recoseg.device import Compute, resolve_compute
+from recoseg.encoders.decoder_sources import DECODERS
 from recoseg.encoders.download import locate
+from recoseg.encoders.licences import SAM, tell_licences
 from recoseg.encoders.spec import EncoderSpec, parse_spec
-from recoseg.encoders.weight_sources import HubModel
 from recoseg.encoders.weights import fingerprint
 from recoseg.errors import MissingWeightsError, RecosegError, UnknownNameError
 
-MODELS = {
-    "sam3": HubModel(
-        "facebook/sam3",
-        otherwise="name a folder with them: --decoder sam3=/path/to/folder (they are given out on "
-        "request), or leave out --decoder",
-    )
-}
-"""The decoders by name."""
-
-LICENCE = "SAM licence"
-"""Meta's own licence, with conditions of its own; the weights are given out on request."""
+LICENCE = SAM
+"""The licence of their weights."""
 
 
 class Prompts(NamedTuple):
@@ -196,8 +188,8 @@ def load_decoder(spec: str, compute: Compute | None = None) -> Sam3Decoder:
         MissingWeightsError: The model is not on this machine and cannot be downloaded.
     """
     asked = parse_spec(spec)
-    if asked.name not in MODELS:
-        raise UnknownNameError("decoder", asked.name, list(MODELS))
+    if asked.name not in DECODERS:
+        raise UnknownNameError("decoder", asked.name, list(DECODERS))
     compute = compute or resolve_compute()
     try:
         from transformers import Sam3Model, Sam3Processor
@@ -216,6 +208,7 @@ def load_decoder(spec: str, compute: Compute | None = None) -> Sam3Decoder:
             f"SAM 3 cannot be read from {folder}: {reason} Expected a folder with config.json, "
             "weights, tokenizer and the image processor's settings, as the Hub holds it."
         ) from error
+    tell_licences([(asked.name, LICENCE)])
     model.float()
     identity = fingerprint(model)
     compute.place(model)
@@ -230,7 +223,7 @@ def _folder_of(asked: EncoderSpec) -> tuple[Path, str]:
             f"a folder with them: {asked.name}=/path/to/folder"
         )
     if asked.weights is None:
-        located = locate(MODELS[asked.name], asked.name)
+        located = locate(DECODERS[asked.name], asked.name)
         return located.path, located.origin
     own = Path(asked.weights).expanduser()
     if not own.is_dir():

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int32
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames, combine_names
@@ -44,11 +45,15 @@ class LearnedClass:
         concept: The concept that is added to the bank.
         positions: Positions of its retrieved photos in the archive, best first.
         cosegmentation: Support scores and seeds of these photos.
+        alike: Cosine of each patch with the reference, by the first phi.
+        regions: The region of each patch where the bank's recipe has regions; see `gather_regions`.
     """
 
     concept: Concept
     positions: tuple[int, ...]
     cosegmentation: Cosegmentation
+    alike: Float[Tensor, "k h w"]
+    regions: Int32[Tensor, "k h w"] | None = None
 
 
 @dataclass(frozen=True)
@@ -162,8 +167,24 @@ def learn_one(
             retrieved=_retrieved(photos, first),
             corrections=kept,
         )
-        learnt.append(LearnedClass(concept, tuple(hit.position for hit, _ in photos), first))
+        learnt.append(
+            LearnedClass(
+                concept,
+                tuple(hit.position for hit, _ in photos),
+                first,
+                _alike(maps[0], first.reference),
+                regions[0],
+            )
+        )
     return learnt
+
+
+def _alike(
+    features: Float[Tensor, "k C h w"], reference: Float[Tensor, " C"]
+) -> Float[Tensor, "k h w"]:
+    """Cosine of each patch with the reference, one photo at a time to save memory."""
+    unit = reference.float()
+    return torch.stack([cosine_similarity(one.float(), unit[:, None, None], 0) for one in features])
 
 
 def with_evidence(learnt: LearnedClass, spread: Spread | None, place: int) -> LearnedClass:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -169,6 +169,8 @@ def evaluate(
             row = open_segmenter(
                 source, device=device, precision=precision, **options, **chosen.segmenter_options
             )
+            if data.space.background is None and options.get("threshold") is None:
+                row = _without_threshold(row)
             name, notes = _name_of(source, row), _notes(source, data, chosen, dataset)
         rows: dict[str, Row] = {name: row}
         [settings] = settings_of(data, chosen, rows, boundary, compute.precision)
@@ -208,6 +210,14 @@ def evaluate(
         if pages is not None:
             page = write_pages(pages, found, data, chosen, rows, progress=progress)
         return EvaluateReport(found, tuple(notes), tuple(not_written), page)
+
+
+def _without_threshold(segmenter: Segmenter) -> Segmenter:
+    """The segmenter without the threshold of learnt prompts: all pixels of the data set count."""
+    rule = replace(segmenter.labeller.background, threshold=None)
+    labeller = replace(segmenter.labeller, background=rule)
+    settings = {**segmenter.settings, "background_threshold": None}
+    return replace(segmenter, labeller=labeller, settings=settings)
 
 
 def _name_of(source: Segmentable, segmenter: Segmenter) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import secrets
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.concepts import ConceptBank
+from recoseg.decoders.sam3 import Sam3Decoder, load_decoder
 from recoseg.device import resolve_compute
 from recoseg.encoders.bundle import Encoders, load_encoders
 from recoseg.encoders.defaults import default_settings
@@ -38,6 +37,7 @@ from recoseg.pipeline.checks import (
 )
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import open_index
+from recoseg.pipeline.learn_prompts import learn_prompts, own_supports, tell_lost
 from recoseg.pipeline.learn_settings import check_settings, settings_given
 from recoseg.pipeline.relearn import (
     Pixels,
@@ -47,9 +47,9 @@ from recoseg.pipeline.relearn import (
     without_photos,
 )
 from recoseg.pipeline.retrieve import search_in
+from recoseg.pipeline.save_bank import save_bank
 from recoseg.progress import telling_what_is_kept
 from recoseg.segmentation.memory_branch import shared_phi
-from recoseg.storage.cache import cache_folder
 from recoseg.storage.locks import lock_file
 
 _log = logging.getLogger(__name__)
@@ -72,6 +72,8 @@ def learn(
     phi: str | DenseImageEncoder | Sequence[str | DenseImageEncoder] | None = None,
     aliases: bool = False,
     memory: RegionMemory | str | Path | None = None,
+    decoder: str | Sam3Decoder | None = None,
+    support: str | Path | None = None,
     figures: str | Path | None = None,
     overwrite: bool = False,
     cache: str | Path | None = None,
@@ -110,6 +112,11 @@ def learn(
         aliases: Whether to use the aliases and background words of a label space as well.
         memory: Region memory, or its folder or URL, that photos are to be segmented with. The bank
             records which one it was; segmenting without it, or with another one, tells so.
+        decoder: Decoder whose prompts are learnt as well, one for each class, from its photos and
+            their regions: `sam3`, `sam3=FOLDER`, or one that `load_decoder` loaded; see
+            `learn_prompt`.
+        support: Folder of photos with masks of one's own, from which these prompts are learnt
+            instead, for classes that have masks there; see `find_supports`.
         figures: Folder for a co-segmentation figure of each class; None draws no figures.
         overwrite: Whether to replace the file of the bank, and the figures of an earlier run. With
             `add_to` only figures of classes that are learnt are replaced, in any case.
@@ -154,6 +161,8 @@ def learn(
     if figures is not None:
         drawn = check_output_folder(figures)
         check_figures(drawn, replaces=overwrite or add_to is not None)
+    names = [item.name for item in to_learn]
+    masks = own_supports(support, names, has_decoder=decoder is not None)
     archive = index if isinstance(index, ArchiveIndex) else open_index(index)
     if reject:
         archive = without_photos(archive, reject)
@@ -165,9 +174,8 @@ def learn(
         # Read under the lock, so that no class is lost that another process is adding.
         bank = ConceptBank.load(add_to) if isinstance(add_to, str | Path) else add_to
         former = bank
-        by_hand = corrections_for(former, [item.name for item in to_learn], seeds or {})
+        by_hand = corrections_for(former, names, seeds or {})
         if bank is not None:
-            names = [item.name for item in to_learn]
             bank = without_classes(bank, names) if relearn else bank
             _check_new(bank, names)
             check_settings(bank, changes)
@@ -179,11 +187,17 @@ def learn(
         tell_licences_of((infos.retrieval, infos.saliency, *infos.phi))
         if bank is None:
             defaults = default_settings(encoders.saliency.info, encoders.info.phi, recipe)
+            found = preset_of(preset or archive.preset or "lite").decoder
+            segment = replace(defaults.segment, decoder=found)
+            defaults = replace(defaults, segment=segment)
             bank = ConceptBank(
                 (), encoders.info, replace(defaults, learn=replace(defaults.learn, **changes))
             )
         if memory is not None:
             bank = _with_memory(bank, memory)
+        compute = encoders.compute or resolve_compute(device, precision)
+        if isinstance(decoder, str):
+            decoder = load_decoder(decoder, compute)
         runner = executor or LocalExecutor()
         draw = None
         if figures is not None:
@@ -193,8 +207,11 @@ def learn(
             draw = FigureWriter(archive, folder, size, overwrite=overwrite, update=update)
 
         unwritten: list[str] = []
+        learnt: list[LearnedClass] = []
 
         def learned(item: LearnedClass) -> None:
+            if decoder is not None:
+                learnt.append(item)
             if draw is not None and not unwritten:
                 try:
                     draw(item)
@@ -204,7 +221,6 @@ def learn(
             if callback is not None:
                 callback(item)
 
-        compute = encoders.compute or resolve_compute(device, precision)
         with ExitStack() as stack:
             kept = None if cache is None else Path(cache)
             if kept is None and file is not None and executor is None and not loaded:
@@ -227,32 +243,19 @@ def learn(
                 callback=learned,
                 progress=progress,
             )
+            if decoder is not None:
+                bank = learn_prompts(
+                    *(bank, learnt, archive, decoder, encoders.retrieval, masks),
+                    kept=kept,
+                    progress=progress,
+                )
+            else:
+                tell_lost(former, bank)
             if former is not None and relearn:
                 bank = in_former_order(former, bank)
             if file is not None:
-                _save(bank, file)
+                save_bank(bank, file)
     return bank
-
-
-def _save(bank: ConceptBank, file: Path) -> None:
-    """Write the bank; if its place has become unusable, write it to one that is not lost with it.
-
-    Raises:
-        OutputError: The bank could not be written to its place.
-    """
-    try:
-        bank.save(file)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        for folder in (cache_folder("rescued"), Path(tempfile.gettempdir())):
-            rescued = folder / f"{secrets.token_hex(4)}-{file.name}"
-            with suppress(OSError):
-                bank.save(rescued)
-                raise OutputError(
-                    f"Cannot write {file}: {reason}. The bank is complete; it was written to "
-                    f"{rescued} instead. Move it from there."
-                ) from error
-        raise OutputError(f"Cannot write {file}: {reason}. The bank could not be kept.") from error
 
 
 def choose_encoders(

@@ -13,6 +13,7 @@ from recoseg.config import FusionForm
 from recoseg.decoders.sam3 import Sam3Decoder, load_decoder
 from recoseg.device import resolve_compute
 from recoseg.encoders.bundle import Encoders
+from recoseg.encoders.decoder_sources import NO_DECODER
 from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.licences import tell_licences_of
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
@@ -136,8 +137,8 @@ def open_segmenter(
             not kept.
         memory: Region memory, or its folder or URL, whose scores are added. It has to share a phi
             and the dense text encoder with the bank.
-        decoder: A decoder that finds the words of the classes in each photo: `sam3`, `sam3=FOLDER`,
-            or one that `load_decoder` loaded.
+        decoder: What finds the words of the classes in each photo: `sam3`, `sam3=FOLDER`, what
+            `load_decoder` loaded, or `none`. By default as the bank's settings say.
         names: How the names of a class give its text score: `cosine` (the default), the best one's
             cosine; `softmax`, the best one's probability among all names of all classes, which
             needs the fusion `text` or `sum`.
@@ -167,7 +168,7 @@ def open_segmenter(
             with others.
         RecosegError: An option does not fit the bank or model, or is out of range.
     """
-    has_decoder, has_windows = decoder is not None, window is not None
+    has_windows = window is not None
     compute = (encoders and encoders.compute) or resolve_compute(device, precision)
     options: dict[str, Any] = {
         "resize": resize,
@@ -212,6 +213,7 @@ def open_segmenter(
         memory = open_memory(memory)
     bank = source if isinstance(source, ConceptBank) else ConceptBank.load(source)
     own = bank.settings.segment
+    decoder = None if decoder == NO_DECODER else decoder or own.decoder or None
     tell_memory(own, memory)
     tell_licences_of((bank.encoders.saliency, *bank.encoders.phi))
     if recipe is not None:
@@ -232,7 +234,8 @@ def open_segmenter(
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     weighed = replace(own.fusion, **changes)
-    check_weights(weighed, set(changes), memory is not None, decoder is not None)
+    has_decoder = decoder is not None
+    check_weights(weighed, set(changes), memory is not None, has_decoder)
     options["voting"] = voting_of(regions, vote, region_cache, compute)
     things = instance_form(instances, has_decoder, options["voting"] is not None, has_windows)
     for spec in phi if isinstance(phi, list | tuple) else [phi]:

@@ -24,6 +24,7 @@ from recoseg.memory.region_memory import RegionMemory
 from recoseg.refinement.refiner import RefineForm, RefineSettings, build_refiner
 from recoseg.segmentation.bank_encoders import BankEncoders, Phi, infos_as_json
 from recoseg.segmentation.branches import FEATURES, Branch, Score
+from recoseg.segmentation.class_prompts import own_threshold
 from recoseg.segmentation.context import background_names, competing_context
 from recoseg.segmentation.decoder_branch import decoder_branch, decoder_settings
 from recoseg.segmentation.fusion import fusion_rule, highest_score
@@ -89,7 +90,8 @@ def bank_segmenter(
             windows.
         window_step: Pixels from one window to the next; by default half a window.
         background_threshold: Pixels whose best fused score is lower become background; with
-            `softmax` names a probability.
+            `softmax` names a probability. By default none do; 0.5 where a decoder is used alone
+            whose prompts the bank has learnt: what has become of the learnt thresholds.
         background: Names of classes that become background: classes of the bank, its context
             classes, which then compete with the others, or `context` for all of those that share
             no word with a class; see `background_names`.
@@ -139,6 +141,8 @@ def bank_segmenter(
     names = tuple(concept.name for concept in bank.classes)
     becoming = background_names(bank, background)
     concepts = (*bank.classes, *competing_context(bank, becoming))
+    if background_threshold is None and decoder is not None and fusion.form == "decoder":
+        background_threshold = own_threshold(decoder, concepts)
     by_name = None
     if naming == "softmax":
         by_name = Naming.of(concepts, names_temperature, fusion.form)

@@ -16,8 +16,8 @@ from recoseg.decoders.preview import Preview
 from recoseg.decoders.sam3 import LICENCE, Sam3Decoder
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.weights import combine
-from recoseg.retrieval.class_texts import ClassTexts
 from recoseg.segmentation.branches import Branch
+from recoseg.segmentation.class_prompts import class_prompts
 
 STRIDE = 4
 """Pixels of the input per cell of the scores."""
@@ -35,26 +35,24 @@ class DecodedClasses:
     def __init__(
         self, decoder: Sam3Decoder, concepts: Sequence[Concept], preview: Preview | None = None
     ) -> None:
-        texts = ClassTexts.of([concept.words for concept in concepts])
-        self._decoder, self._spans = decoder, texts.spans
-        self._prompts = decoder.prompts(texts.words)
+        self._decoder, self._asked = decoder, class_prompts(decoder, concepts)
         self._preview = preview or Preview()
         rule = self._preview.to_json(len(concepts))
-        identity = combine(decoder.fingerprint, *texts.words, CONFIDENCE, *rule.values())
+        identity = combine(decoder.fingerprint, self._asked.identity, CONFIDENCE, *rule.values())
         self.info = EncoderInfo(decoder.name, decoder.origin, identity, len(concepts), STRIDE)
 
     def features(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c gh gw"]:
-        """How likely each cell shows each class, 0 to 1."""
+        """How likely each cell shows each class, 0 to 1; learnt thresholds have become 0.5."""
         return self.find(images)[0]
 
     def find(
         self, images: UInt8[Tensor, "n 3 h w"]
     ) -> tuple[Float[Tensor, "n c gh gw"], list[Instances]]:
         """The same, and the instances of the classes in each photo."""
-        size = images.shape[2], images.shape[3]
+        size, asked = (images.shape[2], images.shape[3]), self._asked
         maps, instances = [], []
-        for found in self._decoder.decode(images, self._prompts, self._spans, self._preview):
-            maps.append(at_cells(found.maps[None], size, STRIDE))
+        for found in self._decoder.decode(images, asked.prompts, asked.spans, self._preview):
+            maps.append(at_cells(asked.levelled(found.maps)[None], size, STRIDE))
             instances.append(found.instances)
         return torch.cat(maps), instances
 

@@ -27,9 +27,9 @@ from recoseg.writers.protocol import Writer
 FORMAT = "recoseg-masks-1"
 LINES = "segmentations.jsonl"
 CLASSES = "classes.txt"
-OWNED = ("confidence/**/*.png", "labels/**/*.tif")
+OWNED = ("confidence/**/*.png", "labels/**/*.tif", "identities/**/*.png")
 """Patterns of further files: confidence maps, which pseudo-labels have beside those of `FORMATS`,
-and the label maps of rasters."""
+the label maps of rasters, and the identities in films."""
 
 _ANY = "any-name"  # stands for the name of a photo
 
@@ -178,7 +178,12 @@ class OutputFolder:
         return [(name, listed[path]) for path, name in todo.items()]
 
     def write(
-        self, name: str, photo: Photo, image: Image.Image, segmentation: Segmentation
+        self,
+        name: str,
+        photo: Photo,
+        image: Image.Image,
+        segmentation: Segmentation,
+        known: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Write the files of one photo, and its line.
 
@@ -187,6 +192,7 @@ class OutputFolder:
             photo: The photo; its path and its stamp are written into the line.
             image: The pixels of the photo.
             segmentation: The segmentation of the photo.
+            known: What else the line says of the photo.
 
         Returns:
             The fields of the line: path, name, stamp, width, height, areas (fractions by class),
@@ -216,6 +222,7 @@ class OutputFolder:
                 "background": round(segmentation.background, 6),
                 **({} if segmentation.probabilities is None else confidence),
                 **({} if segmentation.instances is None else things),
+                **(known or {}),
                 "files": files,
                 "checksums": {
                     kind: file_checksum(inside(self._folder, files[kind])) for kind in self._own
