@@ -99,6 +99,14 @@ def test_one_by_one_gives_the_same_as_all_together(decoder, images, monkeypatch)
     assert sum(len(one.instances.scores) for one in together)
 
 
+def test_half_precision_with_a_preview(folder, images):
+    half = load_decoder(f"sam3={folder}", resolve_compute("cpu", "bf16"))
+    [found] = half.decode(images[:1], half.prompts(WORDS), SPANS, RULE, 0.2)
+    assert found.maps.dtype == torch.float32
+    assert ((found.maps >= 0) & (found.maps <= 1)).all()
+    assert 0 < sum(bool(one.any()) for one in found.maps) <= 2
+
+
 def test_instances_are_those_of_the_library(folder, decoder, images):
     from transformers import Sam3Model, Sam3Processor
 
