@@ -35,6 +35,7 @@ from recoseg.training.format_masks import photos_of
 from recoseg.training.moved_photos import photo_paths
 from recoseg.training.pseudo_labels import FORMAT as PSEUDO_LABELS
 from recoseg.training.pseudo_labels import PseudoLabelled, PseudoLabels
+from recoseg.video.output import IDENTITIES
 from recoseg.writers.folder import CLASSES, read_segmentations
 from recoseg.writers.folder import FORMAT as MASKS
 from recoseg.writers.instances import INSTANCES, read_instances
@@ -254,13 +255,14 @@ def _segmented(folder: Path, images: Path | None) -> MaskResults:
 
 
 def _instances(folder: Path, line: Mapping[str, Any]) -> dict[str, Any]:
-    """What a line tells of the instances of a photo, as fields of `MaskResult`."""
-    if INSTANCES not in line["files"]:
+    """What a line tells of instances, or identities in a film, as fields of `MaskResult`."""
+    kind = next((kind for kind in (INSTANCES, IDENTITIES) if kind in line["files"]), None)
+    if kind is None:
         return {}
     scores = [one.get("score") for one in line.get(INSTANCES) or ()]
     return {
-        "instances": inside(folder, line["files"][INSTANCES]),
-        "instances_checksum": _sums(line).get(INSTANCES),
+        "instances": inside(folder, line["files"][kind]),
+        "instances_checksum": _sums(line).get(kind),
         "scores": tuple(scores) if None not in scores else (),
     }
 
