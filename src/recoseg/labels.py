@@ -193,11 +193,14 @@ class Segmentation:
     def to_supervision(self) -> Any:
         """The masks as `supervision.Detections`: one detection for each class that is present.
 
+        Where single things are known (`instances`), each is a detection instead, and so are the
+        pixels of each class that belong to none.
+
         Returns:
-            The detections, largest class first: `mask` (n, h, w), `xyxy` (the box around each mask;
-            right and bottom are those of its last pixels, as in supervision), `class_id` (the
-            label), `data["class_name"]`, and `confidence` (see `to_transformers`; None if there is
-            none).
+            The detections, single things first, then classes from the largest on: `mask` (n, h, w),
+            `xyxy` (the box around each mask; right and bottom are those of its last pixels, as in
+            supervision), `class_id` (the label), `data["class_name"]`, and `confidence` (the score
+            of an instance, or that of the class in `to_transformers`; None if one has none).
 
         Raises:
             MissingExtraError: supervision is not installed.
@@ -206,18 +209,41 @@ class Segmentation:
             import supervision
         except ImportError as error:
             raise MissingExtraError("supervision", "supervision", "to_supervision()") from error
-        found = self.masks()
+        found = [*self._instances(), *self._classes_without_instances()]
         masks = np.zeros((len(found), *self.labels.shape), bool)
-        for place, mask in enumerate(found.values()):
+        for place, (_, mask, _) in enumerate(found):
             masks[place] = mask
-        scores = self._scores_of(found)
+        names = [name for name, _, _ in found]
+        scores = [score for _, _, score in found]
+        is_sure = None not in scores and (scores or self.scores is not None or self.probabilities)
         return supervision.Detections(
             xyxy=supervision.mask_to_xyxy(masks).astype(np.float32).reshape(-1, 4),
             mask=masks,
-            class_id=np.array([self.names.index(name) for name in found], int),
-            confidence=None if None in scores else np.array(scores, np.float32),
-            data={"class_name": np.array(list(found), str)},
+            class_id=np.array([self.names.index(name) for name in names], int),
+            confidence=np.array(scores, np.float32) if is_sure else None,
+            data={"class_name": np.array(names, str)},
         )
+
+    def _instances(self) -> Iterator[tuple[str, Bool[np.ndarray, "h w"], float | None]]:
+        """The class, the mask and the score of each instance."""
+        if self.instances is None:
+            return
+        numbers, scores = self.instances.numbers, self.instances.scores
+        for number in range(1, int(numbers.max(initial=0)) + 1):
+            mask = (numbers == number) & (self.labels != self.ignore_index)
+            if mask.any():
+                label = int(self.labels[mask][0])
+                yield self.names[label], mask, scores[number - 1] if scores else None
+
+    def _classes_without_instances(
+        self,
+    ) -> Iterator[tuple[str, Bool[np.ndarray, "h w"], float | None]]:
+        """The same of the pixels of each class that belong to no instance."""
+        masks = self.masks()
+        for (name, mask), score in zip(masks.items(), self._scores_of(masks), strict=True):
+            own = mask if self.instances is None else mask & (self.instances.numbers == 0)
+            if own.any():
+                yield name, own, score
 
     def to_fiftyone(self) -> Any:
         """The label map as `fiftyone.Segmentation`.

@@ -37,16 +37,14 @@ def test_masks_by_a_decoder(session, decoder, tmp_path, options):
     assert line["files"]["instances"] == "instances/dog.png"
 
 
-def test_without_instances_and_with_those_of_regions(session, decoder, tmp_path):
+def test_instances_of_regions(session, tmp_path):
     photo, bank = session / "photos/dog.jpg", session / "bank.safetensors"
     command = ("segment", bank, photo, "--out", tmp_path / "masks")
-    assert run(*command, "--decoder", decoder, "--instances", "parts").code == 0
-    assert not (tmp_path / "masks/instances").exists()
-    refused = run(*command, "--overwrite", "--instances", "regions", "--regions", "none")
+    refused = run(*command, "--instances", "regions", "--regions", "none")
     assert refused.code != 0
     assert "such as --regions sam2" in refused.err
     options = ("--instances", "regions", "--regions", "superpixels", "--stuff", "dog")
-    found = run(*command, "--overwrite", *options, "--format", "panoptic")
+    found = run(*command, *options, "--format", "panoptic")
     assert found.code == 0, found.err
     masks = tmp_path / "masks"
     labels = np.asarray(Image.open(masks / "labels/dog.png"))

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from recoseg.decoders.class_maps import of_words
 from recoseg.decoders.decoding import Decoded
 from recoseg.decoders.instances import none
+from recoseg.decoders.preview import Preview
 from recoseg.decoders.sam3 import Prompts
 
 FILLER = 9.0
@@ -27,6 +28,7 @@ class Stub:
     """
 
     name, origin = "stub", "random"
+    preview = Preview()
     compute = SimpleNamespace(device=torch.device("cpu"), precision="fp32")
 
     def __init__(self, colours, side, fingerprint="d" * 16):
@@ -57,7 +59,7 @@ class Stub:
             found.append(presence * near)
         return torch.stack(found, 1)
 
-    def decode(self, images, prompts, spans, preview=None):
+    def decode(self, images, prompts, spans):
         for maps in self.maps(images, prompts):
             pairs = zip(spans.positive, spans.negative, strict=True)
             own = torch.stack([of_words(maps, *pair) for pair in pairs])

@@ -1,5 +1,7 @@
 """Many classes and several photos at once, and instances, against the library's own calls."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -57,7 +59,7 @@ def test_classes_that_a_preview_leaves_out_have_nothing_and_the_others_all(folde
     prompts = decoder.prompts(WORDS)
     words = decoder.maps(images, prompts)
     chosen = set()
-    decoded = decoder.decode(images, prompts, SPANS, RULE)
+    decoded = replace(decoder, preview=RULE).decode(images, prompts, SPANS)
     for presence, maps, found in zip(presences(folder, images, 28), words, decoded, strict=True):
         of_classes = [max(presence[part]) for part in SPANS.positive]
         kept = RULE.chosen(torch.tensor(of_classes))
@@ -76,20 +78,20 @@ def test_a_preview_at_the_model_s_own_side_needs_no_second_look(decoder, images,
     )
     rule = Preview(above=3, side=SIDE * 2, quantile=0.4, most=2)
     prompts = decoder.prompts(WORDS)
-    [found] = decoder.decode(images[:1], prompts, SPANS, rule)
+    [found] = replace(decoder, preview=rule).decode(images[:1], prompts, SPANS)
     assert sum(bool(one.any()) for one in found.maps) <= 2
 
 
 def test_one_by_one_gives_the_same_as_all_together(decoder, images, monkeypatch):
-    prompts = decoder.prompts(WORDS)
+    of_many, prompts = replace(decoder, preview=RULE), decoder.prompts(WORDS)
     calls = []
     counted = decoding.detect
     monkeypatch.setattr(decoding, "detect", lambda *given: calls.append(1) or counted(*given))
-    together = list(decoder.decode(images, prompts, SPANS, RULE, 0.2))
+    together = list(of_many.decode(images, prompts, SPANS, 0.2))
     many = len(calls)
     monkeypatch.setattr(decoding, "pairs_at_once", lambda *_, **__: 1)
     monkeypatch.setattr(decoding, "photos_at_once", lambda *_: 1)
-    alone = [next(decoder.decode(image[None], prompts, SPANS, RULE, 0.2)) for image in images]
+    alone = [next(of_many.decode(image[None], prompts, SPANS, 0.2)) for image in images]
     assert many < len(calls) - many
     for one, other in zip(together, alone, strict=True):
         torch.testing.assert_close(one.maps, other.maps, **CLOSE)
@@ -97,6 +99,15 @@ def test_one_by_one_gives_the_same_as_all_together(decoder, images, monkeypatch)
         torch.testing.assert_close(one.instances.scores, other.instances.scores, **CLOSE)
         torch.testing.assert_close(one.instances.masks, other.instances.masks, atol=2e-3, rtol=0)
     assert sum(len(one.instances.scores) for one in together)
+
+
+def test_half_precision_with_a_preview(folder, images):
+    half = load_decoder(f"sam3={folder}", resolve_compute("cpu", "bf16"))
+    half = replace(half, preview=RULE)
+    [found] = half.decode(images[:1], half.prompts(WORDS), SPANS, 0.2)
+    assert found.maps.dtype == torch.float32
+    assert ((found.maps >= 0) & (found.maps <= 1)).all()
+    assert 0 < sum(bool(one.any()) for one in found.maps) <= 2
 
 
 def test_instances_are_those_of_the_library(folder, decoder, images):

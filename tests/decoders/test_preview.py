@@ -52,11 +52,11 @@ def test_short_lists_are_not_previewed():
 
 def test_what_passes_together_is_bounded_by_the_memory(monkeypatch):
     monkeypatch.setenv("RECOSEG_MAX_MEMORY", "8")
-    assert pairs_at_once(CPU, 1008) == int(2e9 // (350 * 1008**2)) == 5
+    assert pairs_at_once(CPU, 1008) == int(2e9 // (500 * 1008**2)) == 3
     assert pairs_at_once(CPU, 672, masks=False) == int(2e9 // (200 * 672**2)) == 22
     assert photos_at_once(CPU, 1008) == 3
     assert pairs_at_once(CPU, 56) == BUCKET
     monkeypatch.setenv("RECOSEG_MAX_MEMORY", "0.1")
     assert pairs_at_once(CPU, 1008) == photos_at_once(CPU, 1008) == 1
     monkeypatch.setenv("RECOSEG_MAX_MEMORY", "1000")
-    assert pairs_at_once(CPU, 1008) == 5
+    assert pairs_at_once(CPU, 1008) == 4

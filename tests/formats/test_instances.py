@@ -12,6 +12,7 @@ from recoseg.labels import InstanceMap, Segmentation
 from recoseg.photos.refs import Photo
 from recoseg.pipeline.convert import convert
 from recoseg.pipeline.things import things_of
+from recoseg.storage.atomic import write_bytes
 from recoseg.writers.folder import OutputFolder
 from tests.command import run
 
@@ -90,6 +91,10 @@ def test_pycocotools_reads_one_object_per_instance(masks, tmp_path):
     found = coco.COCO(tmp_path / "out/coco/annotations.json")
     read = {found.annToMask(one).astype(bool).tobytes() for one in found.anns.values()}
     assert read == objects_of(labels, numbers)
+    scores = {found.annToMask(one).astype(bool).tobytes(): one.get("score")
+              for one in found.anns.values()}  # fmt: skip
+    expected = {(numbers == 1).tobytes(): 0.9, (numbers == 2).tobytes(): 0.5}
+    assert {key: score for key, score in scores.items() if score is not None} == expected
     convert(masks, "coco", tmp_path / "parts", instances="parts")
     found = coco.COCO(tmp_path / "parts/coco/annotations.json")
     read = {found.annToMask(one).astype(bool).tobytes() for one in found.anns.values()}
@@ -152,3 +157,17 @@ def test_the_command_takes_stuff_and_a_damaged_file_of_instances_is_told(masks, 
     assert "instances/a.png is damaged" in damaged.err
     assert run(*command, "--overwrite", "--instances", "parts").code == 0
     assert "is damaged" in run("verify", masks).out + run("verify", masks).err
+
+
+def test_a_photo_without_instances_such_as_a_raster_is_finished(tmp_path):
+    def opened(**options):
+        writers = ("labels", "instances")
+        return OutputFolder(tmp_path / "m", NAMES, ((9, 9, 9),) * 3, writers=writers, **options)
+
+    photo = Photo("a.tif", stamp="1")
+    with opened() as folder:
+        [(name, _)] = folder.missing([photo])
+        made = {"labels": (".tif", lambda path: write_bytes(path, b"labels"))}
+        folder.write_made(name, photo, {}, made)
+    with opened(resume=True) as folder:
+        assert folder.missing([photo]) == []

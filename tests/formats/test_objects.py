@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recoseg.errors import MissingExtraError
-from recoseg.labels import Segmentation
+from recoseg.labels import InstanceMap, Segmentation
 from recoseg.photos.refs import Photo
 from recoseg.segmentation.result import Result
 from tests.formats.photos import NAMES, label_map
@@ -39,6 +39,20 @@ def test_detections_have_mean_scores():
     scores = np.arange(8, dtype=np.float16).reshape(2, 2, 2)
     found = result_of(np.array([[0, 0], [1, 255]], np.uint8), ("a", "b"), scores).to_supervision()
     assert found.confidence.tolist() == [0.5, 6]
+
+
+def test_instances_are_detections_of_their_own():
+    pytest.importorskip("supervision")
+    labels = np.array([[0, 0, 1, 1], [0, 0, 255, 1]], np.uint8)
+    numbers = np.array([[1, 2, 0, 0], [1, 2, 0, 0]], np.uint16)
+    scores = np.ones((2, 2, 4), np.float16)
+    own = InstanceMap(numbers, (0.75, 0.5))
+    found = Segmentation(labels, ("a", "b"), ((0, 0, 0),) * 2, scores, instances=own)
+    made = found.to_supervision()
+    assert made.data["class_name"].tolist() == ["a", "a", "b"]
+    assert made.confidence.tolist() == [0.75, 0.5, 1]
+    expected = [numbers == 1, numbers == 2, labels == 1]
+    assert np.array_equal(made.mask, np.stack(expected))
 
 
 @pytest.mark.parametrize("classes", [171, 255, 300])

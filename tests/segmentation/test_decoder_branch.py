@@ -10,6 +10,7 @@ from recoseg.config import Fusion
 from recoseg.decoders.class_maps import of_words
 from recoseg.decoders.decoding import Decoded
 from recoseg.decoders.instances import Instances, none
+from recoseg.decoders.preview import Preview
 from recoseg.decoders.sam3 import Prompts
 from recoseg.encoders.bundle import Encoders
 from recoseg.errors import OptionError, RecosegError
@@ -29,6 +30,7 @@ class Planted:
     """A decoder that finds the words `red`, `green` and `blue` by colour, on a grid of its own."""
 
     name, origin, fingerprint, side = "planted", "random", "e" * 16, 24
+    preview = Preview()
 
     def __init__(self, instances=None):
         self.words, self.sizes, self.instances = [], [], instances or none((A, B))
@@ -37,7 +39,7 @@ class Planted:
         self.words = list(words)
         return Prompts(torch.zeros(len(words), 1, 1), torch.ones(len(words), 1, dtype=torch.bool))
 
-    def decode(self, images, prompts, spans, preview):
+    def decode(self, images, prompts, spans):
         for maps in self.maps(images, prompts):
             pairs = zip(spans.positive, spans.negative, strict=True)
             yield Decoded(torch.stack([of_words(maps, *pair) for pair in pairs]), self.instances)

@@ -10,6 +10,7 @@ from PIL import Image
 import recoseg
 from recoseg.errors import MissingExtraError, OutputError, RecosegError
 from recoseg.pipeline import video as module
+from recoseg.pipeline.convert import convert
 from recoseg.pipeline.video import segment_video
 from recoseg.video.film import open_film
 from recoseg.writers.folder import OutputFolder, read_segmentations
@@ -209,3 +210,18 @@ def test_what_is_refused(colours, clip, tmp_path, monkeypatch):
         run(colours, clip, tmp_path / "out")
     run(colours, _photos(tmp_path, 2), tmp_path / "photos", previews=False)  # needs no extra
     assert json.loads((tmp_path / "photos/settings.json").read_text())["video"]["every"] == 4
+
+
+def test_identities_are_objects_in_other_formats(done, tmp_path):
+    coco = pytest.importorskip("pycocotools.coco")
+    out, _ = done
+    report = convert(out, "coco", tmp_path / "formats")
+    assert not report.failures
+    found = coco.COCO(tmp_path / "formats/coco/annotations.json")
+    assert len(found.imgs) == COUNT
+    for number, image in found.imgs.items():
+        ids = read(out / "identities" / f"{image['file_name'].partition('.')[0]}.png")
+        own = {found.annToMask(one).tobytes() for one in found.loadAnns(found.getAnnIds([number]))}
+        expected = {(ids == one).astype(np.uint8).tobytes() for one in np.unique(ids) if one}
+        assert len(expected) == 3
+        assert expected <= own

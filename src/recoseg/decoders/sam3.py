@@ -6,7 +6,7 @@ Source: Carion et al., "SAM 3: Segment Anything with Concepts", 2025.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,6 +59,7 @@ class Sam3Decoder:
         origin: Where its weights came from.
         fingerprint: 16 hex digits that identify its weights.
         compute: Device (that of the model) and precision.
+        preview: Which of many classes are looked for in a photo.
     """
 
     model: Any
@@ -67,6 +68,7 @@ class Sam3Decoder:
     origin: str
     fingerprint: str
     compute: Compute
+    preview: Preview = field(default_factory=Preview)
 
     @property
     def side(self) -> int:
@@ -121,7 +123,6 @@ class Sam3Decoder:
         images: UInt8[Tensor, "n 3 h w"],
         prompts: Prompts,
         spans: WordSpans,
-        preview: Preview | None = None,
         confidence: float = CONFIDENCE,
     ) -> Iterator[Decoded]:
         """The maps and instances of classes in each photo, one photo after the other.
@@ -133,11 +134,10 @@ class Sam3Decoder:
             images: Photos of equal size, which are squashed to a square.
             prompts: The words of the classes.
             spans: Which of the words belong to each class.
-            preview: Which of many classes are looked for in a photo; by default the published rule.
             confidence: Instances of a lower score do not count.
         """
         passes = self._passes(prompts, confidence)
-        return decode(passes, self._pixels(images), len(images), spans, preview or Preview())
+        return decode(passes, self._pixels(images), len(images), spans, self.preview)
 
     def _passes(self, prompts: Prompts, confidence: float) -> Passes:
         return Passes(

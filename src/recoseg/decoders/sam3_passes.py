@@ -19,9 +19,10 @@ from recoseg.allocator import memory_limit
 BUCKET = 32
 """Pairs of a photo and a word that pass together at most."""
 
-_PAIR = 350
-"""Bytes that a pair needs per pixel of the model's input, with its masks; 340 were measured with
-the published sizes in fp32, on a CPU."""
+_PAIR = 500
+"""Bytes that a pair needs per pixel of the model's input, with its masks. With the published sizes
+in fp32 340 were measured on a CPU; where pairs of several photos pass together, 120 more hold the
+features of its photo."""
 
 _PREVIEWED = 200
 """Bytes that a pair needs per pixel without masks; 160 were measured."""
@@ -191,5 +192,5 @@ def _budget(device: torch.device) -> int:
     """Bytes that may be taken at once; always the same on a machine, so that results are, too."""
     if device.type == "cuda":
         total: int = torch.cuda.get_device_properties(device).total_memory
-        return total // _SHARE
+        return min(total, memory_limit()) // _SHARE
     return min(memory_limit() // _SHARE, _ON_CPU)

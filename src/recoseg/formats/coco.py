@@ -83,6 +83,7 @@ class CocoFile(Format):
                     "area": region.area,
                     "bbox": list(region.box),
                     "iscrowd": 0,
+                    **({} if region.score is None else {"score": round(region.score, 6)}),
                 }
             )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,7 +17,11 @@ _MOST = 1 << 32  # bytes of a file; it has just been written here
 
 
 def files_of_photo(
-    segmentation: Segmentation, photo: bytes, form: str, name: str = "photo"
+    segmentation: Segmentation,
+    photo: bytes,
+    form: str,
+    name: str = "photo",
+    things: Sequence[str] | None = None,
 ) -> Mapping[str, bytes]:
     """The files of a format for one photo, as `recoseg convert` writes them.
 
@@ -27,6 +31,7 @@ def files_of_photo(
             looks for it there.
         form: Name of the format; see `FORMATS`.
         name: Name of the photo in the files, without suffix.
+        things: The classes that are things; None for all.
 
     Returns:
         The content of each file by its name, with `/` between folders.
@@ -39,9 +44,10 @@ def files_of_photo(
     """
     chosen = formats_of([form], len(segmentation.names))[form]
     names = segmentation.names
-    settings = FormatSettings(names, segmentation.palette, things=names)
-    kept = None if segmentation.instances is None else segmentation.instances.numbers
-    item = Labelled(1, name, segmentation.labels, settings, instances=kept)
+    settings = FormatSettings(
+        names, segmentation.palette, things=names if things is None else things
+    )
+    item = Labelled(1, name, segmentation.labels, settings, instances=segmentation.instances)
     file = name_only(f"{name}.jpg")
     if chosen.photos != "none":
         file = file_of(photo, "", item.size, only_jpeg=chosen.only_jpeg)

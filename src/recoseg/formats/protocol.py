@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
-from jaxtyping import UInt, UInt16
+from jaxtyping import UInt
 
 from recoseg.formats.outlines import TOLERANCE, Ring, inset, one_ring, outlines, simplified
 from recoseg.formats.photo_files import PhotoFile
 from recoseg.formats.place import Place
 from recoseg.formats.regions import Parts, Region, parts_of
-from recoseg.labels import Colour, ignore_index
+from recoseg.labels import Colour, InstanceMap, ignore_index
 from recoseg.rasters.georeference import Georeference, georeference_of
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ class Labelled:
         labels: The label map.
         settings: How it is written.
         located: The file that says where the photo lies on the earth, if there is one.
-        instances: The instance that each pixel belongs to, 0 for none; None where the connected
-            parts are all that is known of single things.
+        instances: The single things; None where only connected parts are known.
     """
 
     number: int
@@ -81,7 +80,7 @@ class Labelled:
     labels: UInt[np.ndarray, "h w"]
     settings: FormatSettings
     located: Path | None = None
-    instances: UInt16[np.ndarray, "h w"] | None = None
+    instances: InstanceMap | None = None
 
     @property
     def size(self) -> tuple[int, int]:

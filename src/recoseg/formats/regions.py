@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt, UInt16
+from jaxtyping import Bool, Int, UInt
 
-from recoseg.labels import WIDE_IGNORE_INDEX
+from recoseg.labels import WIDE_IGNORE_INDEX, InstanceMap
 
 Box = tuple[int, int, int, int]
 """Left, top, width and height, pixels."""
@@ -23,12 +23,14 @@ class Region:
         box: The smallest box around it.
         mask: Its pixels within the box.
         numbers: The numbers of its connected parts in `Parts.numbers`.
+        score: How sure the finder of an instance is, 0 to 1; None where that is not known.
     """
 
     label: int
     box: Box
     mask: Bool[np.ndarray, "height width"]
     numbers: tuple[int, ...]
+    score: float | None = None
 
     @property
     def area(self) -> int:
@@ -56,13 +58,12 @@ class Parts:
     Attributes:
         labels: The label map.
         numbers: The number of the part that each pixel belongs to, from 1 on; 0 is background.
-        instances: The instance that each pixel belongs to, 0 for none; all pixels of an instance
-            have the same label. A part lies within one instance, or within none.
+        instances: The instances, if they are known. A part lies within one, or within none.
     """
 
     labels: UInt[np.ndarray, "h w"]
     numbers: Int[np.ndarray, "h w"]
-    instances: UInt16[np.ndarray, "h w"] | None = None
+    instances: InstanceMap | None = None
 
     def each(self, min_area: int = 0) -> list[Region]:
         """Each object as a region, in the order of their first pixels, row by row.
@@ -74,24 +75,27 @@ class Parts:
         """
         from scipy.ndimage import find_objects
 
-        objects, members = self._objects()
+        objects, members, scores = self._objects()
         found = []
         for number, place in enumerate(find_objects(objects), start=1):
             mask = objects[place] == number
             if np.count_nonzero(mask) >= min_area:
                 label = int(self.labels[place][mask][0])
-                found.append(Region(label, _box(place), mask, members[number]))
+                found.append(Region(label, _box(place), mask, members[number], scores.get(number)))
         return found
 
-    def _objects(self) -> tuple[Int[np.ndarray, "h w"], Sequence[tuple[int, ...]]]:
-        """The number of the object that each pixel belongs to, and the parts of each object."""
+    def _objects(
+        self,
+    ) -> tuple[Int[np.ndarray, "h w"], Sequence[tuple[int, ...]], Mapping[int, float]]:
+        """The number of each pixel's object, the parts of each object, and the known scores."""
         count = int(self.numbers.max(initial=0))
         if self.instances is None:
-            return self.numbers, [(number,) for number in range(count + 1)]
+            return self.numbers, [(number,) for number in range(count + 1)], {}
         owner, label = np.zeros((2, count + 1), np.int64)  # the instance and label of each part
-        owner[self.numbers], label[self.numbers] = self.instances, self.labels
+        owner[self.numbers], label[self.numbers] = self.instances.numbers, self.labels
         owned = zip(owner.tolist(), label.tolist(), strict=True)
         first: dict[tuple[int, int], int] = {}
+        scores: dict[int, float] = {}
         members: list[tuple[int, ...]] = [()]
         table = np.zeros(count + 1, self.numbers.dtype)
         for number, own in enumerate(owned):
@@ -102,7 +106,9 @@ class Parts:
                 members.append(())
             members[at] += (number,)
             table[number] = at
-        return table[self.numbers], members
+            if 0 < own[0] <= len(self.instances.scores):
+                scores[at] = self.instances.scores[own[0] - 1]
+        return table[self.numbers], members, scores
 
     def by_class(self) -> list[Region]:
         """All pixels of each class that is present as one region, in the order of the labels."""
@@ -120,15 +126,14 @@ class Parts:
 def parts_of(
     labels: UInt[np.ndarray, "h w"],
     ignored: int,
-    instances: UInt16[np.ndarray, "h w"] | None = None,
+    instances: InstanceMap | None = None,
 ) -> Parts:
     """The connected parts of a label map: equal labels that touch by a side or by a corner.
 
     Args:
         labels: The label map.
         ignored: The label of background, which belongs to no part.
-        instances: The instance that each pixel belongs to, 0 for none; different ones are
-            different parts.
+        instances: The instances, if they are known; pixels of different ones are different parts.
 
     Example:
         >>> parts_of(np.array([[0, 255], [255, 0]], np.uint8), 255).numbers.tolist()
@@ -138,7 +143,7 @@ def parts_of(
 
     apart = labels.astype(np.int32)
     if instances is not None:
-        by_instance = apart + instances.astype(np.int64) * (WIDE_IGNORE_INDEX + 1)
+        by_instance = apart + instances.numbers.astype(np.int64) * (WIDE_IGNORE_INDEX + 1)
         apart = np.where(labels == ignored, ignored, by_instance)
     numbers: np.ndarray = label(apart, background=ignored, connectivity=2)
     return Parts(labels, numbers.astype(np.int32, copy=False), instances)

@@ -39,7 +39,7 @@ def labelled(
     settings = FormatSettings(
         found.names, found.palette, polygons=polygons, tolerance=tolerance, min_area=min_area
     )
-    return Labelled(1, "", found.labels, settings)
+    return Labelled(1, "", found.labels, settings, instances=found.instances)
 
 
 def detections(found: Segmentation, item: Labelled, min_confidence: float = 0.0) -> list[Detection]:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,7 +20,7 @@ from recoseg.drawing.report import LONG_SIDE
 from recoseg.errors import BadImageError, DatasetError, FileError, MissingFileError
 from recoseg.formats.reading.masks import FormatMasks
 from recoseg.formats.reading.open_format import open_format
-from recoseg.labels import IGNORE_INDEX, Colour, Segmentation, ignore_index
+from recoseg.labels import IGNORE_INDEX, Colour, InstanceMap, Segmentation, ignore_index
 from recoseg.photos import files
 from recoseg.photos.images import decode_reduced
 from recoseg.photos.reading import read_photo
@@ -34,6 +35,7 @@ from recoseg.training.format_masks import photos_of
 from recoseg.training.moved_photos import photo_paths
 from recoseg.training.pseudo_labels import FORMAT as PSEUDO_LABELS
 from recoseg.training.pseudo_labels import PseudoLabelled, PseudoLabels
+from recoseg.video.output import IDENTITIES
 from recoseg.writers.folder import CLASSES, read_segmentations
 from recoseg.writers.folder import FORMAT as MASKS
 from recoseg.writers.instances import INSTANCES, read_instances
@@ -55,6 +57,7 @@ class MaskResult:
         has_photo: Whether it is known where the photo is; if not, `photo` is its name.
         instances: The file of its instances; None if only connected parts are known.
         instances_checksum: The recorded checksum of that file.
+        scores: The score of each instance; empty where they are not known.
     """
 
     name: str
@@ -66,6 +69,7 @@ class MaskResult:
     has_photo: bool = True
     instances: Path | None = None
     instances_checksum: str | None = None
+    scores: tuple[float, ...] = ()
 
     def read(self, classes: int) -> np.ndarray:
         """The label map (h, w): uint8, or uint16 for more than 255 classes.
@@ -93,8 +97,8 @@ class MaskResult:
             raise BadImageError(str(error).rstrip(".")) from error
         return values.astype(np.uint8 if ignore_index(classes) == IGNORE_INDEX else np.uint16)
 
-    def read_instances(self, labels: np.ndarray) -> np.ndarray | None:
-        """The instance that each pixel belongs to (h, w), uint16, 0 for none; None if not known.
+    def read_instances(self, labels: np.ndarray) -> InstanceMap | None:
+        """Its instances; None if only connected parts are known.
 
         Args:
             labels: Its label map.
@@ -110,7 +114,7 @@ class MaskResult:
             raise BadImageError(str(error).rstrip(".")) from error
         if numbers.shape != labels.shape:
             raise BadImageError(f"{self.instances} has another size than the label map")
-        return numbers
+        return InstanceMap(numbers, self.scores)
 
     @property
     def is_raster(self) -> bool:
@@ -231,7 +235,7 @@ def _sorted(found: MaskResults) -> MaskResults:
 def _segmented(folder: Path, images: Path | None) -> MaskResults:
     """The masks of `recoseg segment`."""
     done: list[PseudoLabelled] = []
-    kept: list[tuple[Path | None, str | None]] = []
+    things: list[dict[str, Any]] = []
     failures: dict[str, str] = {}
     for line in read_segmentations(folder):
         if line is None:
@@ -242,15 +246,25 @@ def _segmented(folder: Path, images: Path | None) -> MaskResults:
             failures[str(line.get("path"))] = "it has no label map"
         else:
             done.append(PseudoLabelled(line["path"], line["files"]["labels"], None, _sums(line)))
-            name = line["files"].get(INSTANCES)
-            sums = _sums(line).get(INSTANCES)
-            kept.append((None, None) if name is None else (inside(folder, name), sums))
+            things.append(_instances(folder, line))
     names = tuple(words.name for words in read_classes(folder / CLASSES))
     photos = tuple(
-        replace(item, instances=path, instances_checksum=expected)
-        for item, (path, expected) in zip(_moved(done, folder, images), kept, strict=True)
+        replace(item, **own) for item, own in zip(_moved(done, folder, images), things, strict=True)
     )
     return MaskResults(names, palette_of(names), photos, failures)
+
+
+def _instances(folder: Path, line: Mapping[str, Any]) -> dict[str, Any]:
+    """What a line tells of instances, or identities in a film, as fields of `MaskResult`."""
+    kind = next((kind for kind in (INSTANCES, IDENTITIES) if kind in line["files"]), None)
+    if kind is None:
+        return {}
+    scores = [one.get("score") for one in line.get(INSTANCES) or ()]
+    return {
+        "instances": inside(folder, line["files"][kind]),
+        "instances_checksum": _sums(line).get(kind),
+        "scores": tuple(scores) if None not in scores else (),
+    }
 
 
 def _sums(line: Mapping[str, object]) -> dict[str, str]:

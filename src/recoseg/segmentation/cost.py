@@ -21,7 +21,7 @@ is enlarged until its short side fits the encoders. The estimate for one photo c
               each, and half a GB at most besides
     regions   60 h w + 8 c r bytes where regions vote, r <= 65,536 the regions
     specks    40 h w bytes where small parts of the label maps are removed
-    instances 40 h w bytes where single things are told apart
+    instances 60 h w bytes where single things are told apart
     kept      2 c h w bytes where scores are kept, and as many again while they are written
     overlay   40 h w bytes, h w at most `MAX_OVERLAY`, and 4 h w of other buffers of the writers
 
@@ -64,7 +64,7 @@ _REGIONS = 60
 _SPECKS = 40
 """Bytes that removing small parts of a label map needs per pixel."""
 
-_INSTANCES = 40
+_INSTANCES = 60
 """Bytes that telling single things apart needs per pixel."""
 
 _MOST_REGIONS = 65_536

@@ -12,7 +12,6 @@ from torch import Tensor
 from recoseg.concepts import Concept
 from recoseg.decoders.class_maps import CONFIDENCE, at_cells
 from recoseg.decoders.instances import Instances
-from recoseg.decoders.preview import Preview
 from recoseg.decoders.sam3 import LICENCE, Sam3Decoder
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.weights import combine
@@ -29,15 +28,11 @@ class DecodedClasses:
     Args:
         decoder: The decoder.
         concepts: The classes, each with its words.
-        preview: Which of many classes are looked for in a photo; by default the published rule.
     """
 
-    def __init__(
-        self, decoder: Sam3Decoder, concepts: Sequence[Concept], preview: Preview | None = None
-    ) -> None:
+    def __init__(self, decoder: Sam3Decoder, concepts: Sequence[Concept]) -> None:
         self._decoder, self._asked = decoder, class_prompts(decoder, concepts)
-        self._preview = preview or Preview()
-        rule = self._preview.to_json(len(concepts))
+        rule = decoder.preview.to_json(len(concepts))
         identity = combine(decoder.fingerprint, self._asked.identity, CONFIDENCE, *rule.values())
         self.info = EncoderInfo(decoder.name, decoder.origin, identity, len(concepts), STRIDE)
 
@@ -51,7 +46,7 @@ class DecodedClasses:
         """The same, and the instances of the classes in each photo."""
         size, asked = (images.shape[2], images.shape[3]), self._asked
         maps, instances = [], []
-        for found in self._decoder.decode(images, asked.prompts, asked.spans, self._preview):
+        for found in self._decoder.decode(images, asked.prompts, asked.spans):
             maps.append(at_cells(asked.levelled(found.maps)[None], size, STRIDE))
             instances.append(found.instances)
         return torch.cat(maps), instances
@@ -81,7 +76,7 @@ def decoder_settings(decoder: Sam3Decoder, classes: int) -> dict[str, Any]:
         "fingerprint": decoder.fingerprint,
         "licence": LICENCE,
         "confidence": CONFIDENCE,
-        **Preview().to_json(classes),
+        **decoder.preview.to_json(classes),
     }
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int32, UInt
 
 from recoseg.decoders.instances import Instances
 from recoseg.errors import OptionError, UnknownNameError
 from recoseg.labels import InstanceMap
+from recoseg.segmentation.voting import vote_labels
 
 InstanceForm = Literal["parts", "decoder", "regions"]
 """What the single things of a class are: its connected parts; the instances that a decoder finds;
@@ -55,7 +57,7 @@ def of_decoder(labels: UInt[np.ndarray, "h w"], found: Instances, classes: int) 
     """The instances of a decoder in a label map.
 
     A pixel belongs to the instance of its class that covers it; of several to that with the highest
-    score times probability. Pixels of the class beside an instance join it; see `joined`.
+    score times probability. Other pixels of the class join an instance in their part; see `joined`.
 
     Args:
         labels: The label map.
@@ -85,22 +87,15 @@ def of_regions(
 
     A region is an instance of the label that most of its pixels have, of equal ones the first;
     where that is background, it is none. Its other pixels do not belong to it. Pixels of the class
-    beside an instance join it; see `joined`.
+    that belong to none join an instance in their part; see `joined`.
 
     Args:
         labels: The label map.
         regions: The regions, from 1; 0 for none.
         ignored: The label of background.
     """
-    width = int(labels.max(initial=0)) + 1
-    pairs, counts = np.unique(regions.astype(np.int64) * width + labels, return_counts=True)
-    own, label = pairs // width, pairs % width
-    order = np.lexsort((label, -counts, own))  # by region, the most frequent label first
-    firsts = order[np.unique(own[order], return_index=True)[1]]
-    table = np.full(int(regions.max(initial=0)) + 1, ignored, np.int64)
-    table[own[firsts]] = label[firsts]
-    table[0] = ignored
-    belongs = (table[regions] == labels) & (labels != ignored)
+    voted = vote_labels(labels, torch.from_numpy(regions))
+    belongs = (voted == labels) & (labels != ignored)
     return _numbered(labels, np.where(belongs, regions, 0), [])
 
 
@@ -110,7 +105,7 @@ def joined(
     """Numbers of instances that fill the connected parts which they touch.
 
     In each connected part of a class that holds pixels of instances, the others get the number of
-    the nearest instance of the class. Parts without an instance keep 0.
+    the nearest of these pixels. Parts without an instance keep 0.
 
     Args:
         labels: The label map.
@@ -121,24 +116,27 @@ def joined(
         >>> joined(labels, np.array([[0, 7, 0, 0, 0]], np.int32)).tolist()
         [[7, 7, 7, 0, 0]]
     """
-    from scipy.ndimage import distance_transform_edt, find_objects, label
+    from scipy.ndimage import distance_transform_edt, find_objects
+    from skimage.measure import label
 
-    numbers = numbers.copy()
-    places = find_objects(np.where(numbers > 0, labels.astype(np.int32) + 1, 0))
-    for value in (index for index, place in enumerate(places) if place is not None):
-        is_own = labels == value
-        [place] = find_objects(is_own.astype(np.int8))
-        own, given = is_own[place], numbers[place]
-        parts, _ = label(own, np.ones((3, 3)))
-        held = np.zeros(int(parts.max()) + 1, bool)
-        held[parts[own & (given > 0)]] = True
-        missing = own & (given == 0) & held[parts]
+    parts: np.ndarray = label(labels.astype(np.int32) + 1, connectivity=2)
+    held = numbers > 0
+    own, given = parts[held], numbers[held]
+    number_of = np.zeros(int(parts.max()) + 1, np.int32)  # of one of the instances in each part
+    number_of[own] = given
+    has_several = np.zeros(len(number_of), bool)
+    has_several[own[number_of[own] != given]] = True
+    filled: np.ndarray = np.where(held, numbers, number_of[parts])
+    for part, place in enumerate(find_objects(np.where(has_several[parts], parts, 0)), start=1):
+        if place is None:
+            continue
+        is_part = parts[place] == part
+        known = is_part & held[place]
+        missing = is_part & ~known
         if missing.any():
-            near = distance_transform_edt(
-                ~(own & (given > 0)), return_distances=False, return_indices=True
-            )
-            given[missing] = given[tuple(near[:, missing])]
-    return numbers
+            near = distance_transform_edt(~known, return_distances=False, return_indices=True)
+            filled[place][missing] = numbers[place][tuple(near[:, missing])]
+    return filled
 
 
 def _numbered(
@@ -146,10 +144,10 @@ def _numbered(
 ) -> InstanceMap:
     """Instances that fill their parts, numbered without gaps; of too many the last are dropped."""
     filled = joined(labels, numbers)
-    kept = np.unique(filled[filled > 0])[:_MOST]
+    [kept] = np.nonzero(np.bincount(filled.ravel())[1:])
     table = np.zeros(int(filled.max(initial=0)) + 1, np.uint16)
-    table[kept] = np.arange(1, len(kept) + 1)
-    return InstanceMap(table[filled], tuple(scores[index - 1] for index in kept) if scores else ())
+    table[kept[:_MOST] + 1] = np.arange(1, len(kept[:_MOST]) + 1)
+    return InstanceMap(table[filled], tuple(scores[index] for index in kept) if scores else ())
 
 
 def _box_of(mask: Float[np.ndarray, "a b"], size: tuple[int, ...]) -> tuple[slice, slice] | None:

@@ -36,6 +36,8 @@ class KeptResult:
         maps = self.segmentation.labels.nbytes
         if self.segmentation.probabilities is not None:
             maps += self.segmentation.probabilities.values.nbytes
+        if self.segmentation.instances is not None:
+            maps += self.segmentation.instances.numbers.nbytes
         return len(self.photo) + 3 * self.image.width * self.image.height + maps
 
 

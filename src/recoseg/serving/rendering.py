@@ -18,6 +18,7 @@ from recoseg.formats.format_table import FORMATS
 from recoseg.formats.one_photo import files_of_photo
 from recoseg.formats.protocol import SHAPELY, FormatSettings, Labelled
 from recoseg.labels import Colour, Segmentation
+from recoseg.pipeline.things import things_of
 from recoseg.segmentation.certainty import certainty
 from recoseg.serving.kept import KeptResult
 from recoseg.writers.formats import encode_jpeg, encode_label_map, encode_png
@@ -146,7 +147,8 @@ def download(result: KeptResult, segmentation: Segmentation, form: str) -> Downl
         return Download(f"{result.name}-overlay.jpg", "image/jpeg", picture)
     if form not in FORMATS:
         raise UnknownNameError("format", form, list(TITLES))
-    files = files_of_photo(segmentation, result.photo, form, result.name)
+    things = things_of(segmentation.names, None, None)
+    files = files_of_photo(segmentation, result.photo, form, result.name, things)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
