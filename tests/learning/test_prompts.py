@@ -27,7 +27,7 @@ from tests.learning.fakes import (
     make_photo,
 )
 
-SETTINGS = {"k": 4, "image_size": SIZE, "prompts": "none", "context": ("sky",)}
+SETTINGS = {"k": 4, "image_size": SIZE, "prompts": "none", "context": ("road",)}
 PLANTED = {**COLOURS, "bloom": COLOURS["rose"], "wrong": COLOURS["sun"], "rosewood": (230, 60, 110)}
 CLASSES = ["rose: wrong rose; bloom flower; never rose heard", "grass", "sea"]
 
