@@ -4,6 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from recoseg.classes import parse_class
+from recoseg.errors import BadImageError, ConceptError
+from recoseg.learning.class_prompt import learn_prompt
 from recoseg.learning.support_regions import FINER, distinct_region, distinction, split
 from recoseg.learning.supports import (
     Support,
@@ -13,6 +16,7 @@ from recoseg.learning.supports import (
     typical,
     views,
 )
+from tests.decoders.stub import Stub
 from tests.learning.fakes import COLOURS, Retrieval
 
 
@@ -102,3 +106,32 @@ def test_odd_supports_are_left_out():
     supports = [support("odd", "sea"), *(support(f"{n}", "rose") for n in range(3))]
     assert [one.path for one in typical(supports, Retrieval(), 3)] == ["0", "1", "2"]
     assert typical(supports, Retrieval(), 4) == supports
+
+
+def halves(covered):
+    """A support whose left 6 of 10 columns are of one colour, and whose region is `covered`."""
+    pixels = torch.full((3, 10, 10), 128, dtype=torch.uint8)
+    pixels[:, :, :6] = torch.tensor(COLOURS["rose"], dtype=torch.uint8)[:, None, None]
+    region = torch.zeros(10, 10, dtype=torch.bool)
+    region[:, covered] = True
+    return Support("a.jpg", "a", lambda side: pixels, region)
+
+
+def test_a_decoder_that_says_nothing_of_the_regions_is_not_learnt(caplog):
+    words, stub = parse_class("rose"), Stub(COLOURS, 10)
+    found = learn_prompt(stub, words, [halves(slice(0, 6))]).record
+    assert (found.words[0].dice, found.dice, found.threshold) == (1, 1, 0.5)
+    with pytest.raises(ConceptError, match="no better than whole photos would"):
+        learn_prompt(stub, words, [halves(slice(4, 10))])  # 0.33, and 0.75 for all pixels
+    with pytest.raises(ConceptError, match=r"finds none of its words.*'rose', has a Dice of 0.00"):
+        learn_prompt(stub, words, [halves(slice(6, 10))])
+
+    def unreadable(side):
+        raise BadImageError("damaged")
+
+    broken = Support("b.jpg", "b", unreadable, torch.ones(2, 2, dtype=torch.bool))
+    with pytest.raises(ConceptError, match="none of its photos with regions can be read"):
+        learn_prompt(stub, words, [broken])
+    assert "Left out: b.jpg: damaged" in caplog.text
+    both = learn_prompt(stub, words, [broken, halves(slice(0, 6))])
+    assert both.record.supports == ("a.jpg",)
