@@ -1,5 +1,7 @@
 """Supports: their regions, their views, and the choice of the typical ones."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -48,7 +50,8 @@ def test_distinction_by_hand():
         for y in range(3):
             for x in range(4):
                 cosines = [float(F.cosine_similarity(features[k, :, y, x], row, 0)) for row in rows]
-                expected = cosines[0] - 0.5 * max(cosines[1:])
+                away = [1 - 1 / (1 + math.exp(-c)) for c in (cosines[1], max(cosines[2:]))]
+                expected = cosines[0] * away[0] * away[1]
                 assert found[k, y, x].item() == pytest.approx(expected, abs=1e-5)
                 assert alone[k, y, x].item() == pytest.approx(cosines[0], abs=1e-5)
 

@@ -9,11 +9,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from recoseg.cosegmentation.guidance import context_elimination
+
 FINER = 8
 """Cells of a region per patch and axis, so that its edge can lie between patches."""
-
-CONTEXT = 0.5
-"""How much the similarity to the context counts against that to the class."""
 
 _BINS = 64
 
@@ -47,22 +46,19 @@ def distinction(
     reference: Float[Tensor, " C"],
     context: Sequence[Float[Tensor, "_ C"]],
 ) -> Float[Tensor, "k h w"]:
-    """How much more each patch resembles the reference of a class than what is around it.
+    """How much each patch resembles the reference of a class and not what is around it.
 
     Args:
         features: Features of phi; they need not be normalised.
         reference: The reference of the class, L2-normalised.
-        context: References of each context class that is eliminated, L2-normalised.
+        context: References of each context class that is eliminated.
 
     Returns:
-        The cosine with the reference, less half the best cosine with a reference of the context.
+        The cosine with the reference, times the weight by `context_elimination`.
     """
-    rows = torch.cat([reference[None], *context]).float()
-    found = []
-    for photo in features:  # one at a time, to save memory
-        cosines = torch.einsum("rc,chw->rhw", rows, F.normalize(photo.float(), dim=0))
-        found.append(cosines[0] - CONTEXT * cosines[1:].amax(0) if context else cosines[0])
-    return torch.stack(found)
+    unit = reference.float()[:, None, None]
+    alike = torch.stack([F.cosine_similarity(photo.float(), unit, 0) for photo in features])
+    return alike * context_elimination(features, context)
 
 
 def distinct_region(
