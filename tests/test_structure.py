@@ -24,6 +24,7 @@ ROOMS = (
     "curation",
     *("writers", "formats"),
     *("learning", "datasets", "segmentation"),
+    "video",
     *("evaluation", "training", "experiments"),
     *("publishing", "comparison"),
     "pipeline",

@@ -51,6 +51,7 @@ _EXPORTS = {
     "remember": "recoseg.pipeline.remember",
     "retrieve": "recoseg.pipeline.retrieve",
     "segment": "recoseg.pipeline.segment",
+    "segment_video": "recoseg.pipeline.video",
     "serve": "recoseg.serving.server",
     "train": "recoseg.pipeline.train",
     "verify": "recoseg.pipeline.verify",

@@ -201,6 +201,8 @@ class SegmentSettings:
         memory: Folder or URL of the region memory that these settings are meant for; empty for
             none. Photos can be segmented without it or with another one, which is told.
         memory_content: What it held; see `RegionMemory.content`.
+        decoder: Name of the decoder that photos are segmented with, such as `sam3`; empty for none.
+            A name alone, since a bank may come from anyone and folders are one's own.
     """
 
     fusion: Fusion = field(default_factory=Fusion)
@@ -209,6 +211,7 @@ class SegmentSettings:
     regions: str = ""
     memory: str = ""
     memory_content: str = ""
+    decoder: str = ""
 
     def __post_init__(self) -> None:
         for name in ("memory", "memory_content"):
@@ -218,6 +221,8 @@ class SegmentSettings:
                     f"most {LONGEST_MEMORY:,}."
                 )
         _check_regions(self.regions)
+        if self.decoder and not self.decoder.isalnum():
+            raise OptionError(f"decoder is {self.decoder[:80]!r}; expected a name, such as sam3.")
         _check_range(self, "short_side", 0, LARGEST_SIDE)
         if not 0 < self.refine_temperature <= LARGEST:
             raise OptionError(
@@ -251,7 +256,8 @@ class BankSettings:
             if fusion[name] == getattr(Fusion, name):
                 del fusion[name]
         unset = [(fusion, "phi_weights")]
-        unset += [(fields["segment"], name) for name in ("regions", "memory", "memory_content")]
+        optional = ("regions", "memory", "memory_content", "decoder")
+        unset += [(fields["segment"], name) for name in optional]
         for part, name in unset:
             if not part[name]:
                 del part[name]

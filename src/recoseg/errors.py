@@ -52,11 +52,12 @@ class MissingExtraError(RecosegError):
 
 
 class UnknownNameError(OptionError):
-    """A name is not in the table of valid names. The message lists them."""
+    """A name is not in the table of valid names. The message lists them, and then gives advice."""
 
-    def __init__(self, kind: str, name: str, valid: list[str]) -> None:
+    def __init__(self, kind: str, name: str, valid: list[str], advice: str = "") -> None:
         near = did_you_mean(name, valid)
-        super().__init__(f"Unknown {kind} {name!r}.{near} Valid: {', '.join(valid)}.")
+        text = f"Unknown {kind} {name!r}.{near} Valid: {', '.join(valid)}."
+        super().__init__(f"{text} {advice}".rstrip())
 
 
 class ArchiveError(RecosegError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt
+from jaxtyping import Bool, Float, UInt, UInt16
 from PIL import Image
 
 from recoseg.errors import MissingExtraError, RecosegError, UnknownNameError
@@ -48,6 +48,20 @@ class Probabilities:
 
 
 @dataclass(frozen=True, eq=False)
+class InstanceMap:
+    """The single things in a label map.
+
+    Attributes:
+        numbers: The instance that each pixel belongs to, from 1 without gaps; 0 where none is
+            known. All pixels of an instance have the same label.
+        scores: How sure its finder is of each instance, 0 to 1; empty where that is not known.
+    """
+
+    numbers: UInt16[np.ndarray, "h w"]
+    scores: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Segmentation:
     """A label map with the names of its labels.
 
@@ -59,6 +73,7 @@ class Segmentation:
         scores: Fused scores of each class before refinement, fp16; None unless they were kept.
         probabilities: Probabilities of each class before refinement at some pixels, for
             `confidence`; None in label maps that no segmenter has made.
+        instances: The single things in it; None where only its connected parts are known.
     """
 
     labels: UInt[np.ndarray, "h w"]
@@ -66,6 +81,7 @@ class Segmentation:
     palette: tuple[Colour, ...]
     scores: Float[np.ndarray, "c h w"] | None = None
     probabilities: Probabilities | None = None
+    instances: InstanceMap | None = None
 
     @property
     def ignore_index(self) -> int:

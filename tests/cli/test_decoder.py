@@ -29,6 +29,34 @@ def test_masks_by_a_decoder(session, decoder, tmp_path, options):
     settings = json.loads((out / "settings.json").read_text())
     assert settings["decoder"]["name"] == "sam3"
     assert (settings["resize"] == SIDE) == (not options)
+    assert settings["instances"] == "decoder"
+    numbers = np.asarray(Image.open(out / "instances/dog.png"))
+    assert numbers.shape == labels.shape
+    line = json.loads((out / "segmentations.jsonl").read_text().splitlines()[-1])
+    assert len(line["instances"]) == numbers.max()
+    assert line["files"]["instances"] == "instances/dog.png"
+
+
+def test_without_instances_and_with_those_of_regions(session, decoder, tmp_path):
+    photo, bank = session / "photos/dog.jpg", session / "bank.safetensors"
+    command = ("segment", bank, photo, "--out", tmp_path / "masks")
+    assert run(*command, "--decoder", decoder, "--instances", "parts").code == 0
+    assert not (tmp_path / "masks/instances").exists()
+    refused = run(*command, "--overwrite", "--instances", "regions", "--regions", "none")
+    assert refused.code != 0
+    assert "such as --regions sam2" in refused.err
+    options = ("--instances", "regions", "--regions", "superpixels", "--stuff", "dog")
+    found = run(*command, "--overwrite", *options, "--format", "panoptic")
+    assert found.code == 0, found.err
+    masks = tmp_path / "masks"
+    labels = np.asarray(Image.open(masks / "labels/dog.png"))
+    assert ((np.asarray(Image.open(masks / "instances/dog.png")) > 0) == (labels != 255)).all()
+    fields = json.loads((masks / "formats/panoptic/panoptic.json").read_text())
+    things = {one["id"]: one["isthing"] for one in fields["categories"]}
+    [own] = fields["annotations"]
+    of_stuff = [info for info in own["segments_info"] if not things[info["category_id"]]]
+    assert len(of_stuff) == (0 in labels)
+    assert len(own["segments_info"]) > 2
 
 
 def test_a_decoder_that_is_not_there(session, tmp_path):

@@ -186,6 +186,13 @@ def test_recipes(session):
         {"name": "learn.regions", "one": "", "other": "clusters"},
         {"name": "segment.regions", "one": "", "other": "superpixels"},
     ]
+    assert "Compare two banks to see those, too." in compare(session, "paper", "regions").out
+
+
+def test_equal_masks_have_no_empty_tables(session):
+    done = compare(session, "half", "half")
+    assert "100.0 % of the pixels" in done.out
+    assert "What changed most" not in done.out
 
 
 def test_damaged_masks_are_left_out_and_the_others_compared(session):
@@ -202,6 +209,8 @@ def test_damaged_masks_are_left_out_and_the_others_compared(session):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
+        (("paper", "regionz"), 1, "Did you mean 'regions'?"),
+        (("half", "most", "--dataset", "folder"), 2, "Name it by --root FOLDER"),
         (("half", "gone"), 1, "Nothing was found at gone. Expected two concept banks"),
         (("half", "paper"), 1, "paper is a recipe. Expected two concept banks"),
         (("half", "half", "--root", "."), 2, "would have no effect without --dataset"),

@@ -12,7 +12,7 @@ from recoseg.datasets.coco import value_of_label
 from recoseg.datasets.dataset_table import TABLE, dataset_row, open_dataset
 from recoseg.datasets.folders import FOLDER
 from recoseg.datasets.spaces import SPACES, label_space
-from recoseg.errors import BadImageError, DatasetError, RecosegError, UnknownNameError
+from recoseg.errors import BadImageError, DatasetError, OptionError, RecosegError, UnknownNameError
 
 from . import trees
 from .trees import lines, mask, photo, target
@@ -31,7 +31,7 @@ def test_the_table_holds_every_label_space_that_is_read():
 def test_unknown_names_and_missing_roots(tmp_path):
     with pytest.raises(UnknownNameError, match=r"Unknown data set 'pets'.*folder, hf:OWNER/NAME"):
         dataset_row("pets")
-    with pytest.raises(DatasetError, match="'voc20' needs its folder"):
+    with pytest.raises(OptionError, match="'voc20' needs its folder"):
         open_dataset("voc20")
 
 

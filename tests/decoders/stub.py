@@ -5,6 +5,9 @@ from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 
+from recoseg.decoders.class_maps import of_words
+from recoseg.decoders.decoding import Decoded
+from recoseg.decoders.instances import none
 from recoseg.decoders.sam3 import Prompts
 
 FILLER = 9.0
@@ -53,6 +56,12 @@ class Stub:
             presence = (near.amax((1, 2), keepdim=True) > 0.5).float()
             found.append(presence * near)
         return torch.stack(found, 1)
+
+    def decode(self, images, prompts, spans, preview=None):
+        for maps in self.maps(images, prompts):
+            pairs = zip(spans.positive, spans.negative, strict=True)
+            own = torch.stack([of_words(maps, *pair) for pair in pairs])
+            yield Decoded(own, none((self.side, self.side)))
 
 
 def centred(rgb):

@@ -11,7 +11,7 @@ from recoseg.concepts import ConceptBank
 from recoseg.encoders import licences
 from recoseg.encoders.bundle import EncoderInfos
 from recoseg.encoders.encoder_table import TABLE, build_phi, build_retrieval, build_saliency
-from recoseg.encoders.inventory import files_of_encoder, rows_of_preset
+from recoseg.encoders.inventory import files_of_encoder, files_of_preset, rows_of_preset
 from recoseg.encoders.licences import tell_licences, tell_licences_of, use_of
 from recoseg.encoders.presets import PRESETS, preset
 from recoseg.encoders.protocols import EncoderInfo
@@ -35,7 +35,10 @@ def test_every_licence_is_known():
 
 def test_presets_and_what_they_allow():
     uses = {one.name: {use_of(row.licence) for _, row in rows_of_preset(one)} for one in PRESETS}
-    assert uses["open"] == uses["lite"] == uses["paper"] == {"any"}
+    assert uses["open"] == uses["lite"] == uses["paper"] == uses["sam3"] == {"any"}
+    decoders = [(one.encoder, one.licence) for one in files_of_preset(preset("sam3"))][2:]
+    assert decoders == [("sam3", "SAM licence")]
+    assert use_of("SAM licence") == "see licence"
     assert uses["best"] == {"any", "non-commercial", "see licence"}
 
 
@@ -70,7 +73,9 @@ def test_only_non_commercial_weights_are_told(caplog):
             EncoderInfo(name, "hub", "0" * 16, 3, 16, licence=licence)
             for name, licence in [("dino", "MIT"), ("clip", "CC BY-NC 4.0")] * 2
         )
-    [record] = caplog.records
+        tell_licences([("sam3", "SAM licence"), ("sam3", "SAM licence")])
+    [record, sam] = caplog.records
+    assert "have a licence of Meta's own (SAM licence)" in sam.getMessage()
     assert "non-commercial use: clip (CC BY-NC 4.0). " in record.getMessage()
     assert "--preset open" in record.getMessage()
 
@@ -108,6 +113,12 @@ def test_the_command_prints_a_preset(empty_cache):
     assert f"Memory for the weights: {size:.1f} GB" in told.out
     assert told.out.count("Apache-2.0") == 2
     assert "non-commercial" in run("encoders", "--preset", "best").out
+    told = run("encoders", "--preset", "sam3").out
+    [row] = [line for line in told.splitlines() if "SAM licence" in line]
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == [
+        *("sam3", "decoder", "SAM licence", "see licence", "860", "about 3,440", "missing"),
+    ]
+    assert files_of_encoder("sam3")[0].licence == "SAM licence"
     told = run("encoders", "--preset", "lite")
     assert "To download" not in told.out
     assert run("encoders", "--preset", "nothing").code != 0

@@ -14,6 +14,7 @@ from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_sal
 from recoseg.encoders.extract import SharesBackbone, extract
 from recoseg.encoders.lite import encoders as lite
 from recoseg.encoders.lite.backbone import LAST, MEAN, SCALE, STAGES, map_keys
+from recoseg.encoders.lite.folding import fold_normalisation
 from recoseg.encoders.prompts import embed_names, prompt_set
 from recoseg.encoders.protocols import KnowsItsWords
 from recoseg.encoders.spec import parse_spec
@@ -69,6 +70,26 @@ class TestWeights:
         located = find_weights(parse_spec("lite"), find_row("lite", "phi")[0].source)
         with pytest.raises(RecosegError, match="Are they the weights of another model"):
             build_phi(f"lite0={located.path}", FP32)
+
+
+class TestFolding:
+    def test_outputs_stay_the_same_and_no_normalisation_is_left(self):
+        torch.manual_seed(0)
+        network = timm.create_model(ARCH, pretrained=False).double().eval()
+        for layer in network.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                layer.running_mean.normal_(std=0.1)
+                layer.running_var.uniform_(0.5, 2)
+                torch.nn.init.uniform_(layer.weight, 0.5, 1.5)
+                torch.nn.init.normal_(layer.bias, std=0.1)
+        images = torch.randn(2, 3, 96, 64, dtype=torch.float64)
+        with torch.inference_mode():
+            expected = network.forward_features(images)
+            fold_normalisation(network)
+            found = network.forward_features(images)
+        assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules())
+        assert expected.std() > 0.01
+        torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-10)
 
 
 class TestDenseRewrite:

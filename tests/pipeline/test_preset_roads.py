@@ -9,6 +9,7 @@ from recoseg.encoders import encoder_table
 from recoseg.encoders.attention.recipes import VIT_RECIPES
 from recoseg.encoders.presets import PRESETS, Preset
 from recoseg.errors import MissingWeightsError
+from tests.decoders.tiny import tiny_sam3
 from tests.encoders.conftest import TINY
 from tests.encoders.tiny_timm import POOLED, add_to_open_clip
 from tests.learning.fakes import make_photo
@@ -54,8 +55,20 @@ def random_weights(spec: str) -> str:
     return f"{spec}=random"
 
 
+@pytest.fixture
+def decoder(preset, tmp_path_factory, monkeypatch, tmp_path):
+    """The folder of a tiny decoder, and no other weights on this machine; None without one."""
+    if not preset.decoder:
+        return None
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("RECOSEG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
+    return tiny_sam3(tmp_path_factory.mktemp("sam3"))
+
+
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
-def test_index_remember_learn_segment(preset: Preset, photos, tiny_rows, tmp_path):
+def test_index_remember_learn_segment(preset: Preset, photos, tiny_rows, decoder, tmp_path):
+    """All architectures are tiny ones of the same classes; see `ARCHS` and `tiny_sam3`."""
     names = {
         "saliency": random_weights(preset.saliency),
         "phi": [random_weights(spec) for spec in preset.phi],
@@ -74,9 +87,14 @@ def test_index_remember_learn_segment(preset: Preset, photos, tiny_rows, tmp_pat
     assert bank.encoders.retrieval == index.info
     infos = (bank.encoders.retrieval, bank.encoders.saliency, *bank.encoders.phi)
     assert [info.name for info in infos] == [preset.retrieval, *_dense(preset)]
-    segmenter = recoseg.open_segmenter(
-        tmp_path / "bank.safetensors", memory=memory, fusion="sum", resize=96
-    )
+    assert bank.settings.segment.decoder == preset.decoder
+    options = {"memory": memory, "fusion": "sum", "resize": 96}
+    if preset.decoder:
+        with pytest.raises(MissingWeightsError, match="or do without: --decoder none"):
+            recoseg.open_segmenter(tmp_path / "bank.safetensors", **options)
+        options["decoder"] = f"{preset.decoder}={decoder}"
+    segmenter = recoseg.open_segmenter(tmp_path / "bank.safetensors", **options)
+    assert segmenter.settings.get("decoder", {}).get("name", "") == preset.decoder
     result = segmenter(photos / "0.png")
     assert result.labels.shape == (96, 96)
     assert set(result.masks()) <= {"rose", "grass"}
@@ -87,11 +105,14 @@ def test_an_index_for_a_non_commercial_preset_says_so(photos, tmp_path, monkeypa
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("RECOSEG_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
-    for name, told in (("best", True), ("open", False)):
+    for name, told in (("best", True), ("open", False), ("sam3", False)):
         caplog.clear()
         with pytest.raises(MissingWeightsError, match="'pe-core-l14' are not on this machine"):
             recoseg.build_index(photos, tmp_path / name, preset=name)
         assert ("metaclip-l14 (CC BY-NC 4.0)" in caplog.text) == told
+        assert ("The weights of SAM 3 have a licence of Meta's own" in caplog.text) == (
+            name == "sam3"
+        )
 
 
 def _dense(preset: Preset) -> tuple[str, ...]:

@@ -29,8 +29,20 @@ def test_classes_in_one_text():
     found = as_classes("crane: crane bird; -construction crane, dog")
     assert [item.prompts for item in found] == [("crane bird",), ("dog",)]
     assert found[0].negatives == ("construction crane",)
+    assert names("fire engine") == ["fire engine"]
+    assert as_classes("Tür: door; gate; -window")[0].negatives == ("window",)
+
+
+@pytest.mark.parametrize("text", ["dogs.txt", "a/dogs", "cityscape", "dogs2", "here", "mine"])
+def test_what_looks_like_a_file_or_a_data_set_is_no_class(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "mine.txt").write_text("dog\n", encoding="utf-8")
     with pytest.raises(ConceptError, match="neither a file of classes nor a label space"):
-        as_classes("dog")
+        as_classes(text)
+
+
+def test_classes_that_differ_in_case_are_refused():
     with pytest.raises(ConceptError, match="differ in upper and lower case only"):
         as_classes("dog, Dog")
 

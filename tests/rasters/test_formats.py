@@ -1,14 +1,16 @@
 """GeoTIFF and GeoPackage, read back by rasterio and pyogrio."""
 
 import json
+import sqlite3
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from recoseg.classes import class_list
-from recoseg.errors import MissingExtraError
+from recoseg.errors import BadImageError, DatasetError, MissingExtraError
 from recoseg.formats.format_table import formats_of
+from recoseg.formats.reading.open_format import open_format
 from recoseg.pipeline.convert import convert
 from tests.formats.photos import label_map
 
@@ -121,6 +123,49 @@ def test_geopackage_holds_the_same_pixels_as_polygons(masks):
             for label in np.unique(numbers):
                 total = (labels == label).sum() * pixel
                 assert areas[numbers == label].sum() == pytest.approx(total, rel=1e-9)
+
+
+def test_both_are_read_as_label_maps(masks):
+    root, found = masks
+    folders = converted(root, "geotiff", "gpkg", tolerance=0)
+    for form in ("geotiff", "gpkg"):
+        opened = open_format(folders[form])
+        assert (opened.form, opened.names) == (form, NAMES)
+        assert opened.read.keys() == found.keys()
+        for name, labels in found.items():
+            own = opened.read[name]()
+            assert own.dtype == labels.dtype
+            assert np.array_equal(own, labels), (form, name)
+
+
+def test_damaged_geotiffs_are_told(masks):
+    root, found = masks
+    folder = converted(root, "geotiff")["geotiff"]
+    with rasterio().open(folder / "turned.tif", "r+") as file:
+        file.write(np.full_like(found["turned"], 77), 1)
+    (folder / "metres.tif").write_bytes(b"II*\0")
+    opened = open_format(folder)
+    assert np.array_equal(opened.read["nowhere"](), found["nowhere"])
+    with pytest.raises(BadImageError, match="values that are no classes"):
+        opened.read["turned"]()
+    with pytest.raises(BadImageError, match=r"metres\.tif is damaged or no GeoTIFF of labels"):
+        opened.read["metres"]()
+
+
+def test_damaged_geopackages_are_told(masks):
+    root, found = masks
+    folder = converted(root, "gpkg")["gpkg"]
+    damaged = folder / "turned.gpkg"
+    damaged.write_bytes(damaged.read_bytes()[:5000])
+    opened = open_format(folder)
+    with pytest.raises(BadImageError, match=r"turned\.gpkg is damaged"):
+        opened.read["turned"]()
+    assert opened.read["metres"]().shape == found["metres"].shape
+    with sqlite3.connect(damaged.with_name("nowhere.gpkg")) as file:
+        file.execute("DELETE FROM gpkg_metadata")
+    file.close()
+    with pytest.raises(DatasetError, match="lacks the metadata CLASSES, SIZE, TRANSFORM"):
+        open_format(folder)
 
 
 def test_small_regions_are_left_out_and_equal_masks_give_equal_files(masks):

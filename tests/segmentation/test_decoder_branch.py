@@ -7,12 +7,17 @@ import pytest
 import torch
 
 from recoseg.config import Fusion
+from recoseg.decoders.class_maps import of_words
+from recoseg.decoders.decoding import Decoded
+from recoseg.decoders.instances import Instances, none
 from recoseg.decoders.sam3 import Prompts
 from recoseg.encoders.bundle import Encoders
 from recoseg.errors import OptionError, RecosegError
 from recoseg.pipeline.segment import open_segmenter
+from recoseg.pipeline.segment_options import with_instances
 from recoseg.segmentation.bank_segmenter import bank_segmenter
 from recoseg.segmentation.decoder_branch import STRIDE, DecodedClasses
+from recoseg.segmentation.instances import of_decoder
 
 from .fakes import COLOURS, ColourEncoder, make_bank
 from .test_bank_segmenter import PHI, TEXT, noise
@@ -25,12 +30,17 @@ class Planted:
 
     name, origin, fingerprint, side = "planted", "random", "e" * 16, 24
 
-    def __init__(self):
-        self.words, self.sizes = [], []
+    def __init__(self, instances=None):
+        self.words, self.sizes, self.instances = [], [], instances or none((A, B))
 
     def prompts(self, words):
         self.words = list(words)
         return Prompts(torch.zeros(len(words), 1, 1), torch.ones(len(words), 1, dtype=torch.bool))
+
+    def decode(self, images, prompts, spans, preview):
+        for maps in self.maps(images, prompts):
+            pairs = zip(spans.positive, spans.negative, strict=True)
+            yield Decoded(torch.stack([of_words(maps, *pair) for pair in pairs]), self.instances)
 
     def maps(self, images, prompts):
         self.sizes.append(tuple(images.shape[2:]))
@@ -128,6 +138,22 @@ def test_a_better_negative_word_leaves_nothing():
     clear = np.abs(red - green) > 0.15  # between them, maps are cut before they are read
     assert (found.numpy()[clear & (green > red)] < red[clear & (green > red)]).all()
     assert bank.classes
+
+
+def test_instances_of_the_decoder_are_in_the_results():
+    masks = torch.zeros(2, A, B).half()
+    masks[0, :, :4], masks[1, 2:] = 1, 0.8
+    own = Instances(torch.tensor([0, 0]), torch.tensor([0.9, 0.7]), masks)
+    photos = [noise(seed, 40, 56) for seed in (1, 2)]
+    plain = made("decoder", Planted(own))
+    assert plain(photos[0]).instances is None
+    segmenter = with_instances(plain, "decoder")
+    assert segmenter.settings["instances"] == "decoder"
+    for result in segmenter(photos):
+        expected = of_decoder(result.labels, own, 3)
+        assert np.array_equal(result.instances.numbers, expected.numbers)
+        assert result.instances.scores == expected.scores
+        assert 0 < (result.instances.numbers > 0).sum() <= (result.labels == 0).sum()
 
 
 def test_what_would_have_no_effect_is_refused():

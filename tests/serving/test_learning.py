@@ -83,6 +83,18 @@ def test_photos_of_the_index(client, archive):
     assert client.get("/photos/3?size=100000").status_code == 422
 
 
+def test_photos_that_the_selection_leaves_out_are_not_shown(file, archive):
+    kept = archive.without({archive.photo_id(3): "blurred"})
+    assert (archive.left_out, kept.left_out) == (0, 1)
+    with served(file, kept, writable=True) as client:
+        answer = client.get("/photos/3")
+        assert answer.status_code == 404
+        assert "The selection of this server leaves out photo 3." in answer.json()["error"]
+        assert client.get("/photos/4").status_code == 200
+        refused = client.post("/learn", json={"name": "sea", "rejected": [3]})
+        assert refused.status_code == 404
+
+
 def test_a_photo_that_is_gone(file, archive, tmp_path):
     shutil.copytree(archive.root, tmp_path / "index")
     index = recoseg.open_index(tmp_path / "index")
@@ -158,7 +170,7 @@ def test_a_class_is_kept_learnt_again_and_removed(client, file, archive, bank):
 @pytest.mark.parametrize(
     ("fields", "status", "message"),
     [
-        ({"name": ""}, 422, "The list of classes is empty"),
+        ({"name": " "}, 422, "The name of the class is empty"),
         ({"name": "-sky"}, 422, "No class name"),
         ({"name": "a\0b"}, 422, "control character"),
         ({"name": "x" * 2000}, 422, "'name': string should have at most 1000"),

@@ -94,6 +94,24 @@ def test_twenty_clients_get_their_own_results(client, segmenter):
     assert batches < 20, "none were segmented together"
 
 
+def test_downloads_have_the_name_of_the_photo(client):
+    for name, expected in {
+        "Straße 7.jpeg": "Stra%C3%9Fe%207",
+        "C:\\Users\\me\\a.b.png": "a.b",
+        "../../etc/x;y.jpg": "x%3By",
+        "..": "image",
+    }.items():
+        sent = {"photo": (name, photo(), "image/png")}
+        answer = client.post("/segment", files=sent, data={"format": "layers"})
+        address = answer.json()["labels"].removesuffix("labels.png")
+        found = client.get(f"{address}download?format=overlay")
+        ending = found.headers["content-disposition"].partition("''")[2]
+        assert ending == f"{expected}-overlay.jpg"
+    found = client.get(f"{address}download?format=labelme")
+    with zipfile.ZipFile(io.BytesIO(found.content)) as archive:
+        assert "labelme/image.json" in archive.namelist()
+
+
 def test_downloads(client, segmenter):
     listed = client.get("/formats").json()
     assert [one["name"] for one in listed] == ["palette", "overlay", *FORMATS]
@@ -102,7 +120,7 @@ def test_downloads(client, segmenter):
     expected = segmenter(photo())
     found = client.get(f"{address}download", params={"format": "palette"})
     np.testing.assert_array_equal(pixels(found), expected.labels)
-    assert found.headers["content-disposition"] == 'attachment; filename="photo.png"'
+    assert found.headers["content-disposition"] == "attachment; filename*=UTF-8''secret%20name.png"
     assert pixels(client.get(f"{address}download?format=overlay")).ndim == 3
     for name in ("coco", "labelme", "voc", "yolo"):
         found = client.get(f"{address}download", params={"format": name})

@@ -217,8 +217,17 @@ class TestOnnx:
 
     def test_a_wrong_file_is_not_written(self, run, tmp_path, monkeypatch):
         pytest.importorskip("onnxruntime")
-        monkeypatch.setattr("recoseg.training.export.largest_difference", lambda *_: 0.1)
-        with pytest.raises(RecosegError, match=r"differ from the model's by 0\.1"):
+        from onnx import TensorProto, helper
+
+        # A file of the right form whose scores are all zero.
+        image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", 3, "h", "w"])
+        scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", "c", "h", "w"])
+        size = helper.make_node("Shape", ["image"], ["size"])
+        zeros = helper.make_node("ConstantOfShape", ["size"], ["scores"])
+        graph = helper.make_graph([size, zeros], "wrong", [image], [scores])
+        wrong = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+        monkeypatch.setattr("recoseg.training.export._converted", lambda _: wrong)
+        with pytest.raises(RecosegError, match=r"differ from the model's by .*was not written"):
             export_onnx(run.model, tmp_path / "model.onnx")
         assert not list(tmp_path.iterdir())
 

@@ -156,6 +156,11 @@ class ArchiveIndex:
         shard, row = self._locate(position)
         return not self._left_out_of(shard)[row]
 
+    @property
+    def left_out(self) -> int:
+        """How many photos the selection leaves out."""
+        return int(sum(self._left_out_of(shard).sum() for shard in range(len(self._shards))))
+
     def embeddings(self, positions: Sequence[int]) -> Float[Tensor, "n d"]:
         """The embeddings at the given positions, fp32, rows L2-normalised."""
         found = np.empty((len(positions), self.dim), np.float32)

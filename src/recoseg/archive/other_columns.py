@@ -72,6 +72,8 @@ def read_any_table(path: Path) -> dict[str, list[Any]]:
         columns = pyarrow.csv.read_csv(io.BytesIO(data)).column_names
         types = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()))
         table = pyarrow.csv.read_csv(io.BytesIO(data), convert_options=types)
+        if b"\0" in data[:_SHOWN]:
+            raise ValueError("it is not a text")
     except (ValueError, pa.ArrowException) as error:
         line = " ".join(str(error).split())[:_SHOWN]
         raise ArchiveError(

@@ -29,6 +29,7 @@ from recoseg.cli.options import (
     names_in,
 )
 from recoseg.cli.output import say, say_lines
+from recoseg.cli.selected import selected
 
 
 def ablate(
@@ -118,11 +119,10 @@ def ablate(
     The tables follow those of the paper; the study recipe goes on from there.
     """
     from recoseg.pipeline.ablate import ablate as run
-    from recoseg.pipeline.index import open_index
 
     report = run(
         studies,
-        index if selection is None else [open_index(one, selection=selection) for one in index],
+        [selected(one, selection) for one in index],
         out,
         dataset=dataset,
         root=root,

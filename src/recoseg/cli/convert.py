@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from recoseg.cli.options import Overwrite, Resume, names_in, separated
+from recoseg.cli.options import Overwrite, Resume, Stuff, names_in, separated
 from recoseg.cli.output import refuse_nothing, say
 
 FORMAT_HELP = (
@@ -60,9 +60,18 @@ def convert(
         str,
         typer.Option(
             help="Classes of which each region is an object of its own in panoptic, separated by "
-            "commas."
+            "commas; the others are stuff. By default all, but those that a data set with the same "
+            "classes calls stuff."
         ),
     ] = "",
+    stuff: Stuff = "",
+    instances: Annotated[
+        str,
+        typer.Option(
+            help="Take the instances that were kept with the masks as regions (kept), or connected "
+            "parts alone (parts)."
+        ),
+    ] = "kept",
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -73,6 +82,7 @@ def convert(
     from recoseg.pipeline.convert import convert as run
 
     options: dict[str, Any] = {"photos": photos, "polygons": polygons, "tolerance": tolerance}
+    options["instances"] = instances
     report = run(
         masks,
         separated(to),
@@ -80,7 +90,8 @@ def convert(
         images=images,
         **options,
         min_area=min_area,
-        things=names_in(things),
+        things=names_in(things) if things else None,
+        stuff=names_in(stuff) if stuff else None,
         resume=resume,
         overwrite=overwrite,
         progress=None,

@@ -9,6 +9,7 @@ import typer
 
 from recoseg.cli.options import Device, Precision, Prompts, Retrieval, SelectionFile, names_in
 from recoseg.cli.output import say
+from recoseg.cli.selected import selected
 from recoseg.errors import OptionError
 from recoseg.storage.counts import count_of
 
@@ -33,7 +34,7 @@ def curate(
         str | None,
         typer.Option(
             help="Leave out photos that show these things: a file of classes, or the classes with "
-            "commas, as 'gun, blood'; 'gun,' for a single one."
+            "commas between them, as 'gun, blood'."
         ),
     ] = None,
     limit: Annotated[
@@ -102,10 +103,9 @@ def curate(
     commands by --selection.
     """
     from recoseg.pipeline.curate import curate as run
-    from recoseg.pipeline.index import open_index
 
     found = run(
-        index if selection is None else open_index(index, selection=selection),
+        selected(index, selection),
         out,
         checks=None if checks is None else names_in(checks),
         unwanted=unwanted,

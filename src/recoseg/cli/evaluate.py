@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,7 +44,7 @@ from recoseg.cli.options import (
     Vote,
     names_in,
 )
-from recoseg.cli.output import refuse_nothing, say, say_lines
+from recoseg.cli.output import refuse_nothing, refuse_unused, say, say_lines
 from recoseg.errors import OptionError, RecosegError
 
 
@@ -215,10 +214,10 @@ def evaluate(
             "allow-missing": allow_missing or None,
             "report": report,
         }
-        _refuse(f"for the data set {SUITE}", alone)
+        refuse_unused(f"for the data set {SUITE}", alone)
         _evaluate_suite(bank, root, index, options)
         return
-    _refuse(f"without the data set {SUITE}", {"index": index})
+    refuse_unused(f"without the data set {SUITE}", {"index": index})
 
     from recoseg.evaluation.markdown import headline, reasons
     from recoseg.pipeline.evaluate import evaluate as run
@@ -280,10 +279,3 @@ def _evaluate_suite(
             "reasons are above. The others have scores; with --out, run the command again with "
             "--resume."
         )
-
-
-def _refuse(where: str, given: Mapping[str, object]) -> None:
-    """Refuse options that would have no effect."""
-    unused = [f"--{name}" for name, value in given.items() if value is not None]
-    if unused:
-        raise OptionError(f"{', '.join(unused)} would have no effect {where}. Leave it out.")

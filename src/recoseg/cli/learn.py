@@ -32,6 +32,7 @@ from recoseg.cli.options import (
 )
 from recoseg.cli.output import say
 from recoseg.cli.prompt_table import say_prompts
+from recoseg.cli.selected import selected
 from recoseg.cli.verdicts import say_verdicts
 from recoseg.errors import RecosegError
 
@@ -45,9 +46,9 @@ def learn(
         str,
         typer.Option(
             help="File with one class per line: a name, or 'NAME: WORD; WORD; -WORD' with the "
-            "words to search for and, after a -, words to avoid. Or the classes themselves with "
-            "commas: 'dog, cat', or 'dog,' for a single one. Or the name of a data set, such as "
-            "cityscapes27; see `recoseg datasets`."
+            "words to search for and, after a -, words to avoid. Or the classes themselves, with "
+            "commas between them: 'dog, cat'. Or the name of a data set, such as cityscapes27; see "
+            "`recoseg datasets`."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Concept bank to write, a .safetensors file.")],
@@ -204,13 +205,12 @@ def learn(
     For each class, photos are retrieved from the index, and the patches that they have in common
     are found. A table says how well the archive shows each class.
     """
-    from recoseg.pipeline.index import open_index
     from recoseg.pipeline.learn import learn as run
     from recoseg.pipeline.relearn import read_seeds
 
     learnt: list[LearnedClass] = []
     bank = run(
-        index if selection is None else open_index(index, selection=selection),
+        selected(index, selection),
         classes,
         out=out,
         add_to=add_to,

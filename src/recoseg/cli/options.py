@@ -19,9 +19,9 @@ ClassList = Annotated[
     typer.Option(
         "--classes",
         help="File with one class per line: a name, or 'NAME: WORD; WORD; -WORD' with the words to "
-        "search for and, after a -, words to avoid. Or the classes themselves with commas: "
-        "'dog, cat', or 'dog,' for a single one. Or the name of a data set, such as cityscapes27; "
-        "see `recoseg datasets`.",
+        "search for and, after a -, words to avoid. Or the classes themselves, with commas "
+        "between them: 'dog, cat'. Or the name of a data set, such as cityscapes27; see `recoseg "
+        "datasets`.",
     ),
 ]
 PresetName = Annotated[
@@ -239,12 +239,27 @@ Decoder = Annotated[
     typer.Option(
         "--decoder",
         help="Decoder that finds the words of the classes in each photo: sam3, or sam3=FOLDER with "
-        "the files of the model.",
+        "the files of the model; none for none. By default that of the bank.",
     ),
 ]
 DecoderWeight = Annotated[
     float | None,
     typer.Option(help="Weight of the decoder's scores where the fusion adds them. By default 1."),
+]
+Instances = Annotated[
+    str | None,
+    typer.Option(
+        help="What the single things of a class are: its connected parts, the instances that the "
+        "decoder finds (the default with --decoder), or the regions that vote, such as those of "
+        "sam2. One of parts, decoder, regions."
+    ),
+]
+Stuff = Annotated[
+    str,
+    typer.Option(
+        help="Classes that are no things, such as sky and grass, separated by commas; or the name "
+        "of a data set that says it, such as cocostuff171. In panoptic each is one segment."
+    ),
 ]
 MinArea = Annotated[
     float | None,

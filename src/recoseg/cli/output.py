@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TextIO
 
 import typer
 
-from recoseg.errors import RecosegError
+from recoseg.errors import OptionError, RecosegError
 from recoseg.storage.shown import is_unsafe, shown, shown_lines
 
 _WIDEST = 10_000
@@ -75,6 +75,21 @@ def refuse_nothing(done: int, tried: int, verb: str) -> None:
         raise RecosegError(f"The only photo could not be {verb}; see the reason above.")
     if tried and not done:
         raise RecosegError(f"None of the {tried:,} photos could be {verb}; see the reasons above.")
+
+
+def refuse_unused(where: str, given: Mapping[str, object]) -> None:
+    """Refuse options that would have no effect.
+
+    Args:
+        where: Why not, such as "without --video".
+        given: The values of these options by their names; None for those that are not given.
+
+    Raises:
+        OptionError: One of them is given.
+    """
+    unused = [f"--{name}" for name, value in given.items() if value is not None]
+    if unused:
+        raise OptionError(f"{', '.join(unused)} would have no effect {where}. Leave it out.")
 
 
 @contextlib.contextmanager

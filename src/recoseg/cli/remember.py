@@ -16,6 +16,7 @@ from recoseg.cli.executor_options import (
 )
 from recoseg.cli.options import Device, Precision, SelectionFile
 from recoseg.cli.output import refuse_nothing, say, say_json
+from recoseg.cli.selected import selected
 from recoseg.errors import OptionError, RecosegError
 from recoseg.storage.counts import count_of
 
@@ -92,7 +93,6 @@ def remember(
     A region memory needs no class names and serves every concept bank.
     """
     from recoseg.memory.build import merge_memories
-    from recoseg.pipeline.index import open_index
     from recoseg.pipeline.remember import remember as run
 
     if merge:
@@ -104,7 +104,7 @@ def remember(
         )
     place = executor_of(executor, ray_address, ray_workers, ray_cpus, ray_gpus)
     memory = run(
-        open_index(sources[0], selection=selection),
+        selected(sources[0], selection),
         out,
         phi=phi,
         saliency=saliency,

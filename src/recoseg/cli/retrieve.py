@@ -24,6 +24,7 @@ from recoseg.cli.options import (
     SkipDuplicates,
 )
 from recoseg.cli.output import say, say_json
+from recoseg.cli.selected import selected
 from recoseg.errors import OptionError, RecosegError
 
 
@@ -74,11 +75,10 @@ def retrieve(
 
     Photos are ranked by the cosine of their embedding with that of the class.
     """
-    from recoseg.pipeline.index import open_index
     from recoseg.pipeline.retrieve import retrieve as run
 
     found = run(
-        index if selection is None else open_index(index, selection=selection),
+        selected(index, selection),
         _chosen(names or [], classes),
         k=k,
         retrieval=retrieval,

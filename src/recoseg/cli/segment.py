@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +18,7 @@ from recoseg.cli.options import (
     Device,
     Exclude,
     FusionForm,
+    Instances,
     Memory,
     MemoryWeight,
     MinArea,
@@ -37,6 +38,7 @@ from recoseg.cli.options import (
     Resize,
     Resume,
     Saliency,
+    Stuff,
     Temperature,
     TextWeight,
     Threshold,
@@ -46,7 +48,8 @@ from recoseg.cli.options import (
     names_in,
     separated,
 )
-from recoseg.cli.output import refuse_nothing, say
+from recoseg.cli.output import refuse_nothing, refuse_unused, say
+from recoseg.cli.video import segment_films
 from recoseg.errors import OptionError
 from recoseg.storage.counts import count_of
 
@@ -61,7 +64,10 @@ def segment(
     ],
     images: Annotated[
         list[str],
-        typer.Argument(help="Photos: files, folders, text files of paths, tar shards or globs."),
+        typer.Argument(
+            help="Photos: files, folders, text files of paths, tar shards or globs. With --video: "
+            "films, or folders of their frames."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write to; it is created.")],
     exclude: Exclude = None,
@@ -91,7 +97,11 @@ def segment(
     area_threshold: AreaThreshold = None,
     min_area: MinArea = None,
     ambiguity: Ambiguity = None,
-    overlays: Annotated[bool, typer.Option(help="Write overlays with a legend.")] = True,
+    instances: Instances = None,
+    overlays: Annotated[
+        bool,
+        typer.Option(help="Write overlays with a legend; of films a preview as a film, previews/."),
+    ] = True,
     scores: Annotated[bool, typer.Option(help="Write score maps (large files).")] = False,
     format: Annotated[
         list[str] | None,
@@ -100,6 +110,7 @@ def segment(
             "`recoseg convert` has more options."
         ),
     ] = None,
+    stuff: Stuff = "",
     report: Annotated[
         bool,
         typer.Option(
@@ -125,6 +136,25 @@ def segment(
             "else the first three."
         ),
     ] = "",
+    video: Annotated[
+        bool,
+        typer.Option(
+            "--video",
+            help="Segment films, or folders of frames: key frames are segmented, a tracker follows "
+            "what is found, and instances keep their identities. Needs the extra `video`.",
+        ),
+    ] = False,
+    tracker: Annotated[
+        str | None,
+        typer.Option(
+            help="With --video: sam2 (the default), sam2-base-plus, sam2-small, sam2-tiny or sam3, "
+            "by transformers; NAME=FOLDER for a local copy; none to segment every frame."
+        ),
+    ] = None,
+    key_every: Annotated[
+        int | None,
+        typer.Option(help="With --video: frames from one key frame to the next. By default 15."),
+    ] = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     batch_size: BatchSize = 8,
@@ -137,6 +167,64 @@ def segment(
 
     The folder gets a label map, an overlay and a line of JSON for each photo.
     """
+    options: dict[str, Any] = {
+        "recipe": recipe,
+        "fusion": fusion,
+        "phi_weights": phi_weight or None,
+        "text_weight": text_weight,
+        "memory_weight": memory_weight,
+        "photo_weight": photo_weight,
+        "decoder_weight": decoder_weight,
+        "resize": resize,
+        "window": window,
+        "window_step": window_step,
+        "threshold": threshold,
+        "background": names_in(background),
+        "refine": refine,
+        "temperature": temperature,
+        "refine_steps": refine_steps,
+        "regions": regions,
+        "vote": vote,
+        "region_cache": region_cache,
+        "memory": memory,
+        "decoder": decoder,
+        "names": names,
+        "names_temperature": names_temperature,
+        "presence": presence,
+        "area_threshold": area_threshold,
+        "min_area": min_area,
+        "ambiguity": ambiguity,
+        "instances": instances,
+        "batch_size": batch_size,
+        "saliency": saliency,
+        "phi": phi or None,
+        "device": device,
+        "precision": precision,
+    }
+    if video:
+        alone = {
+            "scores": scores or None,
+            "format": format,
+            "stuff": stuff or None,
+            "report": report or None,
+            "raster": raster or None,
+            "bands": bands or None,
+        }
+        refuse_unused("with --video", alone)
+        segment_films(
+            bank,
+            images,
+            out,
+            tracker=tracker,
+            every=key_every,
+            previews=overlays,
+            resume=resume,
+            overwrite=overwrite,
+            exclude=exclude or (),
+            **options,
+        )
+        return
+    refuse_unused("without --video", {"tracker": tracker, "key-every": key_every})
     from recoseg.pipeline.segment import segment as run
 
     done = run(
@@ -146,6 +234,7 @@ def segment(
         overlays=overlays,
         scores=scores,
         formats=separated(format or ()),
+        stuff=names_in(stuff) if stuff else None,
         report=report,
         raster=raster,
         bands=_numbers(bands),
@@ -153,37 +242,7 @@ def segment(
         overwrite=overwrite,
         progress=None,
         exclude=exclude or (),
-        recipe=recipe,
-        fusion=fusion,
-        phi_weights=phi_weight or None,
-        text_weight=text_weight,
-        memory_weight=memory_weight,
-        photo_weight=photo_weight,
-        decoder_weight=decoder_weight,
-        resize=resize,
-        window=window,
-        window_step=window_step,
-        threshold=threshold,
-        background=names_in(background),
-        refine=refine,
-        temperature=temperature,
-        refine_steps=refine_steps,
-        regions=regions,
-        vote=vote,
-        region_cache=region_cache,
-        memory=memory,
-        decoder=decoder,
-        names=names,
-        names_temperature=names_temperature,
-        presence=presence,
-        area_threshold=area_threshold,
-        min_area=min_area,
-        ambiguity=ambiguity,
-        batch_size=batch_size,
-        saliency=saliency,
-        phi=phi or None,
-        device=device,
-        precision=precision,
+        **options,
     )
     for path, reason in done.failures.items():
         say(f"Left out: {path}: {reason}", err=True)

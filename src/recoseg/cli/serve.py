@@ -20,6 +20,7 @@ from recoseg.cli.options import (
     names_in,
 )
 from recoseg.cli.output import say
+from recoseg.cli.selected import selected
 from recoseg.errors import OptionError
 
 
@@ -100,7 +101,6 @@ def serve(
 
     The server ends with Ctrl-C, when the requests that it is working on are done.
     """
-    from recoseg.pipeline.index import open_index
     from recoseg.serving.limits import Limits
     from recoseg.serving.server import log_requests
     from recoseg.serving.server import serve as run
@@ -111,7 +111,7 @@ def serve(
         log_requests()
     run(
         bank,
-        index if index is None or selection is None else open_index(index, selection=selection),
+        None if index is None else selected(index, selection),
         host=host,
         port=port,
         writable=writable,
@@ -124,7 +124,7 @@ def serve(
             waiting=max_waiting,
             batch=batch_size,
         ),
-        started=lambda address: say(f"The page is at {address} (stop with Ctrl-C)."),
+        started=lambda address: _say_address(address, host),
         recipe=recipe,
         resize=resize,
         threshold=threshold,
@@ -134,3 +134,12 @@ def serve(
         device=device,
         precision=precision,
     )
+
+
+def _say_address(address: str, host: str) -> None:
+    say(f"The page is at {address} (stop with Ctrl-C).")
+    if host in ("0.0.0.0", "::"):  # addresses that a server listens on, but no browser asks
+        say(
+            "From other machines, write the IP address of this one in place of the number behind "
+            "http:// (a name of this machine needs --allow-host NAME)."
+        )

@@ -45,6 +45,7 @@ class Comparison:
         settings: Settings that differ; empty where they are part of `banks`.
         scores: The comparison of two runs on labelled photos.
         agreement: The comparison of two runs on photos without labels.
+        note: How to read the settings; may be empty.
         page: The page with the photos that changed most; None if none was asked for.
     """
 
@@ -53,6 +54,7 @@ class Comparison:
     settings: tuple[Change, ...] = ()
     scores: ScoreComparison | None = None
     agreement: Agreement | None = None
+    note: str = ""
     page: Path | None = None
 
     @property
@@ -84,13 +86,13 @@ class Comparison:
         if self.banks is not None:
             found += _bank_tables(self.banks, self.names)
         if self.settings:
-            found.append(_settings_table(self.settings, self.names))
-        return tuple(found)
+            found.append(_settings_table(self.settings, self.names, self.note))
+        return tuple(table for table in found if table.rows)
 
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON."""
         fields = asdict(self) | {"page": None if self.page is None else str(self.page)}
-        return {name: value for name, value in fields.items() if value not in (None, ())}
+        return {name: value for name, value in fields.items() if value not in (None, (), "")}
 
 
 def _of_scores(found: ScoreComparison, names: tuple[str, str]) -> str:
@@ -213,9 +215,9 @@ def _bank_tables(found: BankComparison, names: tuple[str, str]) -> list[Table]:
     return tables
 
 
-def _settings_table(settings: tuple[Change, ...], names: tuple[str, str]) -> Table:
+def _settings_table(settings: tuple[Change, ...], names: tuple[str, str], note: str = "") -> Table:
     rows = tuple((item.name, item.one or "-", item.other or "-") for item in settings)
-    return Table("Settings that differ", "", ("setting", *names), rows)
+    return Table("Settings that differ", note, ("setting", *names), rows)
 
 
 def _signed(value: float | None) -> str:

@@ -46,7 +46,8 @@ def metadata_of(
         present = sorted(columns)
     for name in names:
         if name not in present:
-            raise UnknownNameError(f"column of {table or index.location}", name, present)
+            advice = "" if table else "Name a table that has it by --table FILE."
+            raise UnknownNameError(f"column of {table or index.location}", name, present, advice)
     if table is not None:
         paths = [photo.path for _, photo in index.entries()]
         where = [position for position, _ in index.entries()]

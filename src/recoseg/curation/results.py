@@ -145,7 +145,7 @@ def _section(decision: Decision, number: int, shown: int) -> Section:
 def _shown(verdict: Verdict, at: int) -> Shown:
     score = float(verdict.scores[at])
     kept = -1 if verdict.kept is None else int(verdict.kept[at])
-    return Shown(at, "" if math.isnan(score) else f"{score:.4g}", kept if kept >= 0 else None)
+    return Shown(at, "" if math.isnan(score) else f"{score:.3g}", kept if kept >= 0 else None)
 
 
 def _findings(decision: Decision, near: Sequence[np.ndarray]) -> Iterator[dict[str, Any]]:

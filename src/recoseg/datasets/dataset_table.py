@@ -10,7 +10,7 @@ from recoseg.datasets import ade20k, cityscapes, coco, folders, kitti_step, pasc
 from recoseg.datasets.folder_layout import Layout
 from recoseg.datasets.sample import SegmentationDataset
 from recoseg.datasets.spaces import SPACES, label_space
-from recoseg.errors import DatasetError, UnknownNameError
+from recoseg.errors import DatasetError, OptionError, UnknownNameError
 from recoseg.photos.exclusion import Exclusion
 
 HUB = "hf:"
@@ -106,7 +106,8 @@ def open_dataset(
 
     Raises:
         UnknownNameError: There is no such data set.
-        DatasetError: No root is given, the folders are not as expected, or photos of a data set
+        OptionError: No root is given.
+        DatasetError: The folders are not as expected, or photos of a data set
             whose folders are fixed are to be excluded.
     """
     exclusion = Exclusion.of(exclude)
@@ -124,6 +125,6 @@ def open_dataset(
         classes = None if root is None else Path(root)
         return open_hub(name.removeprefix(HUB), split or "validation", classes=classes)
     if root is None:
-        raise DatasetError(f"The data set {name!r} needs its folder. Name it by --root FOLDER.")
+        raise OptionError(f"The data set {name!r} needs its folder. Name it by --root FOLDER.")
     options = {"exclude": exclusion} if exclusion.patterns else {}
     return row.reader(Path(root), split or row.split, ids, **options)

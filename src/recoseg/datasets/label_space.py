@@ -61,6 +61,7 @@ class LabelSpace:
         groups: The scored groups of classes; empty where the classes themselves are scored.
         background: Name of the class of everything that is not named; None if there is none.
         background_words: The words that the protocol `tcl` uses for background.
+        stuff: The predicted classes that are not counted, such as grass; the others are things.
     """
 
     name: str
@@ -69,6 +70,7 @@ class LabelSpace:
     groups: tuple[Group, ...] = ()
     background: str | None = None
     background_words: tuple[str, ...] = field(default=())
+    stuff: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

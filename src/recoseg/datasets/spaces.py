@@ -48,7 +48,8 @@ def label_space(name: str) -> LabelSpace:
     A file lists its classes, and may add those of another file with `classes_from`: up to and
     including `up_to`, without those in `leave_out`; with `words` they have these words, or else
     their names, instead of prompts and aliases. Groups are listed, or taken from another file
-    with `groups_from`; `moved` puts classes into another group.
+    with `groups_from`; `moved` puts classes into another group. `stuff` names the classes that are
+    no things; without it they are those of the other file.
 
     Raises:
         UnknownNameError: There is no such label space; the message lists all.
@@ -63,13 +64,15 @@ def label_space(name: str) -> LabelSpace:
         raise UnknownNameError("label space", name, list(SPACES))
     text = files("recoseg.datasets").joinpath("data", f"{name}.toml").read_text(encoding="utf-8")
     entry = tomllib.loads(text)
+    classes = _classes(entry)
     return LabelSpace(
         name,
         entry["title"],
-        _classes(entry),
+        classes,
         _groups(entry),
         entry.get("background"),
         tuple(entry.get("background_words", ())),
+        _stuff(entry, classes),
     )
 
 
@@ -96,6 +99,33 @@ def _classes(entry: dict[str, Any]) -> tuple[LabelClass, ...]:
             for item in kept
         )
     return own + kept
+
+
+def _stuff(entry: dict[str, Any], classes: Sequence[LabelClass]) -> tuple[str, ...]:
+    """The classes of stuff: those that are listed, or else those of the file of the classes."""
+    listed = entry.get("stuff")
+    if listed is None and "classes_from" in entry:
+        listed = label_space(entry["classes_from"]).stuff
+    found = {*(listed or ()), *filter(None, [entry.get("background")])}
+    return tuple(item.name for item in classes if item.name in found)
+
+
+def stuff_of(names: Collection[str]) -> tuple[str, ...]:
+    """Those of some classes that are stuff in the first label space that has just these classes.
+
+    A class called `background` is stuff in any case.
+
+    Args:
+        names: The names of the classes.
+
+    Example:
+        >>> stuff_of(("dog", "sky")), stuff_of(label_space("cocostuff171").names)[:2]
+        ((), ('banner', 'blanket'))
+    """
+    known = (label_space(name) for name in SPACES)
+    same = next((space for space in known if set(space.names) == set(names)), None)
+    found = {BACKGROUND, *(same.stuff if same else ())}
+    return tuple(name for name in names if name in found)
 
 
 def _groups(entry: dict[str, Any]) -> tuple[Group, ...]:
@@ -188,7 +218,7 @@ def classes_of(text: str, aliases: bool = False) -> list[ClassNames]:
         near = did_you_mean(text, SPACES)
         raise ConceptError(
             f"{text!r} is neither a file of classes nor a label space.{near} Expected a file with "
-            "one class per line; or class names with a comma, as 'dog, cat', a single one as "
+            "one class per line; or class names, as 'dog, cat' or, where it looks like a file, as "
             f"{f'{text},'!r}; or one of {', '.join(SPACES)}. In Python, give class names as a "
             f"list: [{text!r}]."
         )

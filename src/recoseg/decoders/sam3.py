@@ -5,8 +5,9 @@ Source: Carion et al., "SAM 3: Segment Anything with Concepts", 2025.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,27 +15,21 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from recoseg.decoders.class_maps import CONFIDENCE, class_map
+from recoseg.classes import WordSpans
+from recoseg.decoders.class_maps import CONFIDENCE
+from recoseg.decoders.decoding import Decoded, Passes, Pixels, decode
+from recoseg.decoders.preview import Preview
+from recoseg.decoders.sam3_passes import at_side
 from recoseg.device import Compute, resolve_compute
+from recoseg.encoders.decoder_sources import DECODERS
 from recoseg.encoders.download import locate
+from recoseg.encoders.licences import SAM, tell_licences
 from recoseg.encoders.spec import EncoderSpec, parse_spec
-from recoseg.encoders.weight_sources import HubModel
 from recoseg.encoders.weights import fingerprint
 from recoseg.errors import MissingWeightsError, RecosegError, UnknownNameError
 
-MODELS = {
-    "sam3": HubModel(
-        "facebook/sam3",
-        otherwise="name a folder with them: --decoder sam3=/path/to/folder (they are given out on "
-        "request), or leave out --decoder",
-    )
-}
-"""The decoders by name."""
-
-LICENCE = "SAM licence"
-"""Meta's own licence, with conditions of its own; the weights are given out on request."""
-
-_PROMPTS = 4  # words at once: the masks of all their instances are in memory together
+LICENCE = SAM
+"""The licence of their weights."""
 
 
 class Prompts(NamedTuple):
@@ -118,51 +113,66 @@ class Sam3Decoder:
         Returns:
             Probabilities on the grid of the model's masks over the whole photo, fp32.
         """
-        # The processor scales and normalises a photo after the other, as it does for users.
-        inputs = self.processor.image_processor(images=list(images.cpu()), return_tensors="pt")
-        pixels = inputs["pixel_values"].to(self.compute.device)
-        with torch.inference_mode(), self.compute.autocast():
-            found = [self._maps_of(one[None], prompts, confidence) for one in pixels]
-        return torch.stack(found)
+        found = self._passes(prompts, confidence).words(self._pixels(images), len(images))
+        return torch.stack([torch.stack([one.map for one in own.values()]) for own in found])
 
-    def _maps_of(
-        self, pixels: Float[Tensor, "1 3 s s"], prompts: Prompts, confidence: float
-    ) -> Float[Tensor, "p a b"]:
-        from transformers.modeling_outputs import BaseModelOutputWithPooling
+    def decode(
+        self,
+        images: UInt8[Tensor, "n 3 h w"],
+        prompts: Prompts,
+        spans: WordSpans,
+        preview: Preview | None = None,
+        confidence: float = CONFIDENCE,
+    ) -> Iterator[Decoded]:
+        """The maps and instances of classes in each photo, one photo after the other.
 
-        seen = self.model.get_vision_features(pixels)
-        found = []
-        for start in range(0, len(prompts.tokens), _PROMPTS):
-            part = prompts.part(start, start + _PROMPTS)
-            count = len(part.tokens)
-            outputs = self.model(
-                vision_embeds=_repeated(seen, count),
-                text_embeds=BaseModelOutputWithPooling(pooler_output=part.tokens),
-                attention_mask=part.are_words.long(),
-            )
-            found += [
-                class_map(
-                    outputs.presence_logits[word, 0].float(),
-                    outputs.semantic_seg[word, 0].float(),
-                    outputs.pred_logits[word].float(),
-                    outputs.pred_masks[word].float(),
-                    confidence,
-                )
-                for word in range(count)
-            ]
-        return torch.stack(found)
+        Several photos are encoded together, and several words are decoded together, as many as
+        fit into a part of the memory; see `recoseg.decoders.sam3_passes`.
 
+        Args:
+            images: Photos of equal size, which are squashed to a square.
+            prompts: The words of the classes.
+            spans: Which of the words belong to each class.
+            preview: Which of many classes are looked for in a photo; by default the published rule.
+            confidence: Instances of a lower score do not count.
+        """
+        passes = self._passes(prompts, confidence)
+        return decode(passes, self._pixels(images), len(images), spans, preview or Preview())
 
-def _repeated(seen: Any, count: int) -> Any:
-    """What the model saw of one photo, for several words; nothing is copied."""
+    def _passes(self, prompts: Prompts, confidence: float) -> Passes:
+        return Passes(
+            self.model,
+            self._encoder,
+            self.compute,
+            self.side,
+            prompts.tokens,
+            prompts.are_words,
+            confidence,
+        )
 
-    def repeat(parts: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        return tuple(part.expand(count, *part.shape[1:]) for part in parts)
+    def _pixels(self, images: UInt8[Tensor, "n 3 h w"]) -> Pixels:
+        """The photos as the model reads them: scaled and normalised as its processor does it."""
 
-    return type(seen)(
-        fpn_hidden_states=repeat(seen.fpn_hidden_states),
-        fpn_position_encoding=repeat(seen.fpn_position_encoding),
-    )
+        def read(part: slice, side: int) -> Float[Tensor, "n 3 s s"]:
+            size = {"height": side, "width": side}
+            given = list(images[part].cpu())
+            inputs = self.processor.image_processor(images=given, size=size, return_tensors="pt")
+            pixels: Tensor = inputs["pixel_values"].to(self.compute.device)
+            return pixels
+
+        return read
+
+    def _encoder(self, side: int) -> Any:
+        """The vision encoder for photos of some side."""
+        if side == self.side:
+            return self.model.vision_encoder
+        if side not in self._smaller:
+            self._smaller[side] = at_side(self.model.vision_encoder, side)
+        return self._smaller[side]
+
+    @cached_property
+    def _smaller(self) -> dict[int, Any]:
+        return {}
 
 
 def load_decoder(spec: str, compute: Compute | None = None) -> Sam3Decoder:
@@ -178,8 +188,8 @@ def load_decoder(spec: str, compute: Compute | None = None) -> Sam3Decoder:
         MissingWeightsError: The model is not on this machine and cannot be downloaded.
     """
     asked = parse_spec(spec)
-    if asked.name not in MODELS:
-        raise UnknownNameError("decoder", asked.name, list(MODELS))
+    if asked.name not in DECODERS:
+        raise UnknownNameError("decoder", asked.name, list(DECODERS))
     compute = compute or resolve_compute()
     try:
         from transformers import Sam3Model, Sam3Processor
@@ -198,6 +208,7 @@ def load_decoder(spec: str, compute: Compute | None = None) -> Sam3Decoder:
             f"SAM 3 cannot be read from {folder}: {reason} Expected a folder with config.json, "
             "weights, tokenizer and the image processor's settings, as the Hub holds it."
         ) from error
+    tell_licences([(asked.name, LICENCE)])
     model.float()
     identity = fingerprint(model)
     compute.place(model)
@@ -212,7 +223,7 @@ def _folder_of(asked: EncoderSpec) -> tuple[Path, str]:
             f"a folder with them: {asked.name}=/path/to/folder"
         )
     if asked.weights is None:
-        located = locate(MODELS[asked.name], asked.name)
+        located = locate(DECODERS[asked.name], asked.name)
         return located.path, located.origin
     own = Path(asked.weights).expanduser()
     if not own.is_dir():

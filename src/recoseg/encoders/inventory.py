@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Literal
 
+from recoseg.encoders.decoder_sources import DECODERS
 from recoseg.encoders.encoder_table import find_row, list_encoders
+from recoseg.encoders.licences import SAM
 from recoseg.encoders.presets import Preset
 from recoseg.encoders.spec import EncoderRole, EncoderRow, parse_spec
 from recoseg.encoders.weight_sources import WeightSource
 from recoseg.errors import RecosegError, UnknownNameError
+
+Role = EncoderRole | Literal["decoder"]
+"""What a file is for."""
 
 
 @dataclass(frozen=True)
@@ -18,13 +24,13 @@ class NeededFile:
 
     Attributes:
         encoder: Name of the first encoder that needs it.
-        roles: What those encoders do; empty if only their names were asked for.
+        roles: What those encoders do, or `decoder`; empty if only their names were asked for.
         source: Where it is published.
         licence: Licence of the weights, as published.
     """
 
     encoder: str
-    roles: tuple[EncoderRole, ...]
+    roles: tuple[Role, ...]
     source: WeightSource
     licence: str
 
@@ -42,16 +48,20 @@ def files_of_preset(chosen: Preset) -> tuple[NeededFile, ...]:
     found: list[NeededFile] = []
     for role, row in rows_of_preset(chosen):
         found += _files_of(row, (role,))
+    if chosen.decoder:
+        found.append(_of_decoder(chosen.decoder, ("decoder",)))
     return _each_once(found)
 
 
 def files_of_encoder(name: str) -> tuple[NeededFile, ...]:
-    """The files that an encoder of the table needs.
+    """The files that an encoder of the table, or a decoder, needs.
 
     Raises:
         UnknownNameError: The table has no such encoder; the message lists the valid names.
         RecosegError: The name is that of a family, whose library knows the files.
     """
+    if name in DECODERS:
+        return (_of_decoder(name, ()),)
     rows = {row.name: row for row in list_encoders()}
     base = name if name in rows else name.rpartition("/")[0]
     if base not in rows:
@@ -61,12 +71,16 @@ def files_of_encoder(name: str) -> tuple[NeededFile, ...]:
                 f"{name} is a model of another library, which gets its weights when it is first "
                 "used, for instance by `recoseg index`."
             )
-        valid = [one for one in rows if not one.endswith(":")]
+        valid = [*(one for one in rows if not one.endswith(":")), *DECODERS]
         raise UnknownNameError("encoder", name, valid)
     return _each_once(_files_of(rows[base], ()))
 
 
-def _files_of(row: EncoderRow, roles: tuple[EncoderRole, ...]) -> list[NeededFile]:
+def _of_decoder(name: str, roles: tuple[Role, ...]) -> NeededFile:
+    return NeededFile(name, roles, DECODERS[name], SAM)
+
+
+def _files_of(row: EncoderRow, roles: tuple[Role, ...]) -> list[NeededFile]:
     sources = (row.source, *row.companions)
     return [
         NeededFile(row.name, roles, source, row.licence) for source in sources if source is not None

@@ -22,6 +22,8 @@ DINOV3 = "DINOv3 licence"
 """Meta's own licence, with conditions of its own."""
 NVIDIA_OPEN = "NVIDIA Open Model"
 """NVIDIA's own licence, with conditions of its own."""
+SAM = "SAM licence"
+"""Meta's own licence of SAM 3, with conditions of its own; the weights are given out on request."""
 
 _ANY_USE = {"MIT", "Apache-2.0"}
 _NON_COMMERCIAL = {CC_BY_NC, APPLE_AMLR}
@@ -40,15 +42,22 @@ def use_of(licence: str) -> Use:
 
 
 def tell_licences(licences: Iterable[tuple[str, str]]) -> None:
-    """Tell which weights are not for commercial use; nothing is told of others.
+    """Tell which weights are not for commercial use, and whether SAM 3 is among them.
+
+    Nothing is told of others.
 
     Args:
         licences: Names of encoders and the licences of their weights.
     """
+    each = list(dict.fromkeys(licences))
+    if any(licence == SAM for _, licence in each):
+        _log.warning(
+            "The weights of SAM 3 have a licence of Meta's own (%s), with conditions of its own, "
+            "and are given out on request. Read it before you use or share what is made with them.",
+            SAM,
+        )
     limited = [
-        f"{name} ({licence})"
-        for name, licence in dict.fromkeys(licences)
-        if use_of(licence) == "non-commercial"
+        f"{name} ({licence})" for name, licence in each if use_of(licence) == "non-commercial"
     ]
     if limited:
         _log.warning(

@@ -19,6 +19,7 @@ class Preset:
         phi: Specs of the dense image encoders.
         note: What it is for.
         paper_phi: Specs of those of the recipe `paper`, if they are others.
+        decoder: The decoder that banks learnt with it segment with; empty for none.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Preset:
     phi: tuple[str, ...]
     note: str
     paper_phi: tuple[str, ...] = ()
+    decoder: str = ""
 
     def phi_of(self, recipe: str | None) -> tuple[str, ...]:
         """The dense image encoders for a recipe; None for the one that suits the encoders."""
@@ -57,6 +59,14 @@ PRESETS = (
         "metaclip-l14/corr",
         ("c-radiov3-l16",),
         "best figures elsewhere; not for commercial use",
+    ),
+    Preset(
+        "sam3",
+        "pe-core-l14",
+        "pe-core-l14",
+        ("dinov2-l14-reg4",),
+        "as open, and SAM 3 finds the words in photos; a licence of Meta's own, on request",
+        decoder="sam3",
     ),
 )
 

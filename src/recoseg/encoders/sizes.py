@@ -10,12 +10,14 @@ from torch import nn
 from recoseg.encoders.backbones import create_timm
 from recoseg.encoders.builders import build_clip
 from recoseg.encoders.clip_arch import ClipArch, build_open_clip
+from recoseg.encoders.decoder_sources import DECODERS
 from recoseg.encoders.download import find_here, size_of
 from recoseg.encoders.encoder_table import list_encoders
 from recoseg.encoders.inventory import NeededFile, files_of_preset
 from recoseg.encoders.presets import Preset
 from recoseg.encoders.spec import EncoderRow
 from recoseg.encoders.weight_sources import HubFolder, PackageFile
+from recoseg.errors import RecosegError
 
 BYTES = 4
 """Bytes of a parameter in fp32, the precision in which most weights are published."""
@@ -55,11 +57,31 @@ def sizes_of_preset(chosen: Preset) -> tuple[PartSize, ...]:
         size = 0 if located is None else size_of(located.path)
         if isinstance(needed.source, PackageFile):
             count = size // BYTES
+        elif needed.encoder in DECODERS:
+            count = count_decoder()
         else:
             is_folder = isinstance(needed.source, HubFolder)
             count = 0 if is_folder else count_parameters(rows[needed.encoder])
         found.append(PartSize(needed, located is not None, size or count * BYTES, count))
     return tuple(found)
+
+
+def count_decoder() -> int:
+    """Number of parameters of SAM 3, whose files hold its tracker, too.
+
+    Raises:
+        RecosegError: The installed transformers does not have it.
+    """
+    try:
+        from transformers import Sam3VideoConfig, Sam3VideoModel
+    except ImportError as error:
+        raise RecosegError(
+            "SAM 3 needs the package 'transformers' 5.0 or newer. Install it with: "
+            "pip install --upgrade transformers"
+        ) from error
+    with torch.device("meta"):
+        module: nn.Module = Sam3VideoModel(Sam3VideoConfig())
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def count_parameters(row: EncoderRow) -> int:

@@ -116,7 +116,7 @@ class CocoFile(Format):
 
 
 class Coco(CocoFile):
-    """One annotation for each connected region."""
+    """One annotation for each region."""
 
     def regions(self, item: Labelled) -> list[Region]:
         """See `CocoFile`."""

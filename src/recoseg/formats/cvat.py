@@ -15,7 +15,7 @@ FILE = "annotations.xml"
 
 
 class Cvat(Format):
-    """An exact mask, or a polygon with a bridge to each hole, for each connected region."""
+    """An exact mask, or a polygon with a bridge to each hole, for each region."""
 
     def __init__(self, place: Place, settings: FormatSettings) -> None:
         super().__init__(place, settings)

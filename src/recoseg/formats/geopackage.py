@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 LAYER = "regions"
 """The name of the layer of polygons."""
+
+METADATA = ("CLASSES", "SIZE", "TRANSFORM")
+"""Names of the layer's metadata, each of which is JSON: the class of each label; height and width
+of the photo, pixels; and the six numbers of the affine map from columns and rows to coordinates."""
 
 EQUAL_AREA = "EPSG:6933"
 """The projection by which areas are found where coordinates are degrees; it keeps all areas."""
@@ -46,7 +51,7 @@ class GeoPackage(Format):
             if polygon.area >= self.settings.min_area
         )
         path = self.place.path(f"{item.name}.gpkg")
-        write_polygons(path, regions, self.settings.names, item.georeference)
+        write_polygons(path, regions, self.settings.names, item.size, item.georeference)
 
     def finish(self) -> None:
         """See `Format`."""
@@ -75,23 +80,27 @@ def write_polygons(
     path: Path,
     regions: Iterable[tuple[int, Polygon]],
     names: Sequence[str],
+    size: tuple[int, int],
     georeference: Georeference,
 ) -> None:
     """Write polygons as a GeoPackage; the file is whole or absent.
 
     Its layer `regions` has the fields `class`, `label` and `area`: square units of the coordinate
-    reference system, or square metres where these are degrees.
+    reference system, or square metres where these are degrees. Its metadata hold what a label map
+    of the photo needs; see `METADATA`.
 
     Args:
         path: The file.
         regions: Label and polygon of each region; coordinates are columns and rows.
         names: The class of each label.
+        size: Height and width of the photo, pixels.
         georeference: Where pixels lie.
     """
     import pyogrio
     import shapely
 
     crs, affine = georeference.crs, georeference.to_affine()
+    metadata = dict(zip(METADATA, (list(names), list(size), list(affine)[:6]), strict=True))
     columns = np.array([[affine.a, affine.d], [affine.b, affine.e]])
 
     def placed(points: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
@@ -120,6 +129,7 @@ def write_polygons(
                     geometry_type="Polygon",
                     crs=None if crs is None else crs.to_wkt(),
                     append=not is_first,
+                    layer_metadata={name: json.dumps(value) for name, value in metadata.items()},
                 )
                 is_first = False
         finally:

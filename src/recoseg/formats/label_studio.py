@@ -20,7 +20,7 @@ _LOCAL = "/data/local-files/?d="
 class LabelStudio(Format):
     """A task for each photo, whose prediction has a brush for each class.
 
-    With polygons it has a polygon for each connected region instead, with a bridge to each hole.
+    With polygons it has a polygon for each region instead, with a bridge to each hole.
     The address of a photo is that of Label Studio's local files, relative to the format's folder.
     """
 

@@ -13,7 +13,7 @@ _VERSION = "5.5.0"
 
 
 class LabelMe(Format):
-    """A polygon for each connected region.
+    """A polygon for each connected part of a region; those of one instance have the same group.
 
     A hole is joined to the outline by a bridge. Outlines run through the centres of the outermost
     pixels, so that drawing them paints the pixels of the region.
@@ -29,14 +29,15 @@ class LabelMe(Format):
         shapes = [
             {
                 "label": self.settings.names[region.label],
-                "points": item.ring(region, inside=True).round(3).tolist(),
-                "group_id": None,
+                "points": ring.round(3).tolist(),
+                "group_id": number if len(region.numbers) > 1 else None,
                 "description": "",
                 "shape_type": "polygon",
                 "flags": {},
                 "mask": None,
             }
-            for region in item.regions
+            for number, region in enumerate(item.regions, start=1)
+            for ring in item.rings(region, inside=True)
         ]
         fields: dict[str, Any] = {
             "version": _VERSION,

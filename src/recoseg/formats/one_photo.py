@@ -38,8 +38,10 @@ def files_of_photo(
         BadImageError: The photo cannot be decoded, or has another size than the label map.
     """
     chosen = formats_of([form], len(segmentation.names))[form]
-    settings = FormatSettings(segmentation.names, segmentation.palette)
-    item = Labelled(1, name, segmentation.labels, settings)
+    names = segmentation.names
+    settings = FormatSettings(names, segmentation.palette, things=names)
+    kept = None if segmentation.instances is None else segmentation.instances.numbers
+    item = Labelled(1, name, segmentation.labels, settings, instances=kept)
     file = name_only(f"{name}.jpg")
     if chosen.photos != "none":
         file = file_of(photo, "", item.size, only_jpeg=chosen.only_jpeg)

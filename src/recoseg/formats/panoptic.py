@@ -19,7 +19,7 @@ MASKS = "panoptic"
 
 
 class Panoptic(Format):
-    """One segment for each class in a photo, and for things one for each connected region.
+    """One segment for each object of things, and one for all of a class of stuff in a photo.
 
     The number of a segment is red + 256 green + 65536 blue; 0 is background.
     """

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
-from jaxtyping import UInt
+from jaxtyping import UInt, UInt16
 
 from recoseg.formats.outlines import TOLERANCE, Ring, inset, one_ring, outlines, simplified
 from recoseg.formats.photo_files import PhotoFile
@@ -45,7 +45,8 @@ class FormatSettings:
         tolerance: How far the outline of a polygon may move when it is simplified, pixels; 0 keeps
             outlines exact.
         min_area: Regions with fewer pixels are left out of the formats of regions.
-        things: Classes of which each connected region is an object of its own in `panoptic`.
+        things: Classes whose objects are told apart; the others are stuff, such as grass, which is
+            one segment per photo in `panoptic`.
     """
 
     names: tuple[str, ...]
@@ -71,6 +72,8 @@ class Labelled:
         labels: The label map.
         settings: How it is written.
         located: The file that says where the photo lies on the earth, if there is one.
+        instances: The instance that each pixel belongs to, 0 for none; None where the connected
+            parts are all that is known of single things.
     """
 
     number: int
@@ -78,6 +81,7 @@ class Labelled:
     labels: UInt[np.ndarray, "h w"]
     settings: FormatSettings
     located: Path | None = None
+    instances: UInt16[np.ndarray, "h w"] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -96,12 +100,12 @@ class Labelled:
 
     @cached_property
     def parts(self) -> Parts:
-        """The connected parts of the label map."""
-        return parts_of(self.labels, self.settings.ignored)
+        """The connected parts of the label map; those of different instances are different."""
+        return parts_of(self.labels, self.settings.ignored, self.instances)
 
     @cached_property
     def regions(self) -> list[Region]:
-        """The connected parts as regions, without those that are too small."""
+        """The objects: instances and connected parts of none, without those that are too small."""
         return self.parts.each(self.settings.min_area)
 
     @cached_property
@@ -125,6 +129,11 @@ class Labelled:
             exact = [inset(p) if inside else p for p in self.outlines(region)]
             self._rings[key] = one_ring([simplified(p, self.settings.tolerance) for p in exact])
         return self._rings[key]
+
+    def rings(self, region: Region, *, inside: bool = False) -> list[Ring]:
+        """One simplified outline for each connected part of a region; see `ring`."""
+        parts = [replace(region, numbers=(number,)) for number in region.numbers]
+        return [self.ring(part, inside=inside) for part in parts]
 
     @cached_property
     def _rings(self) -> dict[tuple[tuple[int, ...], bool], Ring]:

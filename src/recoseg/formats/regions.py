@@ -1,11 +1,14 @@
-"""The connected regions of a label map, each of which is one object in formats of objects."""
+"""The regions of a label map that are objects in formats of objects: instances, or parts."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt
+from jaxtyping import Bool, Int, UInt, UInt16
+
+from recoseg.labels import WIDE_IGNORE_INDEX
 
 Box = tuple[int, int, int, int]
 """Left, top, width and height, pixels."""
@@ -48,31 +51,58 @@ class Region:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The connected parts of a label map.
+    """The connected parts of a label map, and which of them are one object.
 
     Attributes:
         labels: The label map.
         numbers: The number of the part that each pixel belongs to, from 1 on; 0 is background.
+        instances: The instance that each pixel belongs to, 0 for none; all pixels of an instance
+            have the same label. A part lies within one instance, or within none.
     """
 
     labels: UInt[np.ndarray, "h w"]
     numbers: Int[np.ndarray, "h w"]
+    instances: UInt16[np.ndarray, "h w"] | None = None
 
     def each(self, min_area: int = 0) -> list[Region]:
-        """Each connected part as a region, in the order of their first pixels, row by row.
+        """Each object as a region, in the order of their first pixels, row by row.
+
+        An object is an instance, or a connected part that belongs to none.
 
         Args:
-            min_area: Parts with fewer pixels are left out.
+            min_area: Objects with fewer pixels are left out.
         """
         from scipy.ndimage import find_objects
 
+        objects, members = self._objects()
         found = []
-        for number, place in enumerate(find_objects(self.numbers), start=1):
-            mask = self.numbers[place] == number
+        for number, place in enumerate(find_objects(objects), start=1):
+            mask = objects[place] == number
             if np.count_nonzero(mask) >= min_area:
                 label = int(self.labels[place][mask][0])
-                found.append(Region(label, _box(place), mask, (number,)))
+                found.append(Region(label, _box(place), mask, members[number]))
         return found
+
+    def _objects(self) -> tuple[Int[np.ndarray, "h w"], Sequence[tuple[int, ...]]]:
+        """The number of the object that each pixel belongs to, and the parts of each object."""
+        count = int(self.numbers.max(initial=0))
+        if self.instances is None:
+            return self.numbers, [(number,) for number in range(count + 1)]
+        owner, label = np.zeros((2, count + 1), np.int64)  # the instance and label of each part
+        owner[self.numbers], label[self.numbers] = self.instances, self.labels
+        owned = zip(owner.tolist(), label.tolist(), strict=True)
+        first: dict[tuple[int, int], int] = {}
+        members: list[tuple[int, ...]] = [()]
+        table = np.zeros(count + 1, self.numbers.dtype)
+        for number, own in enumerate(owned):
+            if number == 0:
+                continue
+            at = first.setdefault(own, len(members)) if own[0] else len(members)
+            if at == len(members):
+                members.append(())
+            members[at] += (number,)
+            table[number] = at
+        return table[self.numbers], members
 
     def by_class(self) -> list[Region]:
         """All pixels of each class that is present as one region, in the order of the labels."""
@@ -87,12 +117,18 @@ class Parts:
         return found
 
 
-def parts_of(labels: UInt[np.ndarray, "h w"], ignored: int) -> Parts:
+def parts_of(
+    labels: UInt[np.ndarray, "h w"],
+    ignored: int,
+    instances: UInt16[np.ndarray, "h w"] | None = None,
+) -> Parts:
     """The connected parts of a label map: equal labels that touch by a side or by a corner.
 
     Args:
         labels: The label map.
         ignored: The label of background, which belongs to no part.
+        instances: The instance that each pixel belongs to, 0 for none; different ones are
+            different parts.
 
     Example:
         >>> parts_of(np.array([[0, 255], [255, 0]], np.uint8), 255).numbers.tolist()
@@ -100,8 +136,12 @@ def parts_of(labels: UInt[np.ndarray, "h w"], ignored: int) -> Parts:
     """
     from skimage.measure import label
 
-    numbers: np.ndarray = label(labels.astype(np.int32), background=ignored, connectivity=2)
-    return Parts(labels, numbers.astype(np.int32, copy=False))
+    apart = labels.astype(np.int32)
+    if instances is not None:
+        by_instance = apart + instances.astype(np.int64) * (WIDE_IGNORE_INDEX + 1)
+        apart = np.where(labels == ignored, ignored, by_instance)
+    numbers: np.ndarray = label(apart, background=ignored, connectivity=2)
+    return Parts(labels, numbers.astype(np.int32, copy=False), instances)
 
 
 def _box(place: tuple[slice, slice]) -> Box:

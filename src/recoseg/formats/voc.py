@@ -57,7 +57,7 @@ def map_names(names: Sequence[str]) -> list[str]:
 class Voc(Format):
     """Masks whose value 0 is background and 1, 2, ... are the classes in their order.
 
-    `SegmentationObject` numbers the connected regions from 1 on; with more than 254 of them in a
+    `SegmentationObject` numbers the regions from 1 on; with more than 254 of them in a
     photo, the smallest have the value 255, which VOC ignores.
     """
 

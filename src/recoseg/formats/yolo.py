@@ -14,10 +14,11 @@ _SPLIT = "train"
 
 
 class Yolo(Format):
-    """One line for each connected region: its class, and its outline as fractions of the sides.
+    """One line for each region: its class, and its outline as fractions of the sides.
 
-    A hole is joined to the outline by a bridge. Outlines run through the centres of the outermost
-    pixels, so that drawing them paints the pixels of the region.
+    A hole is joined to the outline by a bridge, and so are the parts of an instance, as Ultralytics
+    joins them: between distant parts the bridge is a line of one pixel. Outlines run through the
+    centres of the outermost pixels, so that drawing them paints the pixels of the region.
     """
 
     photos: ClassVar[Literal["copy", "none", "embed"]] = "copy"

@@ -191,14 +191,14 @@ def _local(path: str | Path) -> Path:
     if not text:
         raise OptionError("The name of an output is empty. Expected a local path.")
     if is_hub(path):
-        raise RecosegError(
+        raise OptionError(
             f"Cannot write to {text}. Expected a local path: write a file or folder here, and "
             "upload it by `recoseg push FILE OWNER/NAME`."
         )
     url = _URL.match(text)
     if url and not Path(url[1]).exists():
         address = text if "://" in text else text.replace(":/", "://", 1)
-        raise RecosegError(f"Cannot write to {address}. Expected a local path.")
+        raise OptionError(f"Cannot write to {address}. Expected a local path.")
     found = Path(text).expanduser()
     try:
         found.exists()

@@ -18,13 +18,16 @@ from recoseg.classes import (
     read_classes,
 )
 from recoseg.datasets.spaces import SPACES, classes_of
-from recoseg.errors import ConceptError
+from recoseg.errors import ConceptError, did_you_mean
 from recoseg.storage.listed import names_in
 from recoseg.storage.reading import read_lines
 
 Classes = str | Path | Sequence[str | ClassNames]
 """A list of classes (lines that `parse_class` reads, or `ClassNames`), the path of a file of
-classes, the name of a label space, or a text of several classes with commas between them."""
+classes, the name of a label space, or a text of classes with commas between them."""
+
+_PLAIN = re.compile(r"[^\W\d_]+(?:[ '\-:;]+[^\W\d_]+)*")
+"""A class in a text of its own: a dot, a slash or a digit is more likely meant as a file's name."""
 
 _COMMENT = re.compile(r"\s#")
 _log = logging.getLogger(__name__)
@@ -44,8 +47,8 @@ def as_classes(classes: Classes, *, aliases: bool = False) -> list[ClassNames]:
     Example:
         >>> [item.prompts for item in as_classes(["dog: dog; puppy", "sofa; couch"])]
         [('dog', 'puppy'), ('sofa', 'couch')]
-        >>> [item.name for item in as_classes("dog, cat")]
-        ['dog', 'cat']
+        >>> [[item.name for item in as_classes(text)] for text in ("dog, cat", "dog")]
+        [['dog', 'cat'], ['dog']]
     """
     if isinstance(classes, str | Path):
         text = os.fspath(classes)
@@ -55,7 +58,7 @@ def as_classes(classes: Classes, *, aliases: bool = False) -> list[ClassNames]:
             found = read_classes(Path(text))
             is_plain = read_lines(Path(text), MAX_CLASSES_FILE)[:1] != [VERBATIM]
             return check_meant(found, f"The file {text}") if is_plain else found
-        if isinstance(classes, str) and "," in text:
+        if isinstance(classes, str) and ("," in text or _is_one_class(text)):
             return _checked_case(parse_classes(names_in(text)))
         return classes_of(text, aliases)  # says what was expected
     lines = [item for item in classes if isinstance(item, str)]
@@ -64,6 +67,12 @@ def as_classes(classes: Classes, *, aliases: bool = False) -> list[ClassNames]:
     found = [item if isinstance(item, ClassNames) else parse_class(item) for item in classes]
     check_classes(found)
     return check_meant(found, "The list") if lines else found
+
+
+def _is_one_class(text: str) -> bool:
+    """Whether a text is a class rather than a mistyped file or label space."""
+    mistyped = did_you_mean(text, SPACES) or Path(text).exists() or Path(f"{text}.txt").exists()
+    return _PLAIN.fullmatch(text.strip()) is not None and not mistyped
 
 
 def check_meant(classes: list[ClassNames], where: str) -> list[ClassNames]:

@@ -18,13 +18,17 @@ from recoseg.datasets.dataset_table import open_dataset
 from recoseg.drawing.gallery import Gallery
 from recoseg.drawing.report import PAGE, Report, claim_report
 from recoseg.encoders.recipes import RECIPES, recipe_of
-from recoseg.errors import MissingFileError, OptionError, RecosegError
+from recoseg.errors import MissingFileError, OptionError, RecosegError, did_you_mean
 from recoseg.evaluation.protocols import protocol_of
 from recoseg.pipeline.checks import check_output_folder
 from recoseg.pipeline.compare_labelled import compare_evaluations, compare_labelled
 from recoseg.pipeline.compare_masks import compare_masks
 from recoseg.pipeline.kinds import describe_kind, kind_of
 
+_RECIPES_ONLY = (
+    "Each preset adds settings that suit its encoders, such as weights, to both recipes. Compare "
+    "two banks to see those, too."
+)
 SHOWN = 60
 """Photos on the page: those that changed most."""
 
@@ -101,7 +105,7 @@ def compare(
         page = None if folder is None else stack.enter_context(Report(folder))
         gallery: Gallery | None = None
         if kind == "recipe":
-            found = Comparison(names, settings=_recipes(str(one), str(other)))
+            found = Comparison(names, settings=_recipes(str(one), str(other)), note=_RECIPES_ONLY)
         elif kind == _BANK:
             banks = compare_banks(*(ConceptBank.load(Path(path)) for path in (one, other)))
             found = Comparison(names, banks)
@@ -156,9 +160,13 @@ def _write(report: Report, found: Comparison, gallery: Gallery | None) -> Path:
 def _kind(path: str | Path) -> str:
     """What is compared: `recipe`, the beginning of a format, or empty for masks."""
     if not Path(path).exists():
-        if str(path) in {recipe.name for recipe in RECIPES}:
+        names = [recipe.name for recipe in RECIPES]
+        if str(path) in names:
             return "recipe"
-        raise MissingFileError(f"Nothing was found at {path}. {_EXPECTED}")
+        raise MissingFileError(
+            f"Nothing was found at {path}.{did_you_mean(str(path), names)} {_EXPECTED} The recipes "
+            f"are {' and '.join(names)}."
+        )
     kind = kind_of(path)
     if kind in (_BANK, _EVALUATION):
         return kind

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from recoseg.datasets.pairs import stamp_of
 from recoseg.errors import RecosegError, UnknownNameError
@@ -19,11 +19,15 @@ from recoseg.formats.reading.open_format import RUN
 from recoseg.pipeline.checks import check_output_folder
 from recoseg.pipeline.format_run import FormatRun
 from recoseg.pipeline.mask_results import MaskResults, open_results
+from recoseg.pipeline.things import things_of
 from recoseg.progress import resumable, telling_what_is_kept
 from recoseg.storage.checksums import checksum
 from recoseg.storage.claim import format_in
 from recoseg.storage.counts import count_of
 from recoseg.storage.run_record import SETTINGS, RunRecord
+
+KeptInstances = Literal["kept", "parts"]
+"""What the regions of masks are: instances that were kept with them, or connected parts alone."""
 
 FILES = "files.jsonl"
 
@@ -57,7 +61,9 @@ def convert(
     polygons: bool = False,
     tolerance: float = TOLERANCE,
     min_area: int = 0,
-    things: Sequence[str] = (),
+    things: Sequence[str] | None = None,
+    stuff: Sequence[str] | None = None,
+    instances: KeptInstances = "kept",
     resume: bool = False,
     overwrite: bool = False,
     progress: bool | None = False,
@@ -66,7 +72,8 @@ def convert(
 
     One photo after the other is read, so that the number of photos does not matter for memory.
     Photos are numbered in the order of their names, so that equal masks give equal files. Regions
-    are the connected parts of a class: pixels that touch by a side or a corner.
+    are instances that were kept with the masks, and other connected parts of a class: pixels that
+    touch by a side or a corner.
 
     Args:
         masks: Folder of masks; see `open_results`.
@@ -83,7 +90,12 @@ def convert(
             it exact. Thin parts move less.
         min_area: Regions with fewer pixels are left out of formats of regions.
         things: Classes of which each region is an object of its own in `panoptic`; the others are
-            one segment per photo.
+            stuff, one segment per photo.
+        stuff: The classes that are stuff, instead of `things`; or the name of a label space, such
+            as `cocostuff171`, that says which are. By default all are things, unless the classes
+            are those of a known label space; see `things_of`.
+        instances: Whether instances that were `kept` with the masks are regions, or all regions are
+            connected `parts`.
         resume: Whether to go on with an interrupted run in `out` of the same masks and options. The
             photos that it had written or left out are not looked at again.
         overwrite: Whether to replace the formats of an earlier run in `out`.
@@ -102,10 +114,13 @@ def convert(
     names = [to] if isinstance(to, str) else list(to)
     folder = check_output_folder(out)
     formats_of(names, polygons=polygons)
-    _check_options(photos, tolerance, min_area)
+    _check_options(photos, tolerance, min_area, instances)
     found = open_results(Path(masks), None if images is None else Path(images))
     chosen = formats_of(names, len(found.names), polygons=polygons)
-    settings = _settings(found, polygons, tolerance, min_area, tuple(things))
+    if instances == "parts":
+        found = found.without_instances()
+    things = things_of(found.names, things, stuff)
+    settings = FormatSettings(found.names, found.palette, polygons, tolerance, min_area, things)
     forms = {name: _photos_form(form, photos) for name, form in chosen.items()}
     fields = {"formats": forms, **asdict(settings), "masks": _content(found)}
     record = _record(folder, fields, resume=resume, overwrite=overwrite)
@@ -154,7 +169,9 @@ def _record(
     )
 
 
-def _check_options(photos: str, tolerance: float, min_area: int) -> None:
+def _check_options(photos: str, tolerance: float, min_area: int, instances: str) -> None:
+    if instances not in get_args(KeptInstances):
+        raise UnknownNameError("choice of instances", instances, list(get_args(KeptInstances)))
     if photos not in get_args(PhotosForm):
         raise UnknownNameError("choice for photos", photos, list(get_args(PhotosForm)))
     if tolerance < 0 or min_area < 0:
@@ -163,19 +180,11 @@ def _check_options(photos: str, tolerance: float, min_area: int) -> None:
         )
 
 
-def _settings(
-    found: MaskResults, polygons: bool, tolerance: float, min_area: int, things: tuple[str, ...]
-) -> FormatSettings:
-    unknown = [name for name in things if name not in found.names]
-    if unknown:
-        raise UnknownNameError("class", unknown[0], list(found.names))
-    return FormatSettings(found.names, found.palette, polygons, tolerance, min_area, things)
-
-
 def _content(found: MaskResults) -> str:
     """A checksum of what is converted: names, photos, and checksums or stamps of the masks."""
     parts = (
         (item.name, item.photo, item.checksum or (stamp_of(item.mask) if item.mask else ""))
+        + ((item.instances_checksum,) if item.instances else ())
         for item in found.photos
     )
     return checksum(repr(list(parts)).encode("utf-8", "surrogateescape"))

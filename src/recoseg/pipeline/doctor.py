@@ -26,6 +26,7 @@ EXTRAS = {
     "lite-small": "the encoders lite0 and lite1",
     "formats": "`recoseg convert` and `segment --format`",
     "geo": "rasters of any size, and the formats geotiff and gpkg",
+    "video": "films, by `recoseg segment --video`",
     "supervision": "`result.to_supervision()`",
     "fiftyone": "`result.to_fiftyone()`",
     "cvat": "automatic annotation in CVAT",

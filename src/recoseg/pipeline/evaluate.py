@@ -165,6 +165,7 @@ def evaluate(
             assert source is not None
             source = pinned(source)
             options.setdefault("min_area", 0)
+            options.setdefault("instances", "parts")
             row = open_segmenter(
                 source, device=device, precision=precision, **options, **chosen.segmenter_options
             )

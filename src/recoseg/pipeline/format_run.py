@@ -102,12 +102,13 @@ class FormatRun:
         try:
             labels = result.read(len(self._settings.names))
             _check_size(labels.size, writers)
+            instances = result.read_instances(labels)
             photos = self._prepared(result, labels.shape, writers)
         except BadImageError as error:
             self._failures[result.photo] = str(error)
             failure = {"path": result.photo, "failure": str(error)}
         else:
-            item = Labelled(number, result.name, labels, self._settings, result.located)
+            item = Labelled(number, result.name, labels, self._settings, result.located, instances)
             for name, writer in writers.items():
                 file = f"{writer.photos_in}{photos[name].named(item.name)}"
                 self._write_photo(name, file, photos[name])

@@ -17,7 +17,7 @@ from recoseg.archive.selection import Selection
 from recoseg.archive.worker import ShardWorker
 from recoseg.device import resolve_compute
 from recoseg.encoders.encoder_table import build_retrieval
-from recoseg.encoders.inventory import rows_of_preset
+from recoseg.encoders.inventory import files_of_preset
 from recoseg.encoders.licences import tell_licences
 from recoseg.encoders.presets import preset as preset_of
 from recoseg.encoders.protocols import ImageTextEncoder
@@ -79,8 +79,8 @@ def build_index(
     """
     chosen = preset_of(preset).retrieval if retrieval is None else retrieval
     if retrieval is None:
-        rows = rows_of_preset(preset_of(preset))
-        tell_licences((row.name, row.licence) for _, row in rows)
+        files = files_of_preset(preset_of(preset))
+        tell_licences((needed.encoder, needed.licence) for needed in files)
     if isinstance(chosen, str):
         check_encoder(chosen, "retrieval")
     given = as_list(sources)

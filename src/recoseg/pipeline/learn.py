@@ -187,6 +187,9 @@ def learn(
         tell_licences_of((infos.retrieval, infos.saliency, *infos.phi))
         if bank is None:
             defaults = default_settings(encoders.saliency.info, encoders.info.phi, recipe)
+            found = preset_of(preset or archive.preset or "lite").decoder
+            segment = replace(defaults.segment, decoder=found)
+            defaults = replace(defaults, segment=segment)
             bank = ConceptBank(
                 (), encoders.info, replace(defaults, learn=replace(defaults.learn, **changes))
             )

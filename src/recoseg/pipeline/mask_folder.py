@@ -10,6 +10,8 @@ from recoseg.pipeline.convert import remove_formats
 from recoseg.pipeline.report import REPORT
 from recoseg.segmentation.raster_to_folder import remove_tiles
 from recoseg.storage.claim import claim, format_in
+from recoseg.video.output import IDENTITIES
+from recoseg.video.preview import PREVIEWS, remove_previews
 from recoseg.writers.folder import CLASSES, FORMAT, LINES
 
 FORMATS = "formats"
@@ -51,3 +53,18 @@ def claim_masks(folder: Path, *, report: bool, resume: bool, overwrite: bool) ->
     if overwrite:
         remove_formats(folder / FORMATS)
         remove_tiles(folder)
+        remove_previews(folder)
+
+
+def claim_video(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Claim a folder, which is locked, for what films have beside label maps.
+
+    Args:
+        folder: The folder.
+        resume: Whether a run that was interrupted goes on.
+        overwrite: Whether what an earlier run has written is removed.
+
+    Raises:
+        OutputError: The folder holds files of others under these names.
+    """
+    claim(folder, FORMAT, (IDENTITIES, PREVIEWS), what="masks", resume=resume, overwrite=overwrite)

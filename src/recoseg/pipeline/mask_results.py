@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,7 @@ from recoseg.training.pseudo_labels import FORMAT as PSEUDO_LABELS
 from recoseg.training.pseudo_labels import PseudoLabelled, PseudoLabels
 from recoseg.writers.folder import CLASSES, read_segmentations
 from recoseg.writers.folder import FORMAT as MASKS
+from recoseg.writers.instances import INSTANCES, read_instances
 
 _GREY = (110, 110, 110)
 
@@ -52,6 +53,8 @@ class MaskResult:
         failure: Why the photo has no label map; empty if it has one.
         decode: Reads the label map from the file where that has another format than PNG.
         has_photo: Whether it is known where the photo is; if not, `photo` is its name.
+        instances: The file of its instances; None if only connected parts are known.
+        instances_checksum: The recorded checksum of that file.
     """
 
     name: str
@@ -61,6 +64,8 @@ class MaskResult:
     failure: str = ""
     decode: Callable[[], np.ndarray] | None = None
     has_photo: bool = True
+    instances: Path | None = None
+    instances_checksum: str | None = None
 
     def read(self, classes: int) -> np.ndarray:
         """The label map (h, w): uint8, or uint16 for more than 255 classes.
@@ -87,6 +92,25 @@ class MaskResult:
         except FileError as error:
             raise BadImageError(str(error).rstrip(".")) from error
         return values.astype(np.uint8 if ignore_index(classes) == IGNORE_INDEX else np.uint16)
+
+    def read_instances(self, labels: np.ndarray) -> np.ndarray | None:
+        """The instance that each pixel belongs to (h, w), uint16, 0 for none; None if not known.
+
+        Args:
+            labels: Its label map.
+
+        Raises:
+            BadImageError: The file is missing or damaged; the text is the reason.
+        """
+        if self.instances is None:
+            return None
+        try:
+            numbers = read_instances(self.instances, self.instances_checksum)
+        except FileError as error:
+            raise BadImageError(str(error).rstrip(".")) from error
+        if numbers.shape != labels.shape:
+            raise BadImageError(f"{self.instances} has another size than the label map")
+        return numbers
 
     @property
     def is_raster(self) -> bool:
@@ -122,6 +146,10 @@ class MaskResults:
     palette: tuple[Colour, ...]
     photos: tuple[MaskResult, ...]
     failures: Mapping[str, str] = field(default_factory=dict)
+
+    def without_instances(self) -> MaskResults:
+        """The same, of which only connected parts are known."""
+        return replace(self, photos=tuple(replace(one, instances=None) for one in self.photos))
 
 
 def open_results(masks: Path, images: Path | None = None) -> MaskResults:
@@ -203,6 +231,7 @@ def _sorted(found: MaskResults) -> MaskResults:
 def _segmented(folder: Path, images: Path | None) -> MaskResults:
     """The masks of `recoseg segment`."""
     done: list[PseudoLabelled] = []
+    kept: list[tuple[Path | None, str | None]] = []
     failures: dict[str, str] = {}
     for line in read_segmentations(folder):
         if line is None:
@@ -213,8 +242,14 @@ def _segmented(folder: Path, images: Path | None) -> MaskResults:
             failures[str(line.get("path"))] = "it has no label map"
         else:
             done.append(PseudoLabelled(line["path"], line["files"]["labels"], None, _sums(line)))
+            name = line["files"].get(INSTANCES)
+            sums = _sums(line).get(INSTANCES)
+            kept.append((None, None) if name is None else (inside(folder, name), sums))
     names = tuple(words.name for words in read_classes(folder / CLASSES))
-    photos = _moved(done, folder, images)
+    photos = tuple(
+        replace(item, instances=path, instances_checksum=expected)
+        for item, (path, expected) in zip(_moved(done, folder, images), kept, strict=True)
+    )
     return MaskResults(names, palette_of(names), photos, failures)
 
 

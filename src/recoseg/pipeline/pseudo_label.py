@@ -69,6 +69,7 @@ def pseudo_label(
         check_free(folder, resume=resume, overwrite=overwrite)
         listed = list_photos(photos, folder, exclude)
         if not isinstance(source, Segmenter):
+            options.setdefault("instances", "parts")
             keep = confidence or not ignoring.idle
             segmenters = [
                 open_segmenter(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from recoseg.config import FusionForm
 from recoseg.decoders.sam3 import Sam3Decoder, load_decoder
 from recoseg.device import resolve_compute
 from recoseg.encoders.bundle import Encoders
+from recoseg.encoders.decoder_sources import NO_DECODER
 from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.licences import tell_licences_of
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
@@ -20,7 +21,7 @@ from recoseg.formats.format_table import formats_of
 from recoseg.hub.fetch import pinned
 from recoseg.memory.region_memory import RegionMemory, open_memory
 from recoseg.pipeline.checks import Paths, check_encoder, check_output_folder, list_photos
-from recoseg.pipeline.convert import ConvertReport, convert
+from recoseg.pipeline.convert import convert
 from recoseg.pipeline.mask_folder import FORMATS, check_place, claim_masks
 from recoseg.pipeline.report import report_masks
 from recoseg.pipeline.segment_options import (
@@ -29,14 +30,17 @@ from recoseg.pipeline.segment_options import (
     refinement_of,
     refuse_for_a_model,
     tell_memory,
+    with_instances,
     with_source,
 )
+from recoseg.pipeline.segment_report import SegmentReport
 from recoseg.pipeline.voting import regions_of_bank, voting_of
 from recoseg.progress import resumable, telling_what_is_kept
 from recoseg.rasters.opening import rasterio_package
 from recoseg.refinement.refiner import PUBLISHED_TEMPERATURE, RefineForm
 from recoseg.regions.protocol import RegionProvider
 from recoseg.segmentation.bank_segmenter import bank_segmenter
+from recoseg.segmentation.instances import InstanceForm, instance_form
 from recoseg.segmentation.naming import NAMES_TEMPERATURE, NameForm
 from recoseg.segmentation.presence import PresenceRule
 from recoseg.segmentation.raster_to_folder import RasterOptions
@@ -48,27 +52,11 @@ from recoseg.segmentation.voting import VoteForm
 from recoseg.storage.locks import lock_folder
 from recoseg.training.model import TrainedModel, is_model
 from recoseg.training.model_segmenter import model_segmenter
+from recoseg.writers.instances import INSTANCES
 
 Segmentable = ConceptBank | TrainedModel | str | Path
 """A concept bank, a trained model, the file of either (for a model also the folder of its training
 run), or its address on the Hub, `hf:OWNER/NAME[@REVISION]`."""
-
-
-@dataclass(frozen=True)
-class SegmentReport:
-    """Results of a run.
-
-    Attributes:
-        photos: Number of photos that were found.
-        failures: Reason for each photo that could not be segmented, by path.
-        formats: The report of the formats of other tools; None if none was asked for.
-        page: The page of all photos with their masks; None if none was asked for.
-    """
-
-    photos: int
-    failures: dict[str, str]
-    formats: ConvertReport | None = None
-    page: Path | None = None
 
 
 def open_segmenter(
@@ -103,6 +91,7 @@ def open_segmenter(
     area_threshold: float | None = None,
     min_area: float | None = None,
     ambiguity: float | None = None,
+    instances: InstanceForm | None = None,
     keep_scores: bool = False,
     batch_size: int = 8,
     device: str = "auto",
@@ -148,8 +137,8 @@ def open_segmenter(
             not kept.
         memory: Region memory, or its folder or URL, whose scores are added. It has to share a phi
             and the dense text encoder with the bank.
-        decoder: A decoder that finds the words of the classes in each photo: `sam3`, `sam3=FOLDER`,
-            or one that `load_decoder` loaded.
+        decoder: What finds the words of the classes in each photo: `sam3`, `sam3=FOLDER`, what
+            `load_decoder` loaded, or `none`. By default as the bank's settings say.
         names: How the names of a class give its text score: `cosine` (the default), the best one's
             cosine; `softmax`, the best one's probability among all names of all classes, which
             needs the fusion `text` or `sum`.
@@ -163,6 +152,8 @@ def open_segmenter(
             `REFINED_SHARE` where edges are refined, and 0 elsewhere and by the recipe `paper`.
         ambiguity: Pixels whose two best classes are too weak or too close become background; see
             `is_ambiguous`.
+        instances: What the single things of a class are: its connected `parts`, the instances that
+            the `decoder` finds (the default where there is one and no window), or the `regions`.
         keep_scores: Whether results hold their score maps.
         batch_size: Photos (or windows) of equal size that are encoded together.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
@@ -177,6 +168,7 @@ def open_segmenter(
             with others.
         RecosegError: An option does not fit the bank or model, or is out of range.
     """
+    has_windows = window is not None
     compute = (encoders and encoders.compute) or resolve_compute(device, precision)
     options: dict[str, Any] = {
         "resize": resize,
@@ -213,13 +205,15 @@ def open_segmenter(
         options["voting"] = voting_of(regions, vote, region_cache, compute)
         options["specks"] = speck_rule(min_area, refine)
         chosen = refinement_of(refine, temperature or PUBLISHED_TEMPERATURE, refine_steps)
+        things = instance_form(instances, False, options["voting"] is not None, has_windows)
         opened = model_segmenter(source, compute=compute, refine=chosen, **options)
-        return with_source(opened, source)
+        return with_source(with_instances(opened, things), source)
     check_names(names, names_temperature, temperature)
     if isinstance(memory, str | Path):
         memory = open_memory(memory)
     bank = source if isinstance(source, ConceptBank) else ConceptBank.load(source)
     own = bank.settings.segment
+    decoder = None if decoder == NO_DECODER else decoder or own.decoder or None
     tell_memory(own, memory)
     tell_licences_of((bank.encoders.saliency, *bank.encoders.phi))
     if recipe is not None:
@@ -240,8 +234,10 @@ def open_segmenter(
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     weighed = replace(own.fusion, **changes)
-    check_weights(weighed, set(changes), memory is not None, decoder is not None)
+    has_decoder = decoder is not None
+    check_weights(weighed, set(changes), memory is not None, has_decoder)
     options["voting"] = voting_of(regions, vote, region_cache, compute)
+    things = instance_form(instances, has_decoder, options["voting"] is not None, has_windows)
     for spec in phi if isinstance(phi, list | tuple) else [phi]:
         if isinstance(spec, str):
             check_encoder(spec, "phi")
@@ -264,7 +260,7 @@ def open_segmenter(
         ambiguity=ambiguity,
         **options,
     )
-    return with_source(opened, source)
+    return with_source(with_instances(opened, things), source)
 
 
 def segment(
@@ -275,6 +271,7 @@ def segment(
     overlays: bool = True,
     scores: bool = False,
     formats: Sequence[str] = (),
+    stuff: Sequence[str] | None = None,
     report: bool = False,
     resume: bool = False,
     overwrite: bool = False,
@@ -295,6 +292,7 @@ def segment(
         scores: Whether to write score maps in fp16; these files are large.
         formats: Formats of other tools, which are written into the folder `formats` when all photos
             are segmented, in the place of those of an earlier run; see `recoseg.convert`.
+        stuff: Classes that are no things in these formats, such as sky; see `things_of`.
         report: Whether to write a page of all photos with their masks, `report/index.html`, when
             all are segmented; see `report_masks`.
         resume: Whether to continue an interrupted run in `out` with the same settings.
@@ -325,7 +323,8 @@ def segment(
         listed = list_photos(photos, folder, exclude)
         if not isinstance(source, Segmenter):
             source = open_segmenter(source, keep_scores=scores, **options)
-        chosen = {"labels": True, "overlays": overlays, "scores": scores}
+        kept = source.labeller.instances != "parts"
+        chosen = {"labels": True, "overlays": overlays, "scores": scores, INSTANCES: kept}
         writers = [name for name, is_chosen in chosen.items() if is_chosen]
         with (
             telling_what_is_kept(partial(resumable, folder)),
@@ -343,7 +342,8 @@ def segment(
             )
     converted = page = None
     if formats and len(failures) < len(listed):
-        converted = convert(folder, formats, folder / FORMATS, overwrite=True, progress=progress)
+        out = folder / FORMATS
+        converted = convert(folder, formats, out, stuff=stuff, overwrite=True, progress=progress)
     if report and len(failures) < len(listed):
         with telling_what_is_kept(partial(resumable, folder)):
             page = report_masks(folder, progress=progress)

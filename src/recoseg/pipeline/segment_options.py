@@ -12,6 +12,7 @@ from recoseg.errors import OptionError, UnknownNameError
 from recoseg.hub.address import is_hub
 from recoseg.memory.region_memory import RegionMemory
 from recoseg.refinement.refiner import RefineForm, RefineSettings
+from recoseg.segmentation.instances import InstanceForm
 from recoseg.segmentation.naming import NameForm
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.training.model import TrainedModel
@@ -99,3 +100,11 @@ def with_source(segmenter: Segmenter, source: object) -> Segmenter:
     if not is_hub(source):
         return segmenter
     return replace(segmenter, settings={**segmenter.settings, "source": str(source)})
+
+
+def with_instances(segmenter: Segmenter, form: InstanceForm) -> Segmenter:
+    """A segmenter whose results have instances of some form."""
+    if form == "parts":
+        return segmenter
+    labeller = replace(segmenter.labeller, instances=form)
+    return replace(segmenter, labeller=labeller, settings={**segmenter.settings, "instances": form})

@@ -13,6 +13,7 @@ from recoseg.datasets.dataset_table import open_dataset
 from recoseg.datasets.spaces import community_of, label_space
 from recoseg.decoders.sam3 import load_decoder
 from recoseg.device import resolve_compute
+from recoseg.encoders.decoder_sources import NO_DECODER
 from recoseg.errors import DatasetError, OptionError, RecosegError
 from recoseg.evaluation.evaluation import Evaluation
 from recoseg.evaluation.suite import FOLDERS, SUITE, place_of, suite_json, suite_markdown
@@ -104,7 +105,7 @@ def evaluate_suite(
     folder = None if out is None else check_output_folder(out)
     if isinstance(options.get("memory"), str | Path):
         options["memory"] = open_memory(options["memory"])
-    if isinstance(options.get("decoder"), str):
+    if isinstance(options.get("decoder"), str) and options["decoder"] != NO_DECODER:
         options["decoder"] = load_decoder(options["decoder"], resolve_compute(device, precision))
     run: dict[str, Any] = {"device": device, "precision": precision, "progress": progress}
     chosen: dict[str, Any] = {name: options.get(name) for name in ("phi", "saliency", "recipe")}

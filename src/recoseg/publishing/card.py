@@ -219,8 +219,9 @@ def _encoders(roles: Sequence[tuple[str, EncoderInfo]]) -> str:
     header = ["role", "encoder", "weights", "licence", "allows", "fingerprint"]
     return (
         markdown_table(header, rows, numbers_from=6)
-        + "\n\nThe weights of the encoders are not part of this repository; recoseg downloads them "
-        "from where they are published, and refuses others."
+        + "\n\nThe weights of the encoders are not part of this repository: recoseg takes them "
+        "from where they are published (those of `lite` come inside Python packages), and refuses "
+        "others."
     )
 
 

@@ -119,7 +119,7 @@ class BandReader:
         if out_hw is not None:
             chosen["out_shape"] = (len(self.bands), *out_hw)
         indexes = list(self.bands)
-        with reasons():
+        with reasons("damaged"):
             how = Resampling.cubic if smooth and self.palette is None else Resampling.nearest
             values = self.raster.read(indexes, resampling=how, **chosen)
             if self.is_full:

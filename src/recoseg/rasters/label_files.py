@@ -17,7 +17,7 @@ from recoseg.errors import BadImageError
 from recoseg.labels import IGNORE_INDEX, Colour, ignore_index
 from recoseg.rasters.boxes import ALIGNED, Box
 from recoseg.rasters.georeference import Georeference
-from recoseg.rasters.opening import open_raster, quiet, rasterio_package, reasons
+from recoseg.rasters.opening import open_raster, rasterio_package, reasons
 from recoseg.storage.atomic import TEMPORARY, flush_folder
 
 RASTER = ".tif"
@@ -95,7 +95,7 @@ def write_label_raster(
         **georeference.to_profile(),
     }
     options = rasterio.Env(COMPRESS_OVERVIEW="DEFLATE", GDAL_CACHEMAX=_CACHE)
-    with written_beside(path) as temporary, options, quiet(rasterio):
+    with written_beside(path) as temporary, options:
         with rasterio.open(temporary, "w", **profile) as file:
             if ignored == IGNORE_INDEX:
                 white = (255, 255, 255, 255)

@@ -55,23 +55,21 @@ def rasterio_package() -> Any:
     try:
         import rasterio
     except ImportError as error:
-        raise MissingExtraError("rasterio", "geo", "Reading rasters by windows") from error
+        raise MissingExtraError("rasterio", "geo", "Reading and writing rasters") from error
+    # Photos lie nowhere on the earth; several threads may read them, so this is for the process.
+    warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
     # GDAL's messages come as exceptions, too, and damaged files would fill the terminal with them.
     logging.getLogger("rasterio").setLevel(logging.CRITICAL)
     return rasterio
 
 
 @contextmanager
-def quiet(rasterio: Any) -> Iterator[None]:
-    """Do not warn of rasters that lie nowhere, as photos do."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        yield
+def reasons(failed: str = "cannot be read by windows") -> Iterator[None]:
+    """Turn the errors of rasterio into a `BadImageError` with the reason.
 
-
-@contextmanager
-def reasons() -> Iterator[None]:
-    """Turn the errors of rasterio into a `BadImageError` with the reason."""
+    Args:
+        failed: What an error means, as the beginning of the message.
+    """
     from rasterio.errors import RasterioError
 
     try:
@@ -79,7 +77,7 @@ def reasons() -> Iterator[None]:
     except RasterioError as error:
         cause = error.__cause__ or error
         reason = " ".join(str(cause).split()) or type(cause).__name__
-        raise BadImageError(f"cannot be read by windows: {reason[:300]}") from error
+        raise BadImageError(f"{failed}: {reason[:300]}") from error
 
 
 @contextmanager
@@ -96,12 +94,10 @@ def open_raster(path: Path) -> Iterator[DatasetReader]:
     """
     rasterio = rasterio_package()
     driver = _driver(path)
-    with reasons(), rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_PAM_ENABLED=True):
-        with quiet(rasterio):
-            raster = rasterio.open(path.absolute(), driver=driver)
-        with raster:
-            _check(raster)
-            yield raster
+    options = rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_PAM_ENABLED=True)
+    with reasons(), options, rasterio.open(path.absolute(), driver=driver) as raster:
+        _check(raster)
+        yield raster
 
 
 def _driver(path: Path) -> str:

@@ -214,7 +214,7 @@ def bank_segmenter(
             "refine": refine.to_json(),
             **({} if voting is None else voting.to_json()),
             **({} if memory is None else {"memory": memory_settings(memory)}),
-            **({} if decoder is None else {"decoder": decoder_settings(decoder)}),
+            **({} if decoder is None else {"decoder": decoder_settings(decoder, len(concepts))}),
             **({} if by_name is None else {"names_temperature": by_name.temperature}),
             **({} if ambiguity is None else {"ambiguity": ambiguity}),
             **presence.to_json(),

@@ -21,6 +21,7 @@ is enlarged until its short side fits the encoders. The estimate for one photo c
               each, and half a GB at most besides
     regions   60 h w + 8 c r bytes where regions vote, r <= 65,536 the regions
     specks    40 h w bytes where small parts of the label maps are removed
+    instances 40 h w bytes where single things are told apart
     kept      2 c h w bytes where scores are kept, and as many again while they are written
     overlay   40 h w bytes, h w at most `MAX_OVERLAY`, and 4 h w of other buffers of the writers
 
@@ -63,6 +64,9 @@ _REGIONS = 60
 _SPECKS = 40
 """Bytes that removing small parts of a label map needs per pixel."""
 
+_INSTANCES = 40
+"""Bytes that telling single things apart needs per pixel."""
+
 _MOST_REGIONS = 65_536
 """Regions that a photo is expected to have at most."""
 
@@ -91,6 +95,7 @@ class Cost:
         spreading: The parameters of LPOSS, if scores are spread between patches.
         votes: Whether regions vote.
         cleans: Whether small parts of the label maps are removed.
+        tells_apart: Whether single things are told apart.
     """
 
     grids: tuple[tuple[int, int], ...]
@@ -103,6 +108,7 @@ class Cost:
     spreading: LpossSettings | None = None
     votes: bool = False
     cleans: bool = False
+    tells_apart: bool = False
 
     def bytes_of(self, photo: tuple[int, int], given: tuple[int, int]) -> int:
         """The estimate for one photo, bytes.
@@ -128,7 +134,7 @@ class Cost:
                 padded = -(-input_side // stride) * stride
                 building = max(building, 4 * count * max(padded, side))
         scores = matrices + max(_BUILDING * building, self._scores(photo))
-        scores += _SPECKS * pixels if self.cleans else 0
+        scores += max(_SPECKS * self.cleans, _INSTANCES * self.tells_apart) * pixels
         kept = 2 * self.classes * pixels if self.keep_scores else 0
         voting, spreading = self._voting(pixels), self._spreading(inputs)
         segmenting = 6 * inputs + grids + kept + voting + spreading

@@ -10,7 +10,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from recoseg.concepts import Concept
-from recoseg.decoders.class_maps import CONFIDENCE, at_cells, of_words
+from recoseg.decoders.class_maps import CONFIDENCE, at_cells
+from recoseg.decoders.instances import Instances
+from recoseg.decoders.preview import Preview
 from recoseg.decoders.sam3 import LICENCE, Sam3Decoder
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.weights import combine
@@ -27,21 +29,32 @@ class DecodedClasses:
     Args:
         decoder: The decoder.
         concepts: The classes, each with its words.
+        preview: Which of many classes are looked for in a photo; by default the published rule.
     """
 
-    def __init__(self, decoder: Sam3Decoder, concepts: Sequence[Concept]) -> None:
+    def __init__(
+        self, decoder: Sam3Decoder, concepts: Sequence[Concept], preview: Preview | None = None
+    ) -> None:
         self._decoder, self._asked = decoder, class_prompts(decoder, concepts)
-        identity = combine(decoder.fingerprint, self._asked.identity, CONFIDENCE)
+        self._preview = preview or Preview()
+        rule = self._preview.to_json(len(concepts))
+        identity = combine(decoder.fingerprint, self._asked.identity, CONFIDENCE, *rule.values())
         self.info = EncoderInfo(decoder.name, decoder.origin, identity, len(concepts), STRIDE)
 
     def features(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c gh gw"]:
         """How likely each cell shows each class, 0 to 1; learnt thresholds have become 0.5."""
-        maps = self._decoder.maps(images, self._asked.prompts)
-        spans = self._asked.spans
-        pairs = list(zip(spans.positive, spans.negative, strict=True))
-        classes = [torch.stack([of_words(one, *pair) for pair in pairs]) for one in maps]
-        classes = [self._asked.levelled(one) for one in classes]
-        return at_cells(torch.stack(classes), (images.shape[2], images.shape[3]), STRIDE)
+        return self.find(images)[0]
+
+    def find(
+        self, images: UInt8[Tensor, "n 3 h w"]
+    ) -> tuple[Float[Tensor, "n c gh gw"], list[Instances]]:
+        """The same, and the instances of the classes in each photo."""
+        size, asked = (images.shape[2], images.shape[3]), self._asked
+        maps, instances = [], []
+        for found in self._decoder.decode(images, asked.prompts, asked.spans, self._preview):
+            maps.append(at_cells(asked.levelled(found.maps)[None], size, STRIDE))
+            instances.append(found.instances)
+        return torch.cat(maps), instances
 
 
 def decoder_branch(decoder: Sam3Decoder, concepts: Sequence[Concept]) -> Branch:
@@ -55,14 +68,20 @@ def decoder_branch(decoder: Sam3Decoder, concepts: Sequence[Concept]) -> Branch:
     return Branch(f"decoder:{decoder.name}", encoder, _as_they_are, tuple(concepts))
 
 
-def decoder_settings(decoder: Sam3Decoder) -> dict[str, Any]:
-    """What decides the scores of a decoder, as JSON fields."""
+def decoder_settings(decoder: Sam3Decoder, classes: int) -> dict[str, Any]:
+    """What decides the scores of a decoder, as JSON fields.
+
+    Args:
+        decoder: The decoder.
+        classes: Number of classes that get scores.
+    """
     return {
         "name": decoder.name,
         "weights": decoder.origin,
         "fingerprint": decoder.fingerprint,
         "licence": LICENCE,
         "confidence": CONFIDENCE,
+        **Preview().to_json(classes),
     }
 
 

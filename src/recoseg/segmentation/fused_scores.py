@@ -40,7 +40,7 @@ class FusedScores:
         self._image = image
         self._rule = rule
         self._maps: list[tuple[Float[Tensor, "c gh gw"], Upsampler]] = []
-        for scores, stride, windows in grids:
+        for scores, stride, windows, _ in grids:
             grid_hw = (scores.shape[1], scores.shape[2])
             whole_hw = self.output_hw if part is None else part.size
             up = Upsampler.build(grid_hw, stride, input_hw, whole_hw, scores.device, windows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -17,8 +17,10 @@ from recoseg.photos.load import LoadedPhoto
 from recoseg.photos.refs import Photo
 from recoseg.refinement.lposs import LpossSettings
 from recoseg.refinement.refiner import Part, Refiner
+from recoseg.segmentation.finish import finished
 from recoseg.segmentation.fused_scores import FusedScores, spread_grids
 from recoseg.segmentation.fusion import FusionRule
+from recoseg.segmentation.instances import InstanceForm
 from recoseg.segmentation.label_maps import (
     MAX_STRIP,
     BackgroundRule,
@@ -35,7 +37,7 @@ from recoseg.segmentation.sampled import Sampler
 from recoseg.segmentation.score_grids import ScoreGrids, features_of, whole_grid
 from recoseg.segmentation.specks import SpeckRule
 from recoseg.segmentation.unrefined import Unrefined
-from recoseg.segmentation.voting import VotedScores, Voting, vote_labels
+from recoseg.segmentation.voting import VotedScores, Voting
 
 Scores = FusedScores | VotedScores
 _MOST_REFINED = 64_000_000
@@ -66,6 +68,7 @@ class Labeller:
         background_class: Name of the class that background has in label maps, one of `names` or
             a further one; empty where it is ignored. Its score is that of `background_scores`.
         temperature: Fused scores divided by this are logits of the probabilities of classes.
+        instances: What the single things of a class are.
     """
 
     scored: tuple[str, ...]
@@ -83,6 +86,7 @@ class Labeller:
     specks: SpeckRule = field(default_factory=SpeckRule)
     background_class: str = ""
     temperature: float = 1.0
+    instances: InstanceForm = "parts"
 
     @property
     def maps(self) -> int:
@@ -138,15 +142,9 @@ class Labeller:
             for part in self._refined_together(fused):
                 results |= zip(part, self._refine([fused[index] for index in part]), strict=True)
             labelled = [results[index] for index in range(len(photos))]
-        if self.voting is not None and self.voting.form == "mode":
-            labelled = [
-                replace(one, labels=vote_labels(one.labels, regions))
-                for one, regions in zip(labelled, divided, strict=True)
-                if regions is not None
-            ]
-        if self.specks.is_idle:
-            return labelled
-        return [replace(one, labels=self.specks.clean(one.labels)) for one in labelled]
+        return finished(
+            labelled, divided, grids, self.voting, self.specks, self.instances, len(self.names)
+        )
 
     @torch.inference_mode()
     def strips(self, photo: LoadedPhoto, grids: ScoreGrids) -> Iterator[Float[Tensor, "c _ w"]]:

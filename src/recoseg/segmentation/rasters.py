@@ -176,11 +176,11 @@ class RasterSegmenter:
 
     @cached_property
     def _labeller(self) -> Labeller:
-        """The labeller for tiles: a share of the photo is one of a window."""
+        """The labeller for tiles: a share of the photo is one of a window, things are parts."""
         labeller, windows = self.segmenter.labeller, self.windows
         window = round(windows.side / windows.scale)
         least = min(labeller.specks.pixels(window, window), LARGEST_SPECK)
-        return replace(labeller, specks=SpeckRule(least if least >= 1 else 0))
+        return replace(labeller, specks=SpeckRule(least if least >= 1 else 0), instances="parts")
 
     @torch.inference_mode()
     def presence(self) -> DecidedPresence:

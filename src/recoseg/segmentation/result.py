@@ -11,7 +11,7 @@ from PIL import Image
 
 from recoseg.drawing.overlay import draw_overlay
 from recoseg.errors import BadImageError
-from recoseg.labels import Colour, Segmentation
+from recoseg.labels import Colour, InstanceMap, Segmentation
 from recoseg.photos.refs import Photo
 
 
@@ -61,6 +61,11 @@ class Result:
     def scores(self) -> Float[np.ndarray, "c h w"] | None:
         """Fused scores of each class, fp16; None unless the segmenter keeps them."""
         return self._found.scores
+
+    @property
+    def instances(self) -> InstanceMap | None:
+        """The single things; None where only the connected parts of classes are known."""
+        return self._found.instances
 
     def mask(self, name: str) -> Bool[np.ndarray, "h w"]:
         """The pixels of one class; all False where the class is absent.

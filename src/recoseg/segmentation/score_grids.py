@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from recoseg.decoders.instances import Instances
 from recoseg.encoders.extract import extract
 from recoseg.regions.axes import cell_matrix
 from recoseg.segmentation.branches import FEATURES, Branch
@@ -23,15 +24,32 @@ class Grid(NamedTuple):
         scores: Scores of each class in each cell; the grids of windows lie side by side.
         stride: Pixels of the encoder's input per cell; 0 where the whole input is one cell.
         windows: The windows; by default one, the whole input.
+        instances: The instances in each photo, where an encoder finds such in whole photos.
     """
 
     scores: Float[Tensor, "*n c gh gw"]
     stride: int
     windows: Windows = Windows()
+    instances: Sequence[Instances] = ()
 
 
 ScoreGrids = dict[str, Grid]
 """The scores of each branch, by the branch's name."""
+
+
+@runtime_checkable
+class FindsInstances(Protocol):
+    """A dense encoder that also finds instances in photos, in the same pass."""
+
+    def find(
+        self, images: UInt8[Tensor, "n 3 h w"]
+    ) -> tuple[Float[Tensor, "n c gh gw"], Sequence[Instances]]:
+        """The features of photos, and the instances in each."""
+
+
+class _Scored(NamedTuple):
+    scores: Float[Tensor, "n c gh gw"]
+    instances: Sequence[Instances] = ()
 
 
 def score_grids(
@@ -63,7 +81,12 @@ def score_grids(
         found = _score_windows(pixels, parts, windows, plan.batch_size) | _score(pixels, whole)
     return [
         {
-            one.name: Grid(found[one.key], one.stride, windows if one.stride else Windows())
+            one.name: Grid(
+                found[one.key].scores,
+                one.stride,
+                windows if one.stride else Windows(),
+                found[one.key].instances,
+            )
             for one in ones
         }
         for ones in wanted
@@ -94,18 +117,18 @@ def _score_windows(
     branches: dict[Hashable, Branch],
     windows: Windows,
     batch_size: int,
-) -> dict[Hashable, Float[Tensor, "n c all_rows all_columns"]]:
+) -> dict[Hashable, _Scored]:
     """Scores of all windows, laid side by side for each photo."""
     crops = windows.cut(pixels)
     found: dict[Hashable, Tensor] = {}
     for start in range(0, len(crops), batch_size):
         scored = _score(torch.stack(crops[start : start + batch_size]), branches)
-        for key, scores in scored.items():
+        for key, (scores, _) in scored.items():
             if key not in found:
                 found[key] = scores.new_empty(len(crops), *scores.shape[1:])
             found[key][start : start + len(scores)] = scores
     counts = (len(pixels), len(windows.rows), len(windows.columns))
-    return {key: _side_by_side(scores, counts) for key, scores in found.items()}
+    return {key: _Scored(_side_by_side(scores, counts)) for key, scores in found.items()}
 
 
 def _side_by_side(
@@ -121,7 +144,7 @@ def _side_by_side(
 @torch.inference_mode()
 def _score(
     pixels: UInt8[Tensor, "n 3 h w"], branches: dict[Hashable, Branch]
-) -> dict[Hashable, Float[Tensor, "n c gh gw"]]:
+) -> dict[Hashable, _Scored]:
     encoders = [
         encoder
         for branch in branches.values()
@@ -131,10 +154,16 @@ def _score(
         key: [encoder.info.key for encoder in branch.scored_encoders]
         for key, branch in branches.items()
     }
+    finders = {one.info.key: one for one in encoders if isinstance(one, FindsInstances)}
+    found = {key: one.find(pixels) for key, one in finders.items()}
     wanted = [one for keys in scored.values() for one in keys]
-    features = extract(encoders, pixels, wanted)
+    others = [one for one in encoders if one.info.key not in found]
+    features = extract(others, pixels, wanted) | {key: maps for key, (maps, _) in found.items()}
     return {
-        key: branch.score(*(features[one] for one in scored[key]))
+        key: _Scored(
+            branch.score(*(features[one] for one in scored[key])),
+            [things for one in scored[key] if one in found for things in found[one][1]],
+        )
         for key, branch in branches.items()
     }
 

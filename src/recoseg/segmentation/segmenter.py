@@ -99,6 +99,7 @@ class Segmenter:
             labeller.spreading,
             labeller.voting is not None,
             not labeller.specks.is_idle,
+            labeller.instances != "parts",
         )
 
     @overload  # some forms of one photo are iterable, too

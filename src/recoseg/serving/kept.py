@@ -19,11 +19,13 @@ class KeptResult:
     """A segmented photo.
 
     Attributes:
+        name: Name of its file, without folders and suffix, safe on every file system.
         photo: The bytes of its file.
         image: The decoded photo, upright RGB.
         segmentation: Its label map.
     """
 
+    name: str
     photo: bytes
     image: Image.Image
     segmentation: Segmentation

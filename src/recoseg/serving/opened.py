@@ -88,6 +88,7 @@ def open_all(
             chosen = choose_encoders(archive, bank, None)
             encoders = load_encoders(**chosen, device=device, precision=precision)
         check_index(archive, encoders.retrieval)
+        encoders.retrieval.embed_texts(["photo"])  # some load texts late; no search shall wait
     compute = (encoders and encoders.compute) or resolve_compute(device, precision)
     options |= {"device": device, "precision": precision}
     segmenter = open_segmenter(source if bank is None else bank, encoders=encoders, **options)

@@ -140,18 +140,18 @@ def download(result: KeptResult, segmentation: Segmentation, form: str) -> Downl
         RecosegError: The format holds fewer classes.
     """
     if form == "palette":
-        return Download("photo.png", "image/png", encode_label_map(segmentation))
+        return Download(f"{result.name}.png", "image/png", encode_label_map(segmentation))
     if form == "overlay":
         picture = encode_jpeg(draw_overlay(result.image, segmentation))
-        return Download("photo-overlay.jpg", "image/jpeg", picture)
+        return Download(f"{result.name}-overlay.jpg", "image/jpeg", picture)
     if form not in FORMATS:
         raise UnknownNameError("format", form, list(TITLES))
-    files = files_of_photo(segmentation, result.photo, form)
+    files = files_of_photo(segmentation, result.photo, form, result.name)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(f"{form}/{name}", content)
-    return Download(f"photo-{form}.zip", "application/zip", buffer.getvalue())
+    return Download(f"{result.name}-{form}.zip", "application/zip", buffer.getvalue())
 
 
 def _require(module: str, package: str, extra: str) -> None:

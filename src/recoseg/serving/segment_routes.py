@@ -2,7 +2,9 @@
 
 import asyncio
 from dataclasses import replace
+from pathlib import PureWindowsPath
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, File, Form, Query, UploadFile
 from fastapi.concurrency import run_in_threadpool
@@ -23,6 +25,7 @@ from recoseg.serving.rendering import (
 )
 from recoseg.serving.service import Service
 from recoseg.writers.formats import encode_label_map
+from recoseg.writers.names import safe_name
 
 AnswerForm = Literal["palette", "rle", "polygons", "layers"]
 _SHAPES: dict[str, Shapes] = {"rle": "rle", "polygons": "polygons", "layers": "none"}
@@ -67,8 +70,13 @@ async def segment(
     result = await asyncio.wrap_future(waiting)
     if result.segmentation is None or result.image is None:
         raise BadImageError(result.failure)
-    kept = KeptResult(data, result.image, result.segmentation)
+    kept = KeptResult(_stem(photo.filename), data, result.image, result.segmentation)
     return await run_in_threadpool(_answer, service, kept, format, threshold)
+
+
+def _stem(filename: str | None) -> str:
+    """The name of an upload in downloads; browsers of any system may have sent it."""
+    return safe_name(PureWindowsPath(filename).stem) if filename else "photo"
 
 
 def _answer(
@@ -125,5 +133,5 @@ def downloaded(
     result = service.results.get(name)
     with service.drawing:
         file = download(result, keep_certain(result.segmentation, threshold or 0.0), format)
-    headers = {"content-disposition": f'attachment; filename="{file.name}"'}
+    headers = {"content-disposition": f"attachment; filename*=UTF-8''{quote(file.name, safe='')}"}
     return Response(file.content, media_type=file.media_type, headers=headers)

@@ -14,7 +14,7 @@ from recoseg.classes import ClassNames
 from recoseg.concepts import ConceptBank
 from recoseg.cores import usable_cores
 from recoseg.encoders.bundle import Encoders
-from recoseg.errors import BadImageError, OptionError
+from recoseg.errors import BadImageError, ConceptError, OptionError
 from recoseg.hub.address import is_hub
 from recoseg.photos.images import upright_size
 from recoseg.pipeline.classes import as_classes
@@ -155,6 +155,8 @@ class Service:
         Raises:
             ConceptError: It cannot be read.
         """
+        if not line.strip():
+            raise ConceptError("The name of the class is empty. Expected a name, such as 'sofa'.")
         [words] = as_classes([line])
         return words
 
@@ -240,14 +242,16 @@ class Service:
             self._current = self._opened.with_bank(forget(self.file, [name]))
 
     def check_row(self, row: int) -> None:
-        """Refuse a row that the index does not have.
+        """Refuse a row that the index does not have, or that its selection leaves out.
 
         Raises:
             RefusedError: The index has no such row, or the server has no index.
         """
         count = 0 if self.index is None else len(self.index)
-        if not 0 <= row < count:
+        if self.index is None or not 0 <= row < count:
             raise RefusedError(404, f"The index has no photo {row}. Expected 0 to {count - 1}.")
+        if not self.index.is_selected(row):
+            raise RefusedError(404, f"The selection of this server leaves out photo {row}.")
 
     def stop(self) -> None:
         """Refuse what waits and what comes, and cancel jobs; what runs is finished."""

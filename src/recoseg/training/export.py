@@ -101,9 +101,43 @@ def export_onnx(model: TrainedModel, path: str | Path) -> float:
     """
     onnx, _ = _libraries()
     exported = Exported(TrainedModel(model.network.cpu().eval(), model.info)).eval()
+    proto = _converted(exported)
+    for key, text in metadata_of(model).items():
+        proto.metadata_props.add(key=key, value=text)
+    onnx.checker.check_model(proto)
+    data: bytes = proto.SerializeToString()
+    difference = largest_difference(exported, data)
+    if not difference <= TOLERANCE:
+        raise RecosegError(
+            f"The ONNX file's scores differ from the model's by {difference:.2g}, more than "
+            f"{TOLERANCE}; it was not written. Please report the encoder, {model.info.encoder}."
+        )
+    write_bytes(Path(path), data)
+    return difference
+
+
+def metadata_of(model: TrainedModel) -> dict[str, str]:
+    """What an ONNX file tells of a model; all but `recoseg.fingerprint` are JSON."""
+    info = model.info
+    described: dict[str, Any] = {
+        "classes": info.names,
+        "palette": info.palette,
+        "short_side": info.short_side,
+        "fingerprint": model.fingerprint,
+        "provenance": info.provenance,
+    }
+    if info.background is not None:
+        described["background"] = info.background
+    return {
+        f"recoseg.{key}": value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for key, value in described.items()
+    }
+
+
+def _converted(exported: nn.Module) -> Any:
+    """A module as a model of ONNX for photos of any number and size."""
     example = torch.zeros(2, 3, 96, 128, dtype=torch.uint8)
-    dimensions = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC}
-    dimensions[3] = torch.export.Dim.DYNAMIC
+    dimensions = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -117,30 +151,7 @@ def export_onnx(model: TrainedModel, path: str | Path) -> float:
             verbose=False,
         )
     assert program is not None
-    proto = program.model_proto
-    info = model.info
-    described: dict[str, Any] = {
-        "classes": info.names,
-        "palette": info.palette,
-        "short_side": info.short_side,
-        "fingerprint": model.fingerprint,
-        "provenance": info.provenance,
-    }
-    if info.background is not None:
-        described["background"] = info.background
-    for key, value in described.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        proto.metadata_props.add(key=f"recoseg.{key}", value=text)
-    onnx.checker.check_model(proto)
-    data: bytes = proto.SerializeToString()
-    difference = largest_difference(exported, data)
-    if not difference <= TOLERANCE:
-        raise RecosegError(
-            f"The ONNX file's scores differ from the model's by {difference:.2g}, more than "
-            f"{TOLERANCE}; it was not written. Please report the encoder, {info.encoder}."
-        )
-    write_bytes(Path(path), data)
-    return difference
+    return program.model_proto
 
 
 def largest_difference(

@@ -20,15 +20,16 @@ from recoseg.storage.paths import inside
 from recoseg.storage.run_record import RunRecord, read_run_lines
 from recoseg.storage.settings import CHECKSUMS
 from recoseg.writers.formats import DEFAULT_FORMATS, FORMATS, writer_of
+from recoseg.writers.instances import INSTANCES, instance_fields
 from recoseg.writers.names import folded, output_names
 from recoseg.writers.protocol import Writer
 
 FORMAT = "recoseg-masks-1"
 LINES = "segmentations.jsonl"
 CLASSES = "classes.txt"
-OWNED = ("confidence/**/*.png", "labels/**/*.tif")
+OWNED = ("confidence/**/*.png", "labels/**/*.tif", "identities/**/*.png")
 """Patterns of further files: confidence maps, which pseudo-labels have beside those of `FORMATS`,
-and the label maps of rasters."""
+the label maps of rasters, and the identities in films."""
 
 _ANY = "any-name"  # stands for the name of a photo
 
@@ -87,7 +88,7 @@ class OutputFolder:
             return (
                 all(isinstance(text, str) for text in texts)
                 and isinstance(files, dict)
-                and files.keys() == kinds
+                and files.keys() | {INSTANCES} == kinds | {INSTANCES}  # rasters have none
                 and all(isinstance(file, str) for file in files.values())
             )
 
@@ -177,7 +178,12 @@ class OutputFolder:
         return [(name, listed[path]) for path, name in todo.items()]
 
     def write(
-        self, name: str, photo: Photo, image: Image.Image, segmentation: Segmentation
+        self,
+        name: str,
+        photo: Photo,
+        image: Image.Image,
+        segmentation: Segmentation,
+        known: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Write the files of one photo, and its line.
 
@@ -186,12 +192,13 @@ class OutputFolder:
             photo: The photo; its path and its stamp are written into the line.
             image: The pixels of the photo.
             segmentation: The segmentation of the photo.
+            known: What else the line says of the photo.
 
         Returns:
             The fields of the line: path, name, stamp, width, height, areas (fractions by class),
             background (fraction), confidence (0 to 1 by class, if it is known; see
-            `Segmentation.confidence`), files (relative to the folder, by kind), checksums (of the
-            files, by kind).
+            `Segmentation.confidence`), instances (see `instance_fields`, if there are such), files
+            (relative to the folder, by kind), checksums (of the files, by kind).
 
         Raises:
             OutputError: A file cannot be written, such as on a full disk.
@@ -204,6 +211,7 @@ class OutputFolder:
             height, width = segmentation.labels.shape
             areas = segmentation.areas()
             confidence = {"confidence": _rounded(segmentation.confidence(areas))}
+            things = {INSTANCES: instance_fields(segmentation)}
             fields = {
                 "path": photo.path,
                 "name": name,
@@ -213,6 +221,8 @@ class OutputFolder:
                 "areas": _rounded(areas),
                 "background": round(segmentation.background, 6),
                 **({} if segmentation.probabilities is None else confidence),
+                **({} if segmentation.instances is None else things),
+                **(known or {}),
                 "files": files,
                 "checksums": {
                     kind: file_checksum(inside(self._folder, files[kind])) for kind in self._own

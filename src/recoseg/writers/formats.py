@@ -17,6 +17,7 @@ from recoseg.errors import UnknownNameError
 from recoseg.labels import IGNORE_INDEX, Colour, Segmentation
 from recoseg.storage.atomic import write_bytes
 from recoseg.storage.paths import inside
+from recoseg.writers.instances import INSTANCES, encode_instances
 from recoseg.writers.names import safe_path
 from recoseg.writers.protocol import Writer
 
@@ -84,10 +85,16 @@ def score_maps() -> Writer:
     return FilePerPhoto("scores", ".npz", lambda _, found: encode_scores(found), {"scores": True})
 
 
+def instance_maps() -> Writer:
+    """Instances of label maps; see `encode_instances`."""
+    return FilePerPhoto(INSTANCES, ".png", lambda _, found: encode_instances(found))
+
+
 FORMATS: dict[str, Callable[[], Writer]] = {
     "labels": label_maps,
     "overlays": overlays,
     "scores": score_maps,
+    INSTANCES: instance_maps,
 }
 """The formats by name."""
 

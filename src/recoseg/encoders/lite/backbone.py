@@ -10,6 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from recoseg.device import Compute
+from recoseg.encoders.lite.folding import fold_normalisation
 from recoseg.encoders.normalisation import check_photos
 from recoseg.errors import RecosegError
 from recoseg.storage.counts import count_of
@@ -110,6 +111,7 @@ class LiteBackbone:
         model = timm.create_model(f"tf_efficientnet_lite{variant}", pretrained=False)
         model.load_state_dict(dict(state))
         make_dense(model)
+        fold_normalisation(model.eval())
         layer = model.classifier
         weight, bias = (p.detach().clone().to(compute.device) for p in (layer.weight, layer.bias))
         self.classifier = (weight, bias)

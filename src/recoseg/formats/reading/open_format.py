@@ -7,9 +7,11 @@ from pathlib import Path
 
 from recoseg.errors import DatasetError
 from recoseg.formats.reading.coco import read_coco, read_panoptic
+from recoseg.formats.reading.geographic import listed_in, read_geopackages, read_geotiffs
 from recoseg.formats.reading.masks import FormatMasks, read_fields
 from recoseg.formats.reading.shapes import read_cvat, read_label_studio, read_labelme, read_yolo
 from recoseg.formats.reading.values import read_huggingface, read_voc
+from recoseg.rasters.label_files import RASTER
 from recoseg.storage.claim import format_in
 
 RUN = "recoseg-formats-1"
@@ -61,6 +63,11 @@ def open_format(location: Path) -> FormatMasks | None:
     for name, pattern, reader in _FOLDERS:
         if next((location / name).rglob(pattern), None) is not None:
             return reader(location, location)
+    if next(location.rglob("*.gpkg"), None) is not None:
+        return read_geopackages(location, location)
+    raster = next(location.rglob(f"*{RASTER}"), None)
+    if raster is not None and listed_in(raster):
+        return read_geotiffs(location, location)
     return read_labelme(location, location) if _is_labelme(location) else None
 
 

@@ -5,6 +5,7 @@ import { inBackground } from "./background.js";
 import { at, tell } from "./dom.js";
 
 const FROM_ARCHIVE = 1024;
+const DRAWS = 30; // how often another photo is tried where one cannot be shown
 
 /** Calls `take` with each photo that the user gives, and with a remark on it if there is one. */
 export function listenForPhotos(take) {
@@ -46,9 +47,15 @@ function listenForDrops(first) {
 
 /** One of the archive's photos, drawn by lot, as a file. */
 export async function archivePhoto(photos) {
-  const row = Math.floor(Math.random() * photos);
-  const blob = await (await call(`/photos/${row}?size=${FROM_ARCHIVE}`)).blob();
-  return new File([blob], `archive-${row}.jpg`, { type: blob.type });
+  for (let left = DRAWS; ; left--) {
+    const row = Math.floor(Math.random() * photos);
+    try {
+      const blob = await (await call(`/photos/${row}?size=${FROM_ARCHIVE}`)).blob();
+      return new File([blob], `archive-${row}.jpg`, { type: blob.type });
+    } catch (error) {
+      if (error.status !== 404 || !left) throw error; // left out by the selection, or unreadable
+    }
+  }
 }
 
 /**

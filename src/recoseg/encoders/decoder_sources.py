@@ -1,0 +1,17 @@
+"""Where decoders are published: models that find what a word names, beside the encoders."""
+
+from __future__ import annotations
+
+from recoseg.encoders.weight_sources import HubModel
+
+DECODERS = {
+    "sam3": HubModel(
+        "facebook/sam3",
+        otherwise="name a folder with them: --decoder sam3=/path/to/folder (they are given out on "
+        "request), or do without: --decoder none",
+    )
+}
+"""The decoders by name."""
+
+NO_DECODER = "none"
+"""Asks for no decoder, whatever the bank's settings say."""

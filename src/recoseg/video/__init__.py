@@ -1,0 +1,1 @@
+"""Films and folders of frames: masks of a segmenter, followed from frame to frame."""
