@@ -68,8 +68,8 @@ def distinct_region(
 
     Their distinction is brought to a finer grid and divided into two groups; see `split`. The
     region is the higher group, and if the best seed is in the other one, all that is as high as
-    that seed. On a labelled set its Dice with the true masks was higher than that of the regions by
-    which classes are learnt (clusters), and of similarities without the context.
+    that seed. It fitted true masks better than the clusters by which classes are learnt, and than
+    similarities without the context.
 
     Args:
         distinct: See `distinction`.
