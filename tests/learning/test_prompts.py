@@ -153,19 +153,18 @@ def test_a_class_that_fails_is_told_and_keeps_its_words(archive, caplog):
 
 
 def test_an_interrupted_run_goes_on(archive, tmp_path):
-    cache, stub = tmp_path / "cache", decoder()
-    first = learn(archive, decoder=stub, cache=cache)
-    assert stub.seen
-    again = decoder()
-    second = learn(archive, decoder=again, cache=cache)
-    assert not again.seen
-    assert second.fingerprint == first.fingerprint
-    other = decoder(fingerprint="e" * 16)
-    learn(archive, decoder=other, cache=cache)
-    assert other.seen == stub.seen
-    for file in (cache / "prompts").iterdir():
+    def run(**changes):
+        stub = decoder(**changes)
+        bank = learn(archive, ["rose"], decoder=stub, cache=tmp_path / "cache")
+        return bank.fingerprint, stub.seen
+
+    fingerprint, seen = run()
+    assert seen
+    assert run() == (fingerprint, 0)
+    assert run(fingerprint="e" * 16)[1] == seen
+    for file in (tmp_path / "cache/prompts").iterdir():
         file.write_bytes(b"damaged")
-    assert learn(archive, decoder=again, cache=cache).fingerprint == first.fingerprint
+    assert run() == (fingerprint, seen)
 
 
 def test_classes_that_are_learnt_again(archive, learnt, caplog):

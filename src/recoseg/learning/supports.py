@@ -142,8 +142,8 @@ def typical(
             kept.append(support)
     if len(kept) <= most:
         return kept
-    parts = torch.stack(framed).split(_BATCH)
-    embedded = torch.cat([encoder.embed_images(part).float().cpu() for part in parts])
+    parts = (framed[at : at + _BATCH] for at in range(0, len(framed), _BATCH))
+    embedded = torch.cat([encoder.embed_images(torch.stack(part)).float().cpu() for part in parts])
     described = F.normalize(embedded.view(len(kept), 2, -1).mean(1), dim=1)
     return [kept[place] for place in sorted(nearest_to_mean(described, most))]
 
