@@ -289,7 +289,7 @@ def test_random_bits_and_cuts(index, tmp_path, name):
     before = tree(tmp_path)
     data = (index / name).read_bytes()
     chance = random.Random(name)
-    for turn in range(60):
+    for turn in range(36):
         changed = bytearray(data)
         if turn % 3 == 0:
             del changed[chance.randrange(len(changed)) :]

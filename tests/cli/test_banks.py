@@ -61,7 +61,7 @@ class TestRetrieve:
                 assert a.score == pytest.approx(b.score, rel=1e-5)
                 assert a.support == pytest.approx(b.support, rel=1e-5)
         refused = run("index", "s3://bucket/cli/photos", "--out", "s3://bucket/new")
-        assert refused.code == 1
+        assert refused.code == 2
         assert "Cannot write to s3://bucket/new" in refused.err
 
 

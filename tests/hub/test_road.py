@@ -227,7 +227,7 @@ def test_the_hub_is_read_but_not_written(hub, bank, memory, archive, encoders, t
     with pytest.raises(RecosegError, match=r"Cannot write to hf:ann/pets\..*recoseg push"):
         recoseg.learn(archive, ["sea"], out="hf:ann/pets", **options)
     result = run("forget", "hf:ann/pets", "rose")
-    assert result.code == 1
+    assert result.code == 2
     assert "Cannot write to hf:ann/pets" in result.err
     assert run("forget", "hf:ann/pets", "rose", "--out", tmp_path / "b.safetensors").code == 0
     with pytest.raises(RecosegError, match="Cannot write the region memory to hf:ann/x"):

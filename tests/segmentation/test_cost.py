@@ -138,7 +138,6 @@ print(told("VmHWM") - before, made.cost.bytes_of(size, input_size(size, 64)))
     ("mode", "name", "formats"),
     [
         ("L", "photo.png", ("labels", "overlays")),
-        ("RGBA", "photo.png", ("labels",)),
         ("F", "photo.tif", ()),
     ],
 )

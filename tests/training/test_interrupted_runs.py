@@ -119,9 +119,7 @@ def left_in(root):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("moment", "workers", "step"), [("step", 0, 2), ("step", 2, 2), ("checkpoint", 0, 4)]
-)
+@pytest.mark.parametrize(("moment", "workers", "step"), [("step", 2, 2), ("checkpoint", 0, 4)])
 def test_ctrl_c_says_what_is_kept(tmp_path, moment, workers, step):
     write_pairs(tmp_path)
     done = command(tmp_path, moment, "--workers", str(workers))
@@ -139,15 +137,11 @@ def test_ctrl_c_says_what_is_kept(tmp_path, moment, workers, step):
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_and_resumed(tmp_path):
+def test_killed_at_a_random_moment_and_resumed(tmp_path):
     data, _ = readable(write_pairs(tmp_path))
     chance = random.Random(0)
-    killed = 0
-    for _ in range(2):
-        done = command(tmp_path, chance.uniform(0, 2), "--workers", "1", "--resume")
-        assert done.returncode in (0, -signal.SIGKILL), done.stderr
-        killed += done.returncode != 0
-    assert killed
+    done = command(tmp_path, chance.uniform(0, 2), "--workers", "1", "--resume")
+    assert done.returncode == -signal.SIGKILL, done.stderr
     assert same(
         resume(tmp_path / "run", data, iterations=40, keep="ema"),
         train(data, quick(iterations=40, keep="ema"), tmp_path / "whole", machines=CPU),
