@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from recoseg.config import PAPER_CONTEXT, BankSettings, Fusion, LearnSettings, SegmentSettings
-from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.errors import OptionError, RecosegError, UnknownNameError
 
 
 def test_defaults_are_the_papers():
@@ -231,3 +231,13 @@ def test_the_context_is_bounded():
     assert len(LearnSettings(context=("a",) * 1000).context) == 1000
     with pytest.raises(RecosegError, match="context has 1,001 classes; expected at most 1,000"):
         LearnSettings(context=("a",) * 1001)
+
+
+def test_a_decoder_is_a_name_alone():
+    own = BankSettings(segment=SegmentSettings(decoder="sam3"))
+    assert own.to_json()["segment"]["decoder"] == "sam3"
+    assert BankSettings.from_json(own.to_json()) == own
+    assert "decoder" not in BankSettings().to_json()["segment"]
+    for folder in ("sam3=/home/me", "../sam3", "sam3 "):
+        with pytest.raises(OptionError, match="expected a name, such as sam3"):
+            SegmentSettings(decoder=folder)

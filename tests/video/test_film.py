@@ -119,6 +119,19 @@ def test_a_truncated_file_and_sound_alone(tmp_path, clip):
         read(path)
 
 
+def test_codecs_that_are_unknown_and_colours_that_cannot_be_read(tmp_path):
+    path = write_film(tmp_path / "a.avi", [picture(0)])
+    path.write_bytes(path.read_bytes().replace(b"FMP4", b"zzzz"))
+    with pytest.raises(BadImageError, match="a codec that PyAV cannot decode"):
+        read(path)
+
+    class Frame:
+        def to_ndarray(self, format):
+            raise ValueError("Conversion to numpy array is not yet supported")
+
+    assert module._upright(Frame()) is None
+
+
 def test_frames_have_a_largest_size(clip, monkeypatch):
     monkeypatch.setattr(module, "MAX_PIXELS", SIZE[0] * SIZE[1] - 1)
     with pytest.raises(BadImageError, match="frames of 64 x 48 pixels"):

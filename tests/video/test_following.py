@@ -1,10 +1,13 @@
 """Identities over key frames: squares that move so far between two that they do not overlap."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from recoseg.errors import OptionError
+from recoseg.labels import InstanceMap
 from recoseg.photos.refs import Photo
 from recoseg.segmentation.result import Result
 from recoseg.video.following import Follower, FollowSettings, State
@@ -97,6 +100,27 @@ def test_an_instance_that_comes_later_is_new(colours):
     ids = ids_of_squares(found)
     assert {tuple(one[:2]) for one in ids} == {tuple(ids[0][:2])}
     assert [one[2] for one in ids] == [0] * 4 + [3] * 7
+
+
+def test_instances_that_touch_are_told_apart(colours):
+    """A segmenter that tells two green squares apart although they are one connected part."""
+
+    def segment(image):
+        result = next(colours.stream([image]))
+        strongest = np.asarray(image).argmax(2)
+        labels = np.where(strongest == 1, 1, 255).astype(np.uint8)
+        numbers = np.where(labels == 1, 1 + (np.arange(HW[0])[:, None] >= 16), 0).astype(np.uint16)
+        found = replace(result.segmentation, labels=labels, instances=InstanceMap(numbers))
+        return replace(result, segmentation=found)
+
+    pixels = np.zeros((*HW, 3), np.uint8)
+    pixels[..., 2] = 255
+    pixels[4:28, 20:40] = (0, 255, 0)
+    given = [VideoFrame(n, "", Photo(""), None, Image.fromarray(pixels)) for n in range(3)]
+    follower = Follower(segment, colours.names, colours.palette, None, FollowSettings(every=1))
+    for one in follower.follow(given):
+        assert {int(one.ids[y, 30]) for y in range(4, 16)} == {1}
+        assert {int(one.ids[y, 30]) for y in range(16, 28)} == {2}
 
 
 def test_frames_that_cannot_be_read(colours):

@@ -17,6 +17,7 @@ from recoseg.writers.folder import OutputFolder, read_segmentations
 
 from .films import write_film
 from .squares import HW, ROWS, SIDE, ColourTracker, corners, picture, segmenter
+from .tiny import tiny_sam2
 
 COUNT = 10
 TIMES = [0, 1, 2, 3, 5, 6, 7, 8, 9, 12]
@@ -176,6 +177,20 @@ def test_a_folder_of_frames_and_damaged_films(colours, tmp_path):
     ]
     assert {tuple(one["id"] for one in line["identities"]) for line in lines} == {(1, 2, 3)}
     assert [path.name for path in (tmp_path / "out/previews").iterdir()] == ["frames.mp4"]
+
+
+def test_a_tracker_by_its_name(colours, clip, tmp_path):
+    folder = tiny_sam2(tmp_path / "sam2")
+    report = run(colours, clip, tmp_path / "out", tracker=f"sam2={folder}", previews=False)
+    assert (report.frames, report.key_frames) == (COUNT, 3)
+    settings = json.loads((tmp_path / "out/settings.json").read_text())["video"]
+    assert settings["tracker"]["licence"] == "Apache-2.0"
+    assert settings["tracker"]["precision"] == "fp32"  # which is faster on processors
+    lines = lines_of(tmp_path / "out")
+    for line in lines:
+        ids = read(tmp_path / "out" / line["files"]["identities"])
+        assert set(np.unique(ids)) - {0} == {one["id"] for one in line["identities"]}
+    assert {one["id"] for one in lines[0]["identities"]} == {1, 2, 3}
 
 
 def test_what_is_refused(colours, clip, tmp_path, monkeypatch):

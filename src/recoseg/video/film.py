@@ -71,7 +71,7 @@ class Film:
 
         Yields:
             The time of each frame in seconds from the start of the film, None if it is not known;
-            and its picture, RGB.
+            and its picture, RGB, None if its colours cannot be read.
         """
         for number, frame in enumerate(self._decoded()):
             self.mended += bool(frame.is_corrupt)
@@ -144,7 +144,10 @@ def open_film(path: Path) -> Iterator[Film]:
             ) from error
         if not container.streams.video:
             raise BadImageError("holds no pictures; expected a film")
-        stream = container.streams.video[0]
+        able = [one for one in container.streams.video if one.codec_context is not None]
+        if not able:
+            raise BadImageError("has a codec that PyAV cannot decode; save it with another one")
+        stream = able[0]
         check_frame(stream.codec_context.width, stream.codec_context.height)
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # frames may say otherwise
         yield Film(container, stream)
@@ -178,8 +181,12 @@ def _seconds(stream: Any) -> float:
     return float((stream.duration or 0) * (stream.time_base or 0))
 
 
-def _upright(frame: Any) -> Image.Image:
-    return Image.fromarray(turned(frame.to_ndarray(format="rgb24"), frame.rotation))
+def _upright(frame: Any) -> Image.Image | None:
+    try:
+        pixels = frame.to_ndarray(format="rgb24")
+    except (av_package().FFmpegError, ValueError, MemoryError):  # a form that it cannot convert
+        return None
+    return Image.fromarray(turned(pixels, frame.rotation))
 
 
 def _reason(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from recoseg.drawing.fonts import load_font
 from recoseg.drawing.overlay import paint_classes
+from recoseg.errors import OutputError
 from recoseg.labels import Segmentation
 from recoseg.storage.atomic import write_atomically
 from recoseg.video.film import av_package
@@ -74,7 +75,13 @@ def write_preview(path: Path, pictures: Iterable[tuple[float | None, Image.Image
         MissingExtraError: PyAV is not installed.
         OutputError: The file cannot be written.
     """
-    write_atomically(path, lambda file: _write(file, pictures))
+    try:
+        write_atomically(path, lambda file: _write(file, pictures))
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write {path}: {error.strerror or error}. The masks are complete; mend the "
+            "cause and run the command again with --resume."
+        ) from error
 
 
 def remove_previews(folder: Path) -> None:

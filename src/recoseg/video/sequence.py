@@ -88,8 +88,10 @@ class FilmSequence:
         with open_film(Path(self.path)) as film:
             self._film, self.count = film, film.count
             for number, (seconds, image) in enumerate(film.frames(start)):
-                name = f"{self.name}/{number:06d}"
-                yield VideoFrame(number, name, self.photo(number), seconds, image)
+                name, photo = f"{self.name}/{number:06d}", self.photo(number)
+                if image is None and number >= start:
+                    photo = photo.failed("its colours cannot be read")
+                yield VideoFrame(number, name, photo, seconds, image)
 
     @property
     def notes(self) -> list[str]:
