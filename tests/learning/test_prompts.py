@@ -27,7 +27,7 @@ from tests.learning.fakes import (
     make_photo,
 )
 
-SETTINGS = {"k": 4, "image_size": SIZE, "prompts": "none", "context": ("sky",)}
+SETTINGS = {"k": 4, "image_size": SIZE, "prompts": "none", "context": ("road",)}
 PLANTED = {**COLOURS, "bloom": COLOURS["rose"], "wrong": COLOURS["sun"], "rosewood": (230, 60, 110)}
 CLASSES = ["rose: wrong rose; bloom flower; never rose heard", "grass", "sea"]
 
@@ -137,7 +137,7 @@ def test_negative_words_win_where_they_are_better(archive, caplog):
     assert positive.dice > 0.2
     bank = learn(archive, ["rose: rosewood; -rose"], decoder=decoder())  # better where it is
     assert bank.classes[0].prompt is None
-    assert "the best one, 'rosewood', has a Dice of 0.0" in caplog.text
+    assert "No prompt was learnt for the class rose: " in caplog.text
     bank = learn(archive, ["rose; -grass"], decoder=decoder())
     [positive, negative] = record(bank, "rose").words
     assert (negative.word, negative.is_negative, negative.weight) == ("grass", True, 0)
@@ -153,19 +153,18 @@ def test_a_class_that_fails_is_told_and_keeps_its_words(archive, caplog):
 
 
 def test_an_interrupted_run_goes_on(archive, tmp_path):
-    cache, stub = tmp_path / "cache", decoder()
-    first = learn(archive, decoder=stub, cache=cache)
-    assert stub.seen
-    again = decoder()
-    second = learn(archive, decoder=again, cache=cache)
-    assert not again.seen
-    assert second.fingerprint == first.fingerprint
-    other = decoder(fingerprint="e" * 16)
-    learn(archive, decoder=other, cache=cache)
-    assert other.seen == stub.seen
-    for file in (cache / "prompts").iterdir():
+    def run(**changes):
+        stub = decoder(**changes)
+        bank = learn(archive, ["rose"], decoder=stub, cache=tmp_path / "cache")
+        return bank.fingerprint, stub.seen
+
+    fingerprint, seen = run()
+    assert seen
+    assert run() == (fingerprint, 0)
+    assert run(fingerprint="e" * 16)[1] == seen
+    for file in (tmp_path / "cache/prompts").iterdir():
         file.write_bytes(b"damaged")
-    assert learn(archive, decoder=again, cache=cache).fingerprint == first.fingerprint
+    assert run() == (fingerprint, seen)
 
 
 def test_classes_that_are_learnt_again(archive, learnt, caplog):

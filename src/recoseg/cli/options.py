@@ -133,7 +133,8 @@ Threshold = Annotated[
     float | None,
     typer.Option(
         help="Pixels whose best score is lower become background; the scale of scores depends on "
-        "the fusion. By default every pixel gets a class."
+        "the fusion. By default every pixel gets a class, except that it is 0.5 where SAM 3 alone "
+        "segments by prompts that the bank has learnt."
     ),
 ]
 Background = Annotated[

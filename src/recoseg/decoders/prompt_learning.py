@@ -134,6 +134,16 @@ def best_threshold(
     return float(level), scores[best]
 
 
+def dice_of_all(regions: Sequence[Bool[Tensor, "h w"]]) -> float:
+    """Mean Dice of masks of all pixels with the regions: what needs no decoder.
+
+    Example:
+        >>> dice_of_all([torch.tensor([[True, False, False]])])
+        0.5
+    """
+    return float(np.mean([_dice(torch.ones_like(one), one) for one in regions]))
+
+
 def _dice(mask: Bool[Tensor, "h w"], region: Bool[Tensor, "h w"]) -> float:
     both = int(mask.sum() + region.sum())
     return 2 * int((mask & region).sum()) / both if both else 1.0

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.learning.one_class import LearnedClass
-from recoseg.learning.support_regions import seeded_region, similar_region
+from recoseg.learning.support_regions import distinct_region
 from recoseg.learning.supports import Support
 from recoseg.photos.frame import Frame
 from recoseg.photos.images import decode_for
@@ -23,9 +23,8 @@ from recoseg.photos.reading import read_photo
 def archive_supports(index: ArchiveIndex, learnt: LearnedClass) -> list[Support]:
     """The retrieved photos of a class as supports, best first; those without a seed are left out.
 
-    A support is the centre square of a photo, which the class was learnt from. Its region is that
-    of its seeds where the bank's recipe has regions, or else where its patches resemble the
-    reference.
+    A support is the centre square of a photo, which the class was learnt from. Its region is where
+    its patches resemble the reference more than the context; see `distinct_region`.
 
     Args:
         index: The archive.
@@ -35,10 +34,7 @@ def archive_supports(index: ArchiveIndex, learnt: LearnedClass) -> list[Support]
     for row, photo in enumerate(learnt.concept.retrieved):
         if not photo.seeds:
             continue
-        if learnt.regions is not None:
-            region = seeded_region(learnt.regions[row], photo.seeds)
-        else:
-            region = similar_region(learnt.alike[row], photo.seeds)
+        region = distinct_region(learnt.distinct[row], photo.seeds)
         read = partial(_centre_square, index, learnt.positions[row])
         found.append(Support(photo.path, support_key(photo.photo_id, region), read, region))
     return found

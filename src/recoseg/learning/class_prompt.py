@@ -13,6 +13,7 @@ from recoseg.decoder_prompts import DecoderPrompt, PromptRecord, WordScore
 from recoseg.decoders.class_maps import of_words
 from recoseg.decoders.prompt_learning import (
     best_threshold,
+    dice_of_all,
     mean_tokens,
     soft_dice,
     word_weights,
@@ -41,7 +42,8 @@ def learn_prompt(
         supports: Photos with regions. Those that cannot be read are left out with a warning.
 
     Raises:
-        ConceptError: No support can be read, or no word fits the regions.
+        ConceptError: No support can be read, no word fits the regions, or masks fit them no better
+            than whole photos would.
     """
     prompts = decoder.prompts([*words.prompts, *words.negatives])
     count = len(words.prompts)
@@ -67,6 +69,11 @@ def learn_prompt(
     found = [(support, _of_class(decoder, pixels, own)) for support, pixels in used]
     regions = [region_at(support.region, (one.shape[0], one.shape[1])) for support, one in found]
     threshold, dice = best_threshold([one for _, one in found], regions)
+    if dice <= dice_of_all(regions):
+        raise ConceptError(
+            f"what {decoder.name} finds by its words fits the regions of its photos no better than "
+            "whole photos would"
+        )
     listed = [
         WordScore(word, float(score), float(weight))
         for word, score, weight in zip(words.prompts, scores, weights, strict=False)

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int32
+from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames, combine_names
@@ -28,6 +27,7 @@ from recoseg.learning.context import eliminated
 from recoseg.learning.corrections import NO_SEED, corrected, still_there
 from recoseg.learning.feature_store import FeatureStore
 from recoseg.learning.seed_regions import seed_regions
+from recoseg.learning.support_regions import distinction
 from recoseg.photos.refs import Photo
 from recoseg.retrieval.duplicates import Hit
 from recoseg.retrieval.spread import Spread
@@ -45,15 +45,14 @@ class LearnedClass:
         concept: The concept that is added to the bank.
         positions: Positions of its retrieved photos in the archive, best first.
         cosegmentation: Support scores and seeds of these photos.
-        alike: Cosine of each patch with the reference, by the first phi.
-        regions: The region of each patch where the bank's recipe has regions; see `gather_regions`.
+        distinct: How much more each patch resembles the reference than the context classes that
+            are eliminated, by the first phi; see `distinction`.
     """
 
     concept: Concept
     positions: tuple[int, ...]
     cosegmentation: Cosegmentation
-    alike: Float[Tensor, "k h w"]
-    regions: Int32[Tensor, "k h w"] | None = None
+    distinct: Float[Tensor, "k h w"]
 
 
 @dataclass(frozen=True)
@@ -156,8 +155,9 @@ def learn_one(
                 regions=labels,
             )
     learnt = []
-    for of_phi in found:
-        first = of_phi[banks[0].encoders.phi[0].key]
+    key = banks[0].encoders.phi[0].key
+    for of_phi, context in zip(found, contexts, strict=True):
+        first = of_phi[key]
         concept = Concept(
             words=task.words,
             role=task.role,
@@ -172,19 +172,10 @@ def learn_one(
                 concept,
                 tuple(hit.position for hit, _ in photos),
                 first,
-                _alike(maps[0], first.reference),
-                regions[0],
+                distinction(maps[0], first.reference, [one.references[key] for one in context]),
             )
         )
     return learnt
-
-
-def _alike(
-    features: Float[Tensor, "k C h w"], reference: Float[Tensor, " C"]
-) -> Float[Tensor, "k h w"]:
-    """Cosine of each patch with the reference, one photo at a time to save memory."""
-    unit = reference.float()
-    return torch.stack([cosine_similarity(one.float(), unit[:, None, None], 0) for one in features])
 
 
 def with_evidence(learnt: LearnedClass, spread: Spread | None, place: int) -> LearnedClass:

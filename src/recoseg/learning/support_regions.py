@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float, Int32
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
+
+from recoseg.cosegmentation.guidance import context_elimination
 
 FINER = 8
 """Cells of a region per patch and axis, so that its edge can lie between patches."""
@@ -39,47 +41,49 @@ def split(values: Float[Tensor, "*n"]) -> float:
     return float(levels[(share * (1 - share) * (high - low) ** 2).argmax()])
 
 
-def similar_region(
-    alike: Float[Tensor, "h w"], seeds: Sequence[tuple[int, int]]
-) -> Bool[Tensor, "a b"]:
-    """Where the patches of a photo resemble the reference of a class.
-
-    The similarities are brought to a finer grid and divided into two groups; see `split`. The
-    region is the higher group, lowered to the similarity of the best seed where that is in the
-    other one.
+def distinction(
+    features: Float[Tensor, "k C h w"],
+    reference: Float[Tensor, " C"],
+    context: Sequence[Float[Tensor, "_ C"]],
+) -> Float[Tensor, "k h w"]:
+    """How much each patch resembles the reference of a class and not what is around it.
 
     Args:
-        alike: Cosine of each patch with the reference.
+        features: Features of phi; they need not be normalised.
+        reference: The reference of the class, L2-normalised.
+        context: References of each context class that is eliminated.
+
+    Returns:
+        The cosine with the reference, times the weight by `context_elimination`.
+    """
+    unit = reference.float()[:, None, None]
+    alike = torch.stack([F.cosine_similarity(photo.float(), unit, 0) for photo in features])
+    return alike * context_elimination(features, context)
+
+
+def distinct_region(
+    distinct: Float[Tensor, "h w"], seeds: Sequence[tuple[int, int]]
+) -> Bool[Tensor, "a b"]:
+    """Where the patches of a photo stand out as those of a class.
+
+    Their distinction is brought to a finer grid and divided into two groups; see `split`. The
+    region is the higher group, and if the best seed is in the other one, all that is as high as
+    that seed. It fitted true masks better than the clusters by which classes are learnt, and than
+    similarities without the context.
+
+    Args:
+        distinct: See `distinction`.
         seeds: Seeds of the photo as (y, x), one or more.
 
     Returns:
         The region, with `FINER` cells per patch and axis; never empty.
     """
-    fine = F.interpolate(alike[None, None].float(), scale_factor=FINER, mode="bilinear")[0, 0]
-    best_seed = max(float(alike[y, x]) for y, x in seeds)
+    fine = F.interpolate(distinct[None, None].float(), scale_factor=FINER, mode="bilinear")[0, 0]
     if not fine.max() > fine.min():
         return torch.ones_like(fine, dtype=torch.bool)
-    level = min(split(fine), best_seed, float(fine.max()))
-    return fine >= level
+    best_seed = max(float(fine[_middle(y), _middle(x)]) for y, x in seeds)
+    return fine >= min(split(fine), best_seed)
 
 
-def seeded_region(
-    regions: Int32[Tensor, "h w"], seeds: Sequence[tuple[int, int]]
-) -> Bool[Tensor, "a b"]:
-    """The regions of a photo that its seeds lie in.
-
-    Args:
-        regions: Label of the region of each patch; 0 for none.
-        seeds: Seeds of the photo as (y, x), one or more. A seed in none counts as a region of its
-            own.
-
-    Returns:
-        The region, with `FINER` cells per patch and axis.
-    """
-    own = torch.zeros_like(regions, dtype=torch.bool)
-    for y, x in seeds:
-        own[y, x] = True
-        if regions[y, x]:
-            own |= regions == regions[y, x]
-    fine = F.interpolate(own[None, None].float(), scale_factor=FINER, mode="bilinear")
-    return fine[0, 0] >= 0.5
+def _middle(patch: int) -> int:
+    return patch * FINER + FINER // 2

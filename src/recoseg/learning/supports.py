@@ -25,6 +25,8 @@ PADDING = 0.2
 _GREY = 127
 """What takes the place of the pixels around a region in its masked view."""
 
+_BATCH = 16  # views that are embedded together
+
 _log = logging.getLogger(__name__)
 
 
@@ -114,6 +116,7 @@ def nearest_to_mean(embeddings: Float[Tensor, "k d"], most: int = MOST) -> list[
     return cosines.argsort(descending=True, stable=True)[:most].tolist()
 
 
+@torch.inference_mode()
 def typical(
     supports: Sequence[Support], encoder: ImageTextEncoder, most: int = MOST
 ) -> list[Support]:
@@ -129,17 +132,20 @@ def typical(
     """
     if len(supports) <= most:
         return list(supports)
-    found, kept = [], []
+    kept: list[Support] = []
+    framed: list[UInt8[Tensor, "3 s s"]] = []
     for support in supports:
         pixels = read_support(support, 2 * encoder.frame.size)  # the box may be a part of it
-        if pixels is None:
-            continue
-        kept.append(support)
-        both = views(pixels, region_at(support.region, (pixels.shape[1], pixels.shape[2])))
-        framed = torch.stack([to_frame(_image(view), encoder.frame) for view in both])
-        found.append(F.normalize(encoder.embed_images(framed).float().mean(0), dim=0).cpu())
-    chosen = nearest_to_mean(torch.stack(found), most) if found else []
-    return [kept[place] for place in sorted(chosen)]
+        if pixels is not None:
+            both = views(pixels, region_at(support.region, (pixels.shape[1], pixels.shape[2])))
+            framed += [to_frame(_image(view), encoder.frame) for view in both]
+            kept.append(support)
+    if len(kept) <= most:
+        return kept
+    parts = (framed[at : at + _BATCH] for at in range(0, len(framed), _BATCH))
+    embedded = torch.cat([encoder.embed_images(torch.stack(part)).float().cpu() for part in parts])
+    described = F.normalize(embedded.view(len(kept), 2, -1).mean(1), dim=1)
+    return [kept[place] for place in sorted(nearest_to_mean(described, most))]
 
 
 def read_support(support: Support, side: int) -> UInt8[Tensor, "3 h w"] | None:
