@@ -29,6 +29,7 @@ from recoseg.rasters.boxes import ALIGNED, Box, tile_size, tiles_over
 from recoseg.refinement.refiner import PamrRefiner
 from recoseg.regions.protocol import StoredRegions
 from recoseg.segmentation.branches import FEATURES
+from recoseg.segmentation.kept_windows import KeptWindows
 from recoseg.segmentation.labeller import Labeller
 from recoseg.segmentation.presence import DecidedPresence, PresenceRule
 from recoseg.segmentation.raster_windows import RasterWindows
@@ -44,6 +45,9 @@ LARGEST_SPECK = 1024
 
 _MEMORY = 800_000_000
 """Bytes that a tile may need by the estimate of `Cost`, if it is not one of the smallest."""
+
+_KEPT = 256_000_000
+"""Bytes of scores of windows that are kept for the next tiles."""
 
 _READING = 10
 """Bytes for each pixel that is read, with its mask and the image of which the input is made."""
@@ -253,8 +257,19 @@ class RasterSegmenter:
         )
         plan = replace(self.segmenter.plan, batch_size=self._batch)
         branches = self.segmenter.branches
-        [grids] = score_grids(item.pixels[None], [branches], plan, region.windows)
+        # Where the raster is scaled, the ends of what is read decide on pixels near to them.
+        kept = self._kept.part((region.box.top, region.box.left)) if self._is_unscaled else None
+        [grids] = score_grids(item.pixels[None], [branches], plan, region.windows, kept)
+        self._kept.forget(box, self.margin)
         return item, grids, is_valid
+
+    @cached_property
+    def _kept(self) -> KeptWindows:
+        return KeptWindows(self.windows.side, _KEPT)
+
+    @property
+    def _is_unscaled(self) -> bool:
+        return self.windows.scale == 1
 
     @property
     def _batch(self) -> int:

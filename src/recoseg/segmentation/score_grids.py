@@ -14,6 +14,7 @@ from recoseg.encoders.extract import extract
 from recoseg.regions.axes import cell_matrix
 from recoseg.segmentation.branches import FEATURES, Branch
 from recoseg.segmentation.input_plan import InputPlan
+from recoseg.segmentation.kept_windows import KeptPart, WindowScores
 from recoseg.segmentation.windows import Windows
 
 
@@ -57,6 +58,7 @@ def score_grids(
     wanted: Sequence[Sequence[Branch]],
     plan: InputPlan,
     windows: Windows | None = None,
+    kept: KeptPart | None = None,
 ) -> list[ScoreGrids]:
     """Scores on the grids of whole photos, or of the windows over them.
 
@@ -65,6 +67,8 @@ def score_grids(
         wanted: The branches of each of several segmenters.
         plan: Windows and batches.
         windows: The windows over the photos; by default those of the plan.
+        kept: Windows of a single photo that have been scored by the same branches before, and
+            gets those that are scored now; None for none.
 
     Returns:
         The scores that each segmenter wants. Features are computed once for all branches of equal
@@ -78,7 +82,8 @@ def score_grids(
     else:
         parts = {key: one for key, one in branches.items() if one.stride}
         whole = {key: one for key, one in branches.items() if not one.stride}
-        found = _score_windows(pixels, parts, windows, plan.batch_size) | _score(pixels, whole)
+        found = _score_windows(pixels, parts, windows, plan.batch_size, kept)
+        found |= _score(pixels, whole)
     return [
         {
             one.name: Grid(
@@ -117,16 +122,34 @@ def _score_windows(
     branches: dict[Hashable, Branch],
     windows: Windows,
     batch_size: int,
+    kept: KeptPart | None,
 ) -> dict[Hashable, _Scored]:
     """Scores of all windows, laid side by side for each photo."""
     crops = windows.cut(pixels)
     found: dict[Hashable, Tensor] = {}
-    for start in range(0, len(crops), batch_size):
-        scored = _score(torch.stack(crops[start : start + batch_size]), branches)
-        for key, (scores, _) in scored.items():
+
+    def place(number: int, scores: WindowScores) -> None:
+        for key, one in scores.items():
             if key not in found:
-                found[key] = scores.new_empty(len(crops), *scores.shape[1:])
-            found[key][start : start + len(scores)] = scores
+                found[key] = one.new_empty(len(crops), *one.shape)
+            found[key][number] = one
+
+    places = [(top, left) for top in windows.rows for left in windows.columns]
+    pending = []
+    for number in range(len(crops)):
+        known = None if kept is None else kept.get(places[number])
+        if known is None:
+            pending.append(number)
+        else:
+            place(number, known)
+    for start in range(0, len(pending), batch_size):
+        numbers = pending[start : start + batch_size]
+        scored = _score(torch.stack([crops[number] for number in numbers]), branches)
+        for at, number in enumerate(numbers):
+            own = {key: scores[at] for key, (scores, _) in scored.items()}
+            place(number, own)
+            if kept is not None:
+                kept.keep(places[number], own)
     counts = (len(pixels), len(windows.rows), len(windows.columns))
     return {key: _Scored(_side_by_side(scores, counts)) for key, scores in found.items()}
 
