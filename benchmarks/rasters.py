@@ -154,16 +154,16 @@ def seams(arguments):
 
 
 def tiles(arguments):
-    """Pixels of a raster in tiles whose labels are not those of the whole photo."""
-    with rasterio.open(arguments.raster) as file:
-        photo = file.read().transpose(1, 2, 0)
+    """Pixels of a raster in small tiles whose labels are not those of the raster as one tile."""
     options = {"regions": arguments.regions, "refine": arguments.refine}
-    whole = recoseg.open_segmenter(arguments.bank, resize=0, window=arguments.window, **options)
-    expected = whole(photo).labels
     own = recoseg.open_segmenter(arguments.bank, window=arguments.window, **options)
-    rasters._LARGEST_TILE = ALIGNED
-    recoseg.segment(own, arguments.raster, arguments.out, raster=True, overwrite=True)
-    found = read_label_raster(next((Path(arguments.out) / "labels").glob("*.tif")))
+    rasters._MEMORY = 10**12
+    labels = []
+    for side in (100 * ALIGNED, ALIGNED):
+        rasters._LARGEST_TILE = side
+        recoseg.segment(own, arguments.raster, arguments.out, raster=True, overwrite=True)
+        labels.append(read_label_raster(next((Path(arguments.out) / "labels").glob("*.tif"))))
+    expected, found = labels
     differs = found != expected
     near = []
     for side in found.shape:

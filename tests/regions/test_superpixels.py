@@ -98,3 +98,20 @@ def test_all_that_decides_the_regions_is_in_the_key():
 def test_wrong_settings_are_refused(make, wrong):
     with pytest.raises(RecosegError, match="expected"):
         make(**wrong)
+
+
+@pytest.mark.parametrize("provider", [Felzenszwalb(side=40), Slic(20, side=40)])
+def test_in_parts_of_a_raster_regions_are_as_large_as_in_windows(provider):
+    draw = np.random.default_rng(3)
+    cells = np.kron(draw.integers(0, 256, (12, 12, 3)), np.ones((16, 16, 1), int))
+    raster = torch.from_numpy(cells.astype(np.uint8)).permute(2, 0, 1)  # 192 x 192
+    own = provider.for_windows(80)
+    assert own.part_scale(80) == 0.5
+    assert own.key == provider.key.replace(")", ",window=80)")
+    window = int(own.regions(Photo(""), raster[:, :80, :80]).max())
+    assert window == int(provider.regions(Photo(""), raster[:, :80, :80]).max())
+    whole = int(own.regions(Photo(""), raster).max())
+    assert whole == pytest.approx(window * (192 / 80) ** 2, rel=0.2)
+    plain = int(provider.regions(Photo(""), raster).max())
+    assert plain < 0.75 * whole
+    assert provider.for_windows(30).part_scale(30) == 1

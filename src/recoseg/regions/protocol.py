@@ -50,6 +50,24 @@ class RegionProvider(Protocol):
 
 
 @runtime_checkable
+class DividesParts(Protocol):
+    """A provider whose regions depend on the size of a photo, and that also divides parts of one.
+
+    In parts of a raster, whatever their size, regions are as large as in photos of a window's size.
+    """
+
+    def for_windows(self, side: int) -> RegionProvider:
+        """The provider for parts of a raster.
+
+        Args:
+            side: Side of a window over the raster, pixels of the raster.
+        """
+
+    def part_scale(self, side: int) -> float:
+        """How much parts are scaled before they are divided, at most 1; see `for_windows`."""
+
+
+@runtime_checkable
 class StoredRegions(Protocol):
     """A provider that reads regions which others have stored, and which may change."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import torch
@@ -37,10 +39,24 @@ class _Superpixels:
 
     needs_features = False
     is_cacheable = True
+    _window = 0  # side of a window, pixels, where photos are parts of a raster
 
     def __init__(self, side: int) -> None:
         _check_positive("side", side, _MOST_SIDE)
         self._side = side
+
+    def for_windows(self, side: int) -> Self:
+        """See `DividesParts`."""
+        found = copy.copy(self)
+        found._window = side
+        return found
+
+    def part_scale(self, side: int) -> float:
+        """See `DividesParts`."""
+        return min(1.0, self._side / side)
+
+    def _key(self, settings: str) -> str:
+        return f"{settings},side={self._side}" + (f",window={self._window}" * bool(self._window))
 
     def regions(
         self,
@@ -49,14 +65,26 @@ class _Superpixels:
         features: Sequence[Float[Tensor, "_ _ _"]] = (),
     ) -> Int32[Tensor, "h w"]:
         """See `RegionProvider`."""
-        return divide_small(pixels, self._side, self._labels)
+        side = self._side
+        if self._window:
+            side = round(max(pixels.shape[1:]) * self.part_scale(self._window))
+        return divide_small(pixels, side, self._labels)
 
     def _labels(self, pixels: UInt8[Tensor, "3 h w"]) -> Int32[Tensor, "h w"]:
-        return relabel(torch.from_numpy(self._divide(as_array(pixels)).astype(np.int32)) + 1)
+        windows = 1.0
+        if self._window:
+            windows = pixels.shape[1] * pixels.shape[2] / min(self._side, self._window) ** 2
+        divided = self._divide(as_array(pixels), windows)
+        return relabel(torch.from_numpy(divided.astype(np.int32)) + 1)
 
     @abstractmethod
-    def _divide(self, pixels: np.ndarray) -> np.ndarray:
-        """The region of each pixel of a photo (h, w, 3), from any number of 0 or more."""
+    def _divide(self, pixels: np.ndarray, windows: float) -> np.ndarray:
+        """The region of each pixel of a photo (h, w, 3), from any number of 0 or more.
+
+        Args:
+            pixels: The photo, or a part of a raster that is as large as several windows.
+            windows: How many windows; 1 for a photo.
+        """
 
 
 class Felzenszwalb(_Superpixels):
@@ -87,12 +115,10 @@ class Felzenszwalb(_Superpixels):
     @property
     def key(self) -> str:
         """See `RegionProvider`."""
-        return (
-            f"superpixels(scale={self._scale:g},sigma={self._sigma:g},min={self._min_size},"
-            f"side={self._side})"
-        )
+        own = f"scale={self._scale:g},sigma={self._sigma:g},min={self._min_size}"
+        return f"superpixels({self._key(own)})"
 
-    def _divide(self, pixels: np.ndarray) -> np.ndarray:
+    def _divide(self, pixels: np.ndarray, windows: float) -> np.ndarray:
         from skimage.segmentation import felzenszwalb
 
         labels: np.ndarray = felzenszwalb(
@@ -124,10 +150,11 @@ class Slic(_Superpixels):
     @property
     def key(self) -> str:
         """See `RegionProvider`."""
-        return f"slic(count={self._count},compactness={self._compactness:g},side={self._side})"
+        return f"slic({self._key(f'count={self._count},compactness={self._compactness:g}')})"
 
-    def _divide(self, pixels: np.ndarray) -> np.ndarray:
+    def _divide(self, pixels: np.ndarray, windows: float) -> np.ndarray:
         from skimage.segmentation import slic
 
-        labels: np.ndarray = slic(pixels, self._count, self._compactness, start_label=0)
+        count = max(1, round(self._count * windows))
+        labels: np.ndarray = slic(pixels, count, self._compactness, start_label=0)
         return labels

@@ -27,7 +27,7 @@ from recoseg.photos.refs import Photo
 from recoseg.rasters.bands import BandReader
 from recoseg.rasters.boxes import ALIGNED, Box, tile_size, tiles_over
 from recoseg.refinement.refiner import PamrRefiner
-from recoseg.regions.protocol import StoredRegions
+from recoseg.regions.protocol import DividesParts, StoredRegions
 from recoseg.segmentation.branches import FEATURES
 from recoseg.segmentation.kept_windows import KeptWindows
 from recoseg.segmentation.labeller import Labeller
@@ -51,6 +51,9 @@ _KEPT = 256_000_000
 
 _READING = 10
 """Bytes for each pixel that is read, with its mask and the image of which the input is made."""
+
+_DIVIDING = 300
+"""Bytes for each pixel that is divided into superpixels."""
 
 _LARGEST_TILE = 3072
 """Side of the largest tiles, pixels."""
@@ -176,15 +179,31 @@ class RasterSegmenter:
         labelled = side + 2 * self.margin
         given = round(labelled * windows.scale) + 2 * windows.side
         read = labelled**2 + given**2
-        return _READING * read + cost.bytes_of((labelled, labelled), (given, given))
+        scale, voting = 0.0, self._labeller.voting
+        if voting is not None and isinstance(voting.provider, DividesParts):
+            scale = voting.provider.part_scale(self._window)
+        dividing = round(_DIVIDING * (labelled * scale) ** 2)
+        return _READING * read + dividing + cost.bytes_of((labelled, labelled), (given, given))
+
+    @property
+    def _window(self) -> int:
+        """Side of a window, pixels of the raster."""
+        return round(self.windows.side / self.windows.scale)
 
     @cached_property
     def _labeller(self) -> Labeller:
         """The labeller for tiles: a share of the photo is one of a window, things are parts."""
-        labeller, windows = self.segmenter.labeller, self.windows
-        window = round(windows.side / windows.scale)
+        labeller, window = self.segmenter.labeller, self._window
         least = min(labeller.specks.pixels(window, window), LARGEST_SPECK)
-        return replace(labeller, specks=SpeckRule(least if least >= 1 else 0), instances="parts")
+        voting = labeller.voting
+        if voting is not None and isinstance(voting.provider, DividesParts):
+            voting = replace(voting, provider=voting.provider.for_windows(window))
+        return replace(
+            labeller,
+            specks=SpeckRule(least if least >= 1 else 0),
+            voting=voting,
+            instances="parts",
+        )
 
     @torch.inference_mode()
     def presence(self) -> DecidedPresence:
