@@ -171,10 +171,14 @@ def tiles(arguments):
         distance = np.minimum(places % ALIGNED, -places % ALIGNED)
         near.append((distance < NEAR) & (places >= NEAR) & (places < side - NEAR))
     is_near = near[0][:, None] | near[1][None]
+    changes = [found[1:] != found[:-1], (found[:, 1:] != found[:, :-1]).T]
+    across = [rows[ALIGNED - 1 :: ALIGNED].mean() for rows in changes]
     print(
         json.dumps(
             {
                 **options,
+                "label changes across borders of tiles": round(float(np.mean(across)), 5),
+                "label changes": round(float(np.mean([rows.mean() for rows in changes])), 5),
                 "pixels": found.size,
                 "differ": int(differs.sum()),
                 "share near borders of tiles": round(float(differs[is_near].mean()), 5),
