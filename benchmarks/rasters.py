@@ -171,14 +171,17 @@ def tiles(arguments):
         distance = np.minimum(places % ALIGNED, -places % ALIGNED)
         near.append((distance < NEAR) & (places >= NEAR) & (places < side - NEAR))
     is_near = near[0][:, None] | near[1][None]
-    changes = [found[1:] != found[:-1], (found[:, 1:] != found[:, :-1]).T]
-    across = [rows[ALIGNED - 1 :: ALIGNED].mean() for rows in changes]
+    across = []
+    for one in labels:  # along the same lines, which are borders of tiles in the second only
+        sides = ((one[1:] != one[:-1]), (one[:, 1:] != one[:, :-1]).T)
+        changes = [rows[ALIGNED - 1 :: ALIGNED].mean() for rows in sides]
+        across.append(round(float(np.mean(changes)), 5))
     print(
         json.dumps(
             {
                 **options,
-                "label changes across borders of tiles": round(float(np.mean(across)), 5),
-                "label changes": round(float(np.mean([rows.mean() for rows in changes])), 5),
+                "label changes along the same lines without borders": across[0],
+                "label changes across borders": across[1],
                 "pixels": found.size,
                 "differ": int(differs.sum()),
                 "share near borders of tiles": round(float(differs[is_near].mean()), 5),

@@ -4,7 +4,7 @@ The raster is treated as one large photo at its own size, with sliding windows o
 and labelled in tiles, each with the windows that overlap it (see `RasterWindows`), so that the
 labels do not depend on how it is divided. Refinement with PAMR and the removal of specks look at
 the surroundings of a tile, too, which are wide enough for the same result. The CRF, LPOSS and
-regions that vote have no such bound; they see `MARGIN` pixels around each tile.
+regions that vote have no such bound; they see `MARGIN` or `VOTING_MARGIN` pixels around each tile.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ from recoseg.segmentation.specks import SpeckRule
 
 MARGIN = 256
 """Pixels around a tile that are labelled with it where labels depend on their surroundings."""
+
+VOTING_MARGIN = 512
+"""The same where superpixels vote: those that reach into a tile mostly end within it."""
 
 LARGEST_SPECK = 1024
 """Largest number of pixels of the parts that are removed from the labels of a raster."""
@@ -149,8 +152,10 @@ class RasterSegmenter:
         if isinstance(labeller.refiner, PamrRefiner):
             pamr = labeller.refiner.settings.pamr
             needed = pamr.iterations * max(pamr.dilations)
-        elif labeller.refiner or labeller.spreading or labeller.voting:
+        elif labeller.refiner or labeller.spreading:
             needed = MARGIN
+        if labeller.voting:
+            needed = max(needed, VOTING_MARGIN)
         # A part that is cut off by the end of the margin has more pixels than a speck.
         return needed + int(np.ceil(labeller.specks.min_area))
 
