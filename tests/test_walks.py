@@ -52,7 +52,7 @@ def test_excluded_and_unreadable_folders(made, tmp_path, monkeypatch, command):
     closed(monkeypatch, "closed", "open", "photos")
     result = run(command, *options[:-1], tmp_path / "none")
     assert result.code == 1
-    assert "The only photo could not be" in result.err
+    assert "The only input could not be" in result.err
     result = run(command, *options[:2], "--exclude", "*", "--out", tmp_path / "all")
     assert (result.code, "that are not excluded by '*'" in result.err) == (1, True)
 

@@ -46,7 +46,7 @@ def test_options_that_do_not_fit(session, clip, tmp_path):
         "--video", "--scores", "--report"
     )
     assert "Unknown tracker 'sam9'" in told("--video", "--tracker", "sam9")
-    assert "every is 0; expected 1" in told("--video", "--key-every", "0")
+    assert "every is 0 (--key-every); expected 1" in told("--video", "--key-every", "0")
     assert "--key-every would have no effect with --tracker none" in told(
         "--video", "--tracker", "none", "--key-every", "5"
     )

@@ -239,7 +239,7 @@ def test_masks_of_nested_folders_are_found_and_missing_ones_are_an_error(session
     result = evaluate(session, "--predictions", folder, bank=False)
     assert (result.code, result.out) == (1, "")
     assert "3 of 4 photos have no prediction in" in result.err
-    assert "town/0, town/2, town/3. Expected a file NAME.png" in result.err
+    assert "town/0, town/2, town/3. Expected a mask with the name of each photo" in result.err
     out = session / "some"
     result = evaluate(session, "--predictions", folder, "--allow-missing", "--out", out, bank=False)
     assert result.code == 0, result.err

@@ -59,7 +59,7 @@ def test_a_folder_that_may_not_be_read(tmp_path, segment, closed):
     assert reason in done.err
     assert len(lines(tmp_path / "out")) == 3
     alone = segment(tmp_path / "photos" / "closed", "--out", tmp_path / "alone")
-    assert (alone.code, "The only photo could not be segmented" in alone.err) == (1, True)
+    assert (alone.code, "The only input could not be segmented" in alone.err) == (1, True)
 
 
 def test_two_cameras_with_the_same_names(tmp_path, segment):

@@ -72,7 +72,7 @@ def refuse_nothing(done: int, tried: int, verb: str) -> None:
         RecosegError: No photo could be used.
     """
     if tried == 1 and not done:
-        raise RecosegError(f"The only photo could not be {verb}; see the reason above.")
+        raise RecosegError(f"The only input could not be {verb}; see the reason above.")
     if tried and not done:
         raise RecosegError(f"None of the {tried:,} photos could be {verb}; see the reasons above.")
 

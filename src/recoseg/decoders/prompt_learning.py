@@ -117,7 +117,7 @@ def best_threshold(
         The threshold, and the mean over photos of the Dice of the pixels p >= threshold.
 
     Example:
-        >>> probs = torch.tensor([[0.1, 0.2, 0.8, 0.9]])
+        >>> probs = torch.tensor([[0.125, 0.25, 0.75, 0.875]])
         >>> best_threshold([probs], [torch.tensor([[False, False, True, True]])], 4)
         (0.5, 1.0)
     """

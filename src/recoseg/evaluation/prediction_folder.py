@@ -92,8 +92,8 @@ class PredictionFolder:
         )
         raise DatasetError(
             f"{len(missing):,} of {count_of(len(names), 'photos')} have no prediction in "
-            f"{self._maps.location}: {shown}. Expected a file NAME.png for each photo, such as "
-            f"{missing[0]}.png. {advice}"
+            f"{self._maps.location}: {shown}. Expected a mask with the name of each photo, such as "
+            f"{self._maps.place(missing[0])}. {advice}"
         )
 
     def stream(self, photos: Iterable[LoadedPhoto | Photo]) -> Iterator[Result]:

@@ -148,7 +148,8 @@ def _list_source(given: str, exclude: Exclusion) -> Iterator[PhotoSource]:
     else:
         raise ArchiveError(
             f"The type of {given} is unknown. Expected a folder, a .txt or .lst file of paths, an "
-            "uncompressed .tar shard, or a file with an image's extension."
+            "uncompressed .tar shard, or a file with an image's extension. Films are segmented by "
+            "`recoseg segment --video`."
         )
 
 

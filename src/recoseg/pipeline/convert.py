@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from recoseg.datasets.pairs import stamp_of
-from recoseg.errors import RecosegError, UnknownNameError
+from recoseg.errors import OptionError, RecosegError, UnknownNameError
 from recoseg.formats.format_table import FORMATS, formats_of
 from recoseg.formats.outlines import TOLERANCE
 from recoseg.formats.protocol import Format, FormatSettings, PhotosForm
@@ -32,6 +33,8 @@ KeptInstances = Literal["kept", "parts"]
 FILES = "files.jsonl"
 
 _SHOWN = 3  # photos in a note
+_FRAME = re.compile(r"#\d+$")
+"""The end of what is recorded of a frame of a film in the place of a path."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ def convert(
     things = things_of(found.names, things, stuff)
     settings = FormatSettings(found.names, found.palette, polygons, tolerance, min_area, things)
     forms = {name: _photos_form(form, photos) for name, form in chosen.items()}
+    _check_films(found, forms)
     fields = {"formats": forms, **asdict(settings), "masks": _content(found)}
     record = _record(folder, fields, resume=resume, overwrite=overwrite)
     with (
@@ -169,6 +173,21 @@ def _record(
     )
 
 
+def _check_films(found: MaskResults, forms: Mapping[str, str]) -> None:
+    """Refuse formats that hold photos where these are frames of films, which are no files.
+
+    Raises:
+        OptionError: There are such formats and frames.
+    """
+    needing = [name for name, form in forms.items() if form != "none"]
+    film = next((item.photo for item in found.photos if _FRAME.search(item.photo)), None)
+    if needing and film is not None:
+        raise OptionError(
+            f"{' and '.join(needing)} would hold the photos themselves, but {film} is a frame of a "
+            "film. Leave them out, or segment a folder with the film's frames as photos."
+        )
+
+
 def _check_options(photos: str, tolerance: float, min_area: int, instances: str) -> None:
     if instances not in get_args(KeptInstances):
         raise UnknownNameError("choice of instances", instances, list(get_args(KeptInstances)))
@@ -202,7 +221,11 @@ def _is_below(path: str, name: str) -> bool:
 
 
 def _notes(found: MaskResults, forms: Mapping[str, str]) -> tuple[str, ...]:
-    renamed = [item.photo for item in found.photos if not _is_below(item.photo, item.name)]
+    renamed = [
+        item.photo
+        for item in found.photos
+        if not _is_below(item.photo, item.name) and not _FRAME.search(item.photo)
+    ]
     if not renamed or "none" not in forms.values():
         return ()
     shown = ", ".join(renamed[:_SHOWN]) + (", ..." if len(renamed) > _SHOWN else "")

@@ -176,7 +176,10 @@ def open_results(masks: Path, images: Path | None = None) -> MaskResults:
     if given is not None:
         return _sorted(_of_format(given, images))
     if not masks.is_dir():
-        raise DatasetError(f"{masks} is not a file of masks. Expected JSON, XML, YAML or a folder.")
+        raise DatasetError(
+            f"{masks} is not a file of masks. Expected JSON, XML, YAML, or "
+            "a folder, such as that of the GeoPackages or GeoTIFFs."
+        )
     for folder in (masks, masks.parent) if masks.resolve().name == "labels" else (masks,):
         form = format_in(folder)
         if form == MASKS:

@@ -13,7 +13,6 @@ from recoseg.config import FusionForm
 from recoseg.decoders.sam3 import Sam3Decoder, load_decoder
 from recoseg.device import resolve_compute
 from recoseg.encoders.bundle import Encoders
-from recoseg.encoders.decoder_sources import NO_DECODER
 from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.licences import tell_licences_of
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
@@ -27,6 +26,7 @@ from recoseg.pipeline.report import report_masks
 from recoseg.pipeline.segment_options import (
     check_names,
     check_weights,
+    decoder_of,
     refinement_of,
     refuse_for_a_model,
     tell_memory,
@@ -34,6 +34,7 @@ from recoseg.pipeline.segment_options import (
     with_source,
 )
 from recoseg.pipeline.segment_report import SegmentReport
+from recoseg.pipeline.things import things_of
 from recoseg.pipeline.voting import regions_of_bank, voting_of
 from recoseg.progress import resumable, telling_what_is_kept
 from recoseg.rasters.opening import rasterio_package
@@ -213,7 +214,7 @@ def open_segmenter(
         memory = open_memory(memory)
     bank = source if isinstance(source, ConceptBank) else ConceptBank.load(source)
     own = bank.settings.segment
-    decoder = None if decoder == NO_DECODER else decoder or own.decoder or None
+    decoder = decoder_of(decoder, bank)
     tell_memory(own, memory)
     tell_licences_of((bank.encoders.saliency, *bank.encoders.phi))
     if recipe is not None:
@@ -298,10 +299,9 @@ def segment(
         resume: Whether to continue an interrupted run in `out` with the same settings.
         overwrite: Whether to remove what an earlier run has written to `out`.
         exclude: Patterns of photos and folders that are left out; see `Exclusion`.
-        raster: Whether all photos are segmented by windows at their own size, as those are that
-            are too large otherwise; see `recoseg.segmentation.rasters`. Needs the extra `geo`.
-        bands: The bands of rasters that are red, green and blue, from 1, such as (4, 3, 2). With
-            them all photos are rasters.
+        raster: Whether all photos are segmented by windows at their own size, not only those that
+            are too large otherwise; see `recoseg.segmentation.rasters` (extra `geo`).
+        bands: Red, green and blue bands, from 1, as (4, 3, 2); all photos are then rasters.
         callback: Called with the output name and the result of each photo that is no raster.
         progress: See `StageProgress`.
         **options: Options of `open_segmenter`, used unless `source` is a segmenter.
@@ -315,14 +315,14 @@ def segment(
     rasters = RasterOptions(raster or bool(bands), tuple(bands))
     if rasters.all:
         rasterio_package()
-    if formats:
-        formats_of(formats)
+    formats_of(formats)
     check_place(folder)
     with lock_folder(folder):
         claim_masks(folder, report=report, resume=resume, overwrite=overwrite)
         listed = list_photos(photos, folder, exclude)
         if not isinstance(source, Segmenter):
             source = open_segmenter(source, keep_scores=scores, **options)
+        things_of(source.names, None, stuff)  # a wrong name is refused before any work
         kept = source.labeller.instances != "parts"
         chosen = {"labels": True, "overlays": overlays, "scores": scores, INSTANCES: kept}
         writers = [name for name, is_chosen in chosen.items() if is_chosen]

@@ -7,7 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+from recoseg.concepts import ConceptBank
 from recoseg.config import Fusion, SegmentSettings
+from recoseg.decoders.sam3 import Sam3Decoder
+from recoseg.encoders.decoder_sources import NO_DECODER
 from recoseg.errors import OptionError, UnknownNameError
 from recoseg.hub.address import is_hub
 from recoseg.memory.region_memory import RegionMemory
@@ -108,3 +111,21 @@ def with_instances(segmenter: Segmenter, form: InstanceForm) -> Segmenter:
         return segmenter
     labeller = replace(segmenter.labeller, instances=form)
     return replace(segmenter, labeller=labeller, settings={**segmenter.settings, "instances": form})
+
+
+def decoder_of(decoder: str | Sam3Decoder | None, bank: ConceptBank) -> str | Sam3Decoder | None:
+    """The decoder to segment with; a warning says if the bank has prompts that none would use.
+
+    Args:
+        decoder: The decoder that is asked for; `none` for none, None for that of the bank.
+        bank: The bank.
+    """
+    if decoder == NO_DECODER:
+        return None
+    found = decoder or bank.settings.segment.decoder or None
+    if found is None and any(concept.prompt for concept in bank.classes):
+        _log.warning(
+            "The bank has learnt prompts for SAM 3, which are not used. Add --decoder sam3 to use "
+            "them, or --decoder none to do without."
+        )
+    return found

@@ -188,7 +188,8 @@ class RasterSegmenter:
         if voting is not None and isinstance(voting.provider, DividesParts):
             scale = voting.provider.part_scale(self._window)
         dividing = round(_DIVIDING * (labelled * scale) ** 2)
-        return _READING * read + dividing + cost.bytes_of((labelled, labelled), (given, given))
+        # A tile is divided when it has been encoded and before its scores are enlarged.
+        return _READING * read + max(dividing, cost.bytes_of((labelled, labelled), (given, given)))
 
     @property
     def _window(self) -> int:

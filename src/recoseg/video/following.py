@@ -49,7 +49,7 @@ class FollowSettings:
 
     def __post_init__(self) -> None:
         if not 1 <= self.every <= 10_000:
-            raise OptionError(f"every is {self.every}; expected 1 to 10,000 frames.")
+            raise OptionError(f"every is {self.every} (--key-every); expected 1 to 10,000 frames.")
         if not 1 <= self.most_parts <= 1000:
             raise OptionError(f"most_parts is {self.most_parts}; expected 1 to 1,000.")
         for name in ("least_iou", "least_part"):
