@@ -121,7 +121,7 @@ def test_folders_without_masks_are_told(small, tmp_path):
     with pytest.raises(MissingFileError, match="No folder"):
         convert(tmp_path / "none", "coco", tmp_path / "out")
     (tmp_path / "a.txt").write_text("a")
-    with pytest.raises(DatasetError, match="Expected JSON, XML, YAML or a folder"):
+    with pytest.raises(DatasetError, match="Expected JSON, XML, YAML, or a folder"):
         convert(tmp_path / "a.txt", "coco", tmp_path / "out")
     with pytest.raises(DatasetError, match="--images"):
         convert(tmp_path, "coco", tmp_path / "out")

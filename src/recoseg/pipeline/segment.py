@@ -294,8 +294,7 @@ def segment(
         formats: Formats of other tools, which are written into the folder `formats` when all photos
             are segmented, in the place of those of an earlier run; see `recoseg.convert`.
         stuff: Classes that are no things in these formats, such as sky; see `things_of`.
-        report: Whether to write a page of all photos with their masks, `report/index.html`, when
-            all are segmented; see `report_masks`.
+        report: Whether to write a page of all photos, `report/index.html`; see `report_masks`.
         resume: Whether to continue an interrupted run in `out` with the same settings.
         overwrite: Whether to remove what an earlier run has written to `out`.
         exclude: Patterns of photos and folders that are left out; see `Exclusion`.
@@ -315,7 +314,8 @@ def segment(
     rasters = RasterOptions(raster or bool(bands), tuple(bands))
     if rasters.all:
         rasterio_package()
-    formats_of(formats)
+    if formats:
+        formats_of(formats)
     check_place(folder)
     with lock_folder(folder):
         claim_masks(folder, report=report, resume=resume, overwrite=overwrite)
