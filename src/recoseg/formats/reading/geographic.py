@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt
 
-from recoseg.errors import BadImageError, DatasetError, MissingExtraError
+from recoseg.errors import BadImageError, DatasetError, FileError, MissingExtraError
 from recoseg.formats.geopackage import LAYER, METADATA
 from recoseg.formats.reading.masks import (
+    MAX_FILE,
     WRONG,
     FormatMasks,
     canvas,
@@ -24,6 +25,7 @@ from recoseg.formats.reading.masks import (
 )
 from recoseg.rasters.label_files import CLASSES_TAG, RASTER, read_label_raster
 from recoseg.rasters.opening import has_rasterio, open_raster, rasterio_package
+from recoseg.storage.reading import read_bytes
 
 _FORM = "gpkg"
 
@@ -112,8 +114,8 @@ def _classes_of(files: Iterable[Path]) -> Iterator[tuple[Path, tuple[str, ...]]]
     for file in files:
         try:
             with understood(file, _FORM):
-                yield file, tuple(_metadata(file)[0])
-        except BadImageError:
+                yield file, tuple(_metadata(file, read_bytes(file, MAX_FILE))[0])
+        except (BadImageError, FileError):
             continue  # told when it is read
 
 
@@ -124,10 +126,11 @@ def _painted(file: Path, names: Sequence[str]) -> UInt[np.ndarray, "h w"]:
     from rasterio.features import rasterize
 
     with of_photo(_FORM):
-        _, (height, width), affine = _metadata(file)
+        data = read_bytes(file, MAX_FILE)
+        _, (height, width), affine = _metadata(file, data)
         labels = canvas(height, width, len(names))
         try:
-            _, _, outlines, (numbers,) = pyogrio.raw.read(file, layer=LAYER, columns=["label"])
+            _, _, outlines, (numbers,) = pyogrio.raw.read(data, layer=LAYER, columns=["label"])
         except pyogrio.errors.DataSourceError as error:
             raise BadImageError(f"{file} is damaged: {error}") from error
         if len(outlines):
@@ -138,8 +141,10 @@ def _painted(file: Path, names: Sequence[str]) -> UInt[np.ndarray, "h w"]:
         return labels
 
 
-def _metadata(file: Path) -> tuple[list[str], list[int], list[float]]:
+def _metadata(file: Path, data: bytes) -> tuple[list[str], list[int], list[float]]:
     """The classes, the size, and the affine map; see `METADATA`.
+
+    The content is given, since pyogrio takes names with some characters, such as `;`, apart.
 
     Raises:
         BadImageError: The file cannot be read.
@@ -147,7 +152,7 @@ def _metadata(file: Path) -> tuple[list[str], list[int], list[float]]:
     """
     pyogrio = _pyogrio()
     try:
-        found: dict[str, Any] = pyogrio.read_info(file, layer=LAYER)["layer_metadata"] or {}
+        found: dict[str, Any] = pyogrio.read_info(data, layer=LAYER)["layer_metadata"] or {}
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         raise BadImageError(f"{file} is damaged, or has no layer {LAYER!r}: {error}") from error
     if any(name not in found for name in METADATA):
