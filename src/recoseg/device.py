@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -112,3 +113,18 @@ def _best_precision(device: torch.device) -> str:
     if device.type == "cpu" and has_bfloat16():
         return "bf16"
     return "fp32"
+
+
+@contextmanager
+def leave_threads(count: int) -> Iterator[None]:
+    """Let the steps of torch use fewer threads, for other threads of this process.
+
+    Args:
+        count: How many threads to leave; torch keeps at least one.
+    """
+    usual = torch.get_num_threads()
+    torch.set_num_threads(max(1, usual - count))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)

@@ -57,3 +57,21 @@ def make_bank(names=("red", "green", "blue"), phi_stride=4, text_stride=6, **set
     )
     encoders = EncoderInfos(infos[0], infos[0], (infos[1],))
     return ConceptBank((context, *concepts), encoders, BankSettings(segment=segment))
+
+
+class Stripes:
+    """Three columns of regions; the first rows belong to none."""
+
+    key = "stripes"
+    needs_features = False
+    is_cacheable = True
+
+    def __init__(self):
+        self.calls = 0
+
+    def regions(self, photo, pixels, features=()):
+        self.calls += 1
+        height, width = pixels.shape[1:]
+        labels = (torch.arange(width) * 3 // width + 1).int().repeat(height, 1)
+        labels[: height // 5] = 0
+        return labels

@@ -7,6 +7,7 @@ from PIL import Image
 
 from recoseg.config import Fusion
 from recoseg.errors import BadImageError, RecosegError, UnknownNameError
+from recoseg.photos.load import load_whole
 from recoseg.photos.refs import Photo
 from recoseg.pipeline.segment import open_segmenter, segment
 from recoseg.regions.cache import CachedRegions
@@ -14,28 +15,11 @@ from recoseg.regions.clusters import ClusterRegions
 from recoseg.regions.providers import provider_of
 from recoseg.segmentation import label_maps, voting
 from recoseg.segmentation.bank_segmenter import bank_segmenter
+from recoseg.segmentation.score_grids import score_grids
 from recoseg.segmentation.voting import Voting
 
-from .fakes import ColourEncoder, make_bank
+from .fakes import ColourEncoder, Stripes, make_bank
 from .test_bank_segmenter import PHI, TEXT, noise
-
-
-class Stripes:
-    """Three columns of regions; the first rows belong to none."""
-
-    key = "stripes"
-    needs_features = False
-    is_cacheable = True
-
-    def __init__(self):
-        self.calls = 0
-
-    def regions(self, photo, pixels, features=()):
-        self.calls += 1
-        height, width = pixels.shape[1:]
-        labels = (torch.arange(width) * 3 // width + 1).int().repeat(height, 1)
-        labels[: height // 5] = 0
-        return labels
 
 
 def made(vote=None, provider=None, **options):
@@ -50,6 +34,18 @@ def slow_mean(scores, regions):
         for one in voted:
             one[regions == number] = one[regions == number].mean()
     return voted
+
+
+@pytest.mark.parametrize("vote", [None, "mean"])
+def test_a_part_is_labelled_as_it_is_within_the_whole(vote):
+    own = made(vote, refine="none", background_threshold=0.31)
+    item = load_whole(noise(1, 48, 64), 0)
+    [grids] = score_grids(item.pixels[None], [own.branches], own.plan)
+    regions = None if vote is None else own.labeller.voting.regions(item, [])
+    [whole] = own.labeller.label([item], grids)
+    part = own.labeller.label_within(item, grids, regions, slice(5, 40), slice(7, 64))
+    assert np.array_equal(part.labels, whole.labels[5:40, 7:])
+    assert len(np.unique(part.labels)) >= 3
 
 
 @pytest.mark.parametrize("form", ["product", "sum", "visual"])

@@ -10,7 +10,7 @@ from jaxtyping import Int32, UInt8
 from PIL import Image
 from torch import Tensor
 
-from recoseg.regions.masks import relabel, resize_labels
+from recoseg.regions.masks import resize_labels
 
 
 def divide_small(
@@ -20,7 +20,7 @@ def divide_small(
 ) -> Int32[Tensor, "h w"]:
     """Regions of a photo that is scaled down if its long side has more than `side` pixels.
 
-    Each pixel of the photo gets the nearest label; regions are numbered again.
+    Each pixel of the photo gets the nearest label, and no region is lost.
 
     Args:
         pixels: RGB of any size.
@@ -34,7 +34,7 @@ def divide_small(
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     image = Image.fromarray(as_array(pixels)).resize(size, Image.Resampling.BILINEAR)
     small = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    return relabel(resize_labels(divide(small), (height, width)))
+    return resize_labels(divide(small), (height, width))
 
 
 def as_array(pixels: UInt8[Tensor, "3 h w"]) -> np.ndarray:

@@ -19,7 +19,8 @@ is enlarged until its short side fits the encoders. The estimate for one photo c
               published settings 4 MB for each of them
     patches   180 p n bytes for LPOSS, p the cells of the smallest stride and n the neighbours of
               each, and half a GB at most besides
-    regions   60 h w + 8 c r bytes where regions vote, r <= 65,536 the regions
+    regions   24 h w + 8 c r bytes where regions vote on scores, r <= 65,536 the regions; 60 h w in
+              the place of 24 h w where they vote on labels
     specks    40 h w bytes where small parts of the label maps are removed
     instances 60 h w bytes where single things are told apart
     kept      2 c h w bytes where scores are kept, and as many again while they are written
@@ -33,6 +34,7 @@ in addition.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -44,6 +46,7 @@ from recoseg.errors import BadImageError
 from recoseg.refinement.lposs import LpossSettings
 from recoseg.refinement.refiner import PamrRefiner, Refiner, RefineSettings
 from recoseg.segmentation.label_maps import MAX_STRIP
+from recoseg.segmentation.voting import VoteForm
 from recoseg.segmentation.windows import window_starts
 
 _DECODING = 30
@@ -58,7 +61,7 @@ _WRITING = 4
 _BUILDING = 5
 """Matrices of its size that exist while a matrix is built."""
 
-_REGIONS = 60
+_REGIONS: Mapping[VoteForm, int] = {"mean": 24, "mode": 60}
 """Bytes that dividing a photo and its vote need per pixel."""
 
 _SPECKS = 40
@@ -93,7 +96,7 @@ class Cost:
         refiner: Refines the scores, if they are refined.
         keep_scores: Whether scores are kept.
         spreading: The parameters of LPOSS, if scores are spread between patches.
-        votes: Whether regions vote.
+        votes: What regions vote on, if they do.
         cleans: Whether small parts of the label maps are removed.
         tells_apart: Whether single things are told apart.
     """
@@ -106,18 +109,26 @@ class Cost:
     refiner: Refiner | None = None
     keep_scores: bool = False
     spreading: LpossSettings | None = None
-    votes: bool = False
+    votes: VoteForm | None = None
     cleans: bool = False
     tells_apart: bool = False
 
-    def bytes_of(self, photo: tuple[int, int], given: tuple[int, int]) -> int:
+    def bytes_of(
+        self,
+        photo: tuple[int, int],
+        given: tuple[int, int],
+        labelled: tuple[int, int] | None = None,
+    ) -> int:
         """The estimate for one photo, bytes.
 
         Args:
             photo: Width and height of the photo.
             given: Width and height of the encoders' input.
+            labelled: Width and height of the part that is labelled, if it is not the whole photo.
         """
+        labelled = labelled or photo
         pixels, inputs = photo[0] * photo[1], given[0] * given[1]
+        label_pixels = labelled[0] * labelled[1]
         at_once = inputs
         windows = [1, 1]
         if self.window is not None and max(given) > self.window:
@@ -133,8 +144,8 @@ class Cost:
                 matrices += 4 * count * side
                 padded = -(-input_side // stride) * stride
                 building = max(building, 4 * count * max(padded, side))
-        scores = matrices + max(_BUILDING * building, self._scores(photo))
-        scores += max(_SPECKS * self.cleans, _INSTANCES * self.tells_apart) * pixels
+        scores = matrices + max(_BUILDING * building, self._scores(labelled))
+        scores += max(_SPECKS * self.cleans, _INSTANCES * self.tells_apart) * label_pixels
         kept = 2 * self.classes * pixels if self.keep_scores else 0
         voting, spreading = self._voting(pixels), self._spreading(inputs)
         segmenting = 6 * inputs + grids + kept + voting + spreading
@@ -144,9 +155,9 @@ class Cost:
         return max(_DECODING * pixels, 8 * pixels + max(segmenting, writing))
 
     def _voting(self, pixels: int) -> int:
-        if not self.votes:
+        if self.votes is None:
             return 0
-        return _REGIONS * pixels + 8 * self.classes * min(pixels, _MOST_REGIONS)
+        return _REGIONS[self.votes] * pixels + 8 * self.classes * min(pixels, _MOST_REGIONS)
 
     def _spreading(self, inputs: int) -> int:
         if self.spreading is None:

@@ -9,11 +9,13 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from recoseg.config import Fusion
 from recoseg.photos.images import to_tensor
-from recoseg.photos.load import Part
+from recoseg.photos.load import LoadedPhoto, Part
 from recoseg.refinement.lposs import LpossSettings, lposs, patch_centres
 from recoseg.segmentation.fusion import FusionRule
-from recoseg.segmentation.score_grids import Grid
+from recoseg.segmentation.naming import Naming
+from recoseg.segmentation.score_grids import Grid, ScoreGrids, features_of, whole_grid
 from recoseg.segmentation.upsample import ALL, Upsampler
 
 
@@ -66,6 +68,44 @@ class FusedScores:
         """The scores of rows `start` to `end` (exclusive), of all columns or some."""
         parts = [up.strip(scores, start, end, columns) for scores, up in self._maps]
         return self._rule.combine(parts)
+
+
+def fuse_grids(
+    photo: LoadedPhoto,
+    grids: ScoreGrids,
+    place: int,
+    rule: FusionRule,
+    constants: Fusion,
+    naming: Naming | None = None,
+    spreading: LpossSettings | None = None,
+) -> FusedScores:
+    """The fused scores of one of the photos that grids were computed for.
+
+    Args:
+        photo: The photo, with its image.
+        grids: The scores of the branches, and the features of phi if scores are spread.
+        place: Index of the photo in the grids.
+        rule: How the scores of the branches become one.
+        constants: Constants of the fusion.
+        naming: The names of the classes, if the fused scores are those of names.
+        spreading: How the scores are spread between alike patches, if they are.
+    """
+    assert photo.image is not None
+    input_hw = (photo.pixels.shape[1], photo.pixels.shape[2])
+    used = []
+    for name, grid in grids.items():
+        kind = name.partition(":")[0]
+        on_grid = rule.on_grid.get(kind)
+        if on_grid is not None:
+            scores = on_grid(grid.scores[place], constants)
+            if naming is not None and kind != "text":
+                scores = naming.per_name(scores)
+            used.append(grid._replace(scores=scores))
+    if spreading is not None:
+        first = features_of(grids, place, input_hw)[0]
+        used = [whole_grid(one, input_hw) for one in used]
+        used = [spread_grids(used, first, rule, spreading)]
+    return FusedScores(photo.image, input_hw, used, rule, photo.part)
 
 
 def spread_grids(

@@ -18,7 +18,7 @@ from recoseg.photos.refs import Photo
 from recoseg.refinement.lposs import LpossSettings
 from recoseg.refinement.refiner import Part, Refiner
 from recoseg.segmentation.finish import finished
-from recoseg.segmentation.fused_scores import FusedScores, spread_grids
+from recoseg.segmentation.fused_scores import FusedScores, fuse_grids
 from recoseg.segmentation.fusion import FusionRule
 from recoseg.segmentation.instances import InstanceForm
 from recoseg.segmentation.label_maps import (
@@ -33,15 +33,15 @@ from recoseg.segmentation.label_maps import (
 from recoseg.segmentation.naming import Naming
 from recoseg.segmentation.presence import PresenceRule
 from recoseg.segmentation.refined_background import RefinedBackground
+from recoseg.segmentation.refined_groups import refined_together
 from recoseg.segmentation.sampled import Sampler
-from recoseg.segmentation.score_grids import ScoreGrids, features_of, whole_grid
+from recoseg.segmentation.score_grids import ScoreGrids, features_of
+from recoseg.segmentation.scores_within import ScoresWithin
 from recoseg.segmentation.specks import SpeckRule
 from recoseg.segmentation.unrefined import Unrefined
 from recoseg.segmentation.voting import VotedScores, Voting
 
-Scores = FusedScores | VotedScores
-_MOST_REFINED = 64_000_000
-"""Maximum of photos x classes x pixels refined together; a single photo may have more."""
+Scores = FusedScores | VotedScores | ScoresWithin
 
 
 @dataclass(frozen=True)
@@ -136,20 +136,52 @@ class Labeller:
             self._scores(photo, grids, place, regions)
             for place, (photo, regions) in enumerate(zip(photos, divided, strict=True))
         ]
+        return self._label(fused, divided, grids)
+
+    @torch.inference_mode()
+    def label_within(
+        self,
+        photo: LoadedPhoto,
+        grids: ScoreGrids,
+        regions: Int32[Tensor, "h w"] | None,
+        rows: slice,
+        columns: slice,
+    ) -> Segmentation:
+        """Label some rows and columns of a photo.
+
+        Args:
+            photo: The photo, with its image.
+            grids: Its scores.
+            regions: Its regions, all pixels of which count for scores; None where none vote.
+            rows: The rows.
+            columns: The columns.
+        """
+        within = ScoresWithin(self._scores(photo, grids, 0, regions), rows, columns)
+        own = None if regions is None else regions[rows, columns]
+        return self._label([within], [own], grids)[0]
+
+    def _label(
+        self,
+        fused: Sequence[Scores],
+        divided: Sequence[Int32[Tensor, "_ _"] | None],
+        grids: ScoreGrids,
+    ) -> list[Segmentation]:
         labelled = [self._label_strips(one) for one in fused] if self.refiner is None else []
         if self.refiner is not None:
             results: dict[int, Segmentation] = {}
-            for part in self._refined_together(fused):
+            for part in refined_together([one.output_hw for one in fused], self.maps):
                 results |= zip(part, self._refine([fused[index] for index in part]), strict=True)
-            labelled = [results[index] for index in range(len(photos))]
+            labelled = [results[index] for index in range(len(fused))]
         return finished(
             labelled, divided, grids, self.voting, self.specks, self.instances, len(self.names)
         )
 
     @torch.inference_mode()
-    def strips(self, photo: LoadedPhoto, grids: ScoreGrids) -> Iterator[Float[Tensor, "c _ w"]]:
+    def strips(
+        self, photo: LoadedPhoto, grids: ScoreGrids, regions: Int32[Tensor, "h w"] | None
+    ) -> Iterator[Float[Tensor, "c _ w"]]:
         """The scores of classes of one photo before refinement, from top to bottom."""
-        return self._strips(self._scores(photo, grids, 0, self._regions(photo, grids, 0)))
+        return self._strips(self._scores(photo, grids, 0, regions))
 
     def stamp(self, photo: Photo) -> str:
         """A text that changes when what is stored of a photo's regions changes; see `Voting`."""
@@ -160,7 +192,8 @@ class Labeller:
     ) -> Int32[Tensor, "h w"] | None:
         if self.voting is None:
             return None
-        return self.voting.regions(photo, features_of(grids, place, _input_hw(photo)))
+        input_hw = (photo.pixels.shape[1], photo.pixels.shape[2])
+        return self.voting.regions(photo, features_of(grids, place, input_hw))
 
     def _scores(
         self,
@@ -168,23 +201,10 @@ class Labeller:
         grids: ScoreGrids,
         place: int,
         regions: Int32[Tensor, "h w"] | None,
-    ) -> Scores:
-        assert photo.image is not None
-        input_hw = _input_hw(photo)
-        used = []
-        for name, grid in grids.items():
-            kind = name.partition(":")[0]
-            on_grid = self.rule.on_grid.get(kind)
-            if on_grid is not None:
-                scores = on_grid(grid.scores[place], self.constants)
-                if self.naming is not None and kind != "text":
-                    scores = self.naming.per_name(scores)
-                used.append(grid._replace(scores=scores))
-        if self.spreading is not None:
-            first = features_of(grids, place, input_hw)[0]
-            used = [whole_grid(one, input_hw) for one in used]
-            used = [spread_grids(used, first, self.rule, self.spreading)]
-        fused = FusedScores(photo.image, input_hw, used, self.rule, photo.part)
+    ) -> FusedScores | VotedScores:
+        fused = fuse_grids(
+            photo, grids, place, self.rule, self.constants, self.naming, self.spreading
+        )
         if self.voting is None or self.voting.form != "mean":
             return fused
         assert regions is not None
@@ -198,12 +218,12 @@ class Labeller:
 
     def _strips(self, fused: Scores) -> Iterator[Float[Tensor, "c _ w"]]:
         """The scores of classes before refinement, strip by strip."""
-        strip = self._reader(fused)
-        return score_strips(strip, len(self.scored), fused.output_hw, self._most)
-
-    def _reader(self, fused: Scores) -> Callable[[int, int], Float[Tensor, "c strip w"]]:
-        """What gives the scores of classes before refinement of some rows."""
-        return lambda start, end: self._by_class(fused(start, end))
+        return score_strips(
+            lambda start, end: self._by_class(fused(start, end)),
+            len(self.scored),
+            fused.output_hw,
+            self._most,
+        )
 
     @property
     def _most(self) -> int:
@@ -214,10 +234,10 @@ class Labeller:
         always = self.background.classes
         present = self.presence.strong(self._strips(fused), always)
         present = self.presence.large(self._strips(fused), always, present)
-        sampler, read = self._sampler(fused.output_hw), self._reader(fused)
+        sampler = self._sampler(fused.output_hw)
 
         def strip(start: int, end: int) -> Tensor:
-            scores = read(start, end)
+            scores = self._by_class(fused(start, end))
             sampler.see(start, scores)
             return scores
 
@@ -261,16 +281,6 @@ class Labeller:
 
         return Sampler(output_hw, len(self.labelled), probabilities)
 
-    def _refined_together(self, fused: Sequence[Scores]) -> Iterator[list[int]]:
-        """Indices of photos of equal size, as many as are refined at a time."""
-        sizes: dict[tuple[int, int], list[int]] = {}
-        for index, one in enumerate(fused):
-            sizes.setdefault(one.output_hw, []).append(index)
-        for (height, width), group in sizes.items():
-            count = max(1, _MOST_REFINED // (self.maps * height * width))
-            for start in range(0, len(group), count):
-                yield group[start : start + count]
-
     @property
     def _refined_background(self) -> RefinedBackground:
         return RefinedBackground(self.background, len(self.scored), self.naming is not None)
@@ -298,9 +308,8 @@ class Labeller:
     def _refine_parts(self, fused: Scores) -> Segmentation:
         """Refine a large photo; twice where classes are left out for their areas."""
         assert self.refiner is not None
-        refiner, (height, width) = self.refiner, fused.output_hw
-        own = self._unrefined(fused.output_hw, self._strips(fused))
-        sampler = self._sampler(fused.output_hw, of_maps=True)
+        refiner, hw = self.refiner, fused.output_hw
+        own, sampler = self._unrefined(hw, self._strips(fused)), self._sampler(hw, of_maps=True)
 
         def read(rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
             scores = fused(rows.start, rows.stop, columns)
@@ -309,9 +318,7 @@ class Labeller:
                 own.see(rows, columns, self._by_class(scores))
             return fused.pixels(rows, columns), self._refined_background.with_level(scores[None])[0]
 
-        return self._refined(
-            own, sampler, lambda: refiner.parts(read, self.maps + 1, height, width)
-        )
+        return self._refined(own, sampler, lambda: refiner.parts(read, self.maps + 1, *hw))
 
     def _refined(
         self, own: Unrefined, sampler: Sampler, parts: Callable[[], Iterator[Part]]
@@ -341,7 +348,3 @@ class Labeller:
             self.background.ambiguity,
             self.presence.strong(strips, self.background.classes),
         )
-
-
-def _input_hw(photo: LoadedPhoto) -> tuple[int, int]:
-    return (photo.pixels.shape[1], photo.pixels.shape[2])

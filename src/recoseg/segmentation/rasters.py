@@ -10,16 +10,19 @@ regions that vote have no such bound; they see `MARGIN` or `VOTING_MARGIN` pixel
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt
+from jaxtyping import Bool, Float, Int32, UInt
 from PIL import Image
 from torch import Tensor
 
+from recoseg.device import leave_threads
+from recoseg.encoders.extract import ENCODING_BYTES
 from recoseg.errors import OptionError
 from recoseg.photos.images import to_tensor
 from recoseg.photos.load import LoadedPhoto, Part
@@ -46,7 +49,7 @@ VOTING_MARGIN = 512
 LARGEST_SPECK = 1024
 """Largest number of pixels of the parts that are removed from the labels of a raster."""
 
-_MEMORY = 800_000_000
+_MEMORY = 900_000_000
 """Bytes that a tile may need by the estimate of `Cost`, if it is not one of the smallest."""
 
 _KEPT = 256_000_000
@@ -55,7 +58,7 @@ _KEPT = 256_000_000
 _READING = 10
 """Bytes for each pixel that is read, with its mask and the image of which the input is made."""
 
-_DIVIDING = 300
+_DIVIDING = 350
 """Bytes for each pixel that is divided into superpixels."""
 
 _LARGEST_TILE = 3072
@@ -119,6 +122,18 @@ class TileLabels:
         }
 
 
+class _Scored(NamedTuple):
+    """A part of the raster before it is labelled: with its scores, its regions, and valid pixels.
+
+    There are no regions where none vote.
+    """
+
+    item: LoadedPhoto
+    grids: ScoreGrids
+    regions: Int32[Tensor, "h w"] | None
+    valid: Bool[np.ndarray, "h w"]
+
+
 @dataclass(frozen=True, eq=False)
 class RasterSegmenter:
     """Labels the tiles of a raster.
@@ -145,7 +160,7 @@ class RasterSegmenter:
         return RasterWindows.of(self.reader.size, self.segmenter.plan)
 
     @cached_property
-    def margin(self) -> int:
+    def labelled_margin(self) -> int:
         """Pixels around a tile that are labelled with it."""
         labeller = self._labeller
         needed = 0
@@ -154,10 +169,15 @@ class RasterSegmenter:
             needed = pamr.iterations * max(pamr.dilations)
         elif labeller.refiner or labeller.spreading:
             needed = MARGIN
-        if labeller.voting:
+        if labeller.voting is not None and labeller.voting.form == "mode":
             needed = max(needed, VOTING_MARGIN)
         # A part that is cut off by the end of the margin has more pixels than a speck.
         return needed + int(np.ceil(labeller.specks.min_area))
+
+    @cached_property
+    def margin(self) -> int:
+        """Pixels around a tile that are scored, and divided into regions, with it."""
+        return max(self.labelled_margin, VOTING_MARGIN if self._labeller.voting else 0)
 
     @cached_property
     def tiles(self) -> list[Box]:
@@ -181,15 +201,17 @@ class RasterSegmenter:
             batch_size=self._batch,
             grids=tuple(grids),
         )
-        labelled = side + 2 * self.margin
-        given = round(labelled * windows.scale) + 2 * windows.side
-        read = labelled**2 + given**2
+        around, labelled = side + 2 * self.margin, side + 2 * self.labelled_margin
+        given = round(around * windows.scale) + 2 * windows.side
+        read = around**2 + given**2
         scale, voting = 0.0, self._labeller.voting
         if voting is not None and isinstance(voting.provider, DividesParts):
             scale = voting.provider.part_scale(self._window)
-        dividing = round(_DIVIDING * (labelled * scale) ** 2)
-        # A tile is divided when it has been encoded and before its scores are enlarged.
-        return _READING * read + max(dividing, cost.bytes_of((labelled, labelled), (given, given)))
+        # A tile is divided while it is encoded and before its scores are enlarged.
+        encoding = ENCODING_BYTES * windows.side**2 * self._batch
+        dividing = encoding + round(_DIVIDING * (around * scale) ** 2)
+        labelling = cost.bytes_of((around, around), (given, given), (labelled, labelled))
+        return _READING * read + max(dividing, labelling)
 
     @property
     def _window(self) -> int:
@@ -229,10 +251,9 @@ class RasterSegmenter:
             found = self._read(box, 0)
             if found is None:
                 continue
-            item, grids, valid = found
             start = 0
-            for scores in self._labeller.strips(item, grids):
-                own = torch.from_numpy(valid[start : start + scores.shape[1]])
+            for scores in self._labeller.strips(found.item, found.grids, found.regions):
+                own = torch.from_numpy(found.valid[start : start + scores.shape[1]])
                 if own.any():
                     yield scores[:, own][:, None]
                 start += scores.shape[1]
@@ -252,17 +273,19 @@ class RasterSegmenter:
         if found is None:
             nothing = np.full((box.height, box.width), labeller.ignored, self._dtype)
             return TileLabels(nothing, {}, 0, {})
-        item, grids, valid = found
-        [result] = labeller.label([item], grids)
-        rows, columns = box.within(box.grown(self.margin, self.reader.size))
-        own = valid[rows, columns]
-        labels = np.where(own, result.labels[rows, columns], labeller.ignored).astype(self._dtype)
+        around, labelled = (
+            box.grown(margin, self.reader.size) for margin in (self.margin, self.labelled_margin)
+        )
+        result = labeller.label_within(
+            found.item, found.grids, found.regions, *labelled.within(around)
+        )
+        own = found.valid[box.within(around)]
+        labels = result.labels[box.within(labelled)]
+        labels = np.where(own, labels, labeller.ignored).astype(self._dtype)
         return self._known(labels, own, result.confidence())
 
-    def _read(
-        self, box: Box, margin: int
-    ) -> tuple[LoadedPhoto, ScoreGrids, Bool[np.ndarray, "h w"]] | None:
-        """A tile with its margin, its scores, and which pixels hold data; None if it holds none."""
+    def _read(self, box: Box, margin: int) -> _Scored | None:
+        """A tile with its margin, scored and divided into regions; None if it holds no data."""
         part, region = box.grown(margin, self.reader.size), self.windows.region(box, margin)
         size = region.box.height, region.box.width
         rows, columns = part.within(region.box)
@@ -284,9 +307,14 @@ class RasterSegmenter:
         branches = self.segmenter.branches
         # Where the raster is scaled, the ends of what is read decide on pixels near to them.
         kept = self._kept.part((region.box.top, region.box.left)) if self._is_unscaled else None
-        [grids] = score_grids(item.pixels[None], [branches], plan, region.windows, kept)
-        self._kept.forget(box, self.margin)
-        return item, grids, is_valid
+        voting = self._labeller.voting
+        # Superpixels use one core, and leave Python to others most of the time.
+        with ThreadPoolExecutor(1) as beside, leave_threads(0 if voting is None else 1):
+            divided = None if voting is None else beside.submit(voting.regions, item, [])
+            [grids] = score_grids(item.pixels[None], [branches], plan, region.windows, kept)
+            self._kept.forget(box, self.margin)
+            regions = None if divided is None else divided.result()
+        return _Scored(item, grids, regions, is_valid)
 
     @cached_property
     def _kept(self) -> KeptWindows:

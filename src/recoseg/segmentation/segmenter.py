@@ -97,7 +97,7 @@ class Segmenter:
             labeller.refiner,
             labeller.keep_scores,
             labeller.spreading,
-            labeller.voting is not None,
+            labeller.voting.form if labeller.voting else None,
             not labeller.specks.is_idle,
             labeller.instances != "parts",
         )
