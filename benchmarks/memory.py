@@ -1,12 +1,14 @@
 """Time of building a region memory, of searching it and of scoring with it, in the same run.
 
-Usage: python benchmarks/memory.py [--photos FOLDER] [--count 600] [--peer-faiss]
+Usage: python benchmarks/memory.py [--photos FOLDER] [--count 600]
        [--search 65000x352 1000000x768] [--queries 40 100 1000]
+       [--peers read fp32 bf16 faiss faiss16] [--data FOLDER]
 
 Building: photos/s of `remember` with `lite` and regions `clusters` beside those of `index` with
 `lite`, without loading the models; as other work on the machine disturbs both, processor time
-is printed as well. Search: exact search of query regions among synthetic rows beside one bare
-product of the same matrices in fp32 and in bf16 and beside faiss's flat index, which is loaded
+is printed as well. Search: exact search of query regions among synthetic rows in a mapped file of
+fp16, beside one read of the file, one bare product of the same matrices in fp32 and in bf16 (which
+reads the rows and converts them, too), and faiss's flat index in fp32 or fp16, which is loaded
 already; rows and queries lie around 2,000 common centres, as regions of photos do. Scoring: search
 of 40 query regions and the scores of 20 classes from what was found, for one photo alone and for
 eight at once.
@@ -27,6 +29,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from measuring import alternately, machine, print_head, print_row
+from search import measured
 from torch import Tensor
 
 from recoseg.allocator import keep_freed_memory
@@ -98,33 +101,61 @@ def building(folder: Path, count: int) -> None:
     print(f"\nremember / index: {ratios[0]:.2f} by the clock, {ratios[1]:.2f} by the processor\n")
 
 
-def searching(sizes: list[str], queries: list[int], with_faiss: bool, repeats: int) -> None:
-    """Print the times of search and of its peers."""
-    columns = ["rows", "queries", "ours ms", "fp32 product ms", "bf16 product ms", "faiss flat ms"]
-    print_head([*columns, "same"])
+def stored_rows(folder: Path, size: str) -> np.ndarray:
+    """Rows in a mapped file, fp16, which is written unless it is there."""
+    count, dim = map(int, size.split("x"))
+    path = folder / f"{size}.npy"
+    if not path.exists():
+        rows = np.lib.format.open_memmap(path, "w+", np.float16, (count, dim))
+        for number, first in enumerate(range(0, count, 1_000_000)):
+            part = rows[first : first + 1_000_000]
+            part[:] = vectors(len(part), dim, 1 + 100 * number).half().numpy()
+        rows.flush()
+    return np.load(path, mmap_mode="c")
+
+
+def searching(
+    folder: Path, sizes: list[str], queries: list[int], peers: list[str], repeats: int
+) -> None:
+    """Print the times of search and of its peers, in turns."""
+    print_head(["rows", "queries", "ours ms", *(f"{peer} ms" for peer in peers), "MB", "same"])
     for size in sizes:
-        count, dim = map(int, size.split("x"))
-        stored = vectors(count, dim, 1).half()
-        index = _flat(stored.numpy()) if with_faiss else None
+        rows = stored_rows(folder, size)
+        index = next((_flat(rows, peer) for peer in peers if peer.startswith("faiss")), None)
         for asked in queries:
-            print_row([size, asked, *_times(stored, vectors(asked, dim, 2), index, repeats)])
+            wanted = vectors(asked, rows.shape[1], 2)
+            works = {
+                "read": lambda: _read(rows),  # noqa: B023
+                "fp32": lambda: _product(rows, wanted, torch.float32),  # noqa: B023
+                "bf16": lambda: _product(rows, wanted, torch.bfloat16),  # noqa: B023
+                "faiss": lambda: index.search(wanted.numpy(), K),  # noqa: B023
+                "faiss16": lambda: index.search(wanted.numpy(), K),  # noqa: B023
+            }
+            mine, _, megabytes = measured(search, rows, wanted)
+            runs = [lambda: search(rows, wanted), *(works[peer] for peer in peers)]  # noqa: B023
+            times = [f"{1000 * value:.0f}" for value in alternately(runs, repeats)]
+            same = "-"
+            if index is not None:
+                theirs = index.search(wanted.numpy(), K)[1]
+                found = np.stack([ranking.positions.numpy() for ranking in mine])
+                same = f"{(found == theirs).mean():.4f}"
+            print_row([size, asked, *times, f"{megabytes:.0f}", same])
     print()
 
 
 def search(rows: np.ndarray, wanted: Tensor) -> list:
-    """The search of a memory whose rows are in the memory of this process."""
+    """The search of a memory whose file is mapped."""
     return nearest([(0, rows)], lambda at: torch.from_numpy(rows[at].astype("f4")), wanted, K)
 
 
-def scoring(size: str, repeats: int) -> None:
+def scoring(folder: Path, size: str, repeats: int) -> None:
     """Print the time per photo of search and scores."""
-    count, dim = map(int, size.split("x"))
-    rows = vectors(count, dim, 1).half().numpy()
-    values = vectors(count, 512, 3).half()
+    rows = stored_rows(folder, size)
+    values = vectors(len(rows), 512, 3).half()
     words = [(vectors(1, 512, 10 + item), None) for item in range(20)]
 
     def score(photos: int) -> None:
-        found = search(rows, vectors(40 * photos, dim, 2))
+        found = search(rows, vectors(40 * photos, rows.shape[1], 2))
         positions = torch.stack([ranking.positions for ranking in found])
         memory_scores([values[positions]], [words])
 
@@ -134,33 +165,28 @@ def scoring(size: str, repeats: int) -> None:
         print_row([size, photos, f"{1000 * best / photos:.1f}"])
 
 
-def _times(stored: Tensor, wanted: Tensor, index: Any, repeats: int) -> list[str]:
-    """Milliseconds of the search and its peers, and the share of equal positions."""
-    rows = stored.numpy()
-    runs = [
-        lambda: search(rows, wanted),
-        lambda: _product(stored, wanted, torch.float32),
-        lambda: _product(stored, wanted, torch.bfloat16),
-    ]
-    if index is None:
-        return [*(f"{1000 * value:.1f}" for value in alternately(runs, repeats)), "-", "-"]
-    times = alternately([*runs, lambda: index.search(wanted.numpy(), K)], repeats)
-    theirs = index.search(wanted.numpy(), K)[1]
-    mine = np.stack([found.positions.numpy() for found in search(rows, wanted)])
-    return [*(f"{1000 * value:.1f}" for value in times), f"{(mine == theirs).mean():.4f}"]
+def _read(rows: np.ndarray) -> None:
+    words = torch.from_numpy(rows.view(np.int64))
+    for part in torch.split(words, 65_536):
+        part.sum()
 
 
-def _product(stored: Tensor, wanted: Tensor, dtype: torch.dtype) -> None:
+def _product(rows: np.ndarray, wanted: Tensor, dtype: torch.dtype) -> None:
     """One product in parts, rows converted first, which is timed as well."""
-    for part in torch.split(stored, 65_536):
+    for part in torch.split(torch.from_numpy(rows), 65_536):
         torch.mm(part.float().to(dtype), wanted.T.to(dtype))
 
 
-def _flat(rows: np.ndarray) -> Any:
+def _flat(rows: np.ndarray, peer: str) -> Any:
     import faiss
 
     faiss.omp_set_num_threads(torch.get_num_threads())
-    index = faiss.IndexFlatIP(rows.shape[1])
+    if peer == "faiss":
+        index = faiss.IndexFlatIP(rows.shape[1])
+    else:
+        half = faiss.ScalarQuantizer.QT_fp16
+        index = faiss.IndexScalarQuantizer(rows.shape[1], half, faiss.METRIC_INNER_PRODUCT)
+        index.is_trained = True
     for first in range(0, len(rows), 65_536):
         index.add(rows[first : first + 65_536].astype(np.float32))
     return index
@@ -174,7 +200,10 @@ def main() -> None:
     parser.add_argument("--search", nargs="*", default=["65000x352", "1000000x768"])
     parser.add_argument("--queries", type=int, nargs="+", default=[40, 100, 1000])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--peer-faiss", action="store_true", help="compare with faiss's flat index")
+    peers = ["read", "fp32", "bf16", "faiss", "faiss16"]
+    parser.add_argument("--peers", nargs="*", choices=peers, default=["read", "bf16"])
+    parser.add_argument("--data", type=Path, help="where rows are kept; by default nowhere")
+    parser.add_argument("--no-scores", action="store_true", help="search alone")
     given = parser.parse_args()
     keep_freed_memory()
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
@@ -182,8 +211,11 @@ def main() -> None:
     if given.photos:
         building(given.photos, given.count)
     if given.search:
-        searching(given.search, given.queries, given.peer_faiss, given.repeats)
-        scoring(given.search[0], given.repeats)
+        with tempfile.TemporaryDirectory() as own:
+            folder = given.data or Path(own)
+            searching(folder, given.search, given.queries, given.peers, given.repeats)
+            if not given.no_scores:
+                scoring(folder, given.search[0], given.repeats)
 
 
 if __name__ == "__main__":

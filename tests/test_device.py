@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from recoseg.device import Compute, resolve_compute
+from recoseg.device import Compute, leave_threads, resolve_compute
 from recoseg.errors import RecosegError
 
 
@@ -127,3 +127,17 @@ def test_fp32_leaves_the_weights(network):
     resolve_compute("cpu", "fp32").place(network)
     assert all(torch.equal(p, before[name]) for name, p in network.named_parameters())
     assert not any(p.requires_grad for p in network.parameters())
+
+
+def test_threads_are_left_to_others_and_come_back():
+    usual = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        with pytest.raises(KeyError), leave_threads(1):
+            assert torch.get_num_threads() == 2
+            raise KeyError
+        assert torch.get_num_threads() == 3
+        with leave_threads(3):
+            assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(usual)
