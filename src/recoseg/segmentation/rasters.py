@@ -43,13 +43,13 @@ from recoseg.segmentation.specks import SpeckRule
 MARGIN = 256
 """Pixels around a tile that are labelled with it where labels depend on their surroundings."""
 
-VOTING_MARGIN = 512
+VOTING_MARGIN = 384
 """The same where superpixels vote: those that reach into a tile mostly end within it."""
 
 LARGEST_SPECK = 1024
 """Largest number of pixels of the parts that are removed from the labels of a raster."""
 
-_MEMORY = 900_000_000
+_MEMORY = 1_000_000_000
 """Bytes that a tile may need by the estimate of `Cost`, if it is not one of the smallest."""
 
 _KEPT = 256_000_000
@@ -58,8 +58,8 @@ _KEPT = 256_000_000
 _READING = 10
 """Bytes for each pixel that is read, with its mask and the image of which the input is made."""
 
-_DIVIDING = 350
-"""Bytes for each pixel that is divided into superpixels."""
+_DIVIDING = 600
+"""Bytes for each pixel that is divided into superpixels, with what the allocator loses by it."""
 
 _LARGEST_TILE = 3072
 """Side of the largest tiles, pixels."""
