@@ -99,7 +99,7 @@ def test_without_a_whole_checkpoint_there_is_one_line(copied):
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_no_changed_bit_of_a_checkpoint_changes_what_is_read(kept, tmp_path, draw):
     whole = kept[0] / LAST
