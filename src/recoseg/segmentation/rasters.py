@@ -49,7 +49,7 @@ VOTING_MARGIN = 384
 LARGEST_SPECK = 1024
 """Largest number of pixels of the parts that are removed from the labels of a raster."""
 
-_MEMORY = 1_000_000_000
+_MEMORY = 850_000_000
 """Bytes that a tile may need by the estimate of `Cost`, if it is not one of the smallest."""
 
 _KEPT = 256_000_000
