@@ -28,7 +28,7 @@ import sys, time
 import torch, timm
 imported = time.time()
 model = timm.create_model("tf_efficientnet_lite2", pretrained=False).eval()
-state = torch.load(sys.argv[1], mmap=True, weights_only=True)
+state = torch.load(sys.argv[1], weights_only=True)
 for mine, theirs in zip(model.state_dict().values(), state.values(), strict=True):
     mine.copy_(theirs)
 loaded = time.time()
