@@ -129,13 +129,13 @@ def refining(bench: Bench) -> None:
 
 def regions(bench: Bench) -> None:
     """Search of 100 regions in a memory, beside one product on the CPU and on the device."""
-    from memory import _product, search, vectors
+    from memory import product, search, vectors
 
     stored, wanted = vectors(bench.sizes.rows, 384, 1).half(), vectors(100, 384, 2)
     there = stored.to(bench.device), wanted.to(bench.device)
     runs = {
         "search": partial(search, stored.numpy(), wanted),
-        "product, CPU, fp32": partial(_product, stored, wanted, torch.float32),
+        "product, CPU, fp32": partial(product, stored.numpy(), wanted, torch.float32),
         f"product, {bench.device}, fp16": lambda: torch.mm(there[0], there[1].half().T),
     }
     print_head((f"{bench.sizes.rows:,} rows of 384", "ms"))

@@ -149,11 +149,11 @@ def regions() -> Iterator[Runs]:
     """100 regions among 100,000 remembered ones, against one product in bf16."""
     import torch
 
-    from memory import _product, search, vectors
+    from memory import product, search, vectors
 
     stored, wanted = vectors(100_000, 384, 1).half(), vectors(100, 384, 2)
     rows = stored.numpy()
-    yield partial(search, rows, wanted), partial(_product, stored, wanted, torch.bfloat16)
+    yield partial(search, rows, wanted), partial(product, rows, wanted, torch.bfloat16)
 
 
 ROWS = (cosegmentation, pamr, encoding, indexing, segmenting, searching, regions)

@@ -126,8 +126,8 @@ def searching(
             wanted = vectors(asked, rows.shape[1], 2)
             works = {
                 "read": lambda: _read(rows),  # noqa: B023
-                "fp32": lambda: _product(rows, wanted, torch.float32),  # noqa: B023
-                "bf16": lambda: _product(rows, wanted, torch.bfloat16),  # noqa: B023
+                "fp32": lambda: product(rows, wanted, torch.float32),  # noqa: B023
+                "bf16": lambda: product(rows, wanted, torch.bfloat16),  # noqa: B023
                 "faiss": lambda: index.search(wanted.numpy(), K),  # noqa: B023
                 "faiss16": lambda: index.search(wanted.numpy(), K),  # noqa: B023
             }
@@ -171,7 +171,7 @@ def _read(rows: np.ndarray) -> None:
         part.sum()
 
 
-def _product(rows: np.ndarray, wanted: Tensor, dtype: torch.dtype) -> None:
+def product(rows: np.ndarray, wanted: Tensor, dtype: torch.dtype) -> None:
     """One product in parts, rows converted first, which is timed as well."""
     for part in torch.split(torch.from_numpy(rows), 65_536):
         torch.mm(part.float().to(dtype), wanted.T.to(dtype))
