@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Modules are compiled when they are first imported; of those installed, most never are.
+# Modules are compiled when they are first imported; of those installed, most never are. Where Python
+# is told not to keep what it compiles, each process would compile thousands of modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 # Processes that run the tests, with one thread each.
 JOBS ?= 2
