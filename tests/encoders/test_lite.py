@@ -8,17 +8,19 @@ import timm
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors.torch import save_file
 
 from recoseg.classes import parse_classes
 from recoseg.encoders.encoder_table import build_phi, build_retrieval, build_saliency, find_row
 from recoseg.encoders.extract import SharesBackbone, extract
 from recoseg.encoders.lite import encoders as lite
-from recoseg.encoders.lite.backbone import LAST, MEAN, SCALE, STAGES, map_keys
+from recoseg.encoders.lite.backbone import LAST, MEAN, SCALE, STAGES, lite_network, map_keys
 from recoseg.encoders.lite.folding import fold_normalisation
+from recoseg.encoders.lite.text import TEXT_FINGERPRINT, MiniLM
 from recoseg.encoders.prompts import embed_names, prompt_set
 from recoseg.encoders.protocols import KnowsItsWords
 from recoseg.encoders.spec import parse_spec
-from recoseg.encoders.weights import find_weights, read_state_dict
+from recoseg.encoders.weights import find_weights, fingerprint, read_state_dict
 from recoseg.errors import ConceptError, RecosegError
 from recoseg.photos.images import decode_image, to_frame, to_tensor
 from recoseg.retrieval.class_texts import ClassTexts
@@ -249,6 +251,9 @@ class TestStages:
 
 
 class TestIdentity:
+    def test_texts_are_identified_without_reading_them(self, model):
+        assert fingerprint(MiniLM(torch.device("cpu")).state) == TEXT_FINGERPRINT
+
     def test_the_three_roles(self, model):
         retrieval, saliency, phi = (
             build("lite", FP32).info for build in (build_retrieval, build_saliency, build_phi)
@@ -322,3 +327,15 @@ def test_words_that_the_text_encoder_does_not_know_are_refused(model):
         ):
             strange.embed(encoder, "none")
         assert len(ClassTexts.of(parse_classes(["cat; \u00e9"])).embed(encoder, "none")) == 2
+
+
+def test_weights_of_half_precision_are_used_in_single(tmp_path):
+    half = {name: tensor.half() for name, tensor in lite_network(0, "cpu").state_dict().items()}
+    save_file(half, tmp_path / "half.safetensors")
+    photo = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
+    features = build_phi(f"lite0={tmp_path / 'half.safetensors'}", FP32).features(photo)
+    assert features.dtype == torch.float32
+    whole = {name: tensor.float() for name, tensor in half.items()}
+    save_file(whole, tmp_path / "whole.safetensors")
+    same = build_phi(f"lite0={tmp_path / 'whole.safetensors'}", FP32).features(photo)
+    assert torch.equal(features, same)

@@ -11,6 +11,7 @@ from recoseg import __version__
 from recoseg.allocator import keep_freed_memory
 from recoseg.cli.ablate import ablate
 from recoseg.cli.bank import forget, inspect
+from recoseg.cli.collector import collect_seldom, end_without_collecting
 from recoseg.cli.compare import compare
 from recoseg.cli.convert import convert
 from recoseg.cli.curate import curate
@@ -116,6 +117,7 @@ for command in (
 def main() -> None:
     """Run the command line and end the process; see `recoseg.cli.failures` for the exit codes."""
     keep_freed_memory()
+    collect_seldom()
     share_cores()
     prepare_streams()
     try:
@@ -124,4 +126,5 @@ def main() -> None:
     except (Exception, KeyboardInterrupt) as error:  # wrong usage, or before a command begins
         code = end(error)
     give_up_streams()
+    end_without_collecting()
     sys.exit(code)

@@ -28,7 +28,8 @@ from recoseg.learning.one_class import LearnedClass
 from recoseg.pipeline.classes import Classes, as_classes
 from recoseg.pipeline.index import build_index
 from recoseg.pipeline.learn import learn
-from recoseg.pipeline.report import REPORT, mask_gallery
+from recoseg.pipeline.mask_folder import REPORT
+from recoseg.pipeline.report import mask_gallery
 from recoseg.pipeline.segment import open_segmenter, segment
 from recoseg.retrieval.duplicates import Hit
 from recoseg.storage.claim import format_in

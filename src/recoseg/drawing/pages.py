@@ -6,13 +6,15 @@ import base64
 import io
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
 from PIL import Image
 
 from recoseg.storage.atomic import write_atomically
 from recoseg.storage.shown import shown
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _QUALITY = 82
 
@@ -41,12 +43,16 @@ def source_of(name: str) -> str:
 
 
 def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader
+
     loader = PackageLoader("recoseg.drawing")
     return Environment(loader=loader, autoescape=True, trim_blocks=True, finalize=_visible)
 
 
 def _visible(value: object) -> object:
     """A value of a template; parts that are HTML already stay as they are."""
+    from markupsafe import Markup
+
     return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

@@ -10,7 +10,8 @@ from recoseg.encoders.builders import (
     build_timm_row,
 )
 from recoseg.encoders.licences import APPLE_AMLR, APPLE_ASCL, CC_BY_NC, DINOV3, NVIDIA_OPEN
-from recoseg.encoders.lite.encoders import TEXT_SOURCE, build_lite
+from recoseg.encoders.lite.encoders import build_lite
+from recoseg.encoders.lite.text import TEXT_SOURCE
 from recoseg.encoders.spec import ANTIALIAS, BY_SIZE, EncoderDefaults, EncoderRole, EncoderRow
 from recoseg.encoders.tips import build_tips
 from recoseg.encoders.weight_sources import HubFile, HubModel, HubTokenizer, PackageFile, UrlFile

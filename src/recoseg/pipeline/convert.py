@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,6 +18,7 @@ from recoseg.formats.outlines import TOLERANCE
 from recoseg.formats.protocol import Format, FormatSettings, PhotosForm
 from recoseg.formats.reading.open_format import RUN
 from recoseg.pipeline.checks import check_output_folder
+from recoseg.pipeline.convert_report import ConvertReport
 from recoseg.pipeline.format_run import FormatRun
 from recoseg.pipeline.mask_results import MaskResults, open_results
 from recoseg.pipeline.things import things_of
@@ -35,23 +36,6 @@ FILES = "files.jsonl"
 _SHOWN = 3  # photos in a note
 _FRAME = re.compile(r"#\d+$")
 """The end of what is recorded of a frame of a film in the place of a path."""
-
-
-@dataclass(frozen=True)
-class ConvertReport:
-    """Results of a run.
-
-    Attributes:
-        photos: Number of photos.
-        failures: Reason for each photo that was left out, by path.
-        folders: The folder of each format, by its name.
-        notes: What to know about the files, in sentences.
-    """
-
-    photos: int
-    failures: dict[str, str]
-    folders: dict[str, Path]
-    notes: tuple[str, ...] = ()
 
 
 def convert(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from recoseg.drawing.report import claim_report, remove_report
 from recoseg.errors import OutputError
-from recoseg.pipeline.convert import remove_formats
-from recoseg.pipeline.report import REPORT
 from recoseg.segmentation.raster_to_folder import remove_tiles
 from recoseg.storage.claim import claim, format_in
 from recoseg.video.output import IDENTITIES
@@ -16,6 +15,9 @@ from recoseg.writers.folder import CLASSES, FORMAT, LINES
 
 FORMATS = "formats"
 """The folder within that of the masks which holds them in the formats of other tools."""
+
+REPORT = "report"
+"""The folder within it which holds the page of all masks."""
 
 _ENTRIES = (LINES, CLASSES, "settings.json", "labels")
 
@@ -30,6 +32,21 @@ def check_place(folder: Path) -> None:
         raise OutputError(
             f"{folder} is within pseudo-labels, which would no longer fit to it. Write elsewhere."
         )
+
+
+def check_formats(names: Sequence[str]) -> None:
+    """Refuse formats of other tools that are not known, or whose package is missing.
+
+    They are imported only where some are asked for: most runs write none, and begin sooner.
+
+    Raises:
+        MissingExtraError: A package is not installed.
+        RecosegError: A format is not known.
+    """
+    if names:
+        from recoseg.formats.format_table import formats_of
+
+        formats_of(names)
 
 
 def claim_masks(folder: Path, *, report: bool, resume: bool, overwrite: bool) -> None:
@@ -51,6 +68,8 @@ def claim_masks(folder: Path, *, report: bool, resume: bool, overwrite: bool) ->
     elif overwrite:
         remove_report(folder / REPORT)
     if overwrite:
+        from recoseg.pipeline.convert import remove_formats
+
         remove_formats(folder / FORMATS)
         remove_tiles(folder)
         remove_previews(folder)

@@ -17,6 +17,7 @@ from recoseg.errors import BadImageError
 from recoseg.evaluation.markdown import settings_rows
 from recoseg.labels import Segmentation
 from recoseg.photos.refs import natural_key
+from recoseg.pipeline.mask_folder import REPORT
 from recoseg.pipeline.mask_results import MaskResult, small_photo
 from recoseg.progress import StageProgress
 from recoseg.storage.counts import count_of
@@ -24,9 +25,6 @@ from recoseg.storage.paths import inside
 from recoseg.storage.run_record import SETTINGS
 from recoseg.storage.settings import stored_settings
 from recoseg.writers.folder import CLASSES, read_segmentations
-
-REPORT = "report"
-"""The folder within that of the masks which holds their report."""
 
 
 def report_masks(masks: Path, *, progress: bool | None = False) -> Path:

@@ -16,13 +16,10 @@ from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.licences import tell_licences_of
 from recoseg.encoders.protocols import DenseImageEncoder, DenseTextEncoder
-from recoseg.formats.format_table import formats_of
 from recoseg.hub.fetch import pinned
 from recoseg.memory.region_memory import RegionMemory, open_memory
 from recoseg.pipeline.checks import Paths, check_encoder, check_output_folder, list_photos
-from recoseg.pipeline.convert import convert
-from recoseg.pipeline.mask_folder import FORMATS, check_place, claim_masks
-from recoseg.pipeline.report import report_masks
+from recoseg.pipeline.mask_folder import FORMATS, check_formats, check_place, claim_masks
 from recoseg.pipeline.segment_options import (
     check_names,
     check_weights,
@@ -314,8 +311,7 @@ def segment(
     rasters = RasterOptions(raster or bool(bands), tuple(bands))
     if rasters.all:
         rasterio_package()
-    if formats:
-        formats_of(formats)
+    check_formats(formats)
     check_place(folder)
     with lock_folder(folder):
         claim_masks(folder, report=report, resume=resume, overwrite=overwrite)
@@ -342,9 +338,13 @@ def segment(
             )
     converted = page = None
     if formats and len(failures) < len(listed):
+        from recoseg.pipeline.convert import convert
+
         out = folder / FORMATS
         converted = convert(folder, formats, out, stuff=stuff, overwrite=True, progress=progress)
     if report and len(failures) < len(listed):
+        from recoseg.pipeline.report import report_masks
+
         with telling_what_is_kept(partial(resumable, folder)):
             page = report_masks(folder, progress=progress)
     return SegmentReport(len(listed), failures, converted, page)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from recoseg.pipeline.convert import ConvertReport
+from recoseg.pipeline.convert_report import ConvertReport
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as nnf
@@ -22,6 +23,14 @@ MEAN, SCALE = 127.0, 128.0
 LAST = "last"
 STAGES = {"block4": 4, "block5": 5}
 """The maps beside the last one: the outputs of these stages, by their number in timm."""
+
+
+def lite_network(variant: int, device: str) -> Any:
+    """The network of a variant, 0 to 2, at random weights; on the device `meta` without weights."""
+    import timm
+
+    with torch.device(device):
+        return timm.create_model(f"tf_efficientnet_lite{variant}", pretrained=False)
 
 
 def make_dense(model: nn.Module) -> None:
@@ -52,6 +61,7 @@ def _without_stride(conv: nn.Conv2d, dilation: int) -> nn.Conv2d:
         dilation=dilation,
         groups=conv.groups,
         bias=False,
+        device="meta",
     )
     dense.weight = conv.weight
     return dense
@@ -94,7 +104,7 @@ class LiteBackbone:
         widths: Channels of each map of `dense`, in their order: `LAST` and `STAGES`.
 
     Args:
-        variant: 0, 1 or 2.
+        network: What `lite_network` made; it becomes part of the backbone.
         state: The tensors under the names of timm; see `map_keys`.
         compute: Device and precision.
         margin_cells: Width, in cells, of a margin of mirrored pixels that is added to photos and
@@ -102,25 +112,24 @@ class LiteBackbone:
     """
 
     def __init__(
-        self, variant: int, state: Mapping[str, Tensor], compute: Compute, margin_cells: int = 1
+        self, network: Any, state: Mapping[str, Tensor], compute: Compute, margin_cells: int = 1
     ) -> None:
-        import timm
-
         self.compute = compute
         self.margin_cells = margin_cells
-        model = timm.create_model(f"tf_efficientnet_lite{variant}", pretrained=False)
-        model.load_state_dict(dict(state))
-        make_dense(model)
-        fold_normalisation(model.eval())
-        layer = model.classifier
+        # Taken as they are, the tensors of the file need not be copied.
+        exact = {k: t.float() if t.is_floating_point() else t for k, t in state.items()}
+        network.load_state_dict(exact, assign=True)
+        make_dense(network)
+        fold_normalisation(network.eval())
+        layer = network.classifier
         weight, bias = (p.detach().clone().to(compute.device) for p in (layer.weight, layer.bias))
         self.classifier = (weight, bias)
-        self.widths = {LAST: int(model.num_features)} | {
-            name: int(model.get_submodule(f"blocks.{stage}.0.conv_pwl").out_channels)
+        self.widths = {LAST: int(network.num_features)} | {
+            name: int(network.get_submodule(f"blocks.{stage}.0.conv_pwl").out_channels)
             for name, stage in STAGES.items()
         }
-        compute.place(model)
-        self._model = model.to(memory_format=torch.channels_last)
+        compute.place(network)
+        self._model = network.to(memory_format=torch.channels_last)
 
     def dense(self, images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n c gh gw"]:
         """All maps of one pass, joined along the channels; see `select` and `widths`.

