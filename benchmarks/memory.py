@@ -178,17 +178,25 @@ def product(rows: np.ndarray, wanted: Tensor, dtype: torch.dtype) -> None:
 
 
 def _flat(rows: np.ndarray, peer: str) -> Any:
+    """The flat index of faiss, in fp32 or fp16; its memory is taken at once, not by growing."""
     import faiss
 
     faiss.omp_set_num_threads(torch.get_num_threads())
+    dim = rows.shape[1]
     if peer == "faiss":
-        index = faiss.IndexFlatIP(rows.shape[1])
+        index = faiss.IndexFlatIP(dim)
+        index.codes.resize(4 * rows.size)
+        stored = faiss.rev_swig_ptr(index.get_xb(), rows.size)
     else:
         half = faiss.ScalarQuantizer.QT_fp16
-        index = faiss.IndexScalarQuantizer(rows.shape[1], half, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.IndexScalarQuantizer(dim, half, faiss.METRIC_INNER_PRODUCT)
         index.is_trained = True
+        index.codes.resize(2 * rows.size)
+        stored = faiss.rev_swig_ptr(index.codes.data(), 2 * rows.size).view(np.float16)
+    index.ntotal = len(rows)
+    stored = stored.reshape(rows.shape)
     for first in range(0, len(rows), 65_536):
-        index.add(rows[first : first + 65_536].astype(np.float32))
+        stored[first : first + 65_536] = rows[first : first + 65_536]
     return index
 
 
