@@ -41,6 +41,7 @@ from recoseg.memory.scores import memory_scores
 from recoseg.photos.refs import Photo
 from recoseg.pipeline.index import build_index
 from recoseg.pipeline.remember import region_worker, remember
+from recoseg.storage.arrays import map_array
 
 K = 20
 CENTRES = 2000
@@ -111,7 +112,7 @@ def stored_rows(folder: Path, size: str) -> np.ndarray:
             part = rows[first : first + 1_000_000]
             part[:] = vectors(len(part), dim, 1 + 100 * number).half().numpy()
         rows.flush()
-    return np.load(path, mmap_mode="c")
+    return map_array(path, "c")[0]
 
 
 def searching(

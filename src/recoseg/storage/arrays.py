@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import warnings
@@ -107,7 +108,9 @@ def map_array(
 
     Args:
         path: The file.
-        mode: `r` for a read-only array, `c` for one whose changes stay in memory.
+        mode: `r` for a read-only array, `c` for one whose changes stay in memory. It is read-only
+            all the same where the system does not promise memory for all of it, as for a file that
+            is larger than the machine's memory.
         trailing: Number of bytes that follow the array.
 
     Returns:
@@ -117,7 +120,12 @@ def map_array(
     if not prod(header.shape):
         return np.empty(header.shape, header.dtype), header
     try:
-        mapped = np.memmap(path, header.dtype, mode, header.offset, header.shape)
+        try:
+            mapped = np.memmap(path, header.dtype, mode, header.offset, header.shape)
+        except OSError as error:
+            if mode == "r" or error.errno != errno.ENOMEM:
+                raise
+            mapped = np.memmap(path, header.dtype, "r", header.offset, header.shape)
     except (OSError, ValueError) as error:
         raise FileError(f"{path} cannot be read: {error}.") from error
     return mapped, header
