@@ -96,6 +96,29 @@ def test_each_pixel_of_a_small_part_takes_the_nearest_label(seed):
         assert found[place] in options
 
 
+@pytest.mark.filterwarnings("ignore:With the least area")
+@given(seed=st.integers(0, 10**6), least=st.integers(1, 25))
+@settings(max_examples=60, deadline=None)
+def test_pixels_without_data_divide_parts_and_give_no_labels(seed, least):
+    labels = random_labels(seed)
+    rng = np.random.default_rng(seed)
+    valid = rng.random(labels.shape) > rng.choice([0, 0.1, 0.6, 1])
+    shown = np.where(valid, labels.astype(int), -1)
+    own = [(label, members) for label, members in parts(shown) if label >= 0]
+    small = set().union(*(members for _, members in own if len(members) < least))
+    found = SpeckRule(least).clean(labels.copy(), valid)
+    assert (found[~valid] == labels[~valid]).all()
+    if len(small) == valid.sum():
+        most = max(own, key=lambda part: len(part[1]))[0] if own else 0
+        assert (found[valid] == (most if small else labels[valid])).all()
+        return
+    kept = [place for place in np.ndindex(labels.shape) if valid[place] and place not in small]
+    assert all(found[place] == labels[place] for place in kept)
+    assert set(found[valid].tolist()) <= {int(labels[place]) for place in kept}
+    left = parts(np.where(valid, found.astype(int), -1))
+    assert all(label < 0 or len(members) >= least for label, members in left)
+
+
 def test_holes_are_filled_and_specks_of_background_and_of_classes_vanish():
     labels = np.zeros((12, 12), np.uint8)
     labels[:, 6:] = 255
