@@ -71,7 +71,7 @@ class TileParts:
                 end = file.tell()
         return end
 
-    def add(self, tile: int, labels: UInt[np.ndarray, "..."], known: Mapping[str, Any]) -> None:
+    def add(self, tile: int, labels: UInt[np.ndarray, ...], known: Mapping[str, Any]) -> None:
         """Keep the labels of a tile.
 
         Args:
@@ -95,7 +95,7 @@ class TileParts:
         self._file.flush()
         self.done[tile] = known
 
-    def read(self, tile: int) -> UInt[np.ndarray, "..."]:
+    def read(self, tile: int) -> UInt[np.ndarray, ...]:
         """What was kept of a tile, given its number."""
         assert self._file is not None
         start, fields = self._places[tile]

@@ -177,7 +177,9 @@ class RasterSegmenter:
     @cached_property
     def specks(self) -> SpeckRule:
         """Which parts of the labels are too small, in pixels: a share is one of a window."""
-        least = min(self.segmenter.labeller.specks.pixels(self._window, self._window), LARGEST_SPECK)
+        least = min(
+            self.segmenter.labeller.specks.pixels(self._window, self._window), LARGEST_SPECK
+        )
         return SpeckRule(least if least >= 1 else 0)
 
     @cached_property

@@ -73,7 +73,8 @@ class SpeckRule:
         Args:
             labels: The label map.
             valid: The pixels with data; the others divide parts, keep their labels, and give none
-                to parts that are too small. By default all have data.
+                to parts that are too small. So do islands of data that are too small themselves.
+                By default all have data.
 
         Example:
             >>> labels = np.array([[0, 0, 0, 1], [0, 2, 0, 1], [0, 0, 0, 1]], np.uint8)
@@ -83,8 +84,8 @@ class SpeckRule:
         if self.is_idle:
             return labels
         least = self.pixels(*labels.shape)
-        if valid is not None and valid.all():
-            valid = None
+        if valid is not None:
+            valid = None if valid.all() else _large_islands(valid, least)
         for _ in range(_PASSES):
             parts = _parts(labels, valid)
             sizes = np.bincount(parts.ravel())
@@ -99,7 +100,9 @@ class SpeckRule:
                 largest = labels.flat[np.argmax(parts == sizes.argmax())]
                 whole = np.full_like(labels, largest)
                 return whole if valid is None else np.where(valid, whole, labels)
-            labels = _filled(labels, is_small, valid)
+            before, labels = labels, _filled(labels, is_small, valid)
+            if np.array_equal(labels, before):
+                break
         return labels
 
     def _warn(self) -> None:
@@ -135,6 +138,17 @@ def _parts(labels: UInt[np.ndarray, "h w"], valid: np.ndarray | None) -> np.ndar
     # No label is left out as the ground that parts lie on.
     shown = labels if valid is None else np.where(valid, labels.astype(np.int32), -1)
     found: np.ndarray = label(shown, background=-1, connectivity=1)
+    return found
+
+
+def _large_islands(valid: Bool[np.ndarray, "h w"], least: float) -> Bool[np.ndarray, "h w"]:
+    """The pixels with data in islands that have as many pixels as a part needs."""
+    from skimage.measure import label
+
+    islands = label(valid, background=0, connectivity=1)
+    sizes = np.bincount(islands.ravel())
+    sizes[0] = 0
+    found: np.ndarray = (sizes >= least)[islands] & valid
     return found
 
 
