@@ -15,8 +15,22 @@ from jaxtyping import UInt
 from recoseg.rasters.boxes import Box, tiles_over
 from recoseg.segmentation.specks import SpeckRule
 
+LARGEST_SPECK = 1024
+"""Largest number of pixels of the parts that are removed from the labels of a raster."""
+
 _BLOCK = 2048
 """Side of a block, pixels; with 1,024 pixels around it (the most), cleaning takes 0.7 GB."""
+
+
+def specks_of(rule: SpeckRule, window: int) -> SpeckRule:
+    """A rule for photos as one for a raster: in pixels, a share being one of a window.
+
+    Args:
+        rule: The rule.
+        window: Side of a window, pixels of the raster.
+    """
+    least = min(rule.pixels(window, window), LARGEST_SPECK)
+    return SpeckRule(least if least >= 1 else 0)
 
 
 def cleaned(

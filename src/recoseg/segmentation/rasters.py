@@ -36,6 +36,7 @@ from recoseg.segmentation.branches import FEATURES
 from recoseg.segmentation.kept_windows import KeptWindows
 from recoseg.segmentation.labeller import Labeller
 from recoseg.segmentation.presence import DecidedPresence, PresenceRule
+from recoseg.segmentation.raster_specks import LARGEST_SPECK, specks_of
 from recoseg.segmentation.raster_windows import RasterWindows
 from recoseg.segmentation.score_grids import ScoreGrids, score_grids
 from recoseg.segmentation.segmenter import Segmenter
@@ -46,9 +47,6 @@ MARGIN = 256
 
 VOTING_MARGIN = 384
 """The same where superpixels vote: those that reach into a tile mostly end within it."""
-
-LARGEST_SPECK = 1024
-"""Largest number of pixels of the parts that are removed from the labels of a raster."""
 
 _MEMORY = 850_000_000
 """Bytes that a tile may need by the estimate of `Cost`, if it is not one of the smallest."""
@@ -176,11 +174,8 @@ class RasterSegmenter:
 
     @cached_property
     def specks(self) -> SpeckRule:
-        """Which parts of the labels are too small, in pixels: a share is one of a window."""
-        least = min(
-            self.segmenter.labeller.specks.pixels(self._window, self._window), LARGEST_SPECK
-        )
-        return SpeckRule(least if least >= 1 else 0)
+        """Which parts of the labels are too small."""
+        return specks_of(self.segmenter.labeller.specks, self._window)
 
     @cached_property
     def margin(self) -> int:
