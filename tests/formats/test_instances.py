@@ -168,6 +168,6 @@ def test_a_photo_without_instances_such_as_a_raster_is_finished(tmp_path):
     with opened() as folder:
         [(name, _)] = folder.missing([photo])
         made = {"labels": (".tif", lambda path: write_bytes(path, b"labels"))}
-        folder.write_made(name, photo, {}, made)
+        folder.write_made(name, photo, dict, made)
     with opened(resume=True) as folder:
         assert folder.missing([photo]) == []

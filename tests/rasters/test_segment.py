@@ -13,7 +13,7 @@ from recoseg.pipeline.segment import segment
 from recoseg.pipeline.verify import verify
 from recoseg.rasters import boxes
 from recoseg.rasters.label_files import read_label_raster
-from recoseg.segmentation import rasters
+from recoseg.segmentation import raster_specks, rasters
 from recoseg.segmentation.rasters import RasterSegmenter
 from recoseg.segmentation.score_grids import score_grids
 from recoseg.segmentation.voting import Voting
@@ -32,6 +32,7 @@ def picture(monkeypatch):
     monkeypatch.setattr(boxes, "ALIGNED", 64)
     monkeypatch.setattr(rasters, "ALIGNED", 64)
     monkeypatch.setattr(rasters, "_LARGEST_TILE", 64)  # 3 x 4 tiles
+    monkeypatch.setattr(raster_specks, "_BLOCK", 128)
     return colours(HEIGHT, WIDTH)
 
 
@@ -88,6 +89,27 @@ def test_labels_are_those_of_the_whole_photo(picture, tmp_path, options):
     assert not (tmp_path / "masks" / ".tiles").exists()
     with Image.open(tmp_path / "masks" / "overlays" / "a.jpg") as overlay:
         assert overlay.width == 3 * WIDTH  # small photos are enlarged
+
+
+def test_specks_beside_pixels_without_data(picture, tmp_path):
+    from recoseg.segmentation.specks import SpeckRule
+
+    values = picture.transpose(2, 0, 1).clip(1)
+    rng = np.random.default_rng(3)
+    values[:, rng.random((HEIGHT, WIDTH)) < 0.3] = 0
+    values[:, :70, 60:140] = 0  # a tile without any data, and what is around it
+    path = write(tmp_path / "a.tif", values, nodata=0)
+    segment(segmenter(SIDE), path, tmp_path / "with", raster=True)
+    segment(segmenter(SIDE, specks=SpeckRule(9)), path, tmp_path / "without", raster=True)
+    before, after = (labels_of(tmp_path / name) for name in ("with", "without"))
+    valid = (values != 0).any(0)
+    assert np.array_equal(after, SpeckRule(9).clean(before, valid))
+    assert (after != before).sum() > 50
+    assert (after[~valid] == 255).all()
+    line = line_of(tmp_path / "without")
+    for label, name in enumerate(("red", "green", "blue")):
+        assert line["areas"].get(name, 0) == pytest.approx((after == label).mean(), abs=1e-6)
+    assert line["no_data"] == pytest.approx((~valid).mean(), abs=1e-6)
 
 
 def test_presence_is_decided_by_the_whole_raster(picture, tmp_path):

@@ -12,6 +12,7 @@ from PIL import Image
 
 import recoseg
 from recoseg.errors import OutputError, RecosegError
+from recoseg.segmentation import specks
 from recoseg.segmentation.bank_segmenter import bank_segmenter
 from recoseg.segmentation.specks import REFINED_SHARE, SpeckRule, speck_rule
 from recoseg.segmentation.voting import Voting
@@ -93,6 +94,38 @@ def test_each_pixel_of_a_small_part_takes_the_nearest_label(seed):
     found = SpeckRule(4).clean(labels.copy())
     assert small
     for place, options in nearest(labels, small).items():
+        assert found[place] in options
+
+
+@pytest.mark.filterwarnings("ignore:With the least area")
+@given(seed=st.integers(0, 10**6), least=st.integers(1, 25))
+@settings(max_examples=60, deadline=None)
+def test_pixels_without_data_divide_parts_and_give_no_labels(seed, least):
+    labels = random_labels(seed)
+    rng = np.random.default_rng(seed)
+    given = rng.random(labels.shape) > rng.choice([0, 0.1, 0.6, 1])
+    valid = given.copy()
+    for is_data, island in parts(given):
+        if is_data and len(island) < least:
+            valid[tuple(zip(*island, strict=True))] = False  # left as it is
+    shown = np.where(valid, labels.astype(int), -1)
+    own = [(label, members) for label, members in parts(shown) if label >= 0]
+    small = set().union(*(members for _, members in own if len(members) < least))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(specks, "_PASSES", 1)  # later passes look at other parts
+        found = SpeckRule(least).clean(labels.copy(), given)
+    assert (found[~valid] == labels[~valid]).all()
+    if len(small) == valid.sum():
+        most = max(own, key=lambda part: len(part[1]))[0] if own else 0
+        assert (found[valid] == (most if small else labels[valid])).all()
+        return
+    kept = [place for place in np.ndindex(labels.shape) if valid[place] and place not in small]
+    assert all(found[place] == labels[place] for place in kept)
+    assert set(found[valid].tolist()) <= {int(labels[place]) for place in kept}
+    for place in small:
+        distances = {other: math.dist(place, other) for other in kept}
+        least_far = min(distances.values())
+        options = {labels[other] for other, far in distances.items() if far == least_far}
         assert found[place] in options
 
 

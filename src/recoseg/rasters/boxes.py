@@ -38,6 +38,17 @@ class Box(NamedTuple):
         top, left = self.top - other.top, self.left - other.left
         return slice(top, top + self.height), slice(left, left + self.width)
 
+    def shared(self, other: Box) -> Box | None:
+        """The pixels that two boxes share; None where there are none.
+
+        Example:
+            >>> tuple(Box(0, 0, 4, 4).shared(Box(2, 3, 9, 9)))
+            (2, 3, 2, 1)
+        """
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        bottom, right = min(self.bottom, other.bottom), min(self.right, other.right)
+        return Box(top, left, bottom - top, right - left) if top < bottom and left < right else None
+
     def grown(self, margin: int, raster_hw: tuple[int, int]) -> Box:
         """The box with some pixels around it, as far as the raster has them.
 

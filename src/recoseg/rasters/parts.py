@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -71,12 +71,12 @@ class TileParts:
                 end = file.tell()
         return end
 
-    def add(self, tile: int, labels: UInt[np.ndarray, "h w"], known: Mapping[str, Any]) -> None:
+    def add(self, tile: int, labels: UInt[np.ndarray, ...], known: Mapping[str, Any]) -> None:
         """Keep the labels of a tile.
 
         Args:
             tile: Its number.
-            labels: Its labels.
+            labels: Its labels, and what else is known pixel by pixel.
             known: What is known of it, as JSON fields.
         """
         assert self._file is not None
@@ -95,13 +95,13 @@ class TileParts:
         self._file.flush()
         self.done[tile] = known
 
-    def labels(self) -> Iterator[tuple[int, UInt[np.ndarray, "h w"]]]:
-        """The number and the labels of each tile, by their numbers."""
+    def read(self, tile: int) -> UInt[np.ndarray, ...]:
+        """What was kept of a tile, given its number."""
         assert self._file is not None
-        for tile, (start, fields) in sorted(self._places.items()):
-            self._file.seek(start)
-            data = zlib.decompress(self._file.read(fields["size"]))
-            yield tile, np.frombuffer(data, fields["dtype"]).reshape(fields["shape"])
+        start, fields = self._places[tile]
+        self._file.seek(start)
+        data = zlib.decompress(self._file.read(fields["size"]))
+        return np.frombuffer(data, fields["dtype"]).reshape(fields["shape"])
 
     def remove(self) -> None:
         """Remove the file."""

@@ -16,7 +16,7 @@ from recoseg.drawing.overlay import draw_overlay
 from recoseg.errors import BadImageError, MissingExtraError, OptionError
 from recoseg.labels import Segmentation
 from recoseg.photos.refs import Photo
-from recoseg.progress import StageProgress
+from recoseg.progress import StageProgress, track
 from recoseg.rasters.bands import BandReader
 from recoseg.rasters.boxes import Box
 from recoseg.rasters.choice import needs_windows
@@ -25,6 +25,7 @@ from recoseg.rasters.label_files import RASTER, read_label_raster, write_label_r
 from recoseg.rasters.opening import has_rasterio, open_raster
 from recoseg.rasters.parts import TileParts
 from recoseg.segmentation.cost import OUT_OF_MEMORY, is_out_of_memory
+from recoseg.segmentation.raster_specks import blocks_of, cleaned
 from recoseg.segmentation.rasters import RasterSegmenter
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.storage.atomic import write_bytes
@@ -34,6 +35,9 @@ from recoseg.writers.formats import encode_jpeg
 
 TILES = ".tiles"
 """The folder within an output folder that holds the finished tiles of unfinished rasters."""
+
+_PLANES = "labels, valid"
+"""What is kept of each pixel of a finished tile."""
 
 _OVERLAY = 2048
 """Longest side of the overlay of a raster, pixels."""
@@ -144,9 +148,10 @@ def _segment(
             ) as bar:
                 for number in todo:
                     found = own.label(own.tiles[number], presence)
-                    parts.add(number, found.labels, found.to_json())
+                    planes = np.stack([found.labels, found.valid.astype(found.labels.dtype)])
+                    parts.add(number, planes, found.to_json())
                     bar.advance()
-        _write(own, name, folder, parts)
+        _write(own, name, folder, parts, progress)
         parts.remove()
     with suppress(OSError):  # it holds the tiles of other rasters
         path.parent.rmdir()
@@ -161,22 +166,31 @@ def _identity(own: RasterSegmenter, options: RasterOptions) -> str:
         own.photo.stamp,
         own.tiles,
         own.windows.raster_step,
+        _PLANES,
     ]
     return checksum(json.dumps(fields, sort_keys=True).encode())
 
 
-def _write(own: RasterSegmenter, name: str, folder: OutputFolder, parts: TileParts) -> None:
+def _write(
+    own: RasterSegmenter, name: str, folder: OutputFolder, parts: TileParts, progress: bool | None
+) -> None:
     """Write the files of a raster whose tiles are finished."""
     labeller, size = own.segmenter.labeller, own.reader.size
     names, palette = labeller.labelled, labeller.colours
     georeference = Georeference.of(own.reader.raster)
     written: list[Path] = []
+    pixels = np.zeros(labeller.ignored + 1, np.int64)
 
-    def tiles() -> Iterator[tuple[Box, np.ndarray]]:
-        return ((own.tiles[number], labels) for number, labels in parts.labels())
+    def counted() -> Iterator[tuple[Box, np.ndarray]]:
+        found = cleaned(size, own.tiles, parts.read, own.specks, labeller.ignored)
+        what, total = f"Writing {Path(own.photo.path).name}", len(blocks_of(size))
+        shown = False if own.specks.is_idle else progress
+        for box, part in track(found, what, total=total, unit="blocks", enabled=shown):
+            pixels[:] += np.bincount(part.ravel(), minlength=len(pixels))
+            yield box, part
 
     def labels(path: Path) -> None:
-        write_label_raster(path, size, names, palette, georeference, tiles())
+        write_label_raster(path, size, names, palette, georeference, counted())
         written.append(path)
 
     def overlay(path: Path) -> None:
@@ -188,16 +202,26 @@ def _write(own: RasterSegmenter, name: str, folder: OutputFolder, parts: TilePar
 
     made = {"labels": (RASTER, labels), "overlays": (".jpg", overlay)}
     made = {kind: one for kind, one in made.items() if kind in folder.kinds}
-    folder.write_made(name, own.photo, _known(size, names, list(parts.done.values())), made)
+
+    def known() -> dict[str, Any]:
+        counts = dict(zip(names, pixels.tolist(), strict=False))
+        return _known(size, counts, list(parts.done.values()))
+
+    folder.write_made(name, own.photo, known, made)
 
 
 def _known(
-    size: tuple[int, int], names: Sequence[str], tiles: Sequence[Mapping[str, Any]]
+    size: tuple[int, int], pixels: Mapping[str, int], tiles: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """What the line of a raster says: its size, and the shares and confidences of its classes."""
+    """What the line of a raster says: its size, and the shares and confidences of its classes.
+
+    Args:
+        size: Height and width, pixels.
+        pixels: Number of pixels of each class.
+        tiles: What is known of each tile; its own numbers of pixels are those before specks went.
+    """
     height, width = size
-    pixels = {name: sum(tile["pixels"].get(name, 0) for tile in tiles) for name in names}
-    present = sorted((name for name in names if pixels[name]), key=lambda name: -pixels[name])
+    present = sorted((name for name, n in pixels.items() if n), key=lambda name: -pixels[name])
     sure = {}
     for name in present:
         known = [

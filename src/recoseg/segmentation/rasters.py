@@ -2,9 +2,10 @@
 
 The raster is treated as one large photo at its own size, with sliding windows over it. It is read
 and labelled in tiles, each with the windows that overlap it (see `RasterWindows`), so that the
-labels do not depend on how it is divided. Refinement with PAMR and the removal of specks look at
-the surroundings of a tile, too, which are wide enough for the same result. The CRF, LPOSS and
-regions that vote have no such bound; they see `MARGIN` or `VOTING_MARGIN` pixels around each tile.
+labels do not depend on how it is divided. Refinement with PAMR looks at the surroundings of a tile,
+too, which are wide enough for the same result. The CRF, LPOSS and regions that vote have no such
+bound; they see `MARGIN` or `VOTING_MARGIN` pixels around each tile. Specks are removed when all
+tiles are labelled (see `cleaned`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from recoseg.segmentation.branches import FEATURES
 from recoseg.segmentation.kept_windows import KeptWindows
 from recoseg.segmentation.labeller import Labeller
 from recoseg.segmentation.presence import DecidedPresence, PresenceRule
+from recoseg.segmentation.raster_specks import LARGEST_SPECK, specks_of
 from recoseg.segmentation.raster_windows import RasterWindows
 from recoseg.segmentation.score_grids import ScoreGrids, score_grids
 from recoseg.segmentation.segmenter import Segmenter
@@ -45,9 +47,6 @@ MARGIN = 256
 
 VOTING_MARGIN = 384
 """The same where superpixels vote: those that reach into a tile mostly end within it."""
-
-LARGEST_SPECK = 1024
-"""Largest number of pixels of the parts that are removed from the labels of a raster."""
 
 _MEMORY = 850_000_000
 """Bytes that a tile may need by the estimate of `Cost`, if it is not one of the smallest."""
@@ -103,21 +102,21 @@ class TileLabels:
 
     Attributes:
         labels: One label per pixel; pixels without data have the label of what is ignored.
+        valid: The pixels with data.
         pixels: Number of pixels of each class.
-        valid: Number of pixels with data.
         confidence: How sure the segmenter is of each class that is present, 0 to 1.
     """
 
     labels: UInt[np.ndarray, "h w"]
+    valid: Bool[np.ndarray, "h w"]
     pixels: Mapping[str, int]
-    valid: int
     confidence: Mapping[str, float]
 
     def to_json(self) -> dict[str, Any]:
         """What is known of the tile, as JSON fields."""
         return {
             "pixels": dict(self.pixels),
-            "valid": self.valid,
+            "valid": int(self.valid.sum()),
             "confidence": dict(self.confidence),
         }
 
@@ -171,8 +170,12 @@ class RasterSegmenter:
             needed = MARGIN
         if labeller.voting is not None and labeller.voting.form == "mode":
             needed = max(needed, VOTING_MARGIN)
-        # A part that is cut off by the end of the margin has more pixels than a speck.
-        return needed + int(np.ceil(labeller.specks.min_area))
+        return needed
+
+    @cached_property
+    def specks(self) -> SpeckRule:
+        """Which parts of the labels are too small."""
+        return specks_of(self.segmenter.labeller.specks, self._window)
 
     @cached_property
     def margin(self) -> int:
@@ -200,6 +203,7 @@ class RasterSegmenter:
             step=windows.step,
             batch_size=self._batch,
             grids=tuple(grids),
+            cleans=False,
         )
         around, labelled = side + 2 * self.margin, side + 2 * self.labelled_margin
         given = round(around * windows.scale) + 2 * windows.side
@@ -220,18 +224,12 @@ class RasterSegmenter:
 
     @cached_property
     def _labeller(self) -> Labeller:
-        """The labeller for tiles: a share of the photo is one of a window, things are parts."""
-        labeller, window = self.segmenter.labeller, self._window
-        least = min(labeller.specks.pixels(window, window), LARGEST_SPECK)
+        """The labeller for tiles: specks stay for now, things are parts."""
+        labeller = self.segmenter.labeller
         voting = labeller.voting
         if voting is not None and isinstance(voting.provider, DividesParts):
-            voting = replace(voting, provider=voting.provider.for_windows(window))
-        return replace(
-            labeller,
-            specks=SpeckRule(least if least >= 1 else 0),
-            voting=voting,
-            instances="parts",
-        )
+            voting = replace(voting, provider=voting.provider.for_windows(self._window))
+        return replace(labeller, specks=SpeckRule(), voting=voting, instances="parts")
 
     @torch.inference_mode()
     def presence(self) -> DecidedPresence:
@@ -259,7 +257,7 @@ class RasterSegmenter:
                 start += scores.shape[1]
 
     def label(self, box: Box, presence: PresenceRule) -> TileLabels:
-        """Label a tile.
+        """Label a tile; specks are still in its labels.
 
         Args:
             box: The tile.
@@ -272,7 +270,7 @@ class RasterSegmenter:
         found = self._read(box, self.margin)
         if found is None:
             nothing = np.full((box.height, box.width), labeller.ignored, self._dtype)
-            return TileLabels(nothing, {}, 0, {})
+            return TileLabels(nothing, np.zeros(nothing.shape, bool), {}, {})
         around, labelled = (
             box.grown(margin, self.reader.size) for margin in (self.margin, self.labelled_margin)
         )
@@ -342,7 +340,7 @@ class RasterSegmenter:
         counts = np.bincount(labels.ravel(), minlength=len(names))[: len(names)]
         pixels = {name: int(n) for name, n in zip(names, counts, strict=True) if n}
         sure = {name: round(confidence[name], 6) for name in pixels if name in confidence}
-        return TileLabels(labels, pixels, int(valid.sum()), sure)
+        return TileLabels(labels, valid, pixels, sure)
 
     @property
     def _dtype(self) -> Any:

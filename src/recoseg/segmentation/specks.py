@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt
+from jaxtyping import Bool, UInt
 
 from recoseg.config import PAPER_RECIPE
 from recoseg.errors import OptionError
@@ -61,12 +61,20 @@ class SpeckRule:
         """The least area of a part in a photo of this size."""
         return self.min_area if self.min_area >= 1 else self.min_area * height * width
 
-    def clean(self, labels: UInt[np.ndarray, "h w"]) -> UInt[np.ndarray, "h w"]:
+    def clean(
+        self, labels: UInt[np.ndarray, "h w"], valid: Bool[np.ndarray, "h w"] | None = None
+    ) -> UInt[np.ndarray, "h w"]:
         """A label map without parts that are too small.
 
         A part that surrounds others and is too small itself vanishes with them. If no part is large
         enough, the largest one takes the whole photo, and a warning says so once. Time and memory
         (about 40 bytes per pixel) grow with the number of pixels alone.
+
+        Args:
+            labels: The label map.
+            valid: The pixels with data; the others divide parts, keep their labels, and give none
+                to parts that are too small. So do islands of data that are too small themselves.
+                By default all have data.
 
         Example:
             >>> labels = np.array([[0, 0, 0, 1], [0, 2, 0, 1], [0, 0, 0, 1]], np.uint8)
@@ -76,14 +84,25 @@ class SpeckRule:
         if self.is_idle:
             return labels
         least = self.pixels(*labels.shape)
+        if valid is not None:
+            valid = None if valid.all() else _large_islands(valid, least)
         for _ in range(_PASSES):
-            is_small = _small(labels, least)
+            parts = _parts(labels, valid)
+            sizes = np.bincount(parts.ravel())
+            sizes[:1] = 0  # no part
+            is_small = (sizes < least)[parts]
+            if valid is not None:
+                is_small &= valid
             if not is_small.any():
                 break
-            if is_small.all():
+            if sizes.max() < least:
                 self._warn()
-                return np.full_like(labels, _largest(labels))
-            labels = _filled(labels, is_small)
+                largest = labels.flat[np.argmax(parts == sizes.argmax())]
+                whole = np.full_like(labels, largest)
+                return whole if valid is None else np.where(valid, whole, labels)
+            before, labels = labels, _filled(labels, is_small, valid)
+            if np.array_equal(labels, before):
+                break
         return labels
 
     def _warn(self) -> None:
@@ -112,32 +131,35 @@ def speck_rule(min_area: float | None, refine: RefineForm, recipe: str | None = 
     return SpeckRule(REFINED_SHARE if suits else 0.0)
 
 
-def _parts(labels: UInt[np.ndarray, "h w"]) -> np.ndarray:
-    """The number of the part that each pixel belongs to, from 1."""
+def _parts(labels: UInt[np.ndarray, "h w"], valid: np.ndarray | None) -> np.ndarray:
+    """The number of the part that each pixel belongs to, from 1; 0 for pixels without data."""
     from skimage.measure import label
 
     # No label is left out as the ground that parts lie on.
-    found: np.ndarray = label(labels, background=-1, connectivity=1)
+    shown = labels if valid is None else np.where(valid, labels.astype(np.int32), -1)
+    found: np.ndarray = label(shown, background=-1, connectivity=1)
     return found
 
 
-def _largest(labels: UInt[np.ndarray, "h w"]) -> int:
-    """The label of the largest part; of several the first one's, row by row."""
-    parts = _parts(labels)
-    return int(labels.flat[np.argmax(parts == np.bincount(parts.ravel()).argmax())])
+def _large_islands(valid: Bool[np.ndarray, "h w"], least: float) -> Bool[np.ndarray, "h w"]:
+    """The pixels with data in islands that have as many pixels as a part needs."""
+    from skimage.measure import label
 
-
-def _small(labels: UInt[np.ndarray, "h w"], least: float) -> np.ndarray:
-    """The pixels of parts that have fewer pixels."""
-    parts = _parts(labels)
-    found: np.ndarray = (np.bincount(parts.ravel()) < least)[parts]
+    islands = label(valid, background=0, connectivity=1)
+    sizes = np.bincount(islands.ravel())
+    sizes[0] = 0
+    found: np.ndarray = (sizes >= least)[islands] & valid
     return found
 
 
-def _filled(labels: UInt[np.ndarray, "h w"], is_missing: np.ndarray) -> UInt[np.ndarray, "h w"]:
-    """The labels of the nearest pixels that are not missing."""
+def _filled(
+    labels: UInt[np.ndarray, "h w"], is_missing: np.ndarray, valid: np.ndarray | None
+) -> UInt[np.ndarray, "h w"]:
+    """Missing pixels get the labels of the nearest pixels that are valid and not missing."""
     from skimage.segmentation import expand_labels
 
     known = np.where(is_missing, 0, labels.astype(np.int32) + 1)
+    if valid is not None:
+        known[~valid] = 0
     found: np.ndarray = expand_labels(known, distance=sum(labels.shape)) - 1
-    return found.astype(labels.dtype)
+    return np.where(is_missing, found, labels).astype(labels.dtype)

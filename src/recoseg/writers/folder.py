@@ -236,7 +236,7 @@ class OutputFolder:
         self,
         name: str,
         photo: Photo,
-        known: Mapping[str, Any],
+        known: Callable[[], Mapping[str, Any]],
         made: Mapping[str, tuple[str, Callable[[Path], object]]],
     ) -> None:
         """Write the files of a photo that no writer takes, such as one of any size, and its line.
@@ -244,7 +244,7 @@ class OutputFolder:
         Args:
             name: From `missing`.
             photo: The photo; its path and its stamp are written into the line.
-            known: What the line says of it; see `write`.
+            known: What the line says of it; see `write`. It is called when the files are written.
             made: For each kind of the writers' files the suffix of the file, and what writes it,
                 whole or not at all, given its path. They are written in this order.
 
@@ -259,7 +259,7 @@ class OutputFolder:
             for kind, (_, write) in made.items():
                 write(paths[kind])
             sums = {kind: file_checksum(path) for kind, path in paths.items()}
-            fields = {"path": photo.path, "name": name, "stamp": photo.stamp, **known}
+            fields = {"path": photo.path, "name": name, "stamp": photo.stamp, **known()}
             self._record.add({**fields, "files": files, "checksums": sums})
         self._finished[photo.path] = name, photo.stamp
 
