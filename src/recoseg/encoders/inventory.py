@@ -77,7 +77,7 @@ def files_of_encoder(name: str) -> tuple[NeededFile, ...]:
 
 
 def _of_decoder(name: str, roles: tuple[Role, ...]) -> NeededFile:
-    return NeededFile(name, roles, DECODERS[name], SAM)
+    return NeededFile(name, roles, DECODERS[name].source, SAM)
 
 
 def _files_of(row: EncoderRow, roles: tuple[Role, ...]) -> list[NeededFile]:
