@@ -26,6 +26,7 @@ from recoseg.errors import (
 )
 from recoseg.hub.address import is_hub
 from recoseg.photos.exclusion import but_not
+from recoseg.photos.films import but_films
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
 
@@ -148,13 +149,13 @@ def list_photos(paths: Paths, out: Path, exclude: str | Iterable[str] = ()) -> l
     if not photos:
         raise RecosegError(
             f"No photos found in {', '.join(sources)}. Expected files that are not hidden and have "
-            "the extension of an image, such as .jpg or .png" + but_not(exclude)
+            f"the extension of an image, such as .jpg or .png{but_not(exclude)}{but_films(sources)}"
         )
     return photos
 
 
 def check_encoder(spec: object, role: EncoderRole) -> None:
-    """Refuse an encoder that is not in the table, or whose weights file does not exist.
+    """Refuse an encoder that is not in the table, or whose weights do not exist.
 
     Args:
         spec: `NAME` or `NAME=WEIGHTS`, or the `EncoderInfo` that an index or a bank has recorded.
