@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from recoseg.cli.output import say, say_table
+
+if TYPE_CHECKING:
+    from recoseg.pipeline.doctor import Diagnosis
 
 
 def doctor() -> None:
@@ -16,7 +19,6 @@ def doctor() -> None:
     Nothing is downloaded or changed. The exit code is 1 if weights are damaged, or if those of
     `lite`, which come with recoseg, are missing.
     """
-    from recoseg.encoders.weight_sources import PackageFile
     from recoseg.pipeline.doctor import doctor as run
 
     found = run()
@@ -47,6 +49,15 @@ def doctor() -> None:
     )
     for problem in dict.fromkeys(one.problem for one in found.weights if one.problem):
         say(problem, err=True)
+    _say_how_to_get(found)
+    if not found.works_offline or any(one.presence == "damaged" for one in found.weights):
+        raise typer.Exit(1)
+
+
+def _say_how_to_get(found: Diagnosis) -> None:
+    """Say by which commands one gets the weights and the extras that are missing."""
+    from recoseg.encoders.weight_sources import PackageFile
+
     absent = {
         one.preset: isinstance(one.needed.source, PackageFile)
         for one in found.weights
@@ -62,8 +73,6 @@ def doctor() -> None:
     extras = [one.name for one in found.extras if one.missing]
     if extras:
         say(f"Extras are installed by: pip install 'recoseg[{extras[0]}]'")
-    if not found.works_offline or any(one.presence == "damaged" for one in found.weights):
-        raise typer.Exit(1)
 
 
 def fetch(
