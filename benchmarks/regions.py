@@ -3,8 +3,8 @@
 Usage: python benchmarks/regions.py [--repeats 3] [--sam2 MODEL] [--threads 1]
 
 The photo is scikit-image's astronaut, resized. Features have 704 channels in cells of 16 pixels;
-the clusters are also timed on 14 x 14 cells. The votes have 171 classes. A mean vote of cells
-takes the means of the cells' scores and spreads them, which gives the same as that of pixels.
+the clusters are also timed on 14 x 14 cells. The votes have 171 classes. The mean vote
+takes the means of the cells' scores and spreads them to the pixels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from recoseg.allocator import keep_freed_memory
 from recoseg.photos.images import to_tensor
 from recoseg.photos.refs import Photo
 from recoseg.regions.clusters import ClusterRegions
-from recoseg.regions.pooling import region_means, region_weights, spread, vote_mean, vote_mode
+from recoseg.regions.pooling import region_means, region_weights, spread, vote_mode
 from recoseg.regions.providers import provider_of
 
 SIZES = ((320, 427), (480, 640))
@@ -79,12 +79,11 @@ def main() -> None:
     places = list(zip(regions, grids, SIZES, strict=True))
     row("weights of cells", [partial(region_weights, r, g, STRIDE, s) for r, g, s in places])
     row("means of features", [partial(region_means, f, w) for _, w, _, _, _, f in every])
-    row("mean vote of pixels", [partial(vote_mean, s, r) for r, _, _, s, _, _ in every])
-    row("mean vote of cells", [partial(_vote_of_cells, *one[:4]) for one in every])
+    row("mean vote", [partial(_mean_vote, *one[:4]) for one in every])
     row("mode vote", [partial(vote_mode, one, r) for r, _, _, _, one, _ in every])
 
 
-def _vote_of_cells(
+def _mean_vote(
     regions: torch.Tensor, weights: torch.Tensor, cells: torch.Tensor, scores: torch.Tensor
 ) -> torch.Tensor:
     return spread(region_means(cells, weights, unit=False).T, regions, scores)

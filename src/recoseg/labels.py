@@ -34,6 +34,31 @@ def ignore_index(classes: int) -> int:
     return IGNORE_INDEX if classes <= IGNORE_INDEX else WIDE_IGNORE_INDEX
 
 
+def label_dtype(ignored: int) -> type[np.uint8] | type[np.uint16]:
+    """The type of label maps whose background has this label."""
+    return np.uint8 if ignored == IGNORE_INDEX else np.uint16
+
+
+def nearest_labels(
+    labels: UInt[np.ndarray, "h w"], size: tuple[int, int]
+) -> UInt[np.ndarray, "rows columns"]:
+    """A label map at another size: each pixel takes the label that is nearest to its centre.
+
+    Args:
+        labels: The label map.
+        size: Rows and columns of the result.
+
+    Example:
+        >>> nearest_labels(np.array([[1, 2, 3, 4]], np.uint8), (1, 2)).tolist()
+        [[2, 4]]
+    """
+    rows, columns = (
+        (np.arange(new) * 2 + 1) * old // (2 * new)
+        for new, old in zip(size, labels.shape, strict=True)
+    )
+    return labels[rows[:, None], columns]
+
+
 @dataclass(frozen=True, eq=False)
 class Probabilities:
     """Probabilities of classes at every so many pixels of a photo.

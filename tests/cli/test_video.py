@@ -1,5 +1,7 @@
 """`recoseg segment --video` with a real bank, and what it refuses."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -31,6 +33,26 @@ def test_a_film_is_segmented_frame_by_frame(session, clip, tmp_path):
     assert shared
     labels = np.asarray(Image.open(out / lines[0]["files"]["labels"]))
     assert labels.shape == (64, 96)
+
+
+def test_films_where_photos_are_expected(session, clip, tmp_path):
+    def told(source, *options):
+        found = run(
+            *("segment", session / "bank.safetensors", source, "--out", tmp_path / "out", *options),
+        )
+        assert found.code == 1
+        return found.err
+
+    for source in (clip, clip.parent / "*.mp4"):
+        assert f"{clip} is a film. Expected photos; " in told(source)
+    (tmp_path / "only/day").mkdir(parents=True)
+    film = shutil.copy(clip, tmp_path / "only/day/A.MOV")
+    advice = f"Found 1 film, such as {film}. Films are segmented by `recoseg segment --video`"
+    for options in ((), ("--video", "--tracker", "none")):
+        assert advice in told(tmp_path / "only", *options)
+    assert advice in run("index", tmp_path / "only", "--out", tmp_path / "index").err
+    (tmp_path / "list.txt").write_text(str(clip))
+    assert f"Left out: {clip}: a film, not a photo; films are" in told(tmp_path / "list.txt")
 
 
 def test_options_that_do_not_fit(session, clip, tmp_path):

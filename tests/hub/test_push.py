@@ -149,6 +149,7 @@ def test_figures_lose_their_metadata(bank, tmp_path):
     exif[0x8298] = "Ann of 5 Home Street"
     Image.new("RGB", (30, 20), "red").save(figures / "a rose.jpg", exif=exif, comment=b"by Ann")
     (figures / "settings.json").write_text('{"archive": "/home/ann"}')
+    (figures / "._a rose.jpg").write_bytes(b"what a Mac puts beside a file on other disks")
     report = recoseg.push(bank, "ann/pets", figures=figures, dry_run=tmp_path / "out")
     assert report.files == ("README.md", "bank.safetensors", "figures/a rose.jpg")
     assert "![a rose](figures/a%20rose.jpg)" in report.card

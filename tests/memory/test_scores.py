@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recoseg.errors import ConceptError, UnknownNameError
+from recoseg.errors import ConceptError
 from recoseg.memory.scores import class_scores, memory_scores
 
 
@@ -29,10 +29,9 @@ WORDS = [
 FOUND = torch.tensor([[True] * 6, [True, False, True, False, False, False], [False] * 6])
 
 
-@pytest.mark.parametrize("form", ["mean-score", "mean-value"])
-def test_scores(form):
+def test_scores():
     values = [draw(3, 6, 5, seed=7), draw(3, 6, 4, seed=8)]
-    got = memory_scores(values, WORDS, FOUND, form=form)
+    got = memory_scores(values, WORDS, FOUND)
     for region in range(3):
         for item in range(2):
             total = 0.0
@@ -40,11 +39,8 @@ def test_scores(form):
                 kept = [rows[region, at] for at in range(6) if FOUND[region, at]]
                 if not kept:
                     continue
-                if form == "mean-score":
-                    scores = [slow_class_score(row, *words[item]) for row in kept]
-                    total += sum(scores) / len(scores)
-                else:
-                    total += slow_class_score(sum(kept) / len(kept), *words[item])
+                scores = [slow_class_score(row, *words[item]) for row in kept]
+                total += sum(scores) / len(scores)
             assert float(got[region, item]) == pytest.approx(total / 2, abs=1e-6)
 
 
@@ -62,8 +58,6 @@ def test_one_word_per_class_and_all_found():
 @pytest.mark.wrong_shapes
 def test_refusals():
     rows = draw(3, 6, 5)
-    with pytest.raises(UnknownNameError, match="form of memory scores 'best'"):
-        memory_scores([rows], [WORDS[0]], form="best")
     with pytest.raises(ConceptError, match="got 0 encoders"):
         memory_scores([], [])
     with pytest.raises(ConceptError, match="got 1 encoders and words of 2"):

@@ -170,7 +170,19 @@ def test_raw_photos_of_cameras_are_named(start):
         decode_image(start + bytes(100))
 
 
-@pytest.mark.parametrize("data", [b"<html>404</html>", b"\0\0\0\x18ftypqt  ", bytes(50)])
+@pytest.mark.parametrize(
+    "start",
+    [
+        *(b"\0\0\0\x18ftypqt  ", b"\0\0\0\x20ftypisom", b"\0\0\0\x08wide", b"FLV\x01"),
+        *(b"RIFF\0\1\0\0AVI LIST", b"\x1a\x45\xdf\xa3\x01", b"\0\0\x01\xba"),
+    ],
+)
+def test_films_are_named(start):
+    with pytest.raises(BadImageError, match=r"a film, not a photo; .* `recoseg segment --video`"):
+        decode_image(start + bytes(100))
+
+
+@pytest.mark.parametrize("data", [b"<html>404</html>", b"\0\0\0\x18ftypxxxx", bytes(50)])
 def test_other_files_are_no_images(data):
     with pytest.raises(BadImageError, match="not an image of a known format"):
         decode_image(data)

@@ -26,7 +26,7 @@ def test_the_reason_names_the_extra_and_the_photo_is_tried_again(without, tmp_pa
     for failed in (load_whole(photo, 0), load_frame(photo, Frame(8))):
         assert "recoseg[heif]" in failed.failure
         assert failed.stamp == "", "a later run tries again"
-    with pytest.raises(BadImageError, match="not an image of a known format"):
+    with pytest.raises(BadImageError, match="a film, not a photo"):
         decode_image(b"\0\0\0\x18ftypqt  " + HEAD)
 
 

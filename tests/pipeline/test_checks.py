@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from recoseg.errors import RecosegError
-from recoseg.pipeline.checks import check_output_folder, list_photos
+from recoseg.errors import MissingWeightsError, RecosegError
+from recoseg.pipeline.checks import check_encoder, check_output_folder, list_photos
 from tests.command import run
 from tests.learning.fakes import Retrieval, make_archive
 from tests.segmentation.fakes import make_bank
@@ -237,3 +237,15 @@ def test_outputs_are_local_and_named(place):
 def test_an_empty_source_is_not_the_current_folder(given, tmp_path):
     with pytest.raises(RecosegError, match="No photos are given"):
         list_photos(given, tmp_path)
+
+
+def test_weights_are_a_file_or_where_the_hub_has_one_a_folder(tmp_path):
+    (tmp_path / "a.safetensors").touch()
+    check_encoder(f"dino-s16={tmp_path}/a.safetensors", "phi")
+    check_encoder(f"tipsv2-b14={tmp_path}", "saliency")
+    for spec, role, what in (
+        (f"dino-s16={tmp_path}", "phi", "file"),
+        (f"tipsv2-b14={tmp_path}/a.safetensors", "saliency", "folder"),
+    ):
+        with pytest.raises(MissingWeightsError, match=f"No weights {what} was found at"):
+            check_encoder(spec, role)

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 import recoseg
 from recoseg.encoders.inventory import files_of_encoder, files_of_preset
 from recoseg.encoders.presets import PRESETS, preset
+from recoseg.encoders.tracker_sources import TRACKERS
 from recoseg.encoders.weight_sources import HubFile, PackageFile
 from recoseg.errors import MissingWeightsError, RecosegError, UnknownNameError
 from recoseg.pipeline import doctor as doctoring
@@ -54,7 +55,7 @@ def test_files_of_encoders_of_the_table():
     [one] = files_of_encoder("dinov2-b14")
     assert one.source == HubFile("timm/vit_base_patch14_dinov2.lvd142m")
     assert files_of_encoder("ViT-B/16/naclip") == files_of_encoder("ViT-B/16")
-    with pytest.raises(UnknownNameError, match="Unknown encoder 'dinov9'"):
+    with pytest.raises(UnknownNameError, match=r"Unknown encoder 'dinov9'.*, sam3, sam2, .*-tiny"):
         files_of_encoder("dinov9")
     with pytest.raises(RecosegError, match="a model of another library"):
         files_of_encoder("timm:resnet50")
@@ -70,7 +71,7 @@ def test_weights_that_are_here_missing_or_damaged(cache):
     assert states["paper-light", "RN50"].presence == "damaged"
     assert "is empty" in states["paper-light", "RN50"].problem
     assert states["paper", "ViT-L/14@336px"].presence == "missing"
-    assert {preset for preset, _ in states} == {one.name for one in PRESETS}
+    assert {preset for preset, _ in states} == {"", *(one.name for one in PRESETS)}
     assert found.works_offline
     assert found.machine["own cache"] == str(cache)
     assert found.machine["Hugging Face Hub"] == "switched off by HF_HUB_OFFLINE"
@@ -116,6 +117,7 @@ def test_the_command_says_what_to_do(cache):
     assert told.code == 0, told.err
     assert "get them by: recoseg fetch --preset paper-light" in told.out
     assert "Weights of lite" not in told.out
+    assert "no tracker for `segment --video`; get one by: recoseg fetch sam2\n" in told.out
     (cache / "weights" / _CLIP).touch()
     told = run("doctor")
     assert told.code == 1
@@ -139,6 +141,41 @@ def test_files_are_collected_for_another_machine(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("RECOSEG_CACHE", str(tmp_path / "away"))
     [found] = recoseg.fetch(["ViT-B/32"])
     assert (found.path, found.size) == (copy, copy.stat().st_size)
+
+
+def _tracker(folder: Path) -> Path:
+    """The files of a tracker as the Hub holds them, and others beside them."""
+    folder.mkdir()
+    _weights(folder / "model.safetensors")
+    for name in ("config.json", "processor_config.json", "video_preprocessor_config.json"):
+        (folder / name).write_text("{}")
+    (folder / "sam2.1_hiera_tiny.pt").write_bytes(b"not needed")
+    return folder
+
+
+def test_trackers_are_listed_and_collected(cache, tmp_path):
+    def states():
+        found = [one for one in recoseg.doctor(probe=False).weights if not one.preset]
+        assert all(one.needed.roles == ("tracker",) for one in found)
+        return {one.needed.encoder: one.presence for one in found}
+
+    assert states() == {row.name: "missing" for row in TRACKERS}
+    with pytest.raises(MissingWeightsError, match=r"sam2.1-hiera-tiny(.|\n)*--tracker none"):
+        recoseg.fetch("sam2-tiny")
+    here = _tracker(cache / "weights/sam2.1-hiera-tiny-model")
+    assert states() == {row.name: "missing" for row in TRACKERS} | {"sam2-tiny": "here"}
+    told = run("doctor")
+    [row] = [line for line in told.out.splitlines() if "sam2-tiny" in line]
+    cells = [cell.strip() for cell in row.split("│")[1:-1]]
+    assert cells == ["", "sam2-tiny", "tracker", "Apache-2.0", "here"]
+    assert "no tracker" not in told.out
+    [found] = recoseg.fetch("sam2-tiny", to=tmp_path / "away")
+    assert found.path == tmp_path / "away/weights" / here.name
+    copied = {path.name for path in found.path.iterdir()}
+    assert copied == {path.name for path in here.iterdir()} - {"sam2.1_hiera_tiny.pt"}
+    (here / "model.safetensors").write_bytes(b"not a weights file")
+    with pytest.raises(RecosegError, match="is not a valid safetensors file"):
+        recoseg.fetch("sam2-tiny")
 
 
 def test_nothing_is_fetched_for_packages(cache, tmp_path):

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recoseg.regions.masks import at_pixels, drop_small, paint, relabel, resize_labels
+from recoseg.regions.masks import drop_small, paint, relabel, resize_labels
 
 
 def random_masks(count, seed=0, hw=(6, 9)):
@@ -61,10 +61,3 @@ def test_resized_labels_are_the_nearest(size):
         for x in range(size[1]):
             near = (int((y + 0.5) * 2 / size[0]), int((x + 0.5) * 3 / size[1]))
             assert got[y, x] == labels[near]
-
-
-def test_regions_of_a_grid_at_pixels():
-    labels = torch.tensor([[1, 2], [3, 0]], dtype=torch.int32)
-    got = at_pixels(labels, 3, (5, 4))
-    assert got.shape == (5, 4)
-    assert all(got[y, x] == labels[y // 3, x // 3] for y in range(5) for x in range(4))

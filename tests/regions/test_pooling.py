@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from recoseg.errors import RecosegError
-from recoseg.regions.pooling import region_means, region_weights, spread, vote_mean, vote_mode
+from recoseg.regions.pooling import region_means, region_weights, spread, vote_mode
 
 STRIDE, GRID, INPUT = 8, (3, 4), (20, 29)  # the last cells are padded
 
@@ -82,26 +82,6 @@ def test_scores_spread_to_their_pixels():
             assert torch.equal(kept[:, y, x], scores[:, region - 1] if region else own[:, y, x])
 
 
-def test_the_mean_vote_equals_the_definition():
-    regions, scores = random_regions((9, 8)), torch.randn(4, 9, 8)
-    voted = vote_mean(scores, regions)
-    means = literal_means(scores, regions)
-    for y in range(9):
-        for x in range(8):
-            region = int(regions[y, x])
-            expected = means[region - 1] if region else scores[:, y, x]
-            torch.testing.assert_close(voted[:, y, x], expected)
-
-
-def test_the_mean_vote_of_cells_equals_that_of_pixels():
-    grid, regions = torch.randn(4, *GRID), random_regions(INPUT)
-    pixels = at_pixels(grid, STRIDE, INPUT, INPUT)
-    means = region_means(grid, region_weights(regions, GRID, STRIDE, INPUT), unit=False)
-    torch.testing.assert_close(
-        spread(means.T, regions, pixels), vote_mean(pixels, regions), rtol=1e-4, atol=1e-5
-    )
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_the_most_frequent_label_wins_and_of_equal_ones_the_smallest(seed):
     regions = random_regions((6, 6), 6, seed)
@@ -119,6 +99,5 @@ def test_the_most_frequent_label_wins_and_of_equal_ones_the_smallest(seed):
 
 def test_a_vote_without_regions_changes_nothing():
     regions = torch.zeros(4, 5, dtype=torch.int32)
-    scores, labels = torch.randn(2, 4, 5), torch.randint(0, 3, (4, 5))
-    assert torch.equal(vote_mean(scores, regions), scores)
+    labels = torch.randint(0, 3, (4, 5))
     assert torch.equal(vote_mode(labels, regions), labels)

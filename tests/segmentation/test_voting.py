@@ -1,5 +1,7 @@
 """Regions that vote, compared with a slow mean and mode of each region."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -51,8 +53,8 @@ def test_a_part_is_labelled_as_it_is_within_the_whole(vote):
 @pytest.mark.parametrize("form", ["product", "sum", "visual"])
 @pytest.mark.parametrize("size", [(48, 64), (37, 53)])
 def test_means_equal_those_of_each_region(form, size, monkeypatch):
-    monkeypatch.setattr(voting, "MAX_STRIP", 3 * size[1] * 5)  # strips of five rows
-    monkeypatch.setattr(label_maps, "MAX_STRIP", 3 * size[1] * 7)
+    five_rows = partial(label_maps.score_strips, max_elements=3 * size[1] * 5)
+    monkeypatch.setattr(voting, "score_strips", five_rows)
     pixels, options = noise(1, *size), {"fusion": Fusion(form), "keep_scores": True, "resize": 30}
     plain, voted = made(**options)(pixels), made("mean", **options)(pixels)
     regions = Stripes().regions(None, torch.from_numpy(pixels).permute(2, 0, 1)).numpy()

@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 from recoseg.device import resolve_compute
+from recoseg.encoders.tracker_sources import TRACKERS
 from recoseg.errors import MissingWeightsError, RecosegError, UnknownNameError
-from recoseg.video.sam import TRACKERS, load_tracker
+from recoseg.video.sam import load_tracker
 from recoseg.video.tracker import parts_of
 
 from .tiny import tiny_sam2, tiny_sam3
@@ -116,7 +117,7 @@ def test_what_is_refused(tmp_path, monkeypatch):
         load_tracker("sam2=/no/such", FP32)
     with pytest.raises(RecosegError, match="The tracker sam3 cannot be read from"):
         load_tracker(f"sam3={tmp_path}", FP32)
-    with pytest.raises(RecosegError, match="sizes of the tracker are read"):
+    with pytest.raises(RecosegError, match="sizes of the tracker sam2 are read"):
         load_tracker("sam2=random", FP32)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("RECOSEG_CACHE", str(tmp_path))

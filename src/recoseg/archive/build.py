@@ -34,6 +34,7 @@ from recoseg.archive.worker import Embedded, Identity
 from recoseg.errors import ArchiveError, EncoderMismatchError, FileError, OutputError
 from recoseg.executors import Executor, TaskFailed, Worker
 from recoseg.photos.exclusion import Exclusion, but_not
+from recoseg.photos.films import but_films
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import PhotoSource, list_sources
 from recoseg.progress import StageProgress
@@ -96,7 +97,8 @@ def write_index(
     if not any(source.photos for source in listed):
         raise ArchiveError(
             f"No photos in {', '.join(map(str, sources))}. Expected files that are not "
-            "hidden and have the extension of an image, such as .jpg or .png" + but_not(exclude)
+            "hidden and have the extension of an image, such as .jpg or .png"
+            f"{but_not(exclude)}{but_films(sources)}"
         )
     # The workers first, so that a failure of theirs leaves nothing behind.
     with executor.team(build) as team, contextlib.ExitStack() as held:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +16,7 @@ from recoseg.errors import RecosegError
 from recoseg.hub.address import is_hub
 
 if TYPE_CHECKING:
-    from recoseg.concepts import Concept
+    from recoseg.concepts import Concept, ConceptBank
 
 _SHOWN = {"recoseg-bank": "bank", "recoseg-model": "model", "recoseg-memory": "memory"}
 """How `recoseg inspect` prints what has each beginning of a format."""
@@ -36,12 +36,7 @@ def inspect(
 
     Of any other file or folder it says what it is, and ends with exit code 1.
     """
-    from dataclasses import asdict
-
     from recoseg.concepts import ConceptBank
-    from recoseg.config import changed_fields
-    from recoseg.encoders.defaults import default_settings
-    from recoseg.encoders.recipes import RECIPES
     from recoseg.hub.fetch import pinned
 
     bank = str(pinned(bank))
@@ -50,46 +45,68 @@ def inspect(
         say(f"source: {bank}")
     if shown_as == "memory":
         print_memory(bank, as_json)
-        return
-    if shown_as == "model":
+    elif shown_as == "model":
         print_model(Path(bank), as_json)
-        return
-    loaded = ConceptBank.load(Path(bank))
-    settings = loaded.settings.to_json()
-    encoders = loaded.encoders
-    if as_json:
-        concepts = [
-            {
-                "words": asdict(concept.words),
-                "role": concept.role,
-                "references": _references(concept),
-                "retrieved": [asdict(photo) for photo in concept.retrieved],
-                "evidence": None if concept.evidence is None else asdict(concept.evidence),
-                "verdict": asdict(concept.verdict),
-                "corrections": [asdict(correction) for correction in concept.corrections],
-                "prompt": None if concept.prompt is None else asdict(concept.prompt.record),
-            }
-            for concept in loaded.concepts
-        ]
-        say_json({"concepts": concepts, "encoders": encoders.to_json(), "settings": settings})
-        return
+    elif as_json:
+        say_json(_fields(ConceptBank.load(Path(bank))))
+    else:
+        loaded = ConceptBank.load(Path(bank))
+        _print_classes(loaded)
+        _print_settings(loaded)
+
+
+def _fields(bank: ConceptBank) -> dict[str, Any]:
+    """A bank as JSON, without its tensors."""
+    from dataclasses import asdict
+
+    concepts = [
+        {
+            "words": asdict(concept.words),
+            "role": concept.role,
+            "references": _references(concept),
+            "retrieved": [asdict(photo) for photo in concept.retrieved],
+            "evidence": None if concept.evidence is None else asdict(concept.evidence),
+            "verdict": asdict(concept.verdict),
+            "corrections": [asdict(correction) for correction in concept.corrections],
+            "prompt": None if concept.prompt is None else asdict(concept.prompt.record),
+        }
+        for concept in bank.concepts
+    ]
+    return {
+        "concepts": concepts,
+        "encoders": bank.encoders.to_json(),
+        "settings": bank.settings.to_json(),
+    }
+
+
+def _print_classes(bank: ConceptBank) -> None:
+    """Print the classes of a bank: how many photos and references, verdicts, prompts, seeds."""
     titles = ("class", "role", "references", "photos", "best cosine", "best photo")
-    say_table(titles, map(_row, loaded.concepts))
-    say_verdicts(loaded.concepts)
-    say_prompts(loaded.concepts)
-    for concept in loaded.concepts:
+    say_table(titles, map(_row, bank.concepts))
+    say_verdicts(bank.concepts)
+    say_prompts(bank.concepts)
+    for concept in bank.concepts:
         for correction in concept.corrections:
             at = " and ".join(f"{x},{y}" for x, y in correction.pixels) or "none"
             say(f"seeds of {concept.name} set by hand in {correction.path}: {at}")
+
+
+def _print_settings(bank: ConceptBank) -> None:
+    """Print the encoders, the recipe and the settings of a bank."""
+    from recoseg.config import changed_fields
+    from recoseg.encoders.defaults import default_settings
+    from recoseg.encoders.recipes import RECIPES
+
+    encoders, settings = bank.encoders, bank.settings.to_json()
     roles = [("retrieval", encoders.retrieval), ("saliency", encoders.saliency)]
     for role, info in [*roles, *(("phi", info) for info in encoders.phi)]:
         say(f"{role}: {info.described}")
-    recipe = settings.pop("recipe", loaded.settings.recipe)
+    recipe = settings.pop("recipe", bank.settings.recipe)
     notes = {one.name: one.note for one in RECIPES}
     say(f"recipe: {recipe} ({notes.get(recipe, 'not known to this version')})")
     if recipe in notes:
         usual = default_settings(encoders.saliency, encoders.phi, recipe)
-        changed = changed_fields(usual, loaded.settings)
+        changed = changed_fields(usual, bank.settings)
         say(f"changed from the recipe: {', '.join(changed) or 'nothing'}")
     for stage, values in settings.items():
         listed = ", ".join(f"{name}={value}" for name, value in values.items())

@@ -102,6 +102,8 @@ def curate(
     Nothing is deleted. Look at the two contact sheets, then give the selection to the other
     commands by --selection.
     """
+    from recoseg.archive.selection import SELECTION
+    from recoseg.curation.results import LEFT_OUT_SHEET, NEARLY_SHEET
     from recoseg.pipeline.curate import curate as run
 
     found = run(
@@ -131,8 +133,8 @@ def curate(
         say(f"{reason}: {count_of(count, 'photos')}")
     left_out = sum(found.reasons.values())
     say(f"Left out: {left_out:,} of {count_of(found.photos, 'photos')}")
-    say(f"Selection: {found.folder / 'selection.parquet'}")
-    say(f"Contact sheets: {found.folder / 'left-out.html'}, {found.folder / 'nearly.html'}")
+    say(f"Selection: {found.folder / SELECTION}")
+    say(f"Contact sheets: {found.folder / LEFT_OUT_SHEET}, {found.folder / NEARLY_SHEET}")
 
 
 def _limit(text: str) -> tuple[str, float]:

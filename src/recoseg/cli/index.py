@@ -39,7 +39,7 @@ def index(
     preset: Annotated[
         str,
         typer.Option(
-            help="Choice of encoders: lite, open, best, paper or paper-light; see "
+            help="Choice of encoders: lite, open, best, sam3, paper or paper-light; see "
             "`recoseg encoders`."
         ),
     ] = "lite",

@@ -28,7 +28,7 @@ PresetName = Annotated[
     str | None,
     typer.Option(
         "--preset",
-        help="Choice of encoders: lite, open, best, paper or paper-light; see "
+        help="Choice of encoders: lite, open, best, sam3, paper or paper-light; see "
         "`recoseg encoders`. By default that of the index.",
     ),
 ]

@@ -29,7 +29,8 @@ def segment_films(
         every: Frames from one key frame to the next; None for the default.
         **options: Further options of `segment_video`.
     """
-    from recoseg.pipeline.video import NO_TRACKER, segment_video
+    from recoseg.encoders.tracker_sources import NO_TRACKER
+    from recoseg.pipeline.video import segment_video
 
     if tracker == NO_TRACKER:
         refuse_unused("with --tracker none, which segments every frame", {"key-every": every})

@@ -51,8 +51,9 @@ def near_duplicates(
     """Go through photos from the best to the worst, and keep each that resembles none kept so far.
 
     A photo is compared with the most similar one of those that are kept. Every photo that is not
-    kept is thus a near-duplicate of one that is: photos that merely have
-    a chain of near-duplicates between them, such as the frames of a video, do not count as one.
+    kept is thus a near-duplicate of one that is: photos that merely have a chain of near-duplicates
+    between them, such as the frames of a video, do not count as one.
+
     Each block of photos is multiplied with all photos that have been kept before. The fastest
     product of the processor finds the pairs whose cosine may be above `floor` (its error is
     bounded; see `retrieval.products`), and only those are computed in fp32. Time is quadratic in

@@ -90,7 +90,7 @@ def open_dataset(
     root: Path | str | None = None,
     split: str | None = None,
     *,
-    ids: Path | None = None,
+    ids: Path | str | None = None,
     exclude: str | Iterable[str] = (),
 ) -> SegmentationDataset:
     """Open a data set by its name.
@@ -127,4 +127,5 @@ def open_dataset(
     if root is None:
         raise OptionError(f"The data set {name!r} needs its folder. Name it by --root FOLDER.")
     options = {"exclude": exclusion} if exclusion.patterns else {}
-    return row.reader(Path(root), split or row.split, ids, **options)
+    kept = None if ids is None else Path(ids)
+    return row.reader(Path(root), split or row.split, kept, **options)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -22,11 +21,11 @@ from recoseg.decoders.preview import Preview
 from recoseg.decoders.sam3_passes import at_side
 from recoseg.device import Compute, resolve_compute
 from recoseg.encoders.decoder_sources import DECODERS
-from recoseg.encoders.download import locate
+from recoseg.encoders.library_models import load_model
 from recoseg.encoders.licences import SAM, tell_licences
-from recoseg.encoders.spec import EncoderSpec, parse_spec
+from recoseg.encoders.spec import parse_spec
 from recoseg.encoders.weights import fingerprint
-from recoseg.errors import MissingWeightsError, RecosegError, UnknownNameError
+from recoseg.errors import RecosegError, UnknownNameError
 
 LICENCE = SAM
 """The licence of their weights."""
@@ -191,45 +190,8 @@ def load_decoder(spec: str, compute: Compute | None = None) -> Sam3Decoder:
     if asked.name not in DECODERS:
         raise UnknownNameError("decoder", asked.name, list(DECODERS))
     compute = compute or resolve_compute()
-    try:
-        from transformers import Sam3Model, Sam3Processor
-    except ImportError as error:
-        raise RecosegError(
-            "SAM 3 needs the package 'transformers' 5.0 or newer. Install it with: "
-            "pip install --upgrade transformers"
-        ) from error
-    folder, origin = _folder_of(asked)
-    try:
-        model = Sam3Model.from_pretrained(folder, use_safetensors=True, local_files_only=True)
-        processor = Sam3Processor.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # transformers raises errors of many types
-        reason = " ".join(str(error).split())[:200]
-        raise RecosegError(
-            f"SAM 3 cannot be read from {folder}: {reason} Expected a folder with config.json, "
-            "weights, tokenizer and the image processor's settings, as the Hub holds it."
-        ) from error
+    model, processor, located = load_model(DECODERS[asked.name], asked)
     tell_licences([(asked.name, LICENCE)])
-    model.float()
     identity = fingerprint(model)
     compute.place(model)
-    return Sam3Decoder(model, processor, asked.name, origin, identity, compute)
-
-
-def _folder_of(asked: EncoderSpec) -> tuple[Path, str]:
-    """Where the files are, and what is recorded of where they came from."""
-    if asked.is_random:
-        raise RecosegError(
-            f"{asked} is not available: the sizes of SAM 3 are read from the published files. Name "
-            f"a folder with them: {asked.name}=/path/to/folder"
-        )
-    if asked.weights is None:
-        located = locate(DECODERS[asked.name], asked.name)
-        return located.path, located.origin
-    own = Path(asked.weights).expanduser()
-    if not own.is_dir():
-        raise MissingWeightsError(
-            f"No folder was found at {str(own)!r} (asked for by {str(asked)!r}). Expected one with "
-            "config.json, weights, tokenizer and the image processor's settings, as the Hub holds "
-            "it."
-        )
-    return own, f"folder {own.name}"
+    return Sam3Decoder(model, processor, asked.name, located.origin, identity, compute)

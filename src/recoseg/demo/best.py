@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import UInt
 from PIL import Image
 
+from recoseg.labels import nearest_labels
+
 _SIDE = 256
 
 
@@ -24,11 +26,7 @@ def edge_fit(image: Image.Image, labels: UInt[np.ndarray, "h w"]) -> float:
     scale = min(1.0, _SIDE / max(image.size))
     width, height = (max(1, round(side * scale)) for side in image.size)
     colours = np.asarray(image.resize((width, height), Image.Resampling.BOX), np.float32)
-    rows, columns = (
-        (np.arange(new) * 2 + 1) * old // (2 * new)
-        for new, old in zip((height, width), labels.shape, strict=True)
-    )
-    small = labels[rows[:, None], columns]
+    small = nearest_labels(labels, (height, width))
     changes = [np.abs(np.diff(colours, axis=axis)).mean(-1) for axis in (0, 1)]
     borders = [np.diff(small.astype(np.int32), axis=axis) != 0 for axis in (0, 1)]
     everywhere = np.concatenate([change.ravel() for change in changes])

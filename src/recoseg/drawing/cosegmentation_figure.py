@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int64
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from recoseg.drawing.fonts import drawable, load_font
+from recoseg.drawing.fonts import drawable, fitting_end, load_font
 
 _RED = np.array([255.0, 0.0, 0.0])
 
@@ -62,19 +61,10 @@ def cosegmentation_figure(
     lines = [*captions, *[""] * len(panels)][: len(panels)]
     for panel, caption in zip(panels, lines, strict=True):
         figure.paste(panel, (left, top))
-        text = _fitting(drawable(caption, small), small, panel.width)
+        text = fitting_end(drawable(caption, small), small, panel.width)
         draw.text((left, top + height + gap), text, fill="black", font=small)
         left += panel.width + gap
     return figure
-
-
-def _fitting(text: str, font: Any, width: int) -> str:
-    """The text, without so much of its beginning that the rest fits into a width."""
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(f"…{text}") > width:
-        text = text[1:]
-    return f"…{text}"
 
 
 def support_panels(

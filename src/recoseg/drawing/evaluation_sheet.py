@@ -9,7 +9,7 @@ from itertools import zip_longest
 import numpy as np
 from PIL import Image, ImageDraw
 
-from recoseg.drawing.fonts import Font, drawable, load_font
+from recoseg.drawing.fonts import drawable, fitting_end, load_font
 from recoseg.drawing.overlay import paint_classes
 from recoseg.labels import IGNORE_INDEX, Colour, Segmentation
 
@@ -137,7 +137,7 @@ def _cell(
     middle = hw[1] + caption // 2 + 1
     draw.text((cell.width, middle), score, fill="black", font=font, anchor="rm")
     room = cell.width - font.getlength(score) - size
-    name = _shorten(drawable(row.name, font), font, room)
+    name = fitting_end(drawable(row.name, font), font, room)
     draw.text((0, middle), name, fill=_GREY, font=font, anchor="lm")
     return cell
 
@@ -166,16 +166,7 @@ def _legend(entries: Sequence[tuple[str, Colour]], width: int, size: int) -> Ima
     for index, ((_, colour), text) in enumerate(zip(entries, texts, strict=True)):
         left, top = index // lines * column, index % lines * line + size // 2
         draw.rectangle((left, top, left + size, top + size), fill=colour, outline=_GREY)
-        text = _shorten(text, font, column - 2 * size)
+        text = fitting_end(text, font, column - 2 * size)
         text_at = (left + size + size // 2, top + size // 2)
         draw.text(text_at, text, fill="black", font=font, anchor="lm")
     return legend
-
-
-def _shorten(text: str, font: Font, room: float) -> str:
-    """The end of the text after dots if it is too long: names of photos differ at their ends."""
-    if font.getlength(text) <= room:
-        return text
-    while text and font.getlength(f"...{text}") > room:
-        text = text[1:]
-    return f"...{text}"

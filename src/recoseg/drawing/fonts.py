@@ -45,6 +45,21 @@ def drawable(text: str, font: Font) -> str:
     text = shown(text)
     if text.isascii() or (isinstance(font, ImageFont.FreeTypeFont) and isinstance(font.path, str)):
         return text
-    plain = unicodedata.normalize("NFKD", text.replace("…", "..."))
+    plain = unicodedata.normalize("NFKD", text)
     kept = "".join(letter for letter in plain if not unicodedata.combining(letter))
     return kept.encode("ascii", "replace").decode()
+
+
+def fitting_end(text: str, font: Font, room: float) -> str:
+    """The text, or its end after dots if it is too long: names of photos differ at their ends.
+
+    Args:
+        text: Text that the font can draw.
+        font: The font.
+        room: Width, pixels.
+    """
+    if font.getlength(text) <= room:
+        return text
+    while text and font.getlength(f"...{text}") > room:
+        text = text[1:]
+    return f"...{text}"

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from recoseg.drawing.fonts import Font, drawable, load_font
 from recoseg.drawing.palette import BACKGROUND, colour_labels
-from recoseg.labels import Colour, Segmentation
+from recoseg.labels import Colour, Segmentation, nearest_labels
 
 MAX_OVERLAY = 16_000_000
 """Photos of more pixels are made smaller before they are painted over, to this many."""
@@ -18,8 +18,8 @@ MAX_OVERLAY = 16_000_000
 _SHORTEST_LONG_SIDE = 480
 _MOST_LISTED = 60
 
-_LEAST_LISTED = 0.0005
-"""Smallest share of a photo that the legend names: it would be read as 0.0 %."""
+LEAST_SHARE = 0.0005
+"""Smallest share of a photo that is told: a smaller one would be read as 0.0 %."""
 
 _LEAST_NAMED = 0.01
 """Smallest share of a photo of a class that is named on the photo itself."""
@@ -116,12 +116,8 @@ def _reduced(image: Image.Image, labels: np.ndarray) -> tuple[Image.Image, np.nd
     shorter = (MAX_OVERLAY / labels.size) ** 0.5
     width, height = (max(1, int(side * shorter)) for side in image.size)
     width, height = min(width, MAX_OVERLAY), min(height, MAX_OVERLAY)  # of a line of pixels
-    rows, columns = (
-        (np.arange(new) * 2 + 1) * old // (2 * new)
-        for new, old in zip((height, width), labels.shape, strict=True)
-    )
     small = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
-    return small, labels[rows[:, None], columns]
+    return small, nearest_labels(labels, (height, width))
 
 
 def _contours(labels: np.ndarray) -> np.ndarray:
@@ -198,13 +194,13 @@ def _legend_items(segmentation: Segmentation) -> list[_LegendItem]:
     entries = [
         _LegendItem(f"{name} {area:.1%}", segmentation.palette[segmentation.names.index(name)])
         for name, area in areas.items()
-        if area >= _LEAST_LISTED
+        if area >= LEAST_SHARE
     ]
     left_out = len(entries) - _MOST_LISTED
     if left_out > 0:
         entries = [*entries[:_MOST_LISTED], _LegendItem(f"and {left_out} more", BACKGROUND)]
     rest = segmentation.background
-    if rest >= _LEAST_LISTED or not entries:
+    if rest >= LEAST_SHARE or not entries:
         entries.append(_LegendItem(f"(background) {rest:.1%}", BACKGROUND))
     return entries
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 from PIL import Image
 
-from recoseg.drawing.overlay import paint_classes
-from recoseg.labels import Segmentation
-
-LEAST_SHARE = 0.0005
-"""Smallest share of a photo that is told: a smaller one would be read as 0.0 %."""
+from recoseg.drawing.overlay import LEAST_SHARE, paint_classes
+from recoseg.labels import Segmentation, nearest_labels
 
 _LETTERS = 1 / 13  # of the height: most pictures are shown at a height of about 200 pixels
 
@@ -17,7 +13,10 @@ _LETTERS = 1 / 13  # of the height: most pictures are shown at a height of about
 def shares_of(found: Segmentation) -> tuple[tuple[int, float], ...]:
     """Label and share of each class that a photo shows, the largest first.
 
+    Classes with a share below `LEAST_SHARE` are left out, as they are from legends.
+
     Example:
+        >>> import numpy as np
         >>> shares_of(Segmentation(np.array([[1, 1, 255]], np.uint8), ("a", "b"), ()))
         ((1, 0.6666666666666666),)
     """
@@ -37,11 +36,7 @@ def shrunk(
     """
     small = image.copy()
     small.thumbnail((long_side, long_side), Image.Resampling.LANCZOS)
-    rows, columns = (
-        (np.arange(new) * 2 + 1) * old // (2 * new)
-        for new, old in zip((small.height, small.width), found.labels.shape, strict=True)
-    )
-    labels = found.labels[rows[:, None], columns]
+    labels = nearest_labels(found.labels, (small.height, small.width))
     return small, Segmentation(labels, found.names, found.palette)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from recoseg.device import Compute
 from recoseg.encoders.attention.positions import by_size
 from recoseg.encoders.attention.resnet import resnet_map
+from recoseg.encoders.attention.tower import to_map
 from recoseg.encoders.normalisation import Normalisation, to_input
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.errors import RecosegError
@@ -166,7 +167,7 @@ def vit_backbone(module: nn.Module, statistics: Normalisation) -> Backbone:
             tokens = getattr(model, "fc_norm", nn.Identity())(tokens)
         patches = tokens[:, model.num_prefix_tokens :]
         grid = (inputs.shape[-2] // height, inputs.shape[-1] // width)
-        return patches.transpose(1, 2).reshape(patches.shape[0], patches.shape[2], *grid)
+        return to_map(patches, grid)
 
     return Backbone(module, extract, int(model.num_features), int(height), statistics)
 

@@ -175,11 +175,25 @@ def _find_in_hub_cache(source: HubFile, name: str) -> Located | None:
     return None
 
 
-def _locate_on_hub(source: HubFile, name: str) -> Located:
+def _check_hub(source: HubFile | HubFolder, name: str) -> None:
+    """Refuse to download where the Hub is switched off or does not answer."""
     if hub_is_offline():
         raise missing_weights(source, name, "HF_HUB_OFFLINE is set.")
     if not reachable(hub_endpoint()):
         raise missing_weights(source, name, f"no answer from {hub_endpoint()}.")
+
+
+def _not_sent(source: HubFile | HubFolder, name: str, error: Exception) -> MissingWeightsError:
+    """The error for a failed download from the Hub.
+
+    Its client raises errors of several libraries, and all of them mean the same here.
+    """
+    text = " ".join(str(error).splitlines()[:1])
+    return missing_weights(source, name, f"{type(error).__name__}: {text}")
+
+
+def _locate_on_hub(source: HubFile, name: str) -> Located:
+    _check_hub(source, name)
     return _hub_located(source, _download_from_hub(source, name))
 
 
@@ -194,11 +208,8 @@ def _download_from_hub(source: HubFile, name: str) -> str:
             )
         except EntryNotFoundError:
             continue
-        except Exception as error:
-            # The client raises errors of several libraries, and all of them mean the same here.
-            text = " ".join(str(error).splitlines()[:1])
-            reason = f"{type(error).__name__}: {text}"
-            raise missing_weights(source, name, reason) from error
+        except Exception as error:  # see `_not_sent`
+            raise _not_sent(source, name, error) from error
     raise missing_weights(
         source, name, f"{source.repo} has none of the files {', '.join(source.files)}."
     )
@@ -222,10 +233,7 @@ def _find_folder(source: HubFolder) -> Located | None:
 def _locate_folder(source: HubFolder, name: str) -> Located:
     from huggingface_hub import snapshot_download
 
-    if hub_is_offline():
-        raise missing_weights(source, name, "HF_HUB_OFFLINE is set.")
-    if not reachable(hub_endpoint()):
-        raise missing_weights(source, name, f"no answer from {hub_endpoint()}.")
+    _check_hub(source, name)
     try:
         folder = Path(
             snapshot_download(
@@ -235,10 +243,8 @@ def _locate_folder(source: HubFolder, name: str) -> Located:
                 allow_patterns=list(source.PATTERNS),
             )
         )
-    except Exception as error:
-        # The client raises errors of several libraries, and all of them mean the same here.
-        text = " ".join(str(error).splitlines()[:1])
-        raise missing_weights(source, name, f"{type(error).__name__}: {text}") from error
+    except Exception as error:  # see `_not_sent`
+        raise _not_sent(source, name, error) from error
     if not _holds_main(folder, source):
         raise missing_weights(source, name, f"{source.repo} holds no {source.KIND}.")
     return Located(folder, f"{source.repo}@{folder.name[:12]}")

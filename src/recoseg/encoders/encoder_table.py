@@ -168,10 +168,12 @@ def _build_spec(
     return encoder
 
 
-def _build_recorded(
-    role: EncoderRole, info: EncoderInfo, compute: Compute, proxy: EncoderInfo | None
-) -> Encoder:
-    """Build an encoder again from its record; published weights are tried if its file is gone."""
+def check_recorded(info: EncoderInfo, role: EncoderRole) -> None:
+    """Refuse the record of an encoder that was passed as an object, which no name builds again.
+
+    Raises:
+        RecosegError: The table has no such encoder for this role.
+    """
     try:
         find_row(info.name, role)
     except UnknownNameError as error:
@@ -179,6 +181,13 @@ def _build_recorded(
             f"The {role} encoder {info.name!r} was not built by name, so it cannot be built again. "
             f"Name it by --{role} MODULE:NAME, or pass the encoder itself: {role}=..."
         ) from error
+
+
+def _build_recorded(
+    role: EncoderRole, info: EncoderInfo, compute: Compute, proxy: EncoderInfo | None
+) -> Encoder:
+    """Build an encoder again from its record; published weights are tried if its file is gone."""
+    check_recorded(info, role)
     if not info.file or Path(info.file).exists():
         return _build_spec(role, info.spec, compute, proxy, info.fingerprint)
     gone = (

@@ -11,10 +11,11 @@ from recoseg.encoders.encoder_table import find_row, list_encoders
 from recoseg.encoders.licences import SAM
 from recoseg.encoders.presets import Preset
 from recoseg.encoders.spec import EncoderRole, EncoderRow, parse_spec
+from recoseg.encoders.tracker_sources import TRACKERS, TrackerRow
 from recoseg.encoders.weight_sources import WeightSource
 from recoseg.errors import RecosegError, UnknownNameError
 
-Role = EncoderRole | Literal["decoder"]
+Role = EncoderRole | Literal["decoder", "tracker"]
 """What a file is for."""
 
 
@@ -23,8 +24,8 @@ class NeededFile:
     """A weights file that encoders need.
 
     Attributes:
-        encoder: Name of the first encoder that needs it.
-        roles: What those encoders do, or `decoder`; empty if only their names were asked for.
+        encoder: Name of the first encoder, decoder or tracker that needs it.
+        roles: What these do; empty if only their names were asked for.
         source: Where it is published.
         licence: Licence of the weights, as published.
     """
@@ -53,15 +54,23 @@ def files_of_preset(chosen: Preset) -> tuple[NeededFile, ...]:
     return _each_once(found)
 
 
+def files_of_trackers() -> tuple[NeededFile, ...]:
+    """The files of all trackers; those of `sam3` are the files of the decoder of this name."""
+    return tuple(_of_tracker(row, ("tracker",)) for row in TRACKERS)
+
+
 def files_of_encoder(name: str) -> tuple[NeededFile, ...]:
-    """The files that an encoder of the table, or a decoder, needs.
+    """The files that an encoder of the table, a decoder, or a tracker of films needs.
 
     Raises:
-        UnknownNameError: The table has no such encoder; the message lists the valid names.
+        UnknownNameError: There is none of this name; the message lists the valid names.
         RecosegError: The name is that of a family, whose library knows the files.
     """
     if name in DECODERS:
         return (_of_decoder(name, ()),)
+    trackers = {row.name: row for row in TRACKERS}
+    if name in trackers:
+        return (_of_tracker(trackers[name], ()),)
     rows = {row.name: row for row in list_encoders()}
     base = name if name in rows else name.rpartition("/")[0]
     if base not in rows:
@@ -71,13 +80,18 @@ def files_of_encoder(name: str) -> tuple[NeededFile, ...]:
                 f"{name} is a model of another library, which gets its weights when it is first "
                 "used, for instance by `recoseg index`."
             )
-        valid = [*(one for one in rows if not one.endswith(":")), *DECODERS]
+        valid = [one for one in rows if not one.endswith(":")]
+        valid += [*DECODERS, *(one for one in trackers if one not in DECODERS)]
         raise UnknownNameError("encoder", name, valid)
     return _each_once(_files_of(rows[base], ()))
 
 
 def _of_decoder(name: str, roles: tuple[Role, ...]) -> NeededFile:
-    return NeededFile(name, roles, DECODERS[name], SAM)
+    return NeededFile(name, roles, DECODERS[name].source, SAM)
+
+
+def _of_tracker(row: TrackerRow, roles: tuple[Role, ...]) -> NeededFile:
+    return NeededFile(row.name, roles, row.source, row.licence)
 
 
 def _files_of(row: EncoderRow, roles: tuple[Role, ...]) -> list[NeededFile]:

@@ -14,10 +14,10 @@ from recoseg.encoders.decoder_sources import DECODERS
 from recoseg.encoders.download import find_here, size_of
 from recoseg.encoders.encoder_table import list_encoders
 from recoseg.encoders.inventory import NeededFile, files_of_preset
+from recoseg.encoders.library_models import classes_of
 from recoseg.encoders.presets import Preset
 from recoseg.encoders.spec import EncoderRow
 from recoseg.encoders.weight_sources import HubFolder, PackageFile
-from recoseg.errors import RecosegError
 
 BYTES = 4
 """Bytes of a parameter in fp32, the precision in which most weights are published."""
@@ -72,15 +72,11 @@ def count_decoder() -> int:
     Raises:
         RecosegError: The installed transformers does not have it.
     """
-    try:
-        from transformers import Sam3VideoConfig, Sam3VideoModel
-    except ImportError as error:
-        raise RecosegError(
-            "SAM 3 needs the package 'transformers' 5.0 or newer. Install it with: "
-            "pip install --upgrade transformers"
-        ) from error
+    sam3 = DECODERS["sam3"]
+    names = ("Sam3VideoConfig", "Sam3VideoModel")
+    config_class, model_class = classes_of(sam3.title, sam3.needs, names)
     with torch.device("meta"):
-        module: nn.Module = Sam3VideoModel(Sam3VideoConfig())
+        module: nn.Module = model_class(config_class())
     return sum(parameter.numel() for parameter in module.parameters())
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,12 +16,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recoseg.device import Compute
-from recoseg.encoders.download import locate
+from recoseg.encoders.attention.tower import to_map
+from recoseg.encoders.library_models import LibraryModel, load_model
 from recoseg.encoders.normalisation import Normalisation, check_size, to_input
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.spec import BuildRequest, Encoder
 from recoseg.encoders.weights import combine, fingerprint
-from recoseg.errors import MissingWeightsError, RecosegError
+from recoseg.errors import RecosegError
 from recoseg.photos.frame import Frame
 
 VALUES = "tips_values"
@@ -30,6 +30,8 @@ VALUES = "tips_values"
 
 _PLAIN = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 _TEXT_BATCH = 256
+_CLASSES = ("Tipsv2Model", "AutoTokenizer")
+_FILES = "config.json, weights and tokenizer"
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +136,7 @@ def tips_values(vision: Any, inputs: Float[Tensor, "n 3 H W"]) -> Float[Tensor, 
     patches = vision.layernorm(x)[:, 1 + vision.config.num_register_tokens :]
     size = vision.config.patch_size
     grid = (inputs.shape[2] // size, inputs.shape[3] // size)
-    return patches.transpose(1, 2).reshape(len(patches), patches.shape[2], *grid)
+    return to_map(patches, grid)
 
 
 def frame_of(model: Any) -> Frame:
@@ -157,42 +159,14 @@ def build_tips(request: BuildRequest) -> Encoder:
 
 def load_tips(request: BuildRequest) -> LoadedTips:
     """Read model and tokenizer from the folder of a spec, or from the Hub's cache."""
-    spec = request.spec
-    try:
-        from transformers import AutoTokenizer, Tipsv2Model
-    except ImportError as error:
-        raise RecosegError(
-            "TIPSv2 needs the package 'transformers' 5.14 or newer. Install it with: "
-            "pip install --upgrade transformers"
-        ) from error
-    if spec.is_random:
-        raise RecosegError(
-            f"{spec} is not available: the sizes of TIPSv2 are read from the published files. "
-            f"Name a folder with them: {spec.name}=/path/to/folder"
-        )
-    own = Path(spec.weights).expanduser() if spec.weights else None
-    if own is not None and not own.is_dir():
-        raise MissingWeightsError(
-            f"No folder was found at {str(own)!r} (asked for by {str(spec)!r}). TIPSv2 is a folder "
-            "with config.json, weights and tokenizer, as the Hub holds it."
-        )
-    if own is None:
-        assert request.row.source is not None
-        located = locate(request.row.source, spec.name)
-        folder, origin = located.path, located.origin
-    else:
-        folder, origin = own, f"folder {own.name}"
-    try:
-        model = Tipsv2Model.from_pretrained(folder, use_safetensors=True, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # transformers raises errors of many types
-        reason = " ".join(str(error).split())[:200]
-        raise RecosegError(f"TIPSv2 cannot be read from {folder}: {reason}") from error
-    model.float()
+    source = request.row.source
+    assert source is not None
+    wanted = LibraryModel("TIPSv2", _CLASSES, "5.14", _FILES, source)
+    model, tokenizer, located = load_model(wanted, request.spec)
     identity = fingerprint(model, _PLAIN, frame_of(model))
     dim = int(model.config.vision_config.hidden_size)
-    file = "" if own is None else str(own.absolute())
-    info = EncoderInfo(spec.name, origin, identity, dim, file=file)
+    name = request.spec.name
+    info = EncoderInfo(name, located.origin, identity, dim, file=located.own_file)
     model.requires_grad_(False).eval().to(request.compute.device)
     request.compute.place(model.vision_model)  # texts are few and stay in fp32
     return LoadedTips(model, tokenizer, info, request.compute)

@@ -15,7 +15,7 @@ from recoseg.errors import BadImageError, DatasetError, LabelError
 from recoseg.evaluation.prediction_maps import prediction_maps
 from recoseg.evaluation.protocols import Protocol
 from recoseg.evaluation.translate import translation
-from recoseg.labels import BACKGROUND, IGNORE_INDEX, Segmentation, ignore_index
+from recoseg.labels import BACKGROUND, Segmentation, ignore_index, label_dtype
 from recoseg.photos.load import LoadedPhoto
 from recoseg.photos.refs import Photo
 from recoseg.segmentation.result import Result
@@ -144,4 +144,4 @@ class PredictionFolder:
                 f"which stands for background; got {', '.join(map(str, outside[:8]))}. Are they of "
                 "another label space, or do they begin at 1?"
             )
-        return labels.astype(np.uint8 if self._ignored == IGNORE_INDEX else np.uint16)
+        return labels.astype(label_dtype(self._ignored))

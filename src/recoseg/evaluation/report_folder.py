@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from recoseg.datasets.sample import SegmentationDataset
 from recoseg.drawing.confusion_plot import confusion_picture
@@ -21,6 +19,7 @@ from recoseg.labels import IGNORE_INDEX
 from recoseg.photos.refs import Photo
 from recoseg.storage.atomic import write_bytes
 from recoseg.storage.fields import to_json
+from recoseg.writers.formats import encode_jpeg, encode_png
 
 FILES = ("evaluation.json", "report.md", "confusion.png", "sheet.jpg")
 """What is written to the folder."""
@@ -59,14 +58,14 @@ def write_evaluation(
     left_out = []
     try:
         picture = confusion_picture(evaluation.counts, evaluation.names)
-        write_bytes(folder / "confusion.png", _encoded(picture, "PNG"))
+        write_bytes(folder / "confusion.png", encode_png(picture))
     except MissingExtraError as error:
         left_out.append(f"confusion.png: {error}")
     rows = sheet_rows(evaluation, dataset, protocol, row)
     if not rows:
         return [*left_out, "sheet.jpg: its photos can no longer be read"]
     sheet = contact_sheet(rows, evaluation.palette, evaluation.names)
-    write_bytes(folder / "sheet.jpg", _encoded(sheet, "JPEG"))
+    write_bytes(folder / "sheet.jpg", encode_jpeg(sheet))
     return left_out
 
 
@@ -98,9 +97,3 @@ def sheet_rows(
         name = sample.name
         rows.append(SheetRow(name, scores[name], photo.image, target, labels, groups[name]))
     return rows
-
-
-def _encoded(picture: Image.Image, form: str) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, form, **({"quality": 90} if form == "JPEG" else {}))
-    return buffer.getvalue()

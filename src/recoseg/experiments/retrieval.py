@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from recoseg.retrieval.search import top_k
 from recoseg.storage.atomic import write_bytes
 from recoseg.storage.counts import count_of
 from recoseg.storage.fields import to_json
+from recoseg.writers.formats import encode_png
 
 KS = (1, 5, 10, 20, 50)
 
@@ -181,7 +181,5 @@ def write_retrieval(folder: Path, found: Sequence[RetrievalScores]) -> str | Non
         picture = curve_picture(xs, curves, "k", "precision at k, %")
     except MissingExtraError as error:
         return str(error)
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    write_bytes(folder / "retrieval.png", buffer.getvalue())
+    write_bytes(folder / "retrieval.png", encode_png(picture))
     return None

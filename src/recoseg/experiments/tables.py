@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from recoseg.experiments.study import Study
 from recoseg.storage.atomic import write_bytes
 from recoseg.storage.counts import count_of
 from recoseg.storage.fields import to_json
+from recoseg.writers.formats import encode_png
 
 
 def study_markdown(study: Study, found: Mapping[tuple[object, ...], Evaluation]) -> str:
@@ -95,9 +95,7 @@ def write_study(
         picture = study_picture(study, found)
     except MissingExtraError as error:
         return str(error)
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    write_bytes(folder / f"{study.name}.png", buffer.getvalue())
+    write_bytes(folder / f"{study.name}.png", encode_png(picture))
     return None
 
 

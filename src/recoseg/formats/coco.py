@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from recoseg.formats.outlines import one_ring, simplified
 from recoseg.formats.photo_files import PhotoFile
-from recoseg.formats.place import Place, write_pieces
+from recoseg.formats.place import Place, Spool, write_pieces
 from recoseg.formats.protocol import Format, FormatSettings, Labelled
 from recoseg.formats.regions import Region
 
@@ -59,6 +60,26 @@ def polygons(item: Labelled, region: Region) -> list[list[float]]:
     return [one_ring([polygon]).ravel().tolist() for polygon in simple]
 
 
+def write_whole(path: Path, settings: FormatSettings, images: Spool, annotations: Spool) -> None:
+    """Write the JSON file of all photos.
+
+    Args:
+        path: The file.
+        settings: Whose classes become the categories.
+        images: The fields of each photo.
+        annotations: The fields of each annotation.
+    """
+    own = json.dumps(categories(settings), ensure_ascii=False)
+    write_pieces(
+        path,
+        '{"info": {"description": "recoseg"}, "licenses": [], "images": [\n',
+        images,
+        '\n], "annotations": [\n',
+        annotations,
+        f'\n], "categories": {own}}}\n',
+    )
+
+
 class CocoFile(Format):
     """A JSON file whose annotations are regions; masks are exact run lengths, or polygons."""
 
@@ -89,15 +110,7 @@ class CocoFile(Format):
 
     def finish(self) -> None:
         """See `Format`."""
-        own = json.dumps(categories(self.settings), ensure_ascii=False)
-        write_pieces(
-            self.place.path(FILE),
-            '{"info": {"description": "recoseg"}, "licenses": [], "images": [\n',
-            self._images,
-            '\n], "annotations": [\n',
-            self._annotations,
-            f'\n], "categories": {own}}}\n',
-        )
+        write_whole(self.place.path(FILE), self.settings, self._images, self._annotations)
 
     def state(self, number: int) -> dict[str, int]:
         """See `Format`."""

@@ -6,6 +6,7 @@ from xml.etree import ElementTree as Xml
 
 import numpy as np
 
+from recoseg.drawing.palette import hex_colour
 from recoseg.formats.photo_files import PhotoFile
 from recoseg.formats.place import Place, write_pieces
 from recoseg.formats.protocol import Format, FormatSettings, Labelled
@@ -49,7 +50,7 @@ class Cvat(Format):
         for name, colour in zip(self.settings.names, self.settings.palette, strict=True):
             label = Xml.SubElement(labels, "label")
             Xml.SubElement(label, "name").text = name
-            Xml.SubElement(label, "color").text = "#" + bytes(colour).hex()
+            Xml.SubElement(label, "color").text = hex_colour(colour)
             Xml.SubElement(label, "attributes")
         head = '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n'
         meta = f"<meta><task>{Xml.tostring(labels, encoding='unicode')}</task></meta>\n"

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 from xml.etree import ElementTree as Xml
 
+from recoseg.drawing.palette import hex_colour
 from recoseg.formats.photo_files import PhotoFile
 from recoseg.formats.place import Place, write_pieces
 from recoseg.formats.protocol import Format, FormatSettings, Labelled
@@ -54,7 +55,7 @@ class LabelStudio(Format):
         kind = "PolygonLabels" if self.settings.polygons else "BrushLabels"
         labels = Xml.SubElement(view, kind, name="label", toName="image")
         for name, colour in zip(self.settings.names, self.settings.palette, strict=True):
-            Xml.SubElement(labels, "Label", value=name, background="#" + bytes(colour).hex())
+            Xml.SubElement(labels, "Label", value=name, background=hex_colour(colour))
         Xml.indent(view)
         self.place.write(INTERFACE, Xml.tostring(view, encoding="utf-8") + b"\n")
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 from PIL import Image
 
-from recoseg.formats.coco import categories, image_fields
+from recoseg.formats.coco import image_fields, write_whole
 from recoseg.formats.photo_files import PhotoFile
-from recoseg.formats.place import Place, write_pieces
+from recoseg.formats.place import Place
 from recoseg.formats.protocol import Format, FormatSettings, Labelled
 from recoseg.formats.regions import Region
 from recoseg.writers.formats import encode_png
@@ -58,12 +56,4 @@ class Panoptic(Format):
 
     def finish(self) -> None:
         """See `Format`."""
-        own = json.dumps(categories(self.settings), ensure_ascii=False)
-        write_pieces(
-            self.place.path(FILE),
-            '{"info": {"description": "recoseg"}, "licenses": [], "images": [\n',
-            self._images,
-            '\n], "annotations": [\n',
-            self._annotations,
-            f'\n], "categories": {own}}}\n',
-        )
+        write_whole(self.place.path(FILE), self.settings, self._images, self._annotations)

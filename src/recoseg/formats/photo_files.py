@@ -9,7 +9,7 @@ from pathlib import Path
 from recoseg.errors import BadImageError
 from recoseg.photos.filesystems import is_url
 from recoseg.photos.images import decode_image
-from recoseg.photos.opening import open_image
+from recoseg.photos.opening import ORIENTATION_TAG, open_image
 from recoseg.photos.reading import read_photo
 from recoseg.photos.refs import Photo
 
@@ -17,7 +17,6 @@ _SUFFIXES = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",)}
 """Formats that every tool reads, and their suffixes, the usual one first."""
 
 _MODES = ("L", "RGB")
-_ORIENTATION_TAG = 0x0112
 _QUALITY = 95
 
 
@@ -97,6 +96,6 @@ def file_of(data: bytes, path: str, size: tuple[int, int], *, only_jpeg: bool = 
 def _kept_form(data: bytes) -> str | None:
     """The format of a photo that every tool shows upright and in 8 bits; None of all others."""
     with open_image(data) as image:
-        is_turned = image.getexif().get(_ORIENTATION_TAG, 1) != 1
+        is_turned = image.getexif().get(ORIENTATION_TAG, 1) != 1
         is_plain = image.format in _SUFFIXES and image.mode in _MODES and not is_turned
         return image.format if is_plain else None

@@ -18,7 +18,7 @@ from recoseg.encoders.bundle import Encoders
 from recoseg.encoders.defaults import default_settings
 from recoseg.encoders.extract import ENCODING_BYTES, DenseEncoder
 from recoseg.errors import ConceptError, RecosegError
-from recoseg.evidence import LEAST_ARCHIVE, Correction, evidence_ends
+from recoseg.evidence import Correction
 from recoseg.learning.context import as_class, shared_with_context
 from recoseg.learning.feature_cache import FeatureCache
 from recoseg.learning.feature_store import FeatureStore
@@ -35,7 +35,7 @@ from recoseg.progress import track
 from recoseg.retrieval.class_texts import ClassTexts, check_index
 from recoseg.retrieval.duplicates import Hit
 from recoseg.retrieval.retriever import Search, retrieve
-from recoseg.retrieval.spread import Spread, measure
+from recoseg.retrieval.spread import measure, until_evidence_ends
 
 _log = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ def learn_together(
         search=search,
     )
     spread = measure(index, queries, encoders.retrieval, chosen.prompts)
-    hits = _until_evidence_ends(hits, spread, chosen.least_k)
+    hits = until_evidence_ends(hits, spread, chosen.least_k)
     texts = words.embed(encoders.saliency, chosen.prompts)
     used = [*encoders.phi, *([encoders.saliency] if chosen.guidance else [])]
     with ExitStack() as stack:
@@ -275,19 +275,6 @@ def _learnt_before(
     before = replace(bank, concepts=bank.context[:place])
     [learnt] = learn_one(task, same, index, store, encoders, texts, [before], device)
     return learnt
-
-
-def _until_evidence_ends(
-    hits: list[list[Hit]], spread: Spread | None, least: int
-) -> list[list[Hit]]:
-    """The photos where the evidence ends, at least `least`; all if 0 or nothing was measured."""
-    if not least or spread is None or not spread.step > 0 or spread.photos < LEAST_ARCHIVE:
-        return hits
-    step = spread.step
-    return [
-        found[: evidence_ends([hit.score for hit in found], median, step, least)]
-        for found, median in zip(hits, spread.medians, strict=False)
-    ]
 
 
 def _check_store(store: FeatureStore, used: Sequence[DenseEncoder], image_size: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from recoseg.classes import WordSpans
-from recoseg.errors import ConceptError, UnknownNameError
-
-MemoryForm = Literal["mean-score", "mean-value"]
-"""How the values that were found become one score; see `memory_scores`."""
+from recoseg.errors import ConceptError
 
 Words = Sequence[tuple[Float[Tensor, "_ _"], Float[Tensor, "_ _"] | None]]
 """For each class the text embeddings of its positive and of its negative words."""
@@ -24,19 +20,17 @@ def memory_scores(
     values: Sequence[Float[Tensor, "r k _"]],
     words: Sequence[Words],
     found: Bool[Tensor, "r k"] | None = None,
-    *,
-    form: MemoryForm = "mean-score",
 ) -> Float[Tensor, "r c"]:
     """Score the regions of a photo by the values of the k most similar regions of an archive.
+
+    The score of a class is the mean over the regions found of the score of their value, which is
+    its highest cosine with the words of the class.
 
     Args:
         values: For each text encoder the values that were found for the r regions.
         words: For each text encoder the embeddings of the words of the c classes; see
             `recoseg.classes.combine_names`.
         found: Which of the k were found; None for all.
-        form: `mean-score`: the mean over those found of the score of their value, which is its
-            highest cosine with the words of the class. `mean-value`: the score of the mean of the
-            values, made unit.
 
     Returns:
         The mean over the text encoders, fp32, in [-1, 1], or in [-3, 1] with negative words; 0
@@ -45,10 +39,7 @@ def memory_scores(
     Raises:
         ConceptError: There is no text encoder, not one list of words for each, a class without a
             positive word, or embeddings of another length than the values.
-        UnknownNameError: There is no such form.
     """
-    if form not in get_args(MemoryForm):
-        raise UnknownNameError("form of memory scores", form, list(get_args(MemoryForm)))
     if not values or len(values) != len(words):
         raise ConceptError(
             f"Expected words for each of the text encoders, one at least; got {len(values)} "
@@ -56,9 +47,7 @@ def memory_scores(
         )
     if found is None:
         found = torch.ones(values[0].shape[:2], dtype=torch.bool)
-    parts = [
-        _scores(*pair, found.to(pair[0].device), form) for pair in zip(values, words, strict=True)
-    ]
+    parts = [_scores(*pair, found.to(pair[0].device)) for pair in zip(values, words, strict=True)]
     return torch.stack([part.to(parts[0].device) for part in parts]).mean(0)
 
 
@@ -92,9 +81,7 @@ def class_scores(rows: Float[Tensor, "*n d"], words: Words) -> Float[Tensor, "*n
 
 
 def _scores(
-    values: Float[Tensor, "r k d"], words: Words, found: Bool[Tensor, "r k"], form: MemoryForm
+    values: Float[Tensor, "r k d"], words: Words, found: Bool[Tensor, "r k"]
 ) -> Float[Tensor, "r c"]:
     weights = found.float() / found.sum(1, keepdim=True).clamp(min=1)
-    if form == "mean-value":
-        return class_scores(torch.einsum("rk,rkd->rd", weights, values.float()), words)
     return torch.einsum("rk,rkc->rc", weights, class_scores(values, words))

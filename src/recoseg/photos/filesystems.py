@@ -59,13 +59,12 @@ def file_system(url: str) -> tuple[Any, str]:
         return LocalFileSystem(), LocalFileSystem._strip_protocol(url)
     found = _SCHEME.match(url)
     scheme = found[1].lower() if found else ""
-    url = scheme + url[len(scheme) :]
+    url = scheme + url[len(scheme) :]  # fsspec knows schemes in lower case only
     if scheme not in SCHEMES:
         raise ArchiveError(
             f"Cannot read {url}: expected a URL that begins with "
             f"{', '.join(f'{name}://' for name in sorted(SCHEMES))}, or a local path."
         )
-    url = scheme + url[len(scheme) :]  # fsspec knows schemes in lower case only
     try:  # not by `fsspec.url_to_fs`, which follows chains
         kind = fsspec.get_filesystem_class(scheme)
         fs = kind(**kind._get_kwargs_from_urls(url))

@@ -18,6 +18,7 @@ from recoseg.errors import BadImageError
 from recoseg.photos import opening
 from recoseg.photos.frame import Frame
 from recoseg.photos.opening import (
+    ORIENTATION_TAG,
     MissingDecoderError,
     TooManyPixelsError,
     check_size,
@@ -38,7 +39,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_ORIENTATION_TAG = 0x0112
 _NO_DECODER = re.compile(r"decoder \w+ not available")  # Pillow's words
 _SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
 _FILTERS = {
@@ -294,7 +294,7 @@ def _orientation(image: Image.Image) -> int:
     if image.format == "JXL" and not getattr(image, "jpeg", False):
         return 1  # the decoder has turned it, unless the file is a JPEG that was packed
     try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+        return int(image.getexif().get(ORIENTATION_TAG, 1))
     except Exception:  # the pixels may be intact although a tag is damaged
         return 1
 

@@ -40,7 +40,8 @@ FORMATS = (
 )
 """The formats of photos, as Pillow calls them."""
 
-_ORIENTATION_TAG = 0x0112
+ORIENTATION_TAG = 0x0112
+"""The EXIF tag of how a photo is to be turned."""
 
 
 class TooManyPixelsError(BadImageError):
@@ -95,7 +96,7 @@ def open_image(
     with opened as image:
         check_size(*image.size, most)
         if preview:  # the preview itself has no tags
-            image.getexif()[_ORIENTATION_TAG] = preview[1]
+            image.getexif()[ORIENTATION_TAG] = preview[1]
         yield image
 
 

@@ -10,7 +10,9 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from recoseg.errors import BadImageError
 
-_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How TIFF files begin, the last two those of BigTIFF."""
+
 _MOST_DIRECTORIES = 64
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _COLOURS = 256, 257, 258, 259, 262
 _OFFSET, _ORIENTATION, _BANDS, _LENGTH, _OTHERS, _KIND = 273, 274, 277, 279, 330, 339
@@ -27,7 +29,7 @@ Directory = Mapping[int, Any]
 
 def is_tiff(data: bytes) -> bool:
     """Whether a file begins as a TIFF."""
-    return data.startswith(_STARTS)
+    return data.startswith(TIFF_STARTS)
 
 
 def raw_preview(data: bytes) -> tuple[bytes, int] | None:

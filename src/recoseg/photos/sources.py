@@ -15,6 +15,7 @@ from recoseg.errors import ArchiveError, RecosegError
 from recoseg.photos.exclusion import Exclusion, relative_path
 from recoseg.photos.files import LIST_SUFFIXES, is_folder
 from recoseg.photos.filesystems import connection_error, file_system, reason_of
+from recoseg.photos.films import is_film_name
 from recoseg.photos.lists import list_lines, located
 from recoseg.photos.outputs import output_folders
 from recoseg.photos.refs import (
@@ -145,6 +146,11 @@ def _list_source(given: str, exclude: Exclusion) -> Iterator[PhotoSource]:
         yield PhotoSource(name, tuple(list_lines(fs, path)), parent)
     elif is_image_name(name):
         yield PhotoSource(name, (located(fs, path),), parent)
+    elif is_film_name(name):
+        raise ArchiveError(
+            f"{given} is a film. Expected photos; films on this machine are segmented by "
+            "`recoseg segment --video`."
+        )
     else:
         raise ArchiveError(
             f"The type of {given} is unknown. Expected a folder, a .txt or .lst file of paths, an "

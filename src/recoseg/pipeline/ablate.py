@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -196,12 +195,7 @@ def ablate(
         problems: list[str] = []
         data = None
         if dataset is not None:
-            data = open_dataset(
-                dataset,
-                None if root is None else os.fspath(root),
-                split,
-                ids=None if ids is None else Path(ids),
-            )
+            data = open_dataset(dataset, root, split, ids=ids)
             if exclude:
                 kept = set(names_left([sample.name for sample in data.samples], exclude))
                 data = replace(data, samples=tuple(s for s in data.samples if s.name in kept))

@@ -14,18 +14,14 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from recoseg.encoders.encoder_table import find_row, is_own
+from recoseg.encoders.encoder_table import check_recorded, find_row, is_own
 from recoseg.encoders.protocols import EncoderInfo
 from recoseg.encoders.spec import EncoderRole, parse_spec
-from recoseg.errors import (
-    MissingWeightsError,
-    OptionError,
-    OutputError,
-    RecosegError,
-    UnknownNameError,
-)
+from recoseg.encoders.weight_sources import HubFolder
+from recoseg.errors import MissingWeightsError, OptionError, OutputError, RecosegError
 from recoseg.hub.address import is_hub
 from recoseg.photos.exclusion import but_not
+from recoseg.photos.films import but_films
 from recoseg.photos.refs import Photo
 from recoseg.photos.sources import list_sources
 
@@ -148,13 +144,13 @@ def list_photos(paths: Paths, out: Path, exclude: str | Iterable[str] = ()) -> l
     if not photos:
         raise RecosegError(
             f"No photos found in {', '.join(sources)}. Expected files that are not hidden and have "
-            "the extension of an image, such as .jpg or .png" + but_not(exclude)
+            f"the extension of an image, such as .jpg or .png{but_not(exclude)}{but_films(sources)}"
         )
     return photos
 
 
 def check_encoder(spec: object, role: EncoderRole) -> None:
-    """Refuse an encoder that is not in the table, or whose weights file does not exist.
+    """Refuse an encoder that is not in the table, or whose weights do not exist.
 
     Args:
         spec: `NAME` or `NAME=WEIGHTS`, or the `EncoderInfo` that an index or a bank has recorded.
@@ -163,26 +159,25 @@ def check_encoder(spec: object, role: EncoderRole) -> None:
 
     Raises:
         UnknownNameError: There is no such encoder for this role.
-        MissingWeightsError: The weights file does not exist.
+        MissingWeightsError: The file or folder of its weights does not exist.
         RecosegError: The recorded encoder was not built by name.
     """
     if isinstance(spec, EncoderInfo):
-        try:
-            find_row(spec.name, role)
-        except UnknownNameError as error:
-            raise RecosegError(
-                f"The {role} encoder {spec.name!r} was not built by name, so it cannot be built "
-                f"again. Name it by --{role} MODULE:NAME, or pass the encoder object in Python."
-            ) from error
+        check_recorded(spec, role)
     if not isinstance(spec, str):
         return
     parsed = parse_spec(spec)
-    if not is_own(parsed.name, role):
-        find_row(parsed.name, role)
-    if parsed.weights and not parsed.is_random and not Path(parsed.weights).expanduser().is_file():
+    row = None if is_own(parsed.name, role) else find_row(parsed.name, role)[0]
+    if not parsed.weights or parsed.is_random:
+        return
+    place = Path(parsed.weights).expanduser()
+    takes_folder = row is not None and isinstance(row.source, HubFolder)
+    if not (place.is_dir() if takes_folder else place.is_file()):
+        what = "folder" if takes_folder else "file"
         raise MissingWeightsError(
-            f"No weights file was found at {parsed.weights!r} (named in {spec!r}).\n"
-            f"Name an existing file, or leave it out to use the published weights of {parsed.name}."
+            f"No weights {what} was found at {parsed.weights!r} (named in {spec!r}).\n"
+            f"Name an existing {what}, or leave it out to use the published weights of "
+            f"{parsed.name}."
         )
 
 

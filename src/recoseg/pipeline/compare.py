@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -122,13 +121,7 @@ def compare(
                 progress=progress,
             )
         else:
-            data = open_dataset(
-                dataset,
-                None if root is None else os.fspath(root),
-                split,
-                ids=None if ids is None else Path(ids),
-                exclude=exclude,
-            )
+            data = open_dataset(dataset, root, split, ids=ids, exclude=exclude)
             found, gallery = compare_labelled(
                 names,
                 Path(one),

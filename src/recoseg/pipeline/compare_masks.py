@@ -22,7 +22,7 @@ from recoseg.drawing.palette import palette_of
 from recoseg.drawing.photo_pair import shares_of, shrunk, with_masks
 from recoseg.drawing.report import LONG_SIDE, Report
 from recoseg.errors import BadImageError, DatasetError
-from recoseg.labels import Segmentation, ignore_index
+from recoseg.labels import Segmentation, ignore_index, label_dtype
 from recoseg.photos.refs import composed
 from recoseg.pipeline.mask_results import MaskResult, MaskResults, open_maps, small_photo
 from recoseg.progress import track
@@ -154,10 +154,10 @@ def _gallery(
 def _drawn(report: Report, both: _Both, pair: _Pair, share: float) -> GalleryPhoto:
     classes = both.names[:-1]
     ignored = ignore_index(len(classes))
-    wide = np.uint8 if ignored < 256 else np.uint16
+    kind = label_dtype(ignored)
     found = [
         Segmentation(
-            np.where(m == len(classes), ignored, m).astype(wide), classes, palette_of(classes)
+            np.where(m == len(classes), ignored, m).astype(kind), classes, palette_of(classes)
         )
         for m in both.maps(pair)
     ]

@@ -14,7 +14,7 @@ from recoseg.allocator import memory_limit
 from recoseg.cores import usable_cores
 from recoseg.device import resolve_compute
 from recoseg.encoders.download import find_here, hub_is_offline, reachable
-from recoseg.encoders.inventory import NeededFile, files_of_preset
+from recoseg.encoders.inventory import NeededFile, files_of_preset, files_of_trackers
 from recoseg.encoders.presets import PRESETS
 from recoseg.encoders.weight_sources import hub_endpoint
 from recoseg.errors import MissingWeightsError
@@ -49,10 +49,10 @@ EXTRAS = {
 
 @dataclass(frozen=True)
 class WeightsState:
-    """Whether a weights file of a preset is on this machine.
+    """Whether a weights file of a preset or a tracker is on this machine.
 
     Attributes:
-        preset: Name of the preset.
+        preset: Name of the preset; empty for trackers, which are chosen by themselves.
         needed: The file.
         where: Where it is; empty if it is missing.
         problem: What is wrong with it; empty if it is sound or missing.
@@ -94,7 +94,7 @@ class Diagnosis:
 
     Attributes:
         machine: Facts by their names, each a short text.
-        weights: The weights files of all presets.
+        weights: The weights files of all presets, then those of trackers.
         extras: The extras.
     """
 
@@ -115,11 +115,9 @@ def doctor(*, probe: bool = True) -> Diagnosis:
         probe: Whether to ask if the Hugging Face Hub answers, which takes 5 seconds at most. It is
             not asked if `HF_HUB_OFFLINE` is set, or if no file is missing.
     """
-    weights = tuple(
-        _weights_state(chosen.name, needed)
-        for chosen in PRESETS
-        for needed in files_of_preset(chosen)
-    )
+    listed = [(chosen.name, needed) for chosen in PRESETS for needed in files_of_preset(chosen)]
+    listed += [("", needed) for needed in files_of_trackers()]
+    weights = tuple(_weights_state(preset, needed) for preset, needed in listed)
     wanted = any(one.presence == "missing" for one in weights)
     machine = _machine() | {"Hugging Face Hub": _hub(probe and wanted)}
     return Diagnosis(machine, weights, tuple(_extras()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -145,13 +144,7 @@ def evaluate(
             claim(folder, FORMAT, ENTRIES, what=WHAT, resume=resume, overwrite=overwrite)
         if pages is not None:
             claim_report(pages, replace=resume or overwrite)
-        data = open_dataset(
-            dataset,
-            None if root is None else os.fspath(root),
-            split,
-            ids=None if ids is None else Path(ids),
-            exclude=exclude,
-        )
+        data = open_dataset(dataset, root, split, ids=ids, exclude=exclude)
         data = as_published(data) if published_quirks else data
         chosen = protocol_of(protocol, data.name, published_quirks=published_quirks, resize=resize)
         compute = resolve_compute(device, precision)

@@ -1,4 +1,4 @@
-"""Getting the weights of encoders before they are used (`recoseg fetch`)."""
+"""Getting weights before they are used (`recoseg fetch`)."""
 
 from __future__ import annotations
 
@@ -44,19 +44,20 @@ def fetch(
     preset: str | None = None,
     to: str | Path | None = None,
 ) -> tuple[FetchedFile, ...]:
-    """Download the weights of encoders, so that they can be used without a network later.
+    """Download weights, so that they can be used without a network later.
 
     Files that are on this machine already are not downloaded again, so that a run that was
     interrupted goes on. Each file is opened once, which finds damaged ones.
 
     Args:
-        encoders: Names of encoders.
+        encoders: Names of encoders, of the decoder `sam3`, and of trackers of films, such as
+            `sam2`; see `recoseg.encoders.tracker_sources.TRACKERS`.
         preset: Name of a choice of encoders; None for none. With neither it is `lite`.
         to: Folder to collect copies in, in its folder `weights`. On another machine they are found
             if the environment variable `RECOSEG_CACHE` names the folder. None copies nothing.
 
     Raises:
-        UnknownNameError: There is no such encoder or preset.
+        UnknownNameError: There is no such encoder, decoder, tracker or preset.
         MissingWeightsError: A file cannot be downloaded, or is damaged.
         RecosegError: A file cannot be read.
     """
@@ -73,8 +74,9 @@ def fetch(
         except MissingWeightsError as error:
             missing.append((needed.encoder, error))
             continue
-        if not isinstance(needed.source, HubFolder):
-            read_state_dict(located.path)
+        is_folder = isinstance(needed.source, HubFolder)
+        for file in located.path.glob("*.safetensors") if is_folder else [located.path]:
+            read_state_dict(file)
         portable = not isinstance(needed.source, PackageFile)
         path = located.path
         if to is not None and portable:

@@ -20,7 +20,7 @@ from recoseg.drawing.report import LONG_SIDE
 from recoseg.errors import BadImageError, DatasetError, FileError, MissingFileError
 from recoseg.formats.reading.masks import FormatMasks
 from recoseg.formats.reading.open_format import open_format
-from recoseg.labels import IGNORE_INDEX, Colour, InstanceMap, Segmentation, ignore_index
+from recoseg.labels import Colour, InstanceMap, Segmentation, ignore_index, label_dtype
 from recoseg.photos import files
 from recoseg.photos.images import decode_reduced
 from recoseg.photos.reading import read_photo
@@ -95,7 +95,7 @@ class MaskResult:
             check_labels(values, classes, self.mask)
         except FileError as error:
             raise BadImageError(str(error).rstrip(".")) from error
-        return values.astype(np.uint8 if ignore_index(classes) == IGNORE_INDEX else np.uint16)
+        return values.astype(label_dtype(ignore_index(classes)))
 
     def read_instances(self, labels: np.ndarray) -> InstanceMap | None:
         """Its instances; None if only connected parts are known.

@@ -8,11 +8,11 @@ from recoseg.archive.index import ArchiveIndex
 from recoseg.classes import ClassNames
 from recoseg.config import LearnSettings
 from recoseg.encoders.protocols import ImageTextEncoder
-from recoseg.evidence import LEAST_ARCHIVE, Evidence, Verdict, evidence_ends, judge
+from recoseg.evidence import Evidence, Verdict, judge
 from recoseg.retrieval.class_texts import ClassTexts
 from recoseg.retrieval.duplicates import Hit
 from recoseg.retrieval.retriever import retrieve
-from recoseg.retrieval.spread import measure
+from recoseg.retrieval.spread import measure, until_evidence_ends
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,6 @@ def preview(
     if spread is not None and spread.step > 0:
         # No seeds are compared yet; the judgement does not depend on them.
         evidence = Evidence(spread.photos, spread.medians[0], spread.step, seeds_alike=0.0)
-    scores = [hit.score for hit in hits[: settings.k]]
-    if settings.least_k and evidence is not None and evidence.photos >= LEAST_ARCHIVE:
-        scores = scores[: evidence_ends(scores, evidence.median, evidence.step, settings.least_k)]
-    return Preview(tuple(hits[:k]), judge(scores, evidence, words.prompts))
+    [learnt] = until_evidence_ends([hits[: settings.k]], spread, settings.least_k)
+    verdict = judge([hit.score for hit in learnt], evidence, words.prompts)
+    return Preview(tuple(hits[:k]), verdict)

@@ -119,7 +119,7 @@ def train(
         kept = set(names_left([photo.name for photo in data.photos], exclude))
         data = replace(data, photos=tuple(p for p in data.photos if p.name in kept))
     check_encoder(chosen.encoder, chosen.output_stride, separable=chosen.separable)
-    truth = None if ground_truth is None else open_dataset("folder", os.fspath(ground_truth))
+    truth = None if ground_truth is None else open_dataset("folder", ground_truth)
     data, left_out = readable(data, progress=progress)
     model = train_rounds(
         data,
@@ -175,4 +175,4 @@ def _training_set(
     if masks is not None:
         return open_masks(Path(masks), None if images is None else Path(images))
     assert dataset is not None
-    return of_dataset(open_dataset(dataset, None if root is None else os.fspath(root), split))
+    return of_dataset(open_dataset(dataset, root, split))

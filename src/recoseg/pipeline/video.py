@@ -14,6 +14,7 @@ from PIL import Image
 from recoseg.datasets.masks import decode_values
 from recoseg.device import resolve_compute
 from recoseg.encoders.spec import parse_spec
+from recoseg.encoders.tracker_sources import NO_TRACKER, tracker_row
 from recoseg.errors import BadImageError
 from recoseg.labels import Segmentation
 from recoseg.photos.files import MAX_BYTES
@@ -29,13 +30,10 @@ from recoseg.video.film import av_package
 from recoseg.video.following import Follower, FollowSettings
 from recoseg.video.output import SequenceFolder, identity_maps
 from recoseg.video.preview import PREVIEWS, painted, write_preview
-from recoseg.video.sam import load_tracker, tracker_row
+from recoseg.video.sam import load_tracker
 from recoseg.video.sequence import FilmSequence, Frames, list_sequences
 from recoseg.video.tracker import Tracker
 from recoseg.writers.folder import OutputFolder
-
-NO_TRACKER = "none"
-"""Asks for no tracker: every frame is segmented."""
 
 
 @dataclass
@@ -89,8 +87,8 @@ def segment_video(
             of frames in the order of `list_sources`.
         out: Folder to write to; see `OutputFolder`. The line of each frame has, in addition,
             `sequence`, `frame` (its number, from 0), `seconds` (its time), `key` and `identities`.
-        tracker: `NAME` or `NAME=FOLDER`, see `recoseg.video.sam.TRACKERS`; `none` to segment every
-            frame; or a tracker of one's own.
+        tracker: `NAME` or `NAME=FOLDER`, see `recoseg.encoders.tracker_sources.TRACKERS`; `none`
+            to segment every frame; or a tracker of one's own.
         every: Frames from one key frame to the next; 1 with the tracker `none`.
         least_iou: See `FollowSettings`.
         least_part: See `FollowSettings`.
@@ -113,7 +111,7 @@ def segment_video(
         1 if tracker == NO_TRACKER else every, least_iou, least_part, most_parts
     )
     if isinstance(tracker, str) and tracker != NO_TRACKER:
-        tracker_row(parse_spec(tracker))
+        tracker_row(parse_spec(tracker).name)
     folder = check_output_folder(out)
     check_place(folder)
     report = VideoReport()

@@ -15,6 +15,7 @@ from recoseg.errors import BadImageError, FileError, HubError, OutputError
 from recoseg.hub.layout import CARD, FIGURES, MAIN, Kind
 from recoseg.memory.copying import copy_memory
 from recoseg.memory.region_memory import RegionMemory
+from recoseg.photos.folder_files import files_of
 from recoseg.photos.images import decode_image
 from recoseg.publishing.card import Figure, bank_card, memory_card, model_card
 from recoseg.publishing.local_paths import (
@@ -109,7 +110,7 @@ def _copy_figures(source: Path, out: Path) -> tuple[Figure, ...]:
     """The pictures of a folder as JPEG without metadata, which may say where and by whom."""
     if not source.is_dir():
         raise HubError(f"No folder of figures was found at {source}.")
-    found = sorted(path for path in source.iterdir() if path.suffix.lower() in _PICTURES)
+    found = [path for path in files_of(source, "*") if path.suffix.lower() in _PICTURES]
     if not 0 < len(found) <= MOST_FIGURES:
         raise HubError(
             f"{source} holds {len(found):,} pictures. Expected 1 to {MOST_FIGURES}, as files with "

@@ -7,7 +7,8 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from recoseg.photos import files, opening
-from recoseg.rasters.opening import SUFFIXES, TIFF_STARTS
+from recoseg.photos.raw import is_tiff
+from recoseg.rasters.opening import SUFFIXES
 from recoseg.storage.reading import open_regular
 
 
@@ -23,14 +24,14 @@ def needs_windows(path: Path) -> str:
         return f"more than {files.MAX_BYTES:,} bytes"
     try:
         with open_regular(path) as file:
-            is_tiff = file.read(4) in TIFF_STARTS
+            start = file.read(4)
             file.seek(0)
             with Image.open(file) as image:
                 width, height = image.size
     except Image.DecompressionBombError:
         return f"more than {opening.MAX_PIXELS:,} pixels"
     except UnidentifiedImageError:
-        return "a TIFF file of other values than those of photos" if is_tiff else ""
+        return "a TIFF file of other values than those of photos" if is_tiff(start) else ""
     except Exception:  # damaged files make decoders raise errors of many types; decoding says why
         return ""
     is_large = width * height > opening.MAX_PIXELS

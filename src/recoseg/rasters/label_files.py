@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt
 
 from recoseg.errors import BadImageError
-from recoseg.labels import IGNORE_INDEX, Colour, ignore_index
+from recoseg.labels import IGNORE_INDEX, Colour, ignore_index, label_dtype
 from recoseg.rasters.boxes import ALIGNED, Box
 from recoseg.rasters.georeference import Georeference
 from recoseg.rasters.opening import open_raster, rasterio_package, reasons
@@ -85,7 +85,7 @@ def write_label_raster(
         "height": size[0],
         "width": size[1],
         "count": 1,
-        "dtype": "uint8" if ignored == IGNORE_INDEX else "uint16",
+        "dtype": np.dtype(label_dtype(ignored)).name,
         "nodata": ignored,
         "tiled": True,
         "blockxsize": ALIGNED,

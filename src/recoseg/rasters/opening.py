@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recoseg.errors import BadImageError, MissingExtraError
+from recoseg.photos.raw import TIFF_STARTS
 from recoseg.storage.reading import open_regular, why
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
-
-TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""How TIFF files begin, the last two those of BigTIFF."""
 
 DRIVERS: dict[bytes, str] = {
     **dict.fromkeys(TIFF_STARTS, "GTiff"),

@@ -253,9 +253,8 @@ def _read_npz(path: Path) -> Int32[Tensor, "h w"]:
             array = _read_array(archive, names[0])
     except RecosegError:
         raise
-    except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise FileError(f"It is damaged: {str(error)[:200]}") from error
-    except (zipfile.BadZipFile, zlib.error) as error:
+    # RuntimeError also stands for forms of compression that zipfile does not know.
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise FileError(f"It is damaged: {str(error)[:200]}") from error
     if names[0] == "labels.npy":
         if array.ndim != 2 or array.dtype.kind not in "iu" or array.min(initial=0) < 0:

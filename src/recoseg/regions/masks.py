@@ -75,17 +75,3 @@ def resize_labels(labels: Int32[Tensor, "a b"], size: tuple[int, int]) -> Int32[
         for old, new in zip(labels.shape, size, strict=True)
     )
     return labels[rows[:, None], columns]
-
-
-def at_pixels(
-    labels: Int32[Tensor, "gh gw"], stride: int, input_hw: tuple[int, int]
-) -> Int32[Tensor, "h w"]:
-    """Regions of an encoder's grid at the pixels of its input.
-
-    Args:
-        labels: Regions on the grid.
-        stride: Pixels per cell.
-        input_hw: Size of the encoder's input before it is padded at the right and the bottom.
-    """
-    whole = labels.repeat_interleave(stride, 0).repeat_interleave(stride, 1)
-    return whole[: input_hw[0], : input_hw[1]]

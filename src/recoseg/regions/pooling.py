@@ -114,21 +114,6 @@ def spread(
     return scores.view(len(scores), *regions.shape)
 
 
-def vote_mean(
-    scores: Float[Tensor, "c h w"], regions: Int32[Tensor, "h w"]
-) -> Float[Tensor, "c h w"]:
-    """Give all pixels of a region the mean of their scores; pixels of none keep theirs.
-
-    Where the scores come from a grid, `spread(region_means(...).T, ...)` gives the same means from
-    the cells, in less time.
-    """
-    sizes = region_sizes(regions)
-    totals = scores.new_zeros(len(scores), len(sizes) + 1)
-    places = regions.flatten().long().expand(len(scores), -1)
-    totals.scatter_add_(1, places, scores.flatten(1))
-    return spread(totals[:, 1:] / sizes, regions, scores)
-
-
 def vote_mode(labels: Int[Tensor, "h w"], regions: Int32[Tensor, "h w"]) -> Int[Tensor, "h w"]:
     """Give all pixels of a region their most frequent label; pixels of none keep theirs.
 

@@ -87,9 +87,8 @@ def search_parts(
         if team.identity != length:
             raise RecosegError(
                 f"Expected the same index on all machines, with {count_of(length, 'photos')} as "
-                "on this "
-                f"machine; the workers found {team.identity}. Check that they "
-                "can read the same folder."
+                f"on this machine; the workers found {team.identity}. Check that they can read "
+                "the same folder."
             )
         for task, found in zip(tasks, team.run(tasks, _no_progress), strict=True):
             if isinstance(found, TaskFailed):

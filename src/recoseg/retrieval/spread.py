@@ -13,9 +13,9 @@ from torch import Tensor
 
 from recoseg.classes import parse_class
 from recoseg.encoders.protocols import ImageTextEncoder, KnowsItsWords
-from recoseg.evidence import YARDSTICK
+from recoseg.evidence import LEAST_ARCHIVE, YARDSTICK, evidence_ends
 from recoseg.retrieval.class_texts import ClassTexts
-from recoseg.retrieval.duplicates import EmbeddedArchive
+from recoseg.retrieval.duplicates import EmbeddedArchive, Hit
 from recoseg.retrieval.queries import Query, QueryWords
 
 _log = logging.getLogger(__name__)
@@ -71,6 +71,28 @@ def measure(
     own = scores[:, len(queries) :]
     below = own.quantile(0.5, dim=0) - own.quantile(_BELOW, dim=0)
     return Spread(len(rows), tuple(medians[: len(queries)].tolist()), float(below.mean()))
+
+
+def until_evidence_ends(
+    hits: list[list[Hit]], spread: Spread | None, least: int
+) -> list[list[Hit]]:
+    """The photos of each class up to where the evidence for it ends; see `evidence_ends`.
+
+    Args:
+        hits: The photos of each class, best first.
+        spread: The scores of the archive, measured for the same classes; None if they were not.
+        least: The fewest photos of a class; 0 to keep all.
+
+    Returns:
+        The first photos of each class; all of them if nothing was measured, or if the archive is
+        too small to tell.
+    """
+    if not least or spread is None or not spread.step > 0 or spread.photos < LEAST_ARCHIVE:
+        return hits
+    return [
+        found[: evidence_ends([hit.score for hit in found], median, spread.step, least)]
+        for found, median in zip(hits, spread.medians, strict=False)
+    ]
 
 
 def _yardstick(encoder: ImageTextEncoder, prompts: str) -> list[Query] | None:

@@ -223,7 +223,6 @@ def bank_segmenter(
         identity={"bank": _identity(bank)},
         kind="bank",
         fingerprint=bank.fingerprint,
-        temperature=refine.temperature,
     )
 
 

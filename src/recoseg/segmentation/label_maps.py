@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from recoseg.errors import OptionError
-from recoseg.labels import IGNORE_INDEX, ignore_index
+from recoseg.labels import ignore_index, label_dtype
 from recoseg.segmentation.presence import is_ambiguous, leave_out
 
 MAX_STRIP = 4_000_000
@@ -172,11 +172,6 @@ def background_scores(
     if rule.threshold is not None:
         np.maximum(found[place], scores.dtype.type(rule.threshold), out=found[place])
     return found
-
-
-def label_dtype(ignored: int) -> type[np.uint8] | type[np.uint16]:
-    """The type of label maps whose background has this label."""
-    return np.uint8 if ignored == IGNORE_INDEX else np.uint16
 
 
 def class_indices(

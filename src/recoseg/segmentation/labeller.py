@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recoseg.config import Fusion
 from recoseg.drawing.palette import BACKGROUND_CLASS
-from recoseg.labels import Colour, Segmentation, ignore_index
+from recoseg.labels import Colour, Segmentation, ignore_index, label_dtype
 from recoseg.photos.load import LoadedPhoto
 from recoseg.photos.refs import Photo
 from recoseg.refinement.lposs import LpossSettings
@@ -25,7 +25,6 @@ from recoseg.segmentation.label_maps import (
     MAX_STRIP,
     BackgroundRule,
     background_scores,
-    label_dtype,
     label_map,
     label_strips,
     score_strips,
@@ -67,7 +66,8 @@ class Labeller:
         specks: Which parts of a label map are too small.
         background_class: Name of the class that background has in label maps, one of `names` or
             a further one; empty where it is ignored. Its score is that of `background_scores`.
-        temperature: Fused scores divided by this are logits of the probabilities of classes.
+        temperature: Fused scores divided by this are logits of the probabilities of classes, which
+            confidence and refinement start from.
         instances: What the single things of a class are.
     """
 

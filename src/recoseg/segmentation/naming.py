@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from recoseg.concepts import Concept
 from recoseg.errors import OptionError, RecosegError
+from recoseg.segmentation.scores import cosines_of
 
 NameForm = Literal["cosine", "softmax"]
 """How the names of classes give their text scores."""
@@ -113,9 +113,7 @@ def name_scores(
         features: Features of the saliency encoder; they need not be normalised.
         names: The text embeddings of the names, those of `words_by_name`.
     """
-    unit = F.normalize(features.float(), dim=1)
-    rows = F.normalize(names.to(features.device, torch.float32), dim=1)
-    return torch.einsum("ndhw,md->nmhw", unit, rows)
+    return cosines_of(features, names)
 
 
 def words_by_name(concepts: Sequence[Concept]) -> Float[Tensor, "m d"]:

@@ -25,6 +25,7 @@ from torch import Tensor
 from recoseg.device import leave_threads
 from recoseg.encoders.extract import ENCODING_BYTES
 from recoseg.errors import OptionError
+from recoseg.labels import label_dtype
 from recoseg.photos.images import to_tensor
 from recoseg.photos.load import LoadedPhoto, Part
 from recoseg.photos.refs import Photo
@@ -343,5 +344,5 @@ class RasterSegmenter:
         return TileLabels(labels, valid, pixels, sure)
 
     @property
-    def _dtype(self) -> Any:
-        return np.uint8 if self._labeller.ignored <= np.iinfo(np.uint8).max else np.uint16
+    def _dtype(self) -> type[np.uint8] | type[np.uint16]:
+        return label_dtype(self._labeller.ignored)

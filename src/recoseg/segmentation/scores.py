@@ -36,7 +36,7 @@ def visual_scores(
                 f"{index}; got {tuple(rows.shape)}."
             )
     sizes = [len(rows) for rows in references]
-    cosines = _cosines(features, torch.cat(list(references)))
+    cosines = cosines_of(features, torch.cat(list(references)))
     if max(sizes) == 1:
         return cosines
     parts = torch.split_with_sizes(cosines, sizes, dim=1)
@@ -74,7 +74,7 @@ def text_scores(
             sizes.append(len(part))
             if len(part):
                 rows.append(part)
-    cosines = _cosines(features, torch.cat(rows))
+    cosines = cosines_of(features, torch.cat(rows))
     parts = torch.split_with_sizes(cosines.movedim(1, -1), sizes, dim=-1)
     scores = [
         combine_names(positive, negative)
@@ -83,9 +83,15 @@ def text_scores(
     return torch.stack(scores, dim=1)
 
 
-def _cosines(
+def cosines_of(
     features: Float[Tensor, "n C gh gw"], rows: Float[Tensor, "m C"]
 ) -> Float[Tensor, "n m gh gw"]:
+    """Cosine of each patch with each of some embeddings, fp32.
+
+    Args:
+        features: Features of patches; they need not be normalised.
+        rows: The embeddings; they need not be normalised.
+    """
     unit = F.normalize(features.float(), dim=1)
     rows = F.normalize(rows.to(features.device, torch.float32), dim=1)
     return torch.einsum("nchw,mc->nmhw", unit, rows)

@@ -48,8 +48,6 @@ class Segmenter:
         identity: What the bank or model is, as JSON fields under the key `bank` or `model`.
         kind: Whether it segments by a concept bank or by a trained model.
         fingerprint: Fingerprint of the bank or model.
-        temperature: Fused scores divided by this are logits of the probabilities that confidence
-            and refinement start from.
         others: Equal segmenters on other devices that share its work; see `in_parallel`.
         share: Photos that each of them gets at a time; 0 where it works alone.
     """
@@ -61,7 +59,6 @@ class Segmenter:
     identity: Mapping[str, Any]
     kind: Literal["bank", "model"]
     fingerprint: str
-    temperature: float = 1.0
     others: tuple[Segmenter, ...] = ()
     share: int = 0
 

@@ -18,7 +18,7 @@ from recoseg.photos.refs import Photo
 from recoseg.regions.pooling import region_sizes, spread, vote_mode
 from recoseg.regions.protocol import NONE, RegionProvider, stamp_of
 from recoseg.segmentation.fused_scores import FusedScores
-from recoseg.segmentation.label_maps import MAX_STRIP
+from recoseg.segmentation.label_maps import score_strips
 from recoseg.segmentation.score_grids import Grid
 from recoseg.segmentation.upsample import ALL
 from recoseg.storage.checksums import checksum
@@ -115,16 +115,16 @@ def _means(
     own: FusedScores, regions: Int32[Tensor, "h w"]
 ) -> tuple[Float[Tensor, "c r"], Int32[Tensor, "h w"]]:
     """The mean of each region's scores, added up strip by strip; and the regions on the device."""
-    height, width = own.output_hw
     sizes = region_sizes(regions)
-    step = max(1, MAX_STRIP // (own.classes * width))
     totals: Tensor | None = None
-    for start in range(0, height, step):
-        scores = own(start, min(start + step, height))
+    start = 0
+    for scores in score_strips(own, own.classes, own.output_hw):
         if totals is None:
             totals = scores.new_zeros(own.classes, len(sizes) + 1)
             regions = regions.to(scores.device)
-        totals.index_add_(1, regions[start : start + step].flatten(), scores.flatten(1))
+        end = start + scores.shape[1]
+        totals.index_add_(1, regions[start:end].flatten(), scores.flatten(1))
+        start = end
     assert totals is not None
     return totals[:, 1:] / sizes.to(totals.device), regions
 

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from recoseg import __version__
+from recoseg.drawing.palette import hex_colour
 from recoseg.serving.answers import Class, Classes, Health, MostOf
 from recoseg.serving.refusals import RefusedError
-from recoseg.serving.rendering import hexadecimal
 from recoseg.serving.service import Service
 from recoseg.serving.verdicts import verdict_of
 from recoseg.storage.reading import MAX_TEXT, read_bytes
@@ -93,7 +93,7 @@ async def classes(service: Served) -> Classes:
             Class(
                 label=label,
                 name=name,
-                colour=hexadecimal(colour),
+                colour=hex_colour(colour),
                 words=None if concept is None else str(concept.words),
                 verdict=None if concept is None else verdict_of(concept.verdict),
                 photos=None if concept is None else len(concept.retrieved),

@@ -12,12 +12,13 @@ from typing import Any, Literal
 from PIL import Image
 
 from recoseg.drawing.overlay import draw_overlay
+from recoseg.drawing.palette import hex_colour
 from recoseg.errors import MissingExtraError, UnknownNameError
 from recoseg.formats.coco import polygons, run_length
 from recoseg.formats.format_table import FORMATS
 from recoseg.formats.one_photo import files_of_photo
 from recoseg.formats.protocol import SHAPELY, FormatSettings, Labelled
-from recoseg.labels import Colour, Segmentation
+from recoseg.labels import Segmentation
 from recoseg.pipeline.things import things_of
 from recoseg.segmentation.certainty import certainty
 from recoseg.serving.kept import KeptResult
@@ -61,16 +62,6 @@ class Download:
     content: bytes
 
 
-def hexadecimal(colour: Colour) -> str:
-    """A colour as pages write it.
-
-    Example:
-        >>> hexadecimal((255, 0, 16))
-        '#ff0010'
-    """
-    return "#" + bytes(colour).hex()
-
-
 def describe(segmentation: Segmentation, shapes: Shapes = "none") -> dict[str, Any]:
     """A segmentation as JSON fields.
 
@@ -96,7 +87,7 @@ def describe(segmentation: Segmentation, shapes: Shapes = "none") -> dict[str, A
         entry = {
             "label": label,
             "name": name,
-            "colour": hexadecimal(segmentation.palette[label]),
+            "colour": hex_colour(segmentation.palette[label]),
             "share": share,
             "confidence": confidence.get(name),
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from recoseg.labels import IGNORE_INDEX, Colour
 from recoseg.storage.atomic import write_bytes
 from recoseg.training.data import Batch
 from recoseg.training.network import scores_at
+from recoseg.writers.formats import encode_jpeg
 
 _MOST = 4
 
@@ -79,9 +79,7 @@ class Previews(Callback):
             found = scores_at(module.network, module.inputs(images)).argmax(1)
         module.network.train(was_training)
         picture = preview(images, labels, found, self._palette)
-        buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", quality=90)
-        write_bytes(self._folder / f"{step:06d}.jpg", buffer.getvalue())
+        write_bytes(self._folder / f"{step:06d}.jpg", encode_jpeg(picture))
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("preview", np.asarray(picture), step, dataformats="HWC")

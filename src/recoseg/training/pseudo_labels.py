@@ -202,8 +202,9 @@ def pseudo_label(
     if overlays:
         writers.append(overlays_of(segmenter.labeller.background_label))
     if confidence or not ignoring.idle:
-        writers.append(confidence_maps(segmenter.temperature))
-        settings["confidence_temperature"] = segmenter.temperature
+        temperature = segmenter.labeller.temperature
+        writers.append(confidence_maps(temperature))
+        settings["confidence_temperature"] = temperature
     with ExitStack() as stack:
         stack.enter_context(lock_folder(folder))
         existing = check_free(folder, resume=resume, overwrite=overwrite)

@@ -39,8 +39,6 @@ from recoseg.training.pseudo_labels import MANIFEST, PseudoLabels
 
 _log = logging.getLogger(__name__)
 
-_LARGEST = 1 << 30  # bytes of a mask file
-
 FULL = 255
 """Level of full confidence."""
 
@@ -247,7 +245,7 @@ def _of_format(found: FormatMasks, images: Path | None) -> TrainingSet:
     kept = {photo.name for photo in photos}
     alone = [name for name in found.read if name not in kept]
     if alone:
-        _log.warning("left out: %s masks have no photo: %s", len(alone), ", ".join(alone[:5]))
+        _log.warning("Left out: %s masks have no photo: %s", len(alone), ", ".join(alone[:5]))
     provenance = {"masks": str(found.location), "format": found.form}
     return TrainingSet(found.names, default_palette(len(found.names)), photos, provenance)
 

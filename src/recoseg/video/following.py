@@ -10,7 +10,7 @@ from jaxtyping import Int32
 from PIL import Image
 
 from recoseg.errors import OptionError
-from recoseg.labels import Colour, Segmentation, ignore_index
+from recoseg.labels import Colour, Segmentation, ignore_index, label_dtype
 from recoseg.segmentation.result import Result
 from recoseg.video.matching import (
     LEAST_IOU,
@@ -224,8 +224,7 @@ class Follower:
     def _tracked(self, frame: VideoFrame, ids: Int32[np.ndarray, "h w"]) -> Followed:
         """The masks of a frame between key frames."""
         ignored = ignore_index(len(self._names))
-        kind = np.uint8 if ignored < 256 else np.uint16
-        table = np.full(self._highest + 1, ignored, kind)
+        table = np.full(self._highest + 1, ignored, label_dtype(ignored))
         for one, label in self._labels.items():
             table[one] = label
         found = Segmentation(table[ids], self._names, self._palette)

@@ -8,13 +8,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 from PIL import Image, ImageDraw
 
 from recoseg.drawing.fonts import load_font
 from recoseg.drawing.overlay import paint_classes
 from recoseg.errors import OutputError
-from recoseg.labels import Segmentation
+from recoseg.labels import Segmentation, nearest_labels
 from recoseg.storage.atomic import write_atomically
 from recoseg.video.film import av_package
 
@@ -46,11 +45,7 @@ def painted(
     """
     scale = min(1.0, LONG_SIDE / max(image.size))
     width, height = (max(2, int(side * scale) // 2 * 2) for side in image.size)
-    rows, columns = (
-        (np.arange(new) * 2 + 1) * old // (2 * new)
-        for new, old in zip((height, width), found.labels.shape, strict=True)
-    )
-    small = Segmentation(found.labels[rows[:, None], columns], found.names, found.palette)
+    small = Segmentation(nearest_labels(found.labels, (height, width)), found.names, found.palette)
     overlay = paint_classes(image.resize((width, height)), small)
     size = max(12, round(max(width, height) / 48))
     draw, font = ImageDraw.Draw(overlay), load_font(size)

@@ -6,8 +6,6 @@ Segment Anything with Concepts", 2025.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,59 +15,11 @@ from PIL import Image
 from torch import Tensor
 
 from recoseg.device import Compute, resolve_compute
-from recoseg.encoders.download import locate
-from recoseg.encoders.licences import SAM, tell_licences
-from recoseg.encoders.spec import EncoderSpec, parse_spec
-from recoseg.encoders.weight_sources import HubModel
+from recoseg.encoders.library_models import load_model
+from recoseg.encoders.licences import tell_licences
+from recoseg.encoders.spec import parse_spec
+from recoseg.encoders.tracker_sources import tracker_row
 from recoseg.encoders.weights import fingerprint
-from recoseg.errors import MissingWeightsError, RecosegError, UnknownNameError
-
-_OTHERWISE = "name a folder with them: --tracker {0}=/path/to/folder; or do without: --tracker none"
-
-
-@dataclass(frozen=True)
-class TrackerRow:
-    """A tracker of the table.
-
-    Attributes:
-        name: The name it is asked for by.
-        repo: The repository of its weights on the Hugging Face Hub.
-        classes: Names of its model and its processor in transformers.
-        needs: The oldest version of transformers that has them.
-        licence: Licence of the weights.
-    """
-
-    name: str
-    repo: str
-    classes: tuple[str, str]
-    needs: str
-    licence: str
-
-    @property
-    def source(self) -> HubModel:
-        """Where the weights are published."""
-        return HubModel(self.repo, otherwise=_OTHERWISE.format(self.name))
-
-
-def _sam2(name: str, size: str) -> TrackerRow:
-    classes = ("Sam2VideoModel", "Sam2VideoProcessor")
-    return TrackerRow(name, f"facebook/sam2.1-hiera-{size}", classes, "4.56", "Apache-2.0")
-
-
-TRACKERS = (
-    _sam2("sam2", "large"),
-    _sam2("sam2-base-plus", "base-plus"),
-    _sam2("sam2-small", "small"),
-    _sam2("sam2-tiny", "tiny"),
-    TrackerRow(
-        "sam3",
-        "facebook/sam3",
-        ("Sam3TrackerVideoModel", "Sam3TrackerVideoProcessor"),
-        "5.0",
-        SAM,
-    ),
-)
-"""All trackers."""
 
 
 class SamTracker:
@@ -160,31 +110,12 @@ def load_tracker(spec: str, compute: Compute | None = None) -> SamTracker:
         MissingWeightsError: The model is not on this machine and cannot be downloaded.
     """
     asked = parse_spec(spec)
-    row = tracker_row(asked)
+    row = tracker_row(asked.name)
     compute = compute or resolve_compute()
-    try:
-        import transformers
-
-        model_class, processor_class = (getattr(transformers, name) for name in row.classes)
-    except (ImportError, AttributeError) as error:
-        raise RecosegError(
-            f"The tracker {row.name} needs the package 'transformers' {row.needs} or newer. "
-            "Install it with: pip install --upgrade transformers"
-        ) from error
-    folder, origin = _folder_of(asked, row)
-    try:
-        model = model_class.from_pretrained(folder, use_safetensors=True, local_files_only=True)
-        processor = processor_class.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # transformers raises errors of many types
-        reason = " ".join(str(error).split())[:200]
-        raise RecosegError(
-            f"The tracker {row.name} cannot be read from {folder}: {reason} Expected a folder "
-            "with config.json, weights and the processor's settings, as the Hub holds it."
-        ) from error
-    model.float()
+    model, processor, located = load_model(row.model, asked)
     settings = {
         "name": row.name,
-        "weights": origin,
+        "weights": located.origin,
         "fingerprint": fingerprint(model),
         "licence": row.licence,
         "precision": compute.precision,
@@ -192,34 +123,3 @@ def load_tracker(spec: str, compute: Compute | None = None) -> SamTracker:
     tell_licences([(row.name, row.licence)])
     compute.place(model)
     return SamTracker(model, processor, compute, settings)
-
-
-def tracker_row(asked: EncoderSpec) -> TrackerRow:
-    """The row of the table that a spec names.
-
-    Raises:
-        UnknownNameError: No tracker has this name; the message lists the valid names.
-    """
-    for row in TRACKERS:
-        if row.name == asked.name:
-            return row
-    raise UnknownNameError("tracker", asked.name, [*(row.name for row in TRACKERS), "none"])
-
-
-def _folder_of(asked: EncoderSpec, row: TrackerRow) -> tuple[Path, str]:
-    """Where the files are, and what is recorded of where they came from."""
-    if asked.is_random:
-        raise RecosegError(
-            f"{asked} is not available: the sizes of the tracker are read from the published "
-            f"files. Name a folder with them: {row.name}=/path/to/folder"
-        )
-    if asked.weights is None:
-        located = locate(row.source, row.name)
-        return located.path, located.origin
-    own = Path(asked.weights).expanduser()
-    if not own.is_dir():
-        raise MissingWeightsError(
-            f"No folder was found at {str(own)!r} (asked for by {str(asked)!r}). Expected one with "
-            "config.json, weights and the processor's settings, as the Hub holds it."
-        )
-    return own, f"folder {own.name}"

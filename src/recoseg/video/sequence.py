@@ -13,6 +13,7 @@ from PIL import Image
 from recoseg.errors import RecosegError
 from recoseg.photos.exclusion import but_not
 from recoseg.photos.files import LIST_SUFFIXES
+from recoseg.photos.films import but_films
 from recoseg.photos.load import load_whole
 from recoseg.photos.refs import IMAGE_SUFFIXES, Photo, local_stamp
 from recoseg.photos.sources import list_sources
@@ -161,7 +162,7 @@ def list_sequences(
         if not photos:
             raise RecosegError(
                 f"No photos found in {path}. Expected a film, or a folder with its frames as photos"
-                + but_not(exclude)
+                f"{but_not(exclude)}{but_films([path])}"
             )
         found.append(PhotoSequence(path, name, photos))
     return found

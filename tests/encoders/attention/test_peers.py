@@ -20,6 +20,7 @@ from recoseg.encoders.attention.residual import patch_labels, residual
 from recoseg.encoders.attention.self_adjusting import self_adjusting
 from recoseg.encoders.attention.tower import to_map
 from recoseg.refinement.pamr import pamr
+from recoseg.regions.protocol import NONE
 
 from .towers import tower
 
@@ -138,7 +139,7 @@ def test_trident(case):
 def test_corrclip(version, masks):
     peer = Peer("corrclip")
     ids = peer[f"masks.{masks}"][0, 0].long()
-    ids[ids == ids.min()] = regions.NONE  # the authors take the smallest id for "none"
+    ids[ids == ids.min()] = NONE  # the authors take the smallest id for "none"
     other = peer["proxy"].transpose(1, 2).reshape(1, 12, 16, 16)
     found = regions.region_values(
         peer.visual, peer.image(), other, ids, merge=version == "v1", positions=by_scale_factor

@@ -23,10 +23,9 @@ from recoseg.encoders.attention.tower import (
     enter,
     heads,
     to_map,
+    with_rest,
 )
-
-NONE = 0
-"""The id of what belongs to no region."""
+from recoseg.regions.protocol import NONE
 
 SHARPNESS = 4.0
 """Factor of the cosines before the softmax."""
@@ -189,7 +188,6 @@ def _with_copies(
         found = heads(block, x)
         weights = (found.q @ found.k.transpose(-1, -2) * found.scale + mask).softmax(-1)
         mixed = attend(block, weights, found.v)
-        x = x + mixed
-        x = x + block.ls_2(block.mlp(block.ln_2(x)))
+        x = with_rest(block, x, mixed)
         outputs.append(x)
     return outputs, outputs[-1][:, count:]

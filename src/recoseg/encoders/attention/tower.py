@@ -91,12 +91,8 @@ def heads(block: Any, tokens: Float[Tensor, "n tokens c"]) -> Heads:
     Raises:
         RecosegError: The layer has separate weights for queries, keys and values.
     """
-    attention: nn.MultiheadAttention = block.attn
-    if attention.in_proj_weight is None:
-        raise RecosegError(
-            "Expected an attention layer with one weight for queries, keys and values."
-        )
-    joint = F.linear(block.ln_1(tokens), attention.in_proj_weight, attention.in_proj_bias)
+    attention, weight = _attention_of(block)
+    joint = F.linear(block.ln_1(tokens), weight, attention.in_proj_bias)
     n, count, _ = tokens.shape
     q, k, v = joint.view(n, count, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
     return Heads(q, k, v)
@@ -132,16 +128,22 @@ def values_of(block: Any, tokens: Float[Tensor, "n t c"]) -> Float[Tensor, "n t 
     Raises:
         RecosegError: The layer has separate weights for queries, keys and values.
     """
-    attention: nn.MultiheadAttention = block.attn
+    attention, weight = _attention_of(block)
     width = attention.embed_dim
+    bias = None if attention.in_proj_bias is None else attention.in_proj_bias[2 * width :]
+    values = F.linear(block.ln_1(tokens), weight[2 * width :], bias)
+    projected: Tensor = attention.out_proj(values)
+    return block.ls_1(projected)
+
+
+def _attention_of(block: Any) -> tuple[nn.MultiheadAttention, Float[Tensor, "c3 c"]]:
+    """The attention layer of a block, and its weight for queries, keys and values together."""
+    attention: nn.MultiheadAttention = block.attn
     if attention.in_proj_weight is None:
         raise RecosegError(
             "Expected an attention layer with one weight for queries, keys and values."
         )
-    bias = None if attention.in_proj_bias is None else attention.in_proj_bias[2 * width :]
-    values = F.linear(block.ln_1(tokens), attention.in_proj_weight[2 * width :], bias)
-    projected: Tensor = attention.out_proj(values)
-    return block.ls_1(projected)
+    return attention, attention.in_proj_weight
 
 
 def with_rest(

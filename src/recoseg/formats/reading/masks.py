@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, UInt
 
 from recoseg.errors import BadImageError, DatasetError, FileError
-from recoseg.labels import IGNORE_INDEX, ignore_index
+from recoseg.labels import ignore_index, label_dtype
 from recoseg.photos.refs import composed
 from recoseg.storage.reading import read_text, why
 
@@ -100,7 +100,7 @@ def canvas(height: int, width: int, classes: int) -> UInt[np.ndarray, "h w"]:
     if not (height > 0 and width > 0 and height * width <= _MOST_PIXELS):
         raise ValueError(f"{height} x {width} pixels are not the size of a photo")
     ignored = ignore_index(classes)
-    return np.full((height, width), ignored, np.uint8 if ignored == IGNORE_INDEX else np.uint16)
+    return np.full((height, width), ignored, label_dtype(ignored))
 
 
 def paint(labels: UInt[np.ndarray, "h w"], label: int, placed: Placed) -> None:
