@@ -39,7 +39,7 @@ def index(
     preset: Annotated[
         str,
         typer.Option(
-            help="Choice of encoders: lite, open, best, paper or paper-light; see "
+            help="Choice of encoders: lite, open, best, sam3, paper or paper-light; see "
             "`recoseg encoders`."
         ),
     ] = "lite",
@@ -63,7 +63,7 @@ def index(
     prune: Annotated[
         bool,
         typer.Option(
-            help="Remove from the index those photos of the sources that are gone or are excluded "
+            help="Remove photos from the index that are no longer in the sources or are excluded "
             "now. By default they are kept."
         ),
     ] = False,
