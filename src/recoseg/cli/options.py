@@ -159,9 +159,7 @@ Refine = Annotated[
 ]
 RefineSteps = Annotated[
     int | None,
-    typer.Option(
-        min=0, help="Steps of the refinement; more steps reach further. By default 10."
-    ),
+    typer.Option(min=0, help="Steps of the refinement; more steps reach further. By default 10."),
 ]
 PhiWeight = Annotated[
     list[float] | None,
