@@ -70,7 +70,7 @@ def test_prompts_of_other_weights_are_not_used(caplog):
     assert stub.asked[-1] == ["red", "green", "blue"]
     assert asked.thresholds == (None, None, None)
     assert "were learnt for other weights than those of stub" in caplog.text
-    assert "asked for by their words: red." in caplog.text
+    assert "looked for by their words: red." in caplog.text
 
 
 @pytest.mark.parametrize(("threshold", "expected"), [(0.5, 1), (0.99, 255)])
