@@ -191,7 +191,7 @@ def test_damaged_settings_are_an_error(tmp_path, text):
     work(tmp_path, ["1"], A)
     (tmp_path / "settings.json").write_text(text, encoding="latin-1")
     for options in ({}, {"resume": True}, {"overwrite": True}):
-        with pytest.raises(OutputError, match=r"settings\.json .*does not tell whose output"):
+        with pytest.raises(OutputError, match=r"settings\.json .*is not known what wrote"):
             work(tmp_path, ["1"], A, **options)
 
 

@@ -220,7 +220,7 @@ def test_a_folder_belongs_to_one_run(tmp_path):
         ask(resume=True, overwrite=True)
 
 
-MESSAGES = ("holds labels, which this command did not write", "does not tell whose output")
+MESSAGES = ("holds labels, which this command did not write", "is not known what wrote")
 
 
 @pytest.mark.parametrize("mark", ['{"format": "other"}', "[]", "null", "{}", '{"format": 3}', "{"])

@@ -59,7 +59,7 @@ def test_tables_that_do_not_fit_are_refused():
         rows_of(["/a.jpg"], {"x": ["1"]}, "t.csv")
     with pytest.raises(OptionError, match=r"None of the 1 row of t.csv belongs to a photo"):
         rows_of(["/a.jpg"], {"path": ["b.jpg"]}, "t.csv")
-    with pytest.raises(OptionError, match=r"calls two photos '1.jpg': /a/1.jpg and /b/1.jpg"):
+    with pytest.raises(OptionError, match=r"fits two photos: /a/1.jpg and /b/1.jpg"):
         rows_of(["/a/1.jpg", "/b/1.jpg"], {"path": ["1.jpg"]}, "t.csv")
 
 

@@ -128,7 +128,7 @@ def test_each_class_has_photos_what_they_share_and_a_verdict(page, tmp_path):
 def test_the_recommended_preset_is_that_of_the_guide(page, tmp_path):
     items = read(page, tmp_path).within("next", "li")
     advice = next(tag.text for tag in items if "larger" in tag.text)
-    assert "--preset open takes those that suit work of any kind" in advice
+    assert "--preset open takes larger ones for work of any kind" in advice
 
 
 def test_timings_commands_and_classes_are_told(page, tmp_path):

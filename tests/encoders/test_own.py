@@ -71,7 +71,7 @@ def test_classes_functions_and_objects_are_taken(module, name):
 
 def test_arguments_are_given_to_those_who_take_them(module):
     assert build_phi(f"{module}:Colours=mine.pt", COMPUTE).info.weights == "mine.pt"
-    with pytest.raises(RecosegError, match=r"takes no argument `weights`, so that mine\.pt would"):
+    with pytest.raises(RecosegError, match=r"takes no argument `weights`, so mine\.pt would"):
         build_phi(f"{module}:plain=mine.pt", COMPUTE)
 
 

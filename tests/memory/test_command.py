@@ -72,7 +72,7 @@ def test_selection_and_prune(session, memory):
     assert "4 photos, 8 regions" in result.out
     assert "5 photos" in remember(session / "index", "--out", session / "some").out
     result = remember(*arguments, session / "selection.parquet")
-    assert "1 photo of the memory cannot be found in the index or its selection" in result.err
+    assert "or left out by --selection: 1 photo of the memory" in result.err
     result = remember(*arguments, session / "selection.parquet", "--prune")
     assert "1 photo was removed" in result.err
     assert "4 photos, 8 regions" in result.out

@@ -45,7 +45,7 @@ CASES = {
     ),
     "segment, names of a product": (
         "segment {0}/bank.safetensors {0}/photos --out {0}/o --names softmax",
-        "The fusion product has no scores by name",
+        "The fusion product has no scores of single names",
     ),
     "segment, mistyped names": (
         "segment {0}/bank.safetensors {0}/photos --out {0}/o --names best",

@@ -302,7 +302,7 @@ def _saved(selection, path):
         (["--limit", "duplicates=2"], "The limit of duplicates is 2.0. Expected a cosine"),
         (["--limit", "tiny=nan"], "The limit of tiny is nan. Expected a number"),
         (["--only", "licence"], "The condition 'licence' cannot be read"),
-        (["--detector"], "The detector judges people only"),
+        (["--detector"], "The detector only looks for people"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_written(root, tmp_path, options, message):
@@ -319,8 +319,8 @@ def test_a_folder_of_others_is_refused(root, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
     everything = recoseg.open_index(root / "index")
     none = everything.without({photo.id: "seen" for photo in everything.photos()})
-    with pytest.raises(ArchiveError, match="has no photo to judge"):
+    with pytest.raises(ArchiveError, match="has no photo to check"):
         recoseg.curate(none, tmp_path / "out")
-    with pytest.raises(OptionError, match="judges people only"):
+    with pytest.raises(OptionError, match="only looks for people"):
         recoseg.curate(everything, tmp_path / "out", detector=True)
     assert Photo("x").id == Photo("x").path_id != Photo("x", hash="0" * 32).id

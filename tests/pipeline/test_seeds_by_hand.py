@@ -219,7 +219,7 @@ def test_seeds_as_the_command_line_gives_them():
         with pytest.raises(RecosegError, match="Expected a seed as PHOTO:X,Y"):
             read_seeds([text], [])
     for placed, dropped in ((["a:1,2", "a:found"], []), (["a:1,2"], ["a"])):
-        with pytest.raises(RecosegError, match="is both set by hand and to be"):
+        with pytest.raises(RecosegError, match="are both set"):
             read_seeds(placed, dropped)
 
 

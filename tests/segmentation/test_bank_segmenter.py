@@ -288,7 +288,7 @@ def test_a_threshold_that_no_score_reaches_is_refused():
 def test_context_as_background_of_a_bank_without_context_is_refused():
     bank = make_bank()
     bare = replace(bank, concepts=bank.classes)
-    with pytest.raises(RecosegError, match="The bank has no context classes, so that --background"):
+    with pytest.raises(RecosegError, match="The bank has no context classes, so --background"):
         bank_segmenter(
             bare, phi=ColourEncoder(PHI), saliency=ColourEncoder(TEXT), background=["context"]
         )

@@ -69,8 +69,8 @@ def test_prompts_of_other_weights_are_not_used(caplog):
     asked = class_prompts(stub, bank.classes)
     assert stub.asked[-1] == ["red", "green", "blue"]
     assert asked.thresholds == (None, None, None)
-    assert "were learnt for other weights than those of stub" in caplog.text
-    assert "asked for by their words: red." in caplog.text
+    assert "were learnt with other weights than those of stub" in caplog.text
+    assert "looked for by their words: red." in caplog.text
 
 
 @pytest.mark.parametrize(("threshold", "expected"), [(0.5, 1), (0.99, 255)])

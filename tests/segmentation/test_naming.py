@@ -191,7 +191,7 @@ def test_cosines_and_probabilities_share_encoders_but_not_scores():
 
 def test_what_has_no_names_is_refused():
     for form in ("product", "visual"):
-        with pytest.raises(RecosegError, match=f"The fusion {form} has no scores by name"):
+        with pytest.raises(RecosegError, match=f"The fusion {form} has no scores of single names"):
             segmenter(form=form)
     with pytest.raises(RecosegError, match="names_temperature is 0"):
         segmenter(names_temperature=0.0)

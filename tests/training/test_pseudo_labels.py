@@ -323,7 +323,7 @@ def test_each_changed_byte_of_the_records_is_noticed(tmp_path, photos, name):
 def test_a_teacher_of_other_settings_is_noticed(tmp_path, photos):
     out, folder = tmp_path / "out", tmp_path / "photos"
     pseudo_label(segmenter(), photos, out)
-    with pytest.raises(OutputError, match="is within pseudo-labels"):
+    with pytest.raises(OutputError, match="lies in a folder of pseudo-labels"):
         segment(keeping(), folder, out / "teacher", overwrite=True)
     segment(keeping(), folder, tmp_path / "other")
     shutil.rmtree(out / "teacher")

@@ -37,7 +37,7 @@ def ablate(
         list[str],
         typer.Argument(
             help="Studies to run: components, context, renaming, encoders, seeds, k, block, "
-            "retrieval, recipe, or all (the first seven). Studies of one run share computations."
+            "retrieval, recipe, or all (the first seven). Studies in one run share computations."
         ),
     ],
     index: Annotated[
@@ -63,8 +63,8 @@ def ablate(
     classes: Annotated[
         str | None,
         typer.Option(
-            help="File with one class per line, or classes with commas, as 'dog, cat'. By default "
-            "the data set's own prompts."
+            help="File with one class per line, or classes with commas between them, such as "
+            "'dog, cat'. By default the classes of the data set."
         ),
     ] = None,
     aliases: Annotated[bool, typer.Option(help="Also use the data set's aliases.")] = False,
@@ -86,7 +86,7 @@ def ablate(
     regions: Annotated[
         str | None,
         typer.Option(
-            help="For the study recipe: regions that vote, as in `recoseg segment`. By default "
+            help="For the study recipe: the regions that vote, as in `recoseg segment`. By default "
             "superpixels."
         ),
     ] = None,
@@ -116,7 +116,8 @@ def ablate(
 ) -> None:
     """Measure what each part of the method contributes.
 
-    The tables follow those of the paper; the study recipe goes on from there.
+    The tables follow those of the paper. The study recipe shows, row by row, the steps from the
+    published recipe to the default of `lite` and beyond.
     """
     from recoseg.pipeline.ablate import ablate as run
 

@@ -15,17 +15,17 @@ def compare(
     one: Annotated[
         str,
         typer.Argument(
-            help="Concept bank, folder of `recoseg evaluate --out`, name of a recipe, or folder or "
-            "file of masks: of `recoseg segment`, in a format of `recoseg convert`, or NAME.png "
-            "with classes.txt."
+            help="Concept bank, name of a recipe, folder of `recoseg evaluate --out`, or masks: a "
+            "folder of `recoseg segment`, a file or folder in a format of `recoseg convert`, or a "
+            "folder of NAME.png with classes.txt."
         ),
     ],
     other: Annotated[str, typer.Argument(help="Another one of the same kind.")],
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="Labelled data set whose photos both have segmented; see `recoseg datasets`. "
-            "Without it, masks are compared with each other."
+            help="Labelled data set to score both masks on; see `recoseg datasets`. Without it, "
+            "masks are compared with each other."
         ),
     ] = None,
     root: Root = None,
@@ -35,7 +35,7 @@ def compare(
     protocol: Annotated[
         str,
         typer.Option(
-            help="How truth and masks are prepared: native, paper, tcl or proxyclip; see `recoseg "
+            help="How labels and masks are prepared: native, paper, tcl or proxyclip; see `recoseg "
             "evaluate`."
         ),
     ] = "native",
@@ -45,11 +45,11 @@ def compare(
     ] = False,
     images: Annotated[
         Path | None,
-        typer.Option(help="Folder of the photos for the page, if the masks do not tell it."),
+        typer.Option(help="Folder of the photos for the page, if the masks do not record it."),
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(help="Folder for a page to look at, with the photos that changed most."),
+        typer.Option(help="Folder for a page for a browser, with the photos that changed most."),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier report.")

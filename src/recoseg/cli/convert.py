@@ -21,8 +21,8 @@ def convert(
     masks: Annotated[
         Path,
         typer.Argument(
-            help="Folder of masks: of `recoseg segment` or `pseudo-label`, in one of the formats, "
-            "or of NAME.png with classes.txt."
+            help="Masks: a folder of `recoseg segment` or `pseudo-label`, a file or folder in one "
+            "of the formats, or a folder of NAME.png with classes.txt."
         ),
     ],
     to: Annotated[list[str], typer.Option(help=f"Format to write: {FORMAT_HELP}")],
@@ -32,44 +32,47 @@ def convert(
     images: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the photos if they have been moved, or if the masks do not tell it."
+            help="Folder of the photos, if they have been moved or the masks do not record it."
         ),
     ] = None,
     photos: Annotated[
         str,
         typer.Option(
             help="Put the photos beside the masks: copy, link (symbolic links), none, or auto, "
-            "which copies them for the tools that look for them there."
+            "which copies them if the tool looks for them there."
         ),
     ] = "auto",
     polygons: Annotated[
         bool,
-        typer.Option("--polygons", help="Write polygons where a format also has exact masks."),
+        typer.Option(
+            "--polygons", help="Write polygons in formats that could also hold exact masks."
+        ),
     ] = False,
     tolerance: Annotated[
         float,
         typer.Option(
-            help="How far the outline of a polygon may move, pixels; 0 keeps it exact. Thin parts "
-            "move less."
+            help="How far outlines of polygons may move, pixels; those of thin parts move less. 0 "
+            "keeps them exact."
         ),
     ] = 1.0,
     min_area: Annotated[
-        int, typer.Option(help="Leave out regions with fewer pixels, in formats of regions.")
+        int,
+        typer.Option(help="Leave out regions with fewer pixels, in formats that have regions."),
     ] = 0,
     things: Annotated[
         str,
         typer.Option(
-            help="Classes of which each region is an object of its own in panoptic, separated by "
-            "commas; the others are stuff. By default all, but those that a data set with the same "
-            "classes calls stuff."
+            help="Classes that can be counted, with commas between them: each of their regions is "
+            "a segment in panoptic; the other classes are stuff. By default all, except the stuff "
+            "of a data set with the same classes."
         ),
     ] = "",
     stuff: Stuff = "",
     instances: Annotated[
         str,
         typer.Option(
-            help="Take the instances that were kept with the masks as regions (kept), or connected "
-            "parts alone (parts)."
+            help="What regions are: kept (instances that were kept with the masks, where there "
+            "are any) or parts (connected parts of classes)."
         ),
     ] = "kept",
     resume: Resume = False,
@@ -77,7 +80,7 @@ def convert(
 ) -> None:
     """Write masks in the formats of other tools.
 
-    One photo after the other is read, so that the number of photos does not matter for memory.
+    Photos are read one after the other, so memory does not grow with their number.
     """
     from recoseg.pipeline.convert import convert as run
 

@@ -19,8 +19,8 @@ def curate(
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder for the selection, two contact sheets and what was measured; run the "
-            "command again to judge by other limits."
+            help="Folder for the selection, two contact sheets and the measurements; run the "
+            "command again into it with other limits."
         ),
     ],
     checks: Annotated[
@@ -34,13 +34,13 @@ def curate(
         str | None,
         typer.Option(
             help="Leave out photos that show these things: a file of classes, or the classes with "
-            "commas between them, as 'gun, blood'."
+            "commas between them, such as 'gun, blood'."
         ),
     ] = None,
     limit: Annotated[
         list[str] | None,
         typer.Option(
-            help="Another limit, such as duplicates=0.97 or unwanted=0.1; repeat the option for "
+            help="Limit of a check, such as duplicates=0.97 or unwanted=0.1; repeat the option for "
             "several."
         ),
     ] = None,
@@ -48,8 +48,8 @@ def curate(
         list[str] | None,
         typer.Option(
             help="Leave out photos whose metadata do not meet this condition, such as "
-            "'licence=CC0, CC BY*'; repeat the option for several conditions, all of which are "
-            "needed."
+            "'licence=CC0, CC BY*'; repeat the option for several conditions, all of which have "
+            "to be met."
         ),
     ] = None,
     without: Annotated[
@@ -69,16 +69,16 @@ def curate(
     keep: Annotated[
         list[str] | None,
         typer.Option(
-            help="Photos whose path matches this pattern stay, whatever is found, such as "
-            "'*/zebras/*'; repeat the option for several patterns."
+            help="Keep photos whose path matches this pattern, such as '*/zebras/*', whatever is "
+            "found; repeat the option for several patterns."
         ),
     ] = None,
     detector: Annotated[
         bool,
         typer.Option(
             "--detector",
-            help="Let OpenCV's detector of frontal faces judge people, too (needs the extra "
-            "`people`).",
+            help="With the check people: also look for frontal faces by OpenCV's detector (needs "
+            "the extra `people`).",
         ),
     ] = False,
     selection: SelectionFile = None,

@@ -53,15 +53,15 @@ def evaluate(
         str,
         typer.Option(
             help="Labelled data set; see `recoseg datasets`. `folder` reads images/ and masks/. "
-            "`community` takes the eight that later papers report, as far as they are below the "
-            "root."
+            "`community` stands for the eight data sets that later papers report; those that are "
+            "in the folder --root are used."
         ),
     ],
     bank: Annotated[
         Path | None,
         typer.Argument(
             help="Concept bank, trained model, or folder of a training run, or its address on the "
-            "Hub, hf:OWNER/NAME; for `community` the folder of a bank NAME.safetensors for each "
+            "Hub, hf:OWNER/NAME; for `community` a folder with a bank NAME.safetensors for each "
             "data set. Leave it out to score --predictions."
         ),
     ] = None,
@@ -71,7 +71,7 @@ def evaluate(
     exclude: Exclude = None,
     index: Annotated[
         str | None,
-        typer.Option(help="For `community`: index from which banks that are missing are learnt."),
+        typer.Option(help="For `community`: index to learn missing banks from."),
     ] = None,
     protocol: Annotated[
         str | None,
@@ -85,17 +85,17 @@ def evaluate(
     predictions: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of label maps NAME.png to score instead of a bank. NAME is the name of "
-            "the photo in the data set. Pixel values are class numbers, counted from 0, in the "
-            "order of classes.txt in the folder, or else of the data set. Or a file or folder of "
-            "masks in a format of `recoseg convert`."
+            help="Folder of label maps to score instead of a bank: NAME.png, where NAME is that of "
+            "the photo in the data set. Pixel values are numbers of classes, from 0, in the order "
+            "of classes.txt in the folder, or else of the data set. Or a file or folder of masks "
+            "in a format of `recoseg convert`."
         ),
     ] = None,
     allow_missing: Annotated[
         bool,
         typer.Option(
             "--allow-missing",
-            help="Score the predictions that are there; by default a missing one is an error.",
+            help="Leave out photos without a prediction; by default a missing one is an error.",
         ),
     ] = False,
     recipe: OtherRecipe = None,
@@ -108,7 +108,7 @@ def evaluate(
     resize: Annotated[
         int | None,
         typer.Option(
-            help="Short side of the encoders' input in pixels. By default that of the protocol."
+            help="Short side of the encoders' input, pixels. By default that of the protocol."
         ),
     ] = None,
     threshold: Threshold = None,
@@ -128,8 +128,8 @@ def evaluate(
     min_area: Annotated[
         float,
         typer.Option(
-            help="Parts of a mask with fewer pixels (or, below 1, with a smaller share of the "
-            "photo) take the labels around them, and so do holes. By default none do, as published."
+            help="Parts of a mask with fewer pixels than this (or, below 1, with a smaller share "
+            "of the photo), and holes, take the labels around them. By default 0, as published."
         ),
     ] = 0,
     ambiguity: Ambiguity = None,
@@ -137,8 +137,8 @@ def evaluate(
         float | None,
         typer.Option(
             min=0,
-            help="Also measure the boundary F-score at this tolerance, in pixels, or as a fraction "
-            "of the photo's diagonal if below 1.",
+            help="Also measure the boundary F-score at this tolerance, in pixels, or, below 1, as "
+            "a fraction of the photo's diagonal.",
         ),
     ] = None,
     out: Annotated[
@@ -151,8 +151,8 @@ def evaluate(
     report: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for pages to look at in a browser: scores, confusion matrix, and for each "
-            "class the photos in which it was segmented best and worst."
+            help="Folder for pages for a browser: scores, confusion matrix, and for each class the "
+            "photos in which it was segmented best and worst."
         ),
     ] = None,
     resume: Resume = False,

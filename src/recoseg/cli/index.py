@@ -63,7 +63,7 @@ def index(
     prune: Annotated[
         bool,
         typer.Option(
-            help="Remove from the index those photos of the sources that are gone or are excluded "
+            help="Remove photos from the index that are no longer in the sources or are excluded "
             "now. By default they are kept."
         ),
     ] = False,

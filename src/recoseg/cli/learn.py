@@ -63,29 +63,28 @@ def learn(
         bool,
         typer.Option(
             "--relearn",
-            help="Learn the classes again; the bank that --add-to names has to hold all of them.",
+            help="Learn classes again that the bank of --add-to has.",
         ),
     ] = False,
     reject: Annotated[
         list[str] | None,
         typer.Option(
-            help="Photo of the index that nothing is learnt from, by its path or the end of it; "
+            help="Photo of the index to learn nothing from, by its path or the end of its path; "
             "repeat the option for several photos."
         ),
     ] = None,
     seed_at: Annotated[
         list[str] | None,
         typer.Option(
-            help="Seed of the class that is learnt again, as PHOTO:X,Y in pixels of the photo, in "
-            "place of the one that was found; PHOTO:found takes that one again; repeat the option "
-            "for several."
+            help="With --relearn: a seed to use instead of the one that was found, as PHOTO:X,Y in "
+            "pixels of the photo. PHOTO:found goes back to the one that was found. Repeat the "
+            "option for several seeds."
         ),
     ] = None,
     drop_seed: Annotated[
         list[str] | None,
         typer.Option(
-            help="Photo that is to give no seed to the class that is learnt again; repeat the "
-            "option for several photos."
+            help="With --relearn: a photo that gives no seed; repeat the option for several photos."
         ),
     ] = None,
     figures: Annotated[
@@ -106,23 +105,23 @@ def learn(
     memory: Annotated[
         str | None,
         typer.Option(
-            help="Region memory that photos are to be segmented with, as a folder, URL or address "
-            "on the Hub: the bank records it."
+            help="Region memory to record in the bank, with which photos are to be segmented: a "
+            "folder, URL or address on the Hub."
         ),
     ] = None,
     decoder: Annotated[
         str | None,
         typer.Option(
-            help="Decoder whose prompts are learnt as well, one for each class, from its photos: "
+            help="Also learn a prompt for this decoder for each class, from the class's photos: "
             "sam3, or sam3=FOLDER with the files of the model."
         ),
     ] = None,
     support: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of photos with masks of your own, images/NAME.jpg and "
-            "masks/CLASS/NAME.png, from which these prompts are learnt instead; classes without "
-            "masks are learnt from the index."
+            help="With --decoder: a folder of photos with masks of your own, images/NAME.jpg and "
+            "masks/CLASS/NAME.png, to learn the prompts from. Classes without masks are learnt "
+            "from the index."
         ),
     ] = None,
     recipe: Recipe = None,
@@ -134,42 +133,43 @@ def learn(
         str | None,
         typer.Option(
             "-k",
-            help="Retrieved photos per class, or auto for those that stand out, 20 to 50, and 50 "
-            "where hardly any does. By default 50.",
+            help="Number of retrieved photos per class. With auto, the photos that stand out, from "
+            "20 to 50, or 50 if hardly any stands out. By default 50.",
         ),
     ] = None,
     image_size: Annotated[
         int | None,
-        typer.Option(help="Side of the centre crop of a photo in pixels. By default 224."),
+        typer.Option(help="Side of the centre crop of a photo, pixels. By default 224."),
     ] = None,
     prompts: Prompts = None,
-    seeds: Annotated[int | None, typer.Option(help="Seed pixels per photo. By default 1.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds per photo. By default 1.")] = None,
     reference: Annotated[
         str | None,
         typer.Option(
-            help="How seeds become a reference embedding: mean, normalised-mean, rank-weighted or "
-            "winner. By default mean."
+            help="How seeds become the reference of a class: mean, normalised-mean, rank-weighted "
+            "or winner. By default mean."
         ),
     ] = None,
     block: Annotated[
         str | None,
         typer.Option(
-            help="How votes are grouped: image (one vote per image, the default), or paper (as in "
-            "the published pseudo-code, which has an error)."
+            help="How matches are counted when seeds are found: image (each photo once, the "
+            "default), or paper (as in the published pseudo-code, which has an error)."
         ),
     ] = None,
     guidance: Annotated[
         bool | None,
         typer.Option(
             "--guidance/--no-guidance",
-            help="Weigh patches by their similarity to the text of the class.",
+            help="Weight patches by their similarity to the text of the class. By default on.",
         ),
     ] = None,
     context: Annotated[
         str | None,
         typer.Option(
-            help="Context classes, which the classes are kept apart from, with commas between "
-            "them, such as 'sky, tree: tree; forest'; or none. By default the five of the paper."
+            help="Context classes, whose patches the other classes avoid, with commas between "
+            "them, such as 'sky, tree: tree; forest'; or none. By default those of the paper: "
+            "tree, sky, building, road, person."
         ),
     ] = None,
     regions: Annotated[
@@ -184,8 +184,8 @@ def learn(
         bool | None,
         typer.Option(
             "--mend/--no-mend",
-            help="Mend the outlier patches of phi before seeds are found. This helps supervised "
-            "ViTs without guidance by text.",
+            help="Replace outlier patches of phi before seeds are found. This helps supervised "
+            "ViTs with --no-guidance. By default off.",
         ),
     ] = None,
     selection: SelectionFile = None,

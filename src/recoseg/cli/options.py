@@ -36,8 +36,8 @@ OtherRecipe = Annotated[
     str | None,
     typer.Option(
         "--recipe",
-        help="Recipe whose settings replace the bank's for segmentation: paper (every pixel "
-        "by itself), or regions (superpixels vote). By default as the bank says.",
+        help="Recipe whose settings replace the bank's for segmentation: paper (each pixel by "
+        "itself), or regions (superpixels vote). By default that of the bank.",
     ),
 ]
 Recipe = Annotated[
@@ -71,8 +71,8 @@ Phi = Annotated[
 Prompts = Annotated[
     str | None,
     typer.Option(
-        help="Prompt set: reco85, short5, single, none, or a file with one template per line, in "
-        "which {} marks the place of the class name. By default that of the encoder."
+        help="Templates around class names: reco85, short5, single, none, or a file with one "
+        "template per line, in which {} stands for the name. By default those of the encoder."
     ),
 ]
 SkipDuplicates = Annotated[
@@ -80,26 +80,31 @@ SkipDuplicates = Annotated[
     typer.Option(
         min=0.01,
         max=1,
-        help="Leave out near-duplicates: photos whose cosine with a better photo is above this, "
-        "such as 0.95.",
+        help="Leave out near-duplicates: photos whose cosine with a better photo is above this "
+        "number, such as 0.95. By default all are kept.",
     ),
 ]
 SelectionFile = Annotated[
     Path | None,
     typer.Option(
         "--selection",
-        help="Selection file, or folder of `recoseg curate`: its photos of the index are left out.",
+        help="Photos of the index to leave out: a selection file, or the folder of `recoseg "
+        "curate`.",
     ),
 ]
 CacheFolder = Annotated[
     Path | None,
-    typer.Option("--cache", help="Folder where features of photos are kept for later runs."),
+    typer.Option(
+        "--cache",
+        help="Folder where features of photos are kept for later runs. By default they are kept in "
+        "the user's cache folder for seven days.",
+    ),
 ]
 CacheSize = Annotated[
     float,
     typer.Option(
         min=0.001,
-        help="Maximum cache size in GB; least recently used entries are removed first.",
+        help="Maximum size of the cache, GB; the least recently used entries are removed first.",
     ),
 ]
 FusionForm = Annotated[
@@ -108,60 +113,59 @@ FusionForm = Annotated[
         "--fusion",
         help="How visual scores (by learnt references) and text scores (by words) are combined: "
         "product or sum, or visual or text for one of them alone. By default as the bank says; "
-        "with --decoder its scores alone (decoder).",
+        "with --decoder the decoder's scores alone.",
     ),
 ]
 Resize = Annotated[
     int | None,
     typer.Option(
-        help="Photos are resized to this short side for the encoders, in pixels; 0 keeps their own "
-        "size. Masks always have the photo's size. By default as the bank or model says."
+        help="Short side to which photos are resized for the encoders, pixels; 0 keeps their own "
+        "size. Masks always have the photo's size. By default that of the bank or model, usually "
+        "320."
     ),
 ]
 Window = Annotated[
     int | None,
     typer.Option(
-        help="Side of sliding windows over larger photos, in pixels. By default there are no "
-        "windows."
+        help="Side of sliding windows over photos that are larger after resizing, pixels. By "
+        "default there are no windows."
     ),
 ]
 WindowStep = Annotated[
     int | None,
-    typer.Option(help="Step of the sliding windows in pixels. By default half a window."),
+    typer.Option(help="Step of the sliding windows, pixels. By default half a window."),
 ]
 Threshold = Annotated[
     float | None,
     typer.Option(
-        help="Pixels whose best score is lower become background; the scale of scores depends on "
-        "the fusion. By default every pixel gets a class, except that it is 0.5 where SAM 3 alone "
-        "segments by prompts that the bank has learnt."
+        help="Pixels whose best score is below this number become background; the scale of scores "
+        "depends on the fusion. By default every pixel gets a class; only where SAM 3 alone "
+        "segments by prompts that the bank has learnt, the default is 0.5."
     ),
 ]
 Background = Annotated[
     str,
     typer.Option(
-        help="Classes whose pixels become background, with commas between them and a name that "
-        "holds a comma in double quotes; `context` stands for all context classes."
+        help="Classes whose pixels become background, with commas between them (put a name that "
+        "holds a comma in double quotes); `context` stands for all context classes."
     ),
 ]
 Refine = Annotated[
     str,
     typer.Option(
-        help="Refinement of the masks: pamr or crf (needs the extra `crf`) along edges, lposs "
-        "between patches that look alike, lposs+ also between such pixels, or none."
+        help="Refinement of the masks: pamr or crf (needs the extra `crf`) along the edges in the "
+        "photo, lposs between patches that look alike, lposs+ also between pixels that do, or none."
     ),
 ]
 RefineSteps = Annotated[
     int | None,
-    typer.Option(
-        min=0, help="Steps of the refinement; with more steps it reaches further. By default 10."
-    ),
+    typer.Option(min=0, help="Steps of the refinement; more steps reach further. By default 10."),
 ]
 PhiWeight = Annotated[
     list[float] | None,
     typer.Option(
-        help="Factor on the visual scores of each phi; give the option once for each, in the order "
-        "of the bank. By default as the bank says."
+        help="Weight of the visual scores of a phi; give the option once for each phi, in the "
+        "order of the bank. By default as the bank says."
     ),
 ]
 TextWeight = Annotated[
@@ -180,9 +184,9 @@ MemoryWeight = Annotated[
 PhotoWeight = Annotated[
     float | None,
     typer.Option(
-        help="Weight of the scores of the whole photo by the encoder of the index, so that classes "
-        "that the photo fits as a whole gain at all its pixels; not with the fusion product. By "
-        "default as the bank says, most often 0."
+        help="Weight of a score of the whole photo for each class, by the retrieval encoder, which "
+        "is added at all its pixels; not with the fusion product. By default as the bank says, "
+        "usually 0."
     ),
 ]
 Regions = Annotated[
@@ -195,8 +199,8 @@ Regions = Annotated[
 Vote = Annotated[
     str | None,
     typer.Option(
-        help="What the pixels of a region get: by mean the class with the best mean score in it "
-        "(the default), by mode its most frequent class."
+        help="How regions vote: mean (the default) gives each pixel the mean scores of its region, "
+        "mode the most frequent class in it."
     ),
 ]
 RegionCacheFolder = Annotated[
@@ -213,8 +217,8 @@ Memory = Annotated[
 Names = Annotated[
     str | None,
     typer.Option(
-        help="How the names of a class count: cosine (the best one's; the default), or softmax "
-        "(the best one's probability among all names of all classes)."
+        help="The text score of a class with several names: cosine (the best name's cosine; the "
+        "default), or softmax (the best name's probability among all names of all classes)."
     ),
 ]
 NamesTemperature = Annotated[
@@ -224,23 +228,23 @@ NamesTemperature = Annotated[
 Presence = Annotated[
     float | None,
     typer.Option(
-        help="A class whose best score in a photo is lower gets no pixel of it. By default there "
-        "is no such limit."
+        help="A class whose best score in a photo is below this number gets no pixel of it. By "
+        "default there is no such limit."
     ),
 ]
 AreaThreshold = Annotated[
     float | None,
     typer.Option(
-        help="A class that would get at most this share of a photo's pixels without its "
-        "background, such as 0.1, gets none. By default there is no such limit."
+        help="A class that would get at most this share of the pixels that are not background, "
+        "such as 0.1, gets none of the photo. By default there is no such limit."
     ),
 ]
 Decoder = Annotated[
     str | None,
     typer.Option(
         "--decoder",
-        help="Decoder that finds the words of the classes in each photo: sam3, or sam3=FOLDER with "
-        "the files of the model; none for none. By default that of the bank.",
+        help="Decoder that finds the words of the classes in each photo: sam3, sam3=FOLDER with "
+        "the files of the model, or none. By default that of the bank.",
     ),
 ]
 DecoderWeight = Annotated[
@@ -250,39 +254,40 @@ DecoderWeight = Annotated[
 Instances = Annotated[
     str | None,
     typer.Option(
-        help="What the single things of a class are: its connected parts, the instances that the "
-        "decoder finds (the default with --decoder), or the regions that vote, such as those of "
-        "sam2. One of parts, decoder, regions."
+        help="What the instances of a class are: parts (its connected parts; the default), decoder "
+        "(those that the decoder finds; the default with --decoder), or regions (the regions that "
+        "vote, such as those of sam2)."
     ),
 ]
 Stuff = Annotated[
     str,
     typer.Option(
-        help="Classes that are no things, such as sky and grass, separated by commas; or the name "
-        "of a data set that says it, such as cocostuff171. In panoptic each is one segment."
+        help="Classes that are stuff, not things that can be counted, such as sky and grass, with "
+        "commas between them; or a data set whose classes of stuff are meant, such as "
+        "cocostuff171. In panoptic each is one segment."
     ),
 ]
 MinArea = Annotated[
     float | None,
     typer.Option(
-        help="Parts of a mask with fewer pixels (or, below 1, with a smaller share of the photo) "
-        "take the labels around them, and so do holes; the largest part always stays. By default "
-        "0.0003 where edges are refined, and 0 elsewhere and by the recipe paper."
+        help="Parts of a mask with fewer pixels than this (or, below 1, with a smaller share of "
+        "the photo), and holes, take the labels around them; the largest part is always kept. By "
+        "default 0.0003 with refinement along edges, and 0 without it or with the recipe paper."
     ),
 ]
 Ambiguity = Annotated[
     float | None,
     typer.Option(
-        help="Pixels become background if s1 x sqrt(s1 - s2) is below this, where s1 and s2 are "
-        "the scores of their two best classes: if both are low, or nearly equal. By default none "
-        "do."
+        help="Pixels become background if s1 x sqrt(s1 - s2) is below this number, where s1 and s2 "
+        "are the scores of their two best classes: the best is low, or both are nearly equal. By "
+        "default there is no such limit."
     ),
 ]
 Temperature = Annotated[
     float | None,
     typer.Option(
-        help="Scores are divided by this before refinement: less than 1 sharpens them. By default "
-        "as the bank says; the paper uses 1."
+        help="Scores are divided by this number before refinement; less than 1 sharpens them. By "
+        "default as the bank says; the paper uses 1."
     ),
 ]
 Exclude = Annotated[
@@ -299,7 +304,7 @@ Overwrite = Annotated[
 ]
 Root = Annotated[Path | None, typer.Option(help="Folder that holds the data set.")]
 Split = Annotated[
-    str | None, typer.Option(help="Dataset split. By default that of the data set, usually val.")
+    str | None, typer.Option(help="Split of the data set. By default its own, usually val.")
 ]
 Ids = Annotated[
     Path | None, typer.Option(help="File with the names of the photos to use, one per line.")

@@ -57,7 +57,7 @@ def pseudo_label(
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
     min_confidence: Annotated[
         float | None,
-        typer.Option(help="Pixels with a lower confidence, 0 to 1, are ignored in training."),
+        typer.Option(help="Ignore pixels with a lower confidence (0 to 1) in training."),
     ] = None,
     quantile: Annotated[
         float | None,
@@ -96,8 +96,8 @@ def pseudo_label(
         bool,
         typer.Option(
             "--ignore-background",
-            help="Ignore background in training. By default, with --threshold or --background, it "
-            "is a class that the model learns.",
+            help="Ignore background in training. By default background, as made by --threshold or "
+            "--background, is a class that the model learns.",
         ),
     ] = False,
     overlays: Annotated[bool, typer.Option(help="Write overlays with a legend.")] = False,

@@ -52,7 +52,11 @@ def remember(
         ),
     ] = None,
     regions: Annotated[
-        str, typer.Option(help="What divides photos into regions, such as clusters.")
+        str,
+        typer.Option(
+            help="What divides photos into regions: clusters, superpixels, slic, sam2 or "
+            "files:FOLDER."
+        ),
     ] = "clusters",
     size: Annotated[
         int, typer.Option(min=16, help="Side of the centre crop of a photo in pixels.")
@@ -78,8 +82,8 @@ def remember(
         bool,
         typer.Option(
             "--prune",
-            help="Remove those photos from the memory that are no longer in the index or its "
-            "selection.",
+            help="Remove photos from the memory that are no longer in the index, or that "
+            "--selection leaves out.",
         ),
     ] = False,
     executor: ExecutorName = "local",
@@ -163,8 +167,8 @@ def _print_report(out: str, report: MemoryReport) -> None:
         say(f"{count_of(report.removed, 'photos', 'were')} removed.", err=True)
     elif report.missing:
         say(
-            f"{count_of(report.missing, 'photos')} of the memory cannot be found in the index or "
-            "its selection; --prune removes such photos.",
+            "Not in the index any more, or left out by --selection: "
+            f"{count_of(report.missing, 'photos')} of the memory; --prune removes such photos.",
             err=True,
         )
     refuse_nothing(report.photos, report.photos + len(report.failures), "remembered")

@@ -59,7 +59,8 @@ def retrieve(
         int,
         typer.Option(
             min=1,
-            help="Number of lists (ivf) or candidates (hnsw) that approximate search visits.",
+            help="With --approximate: the number of lists (ivf) or candidates (hnsw) to visit. "
+            "More of them find more photos and take longer.",
         ),
     ] = 64,
     recall: Annotated[

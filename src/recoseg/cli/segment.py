@@ -100,13 +100,13 @@ def segment(
     instances: Instances = None,
     overlays: Annotated[
         bool,
-        typer.Option(help="Write overlays with a legend; of films a preview as a film, previews/."),
+        typer.Option(help="Write overlays with a legend; for films, a preview film in previews/."),
     ] = True,
     scores: Annotated[bool, typer.Option(help="Write score maps (large files).")] = False,
     format: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"Write the masks for another tool, too, below OUT/formats: {FORMAT_HELP} "
+            help=f"Also write the masks for another tool, into OUT/formats: {FORMAT_HELP} "
             "`recoseg convert` has more options."
         ),
     ] = None,
@@ -115,40 +115,39 @@ def segment(
         bool,
         typer.Option(
             "--report",
-            help="Write OUT/report/index.html, too: a page of all photos with their masks, to "
-            "search, sort and compare. It opens without a network.",
+            help="Also write OUT/report/index.html: a page of all photos with their masks, to "
+            "search, sort and compare. It needs no network.",
         ),
     ] = False,
     raster: Annotated[
         bool,
         typer.Option(
             "--raster",
-            help="Segment all photos by windows at their own size, as is done with those that are "
-            "too large otherwise. Masks are GeoTIFF files that lie where the photos do. Needs the "
-            "extra `geo`.",
+            help="Segment all photos by windows at their own size, not only those that are too "
+            "large otherwise. Masks are GeoTIFF files with the coordinates of the photos. Needs "
+            "the extra `geo`.",
         ),
     ] = False,
     bands: Annotated[
         str,
         typer.Option(
-            help="Bands of rasters that are red, green and blue, counted from 1, such as 4,3,2, or "
-            "one that is grey; with it all photos are rasters. By default as the file says, or "
-            "else the first three."
+            help="Red, green and blue bands of rasters, counted from 1, such as 4,3,2, or a single "
+            "grey one; it implies --raster. By default as the file says, or else the first three."
         ),
     ] = "",
     video: Annotated[
         bool,
         typer.Option(
             "--video",
-            help="Segment films, or folders of frames: key frames are segmented, a tracker follows "
-            "what is found, and instances keep their identities. Needs the extra `video`.",
+            help="Segment films, or folders of frames: key frames are segmented, and a tracker "
+            "follows their instances through the other frames. Needs the extra `video`.",
         ),
     ] = False,
     tracker: Annotated[
         str | None,
         typer.Option(
-            help="With --video: sam2 (the default), sam2-base-plus, sam2-small, sam2-tiny or sam3, "
-            "by transformers; NAME=FOLDER for a local copy; none to segment every frame."
+            help="With --video: sam2 (the default), sam2-base-plus, sam2-small, sam2-tiny, sam3, "
+            "NAME=FOLDER for a local copy, or none, which segments every frame."
         ),
     ] = None,
     key_every: Annotated[

@@ -46,8 +46,8 @@ def serve(
     host: Annotated[
         str,
         typer.Option(
-            help="Address to listen on. Only programs of this machine reach the default one; for "
-            "others, such as 0.0.0.0, a token is asked for."
+            help="Address to listen on. Only programs on this machine reach the default one. With "
+            "another one, such as 0.0.0.0, requests have to carry a token."
         ),
     ] = "127.0.0.1",
     writable: Annotated[
@@ -57,9 +57,9 @@ def serve(
     label_studio: Annotated[
         str | None,
         typer.Option(
-            help="Address of Label Studio, such as http://localhost:8080. The server is then its "
-            "machine learning backend, too, at /label-studio. A token to read its photos with is "
-            "taken from the environment variable LABEL_STUDIO_API_KEY."
+            help="Address of Label Studio, such as http://localhost:8080: also be its machine "
+            "learning backend, at /label-studio. The token to read its photos with is taken from "
+            "the environment variable LABEL_STUDIO_API_KEY."
         ),
     ] = None,
     token: Annotated[
@@ -67,14 +67,14 @@ def serve(
         typer.Option(
             envvar="RECOSEG_TOKEN",
             help="Token that requests have to carry. By default one is made and printed, unless "
-            "only programs of this machine reach the server. Other users of the machine see the "
-            "options of its programs, but not the environment variable.",
+            "only programs on this machine reach the server. Better set the environment variable: "
+            "other users of the machine can see the options of programs.",
         ),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
-            help="Another name by which the server is asked, such as that of a proxy; repeat the "
+            help="Another name of the server in requests, such as that of a proxy; repeat the "
             "option for several."
         ),
     ] = None,
@@ -83,7 +83,7 @@ def serve(
         float, typer.Option(min=0.001, help="Largest photo, millions of pixels.")
     ] = 25,
     max_waiting: Annotated[
-        int, typer.Option(min=1, help="Requests that are worked on or wait at a time.")
+        int, typer.Option(min=1, help="Most requests in progress or waiting at a time.")
     ] = 32,
     log: Annotated[
         bool, typer.Option(help="Write a line for each request to standard error.")

@@ -24,8 +24,8 @@ def train(
     images: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the photos of --masks. For pseudo-labels needed only if the photos "
-            "have moved without them; it may be a tar shard, too."
+            help="Folder or tar shard of the photos of --masks. For pseudo-labels it is needed "
+            "only if the photos have moved."
         ),
     ] = None,
     dataset: Annotated[
@@ -35,7 +35,7 @@ def train(
         ),
     ] = None,
     root: Root = None,
-    split: Annotated[str, typer.Option(help="Dataset split.")] = "train",
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "train",
     exclude: ExcludeNames = None,
     recipe: Annotated[
         str, typer.Option(help="Training recipe: paper, or short, which takes minutes on a CPU.")
@@ -44,8 +44,8 @@ def train(
         str | None,
         typer.Option(
             help="Encoder of the network: a name of segmentation_models.pytorch or timm, or "
-            "efficientnet-lite0 to efficientnet-lite2. By default that of the recipe, as for the "
-            "options that follow."
+            "efficientnet-lite0 to efficientnet-lite2. By default that of the recipe; so are all "
+            "options up to --seed that are not given."
         ),
     ] = None,
     output_stride: Annotated[
@@ -58,33 +58,35 @@ def train(
     batch_size: Annotated[
         int | None, typer.Option(help="Photos per step, over all devices.")
     ] = None,
-    crop: Annotated[int | None, typer.Option(help="Side of the random crop in pixels.")] = None,
+    crop: Annotated[int | None, typer.Option(help="Side of the random crop, pixels.")] = None,
     short_side: Annotated[
-        int | None, typer.Option(help="Photos are first resized to this short side, in pixels.")
+        int | None, typer.Option(help="Short side to which photos are resized first, pixels.")
     ] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate of the decoder.")] = None,
     confidence: Annotated[
         bool | None,
-        typer.Option("--confidence", help="Weigh each pixel with the confidence of its label."),
+        typer.Option("--confidence", help="Weight each pixel by the confidence of its label."),
     ] = None,
     keep: Annotated[
         str | None,
-        typer.Option(help="Weights to keep: last, ema, or best-on-ground-truth (uses labels)."),
+        typer.Option(
+            help="Weights to keep: last, ema, or best-on-ground-truth, which uses the labels of "
+            "--ground-truth."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
     rounds: Annotated[
         int,
         typer.Option(
             min=1,
-            help="Rounds of self-training. Each round after the first trains on labels that the "
-            "model of the round before has made.",
+            help="Rounds of self-training. Each round after the first trains on labels made by the "
+            "model of the round before.",
         ),
     ] = 1,
     ground_truth: Annotated[
         Path | None,
         typer.Option(
-            help="Folder with images/, masks/ and classes.txt, on which scores are reported during "
-            "training."
+            help="Folder with images/, masks/ and classes.txt, to report scores on during training."
         ),
     ] = None,
     report_every: Annotated[

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from recoseg.concepts import Concept
 
 _NOTE = (
-    "at 1, at 10, at k: how much better than a typical photo of the archive (0) the best, the "
-    "tenth and the last photo fit the class's words; 1 is how far scores usually scatter. From "
-    "{limit:g} on a photo stands out. seeds alike: mean cosine between the seeds. At least half of "
-    "the photos stand out for good classes; what the photos show can be seen by --figures and "
-    "`recoseg retrieve`."
+    "at 1, at 10, at k: how many steps better than a typical photo of the archive the best, the "
+    "tenth and the last photo fit the class's words; a step is how far scores usually scatter. A "
+    "photo that is {limit:g} steps better stands out. seeds alike: mean cosine between the seeds "
+    "of different photos. A class is good if at least half of its photos stand out. To see the "
+    "photos, use --figures or `recoseg retrieve`."
 )
 
 

@@ -92,8 +92,8 @@ def rows_of(paths: Sequence[str], columns: Columns, table: str) -> list[int | No
     for path, row in zip(paths, found, strict=True):
         if row is not None and owner.setdefault(row, path) != path:
             raise OptionError(
-                f"{table} calls two photos {columns[key][row]!r}: {owner[row]} and {path}. Write "
-                f"more of their paths into `{key}`."
+                f"{columns[key][row]!r} in the column `{key}` of {table} fits two photos: "
+                f"{owner[row]} and {path}. Write more of their paths into `{key}`."
             )
     if rows and all(row is None for row in found):
         raise OptionError(

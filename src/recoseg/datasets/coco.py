@@ -72,7 +72,7 @@ def open_cocostuff27(
         if ids is None:
             _log.warning(
                 "No %s below %s: all photos of val2017 are taken, not the 2,175 of the published "
-                "protocol. Put PiCIE's list there, or pass its path as ids.",
+                "protocol. Put PiCIE's list there, or name it by --ids.",
                 f"curated/val2017/{CURATED}",
                 root,
             )

@@ -52,8 +52,8 @@ def tell_licences(licences: Iterable[tuple[str, str]]) -> None:
     each = list(dict.fromkeys(licences))
     if any(licence == SAM for _, licence in each):
         _log.warning(
-            "The weights of SAM 3 have a licence of Meta's own (%s), with conditions of its own, "
-            "and are given out on request. Read it before you use or share what is made with them.",
+            "The weights of SAM 3 have a licence of Meta's own (%s), and Meta gives them out on "
+            "request. Read the licence before you use or share what is made with them.",
             SAM,
         )
     limited = [

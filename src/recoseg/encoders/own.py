@@ -110,8 +110,8 @@ def _make(role: EncoderRole, found: Any, spec: EncoderSpec, compute: Compute) ->
         arguments = {name: value for name, value in given.items() if name in taken}
         if spec.weights is not None and "weights" not in taken:
             raise OptionError(
-                f"{spec.name} takes no argument `weights`, so that {spec.weights} would have no "
-                "effect. Leave it out."
+                f"{spec.name} takes no argument `weights`, so {spec.weights} would have no effect. "
+                "Leave it out."
             )
         made = found(**arguments)
     except RecosegError:

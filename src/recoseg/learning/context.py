@@ -66,8 +66,8 @@ def eliminated(words: ClassNames, role: ConceptRole, bank: ConceptBank) -> list[
     alike = [one for one in bank.context if shared_words(words, one.words)]
     if alike:
         _log.warning(
-            "The class %s shares words with context that is therefore not eliminated from its "
-            "photos: %s.",
+            "The class %s shares words with these context classes, which are therefore not "
+            "eliminated from its photos: %s.",
             words.name,
             ", ".join(one.name for one in alike),
         )

@@ -105,7 +105,7 @@ def learn_one(
     photos = [(hit, photo) for hit, photo in photos if photo.id in store]
     if not hits:
         raise ConceptError(
-            f"The index has no photo for {task.words.name!r}: it is empty, or its selection leaves "
+            f"The index has no photo for {task.words.name!r}: it is empty, or the selection leaves "
             "out all. Index photos with `recoseg index`."
         )
     if not photos:

@@ -127,12 +127,12 @@ def curate(
     if unused:
         way = "--unwanted WORDS" if unused[0] == UNWANTED else f"--checks with {unused[0]}"
         raise OptionError(
-            f"The limit of {unused[0]} has no effect, because that is not checked. Leave it out, "
-            f"or have it checked by {way}."
+            f"The limit of {unused[0]} has no effect, because {unused[0]} is not checked. Leave "
+            f"out the limit, or add the check by {way}."
         )
     needed, refused, spare = parse_conditions(only), parse_conditions(without), Exclusion.of(keep)
     if detector and "people" not in names:
-        raise OptionError("The detector judges people only: add people to the checks.")
+        raise OptionError("The detector only looks for people: add people to --checks.")
     if detector:
         check_detectors()
     folder = check_output_folder(out)
@@ -143,8 +143,8 @@ def curate(
         photos = dict(archive.entries())
         if not photos:
             raise ArchiveError(
-                f"{archive.location} has no photo to judge: it is empty, or its selection leaves "
-                "out all. Index photos with `recoseg index`."
+                f"{archive.location} has no photo to check: it is empty, or --selection leaves out "
+                "all. Index photos with `recoseg index`."
             )
         encoder = None
         if words or "people" in names:

@@ -55,8 +55,8 @@ def check_settings(bank: ConceptBank, given: Mapping[str, Any]) -> None:
         kept = getattr(own, name)
         if name == "least_k" and value and not kept:
             raise OptionError(
-                "A bank that classes are added to keeps its settings, so that -k auto can only be "
-                "given for a new bank. Leave it out, or learn a new bank: leave out --add-to."
+                "A bank that classes are added to keeps its settings, so -k auto only works for a "
+                "new bank. Leave out -k auto, or leave out --add-to to learn a new bank."
             )
         if (tuple(value) if isinstance(kept, tuple) else value) != kept:
             raise OptionError(

@@ -30,7 +30,8 @@ def check_place(folder: Path) -> None:
     """
     if (format_in(folder.absolute().parent) or "").startswith("recoseg-pseudo-labels"):
         raise OutputError(
-            f"{folder} is within pseudo-labels, which would no longer fit to it. Write elsewhere."
+            f"{folder} lies in a folder of pseudo-labels, which would then hold files of another "
+            "run. Write to another folder."
         )
 
 

@@ -36,8 +36,8 @@ def without_photos(index: ArchiveIndex, rejected: Sequence[str]) -> ArchiveIndex
     for text, photo_id in found.items():
         if photo_id is None:
             raise RecosegError(
-                f"The index holds no photo {text!r}, which is to be rejected. Expected a path as "
-                "`recoseg inspect --json` or a contact sheet names it, or the end of one."
+                f"The index holds no photo {text!r}, so it cannot be rejected. Expected a path as "
+                "`recoseg inspect --json` or a contact sheet shows it, or the end of one."
             )
         left_out[photo_id] = REASON
     return index.without(left_out)
@@ -67,7 +67,8 @@ def _named(photos: Iterable[tuple[str, str]], given: Iterable[str]) -> dict[str,
         if len(chosen) > 1:
             named = ", ".join(sorted(paths[photo_id] for photo_id in chosen)[:_MOST_NAMED])
             raise RecosegError(
-                f"The paths of {len(chosen)} photos end in {text!r}: {named}. Name more of it."
+                f"The paths of {len(chosen)} photos end in {text!r}: {named}. Give more of the "
+                "path."
             )
         ids[text] = chosen[0] if chosen else None
     return ids
@@ -100,12 +101,18 @@ def read_seeds(
         name, x, y, found = match.groups()
         own = seeds.setdefault(name, None if found else [])
         if (own is None) != bool(found):
-            raise OptionError(f"The seed of {name!r} is both set by hand and to be found.")
+            raise OptionError(
+                f"The seeds of {name!r} are both set by hand and to be found. Give either "
+                "PHOTO:X,Y or PHOTO:found."
+            )
         if own is not None:
             own.append((int(x), int(y)))
     for name in dropped:
         if name in seeds:
-            raise OptionError(f"The seed of {name!r} is both set by hand and to be dropped.")
+            raise OptionError(
+                f"The seeds of {name!r} are both set (--seed-at) and dropped (--drop-seed). Leave "
+                "out one of the two."
+            )
         seeds[name] = []
     return seeds
 

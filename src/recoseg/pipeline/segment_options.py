@@ -31,13 +31,13 @@ def check_names(
         raise UnknownNameError("names", names, list(get_args(NameForm)))
     if names == "softmax" and temperature is not None:
         raise OptionError(
-            "--names softmax refines probabilities of names, which --names-temperature decides; "
-            "--temperature would have no effect. Leave it out."
+            "--temperature would have no effect with --names softmax, which has a temperature of "
+            "its own, --names-temperature. Leave out --temperature."
         )
     if names != "softmax" and names_temperature is not None:
         raise OptionError(
-            "--names-temperature would have no effect without --names softmax. Add it, or leave "
-            "the temperature out."
+            "--names-temperature would have no effect without --names softmax. Add --names "
+            "softmax, or leave out --names-temperature."
         )
 
 

@@ -105,7 +105,7 @@ def _open(api: Any, address: HubAddress, private: bool) -> Any:
     found = api.model_info(address.repo)
     if private and not found.private:
         raise HubError(
-            f"{address.repo} exists already and is public, so that everybody would see what is "
+            f"{address.repo} exists already and is public, so everybody would see what is "
             f"uploaded. Make it private at {hub_endpoint()}/{address.repo}/settings, or name "
             "another one. Nothing was uploaded."
         )

@@ -65,7 +65,7 @@ class ClassTexts:
         if unknown:
             raise ConceptError(
                 f"The text encoder {encoder.info.name} knows none of the words "
-                f"{', '.join(dict.fromkeys(unknown))}, and would take each of them for the same. "
+                f"{', '.join(dict.fromkeys(unknown))}, so it cannot tell them apart. "
                 "Name the classes in words that it knows, such as 'name: cat', or choose another "
                 "encoder."
             )

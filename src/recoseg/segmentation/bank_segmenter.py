@@ -284,8 +284,8 @@ def _check_reachable(threshold: float | None, fusion: Fusion, limit: float) -> N
     if threshold is not None and threshold > limit:
         raise OptionError(
             f"threshold is {threshold}; no score of the fusion {fusion.form} is above {limit:g}, "
-            "so that all would become background. Give a smaller one; `recoseg segment --scores` "
-            "keeps the scores."
+            "so all pixels would become background. Give a smaller one; `recoseg segment --scores` "
+            "writes the scores to look at."
         )
 
 

@@ -101,9 +101,9 @@ def _tell_others(decoder: Sam3Decoder, concepts: Sequence[Concept]) -> None:
     names = [concept.name for concept in concepts if concept.prompt is not None]
     if names:
         _log.warning(
-            "The bank's prompts of these classes were learnt for other weights than those of %s "
-            "(fingerprint %s), so they are asked for by their words: %s. Learn them again with "
-            "`recoseg learn --relearn --decoder`.",
+            "The bank's prompts were learnt with other weights than those of %s (fingerprint %s), "
+            "so these classes are looked for by their words: %s. Learn them again with `recoseg "
+            "learn --relearn --decoder`.",
             decoder.name,
             decoder.fingerprint,
             ", ".join(names),

@@ -39,8 +39,8 @@ def background_names(bank: ConceptBank, background: Sequence[str]) -> tuple[str,
     is_wanted = CONTEXT in background
     if is_wanted and not context and CONTEXT not in names:
         raise OptionError(
-            "The bank has no context classes, so that --background context would have no effect. "
-            "Leave it out, or learn a bank with --context."
+            "The bank has no context classes, so --background context would have no effect. Leave "
+            "it out, or learn a bank with --context."
         )
     given = [name for name in background if name != CONTEXT or CONTEXT in names]
     found = list(dict.fromkeys([*given, *(_free(bank, given) if is_wanted else [])]))

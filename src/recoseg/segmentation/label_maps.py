@@ -191,6 +191,6 @@ def class_indices(
     if missing:
         raise OptionError(
             f"Unknown background classes: {', '.join(missing)}. The bank has: "
-            f"{', '.join(valid or names)}. Add them to the bank first, or drop them."
+            f"{', '.join(valid or names)}. Add them to the bank first, or leave them out."
         )
     return tuple(list(names).index(name) for name in wanted)

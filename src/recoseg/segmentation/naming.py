@@ -70,8 +70,8 @@ class Naming:
         """
         if fusion not in FUSIONS_BY_NAME:
             raise OptionError(
-                f"The fusion {fusion} has no scores by name, over which --names softmax could be "
-                "taken. Leave out --names, or choose another fusion by --fusion: "
+                f"The fusion {fusion} has no scores of single names, which --names softmax needs. "
+                "Leave out --names, or choose another fusion by --fusion: "
                 f"{', '.join(FUSIONS_BY_NAME)}."
             )
         classes: list[int] = []

@@ -132,7 +132,7 @@ class Guard:
         if not is_allowed_host(host, self._hosts):
             raise RefusedError(
                 400,
-                "The server is not known by this name. Ask it by localhost or by the digits of its "
+                "The server does not know itself by this name. Call it localhost or by its IP "
                 "address, or start it with --allow-host NAME.",
             )
         if self._token is not None and not is_open(scope["path"]):
@@ -141,7 +141,7 @@ class Guard:
             if kind.lower() != "bearer" or not equal:
                 raise RefusedError(
                     401,
-                    "This server asks for its token. Send the header 'Authorization: Bearer "
+                    "This server needs its token. Send the header 'Authorization: Bearer "
                     "TOKEN', or open the address that was printed when it was started.",
                 )
         if scope["method"] in _READING:
@@ -149,7 +149,7 @@ class Guard:
         origin = exchange.header("origin")
         foreign = exchange.header("sec-fetch-site") in ("cross-site", "same-site")
         if foreign or (origin and not is_own_origin(origin, host)):
-            raise RefusedError(403, "Requests of pages of other sites are refused.")
+            raise RefusedError(403, "Requests from pages of other sites are refused.")
         length = exchange.header("content-length")
         if length.isdecimal() and int(length) > self._limits.bytes:
             raise too_large(self._limits)

@@ -66,7 +66,7 @@ def serve(
     if token is not None and len(token) < _LEAST_TOKEN:
         raise OptionError(
             f"The token has {len(token)} characters, which can be guessed. Expected "
-            f"{_LEAST_TOKEN} or more, or none, so that one is made."
+            f"{_LEAST_TOKEN} or more; without --token one is made."
         )
     try:
         import uvicorn

@@ -278,7 +278,7 @@ class Service:
     def _check_writable(self) -> None:
         if not self.writable:
             raise RefusedError(
-                403, "This server does not change the bank. Start it with --writable to let it."
+                403, "This server does not change the bank. Add --writable to allow changes."
             )
 
     def _learning(self) -> tuple[ArchiveIndex, Encoders, ConceptBank]:

@@ -98,8 +98,8 @@ def claim(
     foreign = sorted(name for name in entries if (folder / name).exists())
     if foreign and damaged:
         raise OutputError(
-            f"{damaged[0]} So it does not tell whose output {folder} holds. Nothing was changed; "
-            "write to another folder, or delete this one if it is an output of recoseg."
+            f"{damaged[0]} So it is not known what wrote {folder}. Nothing was changed; write to "
+            "another folder, or delete this one if it is an output of recoseg."
         )
     if foreign:
         raise OutputError(

@@ -126,7 +126,7 @@ class RunRecord:
         except OSError as error:
             raise OutputError(
                 f"Cannot write to {self._folder}: {error.strerror or error}. What is finished is "
-                "kept; mend the cause and continue with --resume."
+                "kept; remove the cause and continue with --resume."
             ) from error
 
     def expect(self, files: Iterable[str]) -> None:

@@ -36,8 +36,8 @@ def with_background_class(segmenter: Segmenter, *, ignore: bool = False) -> Segm
         return segmenter
     if BACKGROUND in labeller.names and BACKGROUND not in labeller.background_names:
         raise RecosegError(
-            f"The {segmenter.kind} has a class {BACKGROUND!r}, which background would be mixed up "
-            f"with. Say that it is background (--background {BACKGROUND}), give the class another "
+            f"The {segmenter.kind} has a class {BACKGROUND!r}, which would be confused with "
+            f"background. Say that it is background (--background {BACKGROUND}), give it another "
             "name, or leave background out of the training (--ignore-background)."
         )
     return replace(

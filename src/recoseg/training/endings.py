@@ -54,7 +54,7 @@ def endings(out: Path) -> Iterator[None]:
         if "DataLoader worker" not in str(error):
             raise
         raise RecosegError(
-            "A process that reads photos has died, perhaps for want of memory; try fewer with "
+            "A process that reads photos has died, perhaps because memory ran out; try fewer with "
             f"--workers. {_kept(out)}"
         ) from error
 

@@ -74,7 +74,7 @@ def write_preview(path: Path, pictures: Iterable[tuple[float | None, Image.Image
         write_atomically(path, lambda file: _write(file, pictures))
     except OSError as error:
         raise OutputError(
-            f"Cannot write {path}: {error.strerror or error}. The masks are complete; mend the "
+            f"Cannot write {path}: {error.strerror or error}. The masks are complete; remove the "
             "cause and run the command again with --resume."
         ) from error
 
