@@ -67,3 +67,18 @@ def test_every_stored_ratio_has_its_row():
     stored = json.loads(guard.STORED.read_text())
     assert set(stored["ratios"]) == {row.__name__ for row in guard.ROWS}
     assert all(ratio > 0 for ratio in stored["ratios"].values())
+
+
+@pytest.mark.parametrize("row", ["cosegmentation", "pamr", "searching", "regions"])
+def test_both_sides_of_a_row_run(row, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    before = set(sys.modules)
+    import guard
+
+    with getattr(guard, row)() as runs:
+        assert len(runs) == 2
+        for run in runs:  # none raises an error
+            run()
+    for name in set(sys.modules) - before:
+        if (BENCHMARKS / f"{name}.py").exists():
+            del sys.modules[name]
