@@ -25,7 +25,7 @@ def run(*arguments: object) -> Result:
         patch.setattr(sys, "argv", ["recoseg", *arguments])
         patch.setattr("recoseg.cli.keep_freed_memory", lambda: None)
         patch.setattr("recoseg.cli.share_cores", lambda: None)
-        patch.setattr("recoseg.cli.collect_seldom", lambda: None)
+        patch.setattr("recoseg.cli.collect_after_imports", lambda: None)
         patch.setattr("recoseg.cli.end_without_collecting", lambda: None)
         code = 0
         try:

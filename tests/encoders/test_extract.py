@@ -1,5 +1,8 @@
 """Photos through several encoders at once, with encoders that are written down here."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -113,3 +116,24 @@ def test_needs_that_cannot_be_met():
     two = Proxy(one.info.key, "two")
     with pytest.raises(RecosegError, match="needs the features of"):
         extract([one, two], IMAGES)
+
+
+def test_nothing_is_held_until_garbage_is_collected():
+    held = []
+
+    class Watched(Network):
+        def dense(self, images):
+            maps = super().dense(images)
+            held.append(weakref.ref(maps))
+            return maps
+
+    network = Watched()
+    encoders = [Shared(network, "a", 2), Shared(network, "b", 3)]
+    gc.collect()
+    gc.disable()
+    try:
+        found = extract(encoders, photos(2, 32, 48))
+        assert [one() for one in held] == [None]
+        assert len(found) == 2
+    finally:
+        gc.enable()

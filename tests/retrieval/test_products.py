@@ -1,5 +1,8 @@
 """Fast products stay within their error bounds; products that round too much are not used."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -67,3 +70,20 @@ def test_without_fast_products_the_exact_one_is_used(monkeypatch):
     for count in (1, 30):
         [only] = products(F.normalize(torch.randn(count, 16), dim=1))
         assert only.error < 1e-4
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_buffers_go_with_the_products(count):
+    words = F.normalize(torch.randn(count, 16), dim=1)
+    rows = F.normalize(torch.randn(5000, 16), dim=1).half()
+    gc.collect()
+    gc.disable()
+    try:
+        found = products(words)
+        for product in found:
+            assert product.cosines(rows).shape == (5000, count)
+        held = [weakref.ref(product.cosines) for product in found]
+        del found, product
+        assert [one() for one in held] == [None] * len(held)
+    finally:
+        gc.enable()

@@ -11,7 +11,7 @@ from recoseg import __version__
 from recoseg.allocator import keep_freed_memory
 from recoseg.cli.ablate import ablate
 from recoseg.cli.bank import forget, inspect
-from recoseg.cli.collector import collect_seldom, end_without_collecting
+from recoseg.cli.collector import collect_after_imports, end_without_collecting
 from recoseg.cli.compare import compare
 from recoseg.cli.convert import convert
 from recoseg.cli.curate import curate
@@ -117,7 +117,7 @@ for command in (
 def main() -> None:
     """Run the command line and end the process; see `recoseg.cli.failures` for the exit codes."""
     keep_freed_memory()
-    collect_seldom()
+    collect_after_imports()
     share_cores()
     prepare_streams()
     try:

@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import gc
+import sys
 
-_NEW_OBJECTS, _YOUNG, _OLD = 50_000, 10, 10
+_THRESHOLDS = (5_000, 10, 1_000)
+"""Those of the collector while modules are imported: new objects after which the young ones are
+looked at, and how often until the older ones and all are."""
+
+_QUIET = 20
+"""Collections without a new module after which imports are over."""
 
 
-def collect_seldom() -> None:
-    """Collect garbage less often, in the whole process.
+def collect_after_imports() -> None:
+    """Look at young objects alone while modules are imported.
 
-    This is for programs, not for libraries. By Python's own thresholds all objects are looked at
-    six times while torch and timm are imported, and hardly one of them is garbage: a quarter of the
-    time. What is not part of a cycle is freed at once in any case, tensors among it.
+    This is for programs, not for libraries, because it affects the whole process. By default all
+    objects are looked at six times while torch and timm are imported, a fifth of the time, and
+    hardly one of them is garbage. When no more modules come, garbage is collected as usual, and
+    what is there by then is passed over.
     """
-    gc.set_threshold(_NEW_OBJECTS, _YOUNG, _OLD)
+    usual, known, quiet = gc.get_threshold(), len(sys.modules), 0
+
+    def look(phase: str, _: dict[str, int]) -> None:
+        nonlocal known, quiet
+        if phase != "stop" or quiet == _QUIET:
+            return
+        quiet = quiet + 1 if len(sys.modules) <= known else 0
+        known = len(sys.modules)
+        if quiet == _QUIET:
+            gc.freeze()
+            gc.set_threshold(*usual)
+
+    gc.callbacks.append(look)
+    gc.set_threshold(*_THRESHOLDS)
 
 
 def end_without_collecting() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -77,31 +77,45 @@ def extract(
     """
     by_key = {encoder.info.key: encoder for encoder in encoders}
     asked = list(by_key) if wanted is None else [key for key in by_key if key in wanted]
-    maps: dict[int, Tensor] = {}
-    found: dict[str, Tensor] = {}
+    run = _Pass(by_key, images)
+    return {key: run.of(key) for key in asked}
 
-    def compute(key: str, waiting: tuple[str, ...] = ()) -> Tensor:
-        if key not in found:
-            found[key] = features(by_key[key], (*waiting, key))
-            _check_shape(found[key], images, by_key[key].info)
-        return found[key]
 
-    def features(encoder: DenseEncoder, waiting: tuple[str, ...]) -> Tensor:
+class _Pass:
+    """What has been computed of some photos so far.
+
+    Functions within `extract` that call each other would hold the feature maps until Python looks
+    for garbage, which may be many photos later.
+    """
+
+    def __init__(self, encoders: Mapping[str, DenseEncoder], images: Tensor) -> None:
+        self._encoders = encoders
+        self._images = images
+        self._maps: dict[int, Tensor] = {}
+        self._found: dict[str, Tensor] = {}
+
+    def of(self, key: str, waiting: tuple[str, ...] = ()) -> Tensor:
+        """The features of an encoder; those of `waiting` need them, directly or not."""
+        if key not in self._found:
+            encoder = self._encoders[key]
+            self._found[key] = self._features(encoder, (*waiting, key))
+            _check_shape(self._found[key], self._images, encoder.info)
+        return self._found[key]
+
+    def _features(self, encoder: DenseEncoder, waiting: tuple[str, ...]) -> Tensor:
         if isinstance(encoder, NeedsFeatures):
-            if encoder.needs not in by_key or encoder.needs in waiting:
+            if encoder.needs not in self._encoders or encoder.needs in waiting:
                 raise RecosegError(
                     f"{encoder.info.name} needs the features of the encoder {encoder.needs!r}. "
-                    f"Expected it among the others; got {', '.join(by_key)}."
+                    f"Expected it among the others; got {', '.join(self._encoders)}."
                 )
-            return encoder.features_with(images, compute(encoder.needs, waiting))
+            return encoder.features_with(self._images, self.of(encoder.needs, waiting))
         if isinstance(encoder, SharesBackbone):
             shared = id(encoder.backbone)
-            if shared not in maps:
-                maps[shared] = encoder.backbone.dense(images)
-            return encoder.from_backbone(maps[shared])
-        return encoder.features(images)
-
-    return {key: compute(key) for key in asked}
+            if shared not in self._maps:
+                self._maps[shared] = encoder.backbone.dense(self._images)
+            return encoder.from_backbone(self._maps[shared])
+        return encoder.features(self._images)
 
 
 def _check_shape(features: Tensor, images: Tensor, info: EncoderInfo) -> None:

@@ -91,9 +91,7 @@ def _matrix(words: Float[Tensor, "w d"], dtype: torch.dtype) -> Product:
     narrow = torch.empty(_TILE, words.shape[1], dtype=dtype)
     products = torch.empty(_TILE, len(words), dtype=dtype)
 
-    def cosines(rows: Tensor) -> Tensor:
-        if len(rows) > _TILE:
-            return torch.cat([cosines(part).clone() for part in torch.split(rows, _TILE)])
+    def tile(rows: Tensor) -> Tensor:
         count = len(rows)
         if dtype == torch.float32:
             same = rows.dtype == torch.float32
@@ -104,6 +102,12 @@ def _matrix(words: Float[Tensor, "w d"], dtype: torch.dtype) -> Product:
         ):
             target[: len(source)].copy_(wide[: len(source)].copy_(source))
         return torch.mm(narrow[:count], rounded.T, out=products[:count]).float()
+
+    # A function that called itself would hold the buffers until Python looks for garbage.
+    def cosines(rows: Tensor) -> Tensor:
+        if len(rows) > _TILE:
+            return torch.cat([tile(part).clone() for part in torch.split(rows, _TILE)])
+        return tile(rows)
 
     of_rows = 0.0 if dtype == torch.float32 else torch.finfo(dtype).eps / 2
     return Product(_error(words, rounded, of_rows), dtype, cosines, _TILE)
