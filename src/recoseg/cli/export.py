@@ -13,7 +13,10 @@ from recoseg.cli.output import say
 def export(
     run: Annotated[Path, typer.Argument(help="Trained model, or the folder of its run.")],
     onnx: Annotated[
-        bool, typer.Option("--onnx", help="Export to ONNX, the only format at present.")
+        bool,
+        typer.Option(
+            "--onnx", help="Export to ONNX. It has to be given, and is the only format at present."
+        ),
     ] = False,
     out: Annotated[
         Path | None,

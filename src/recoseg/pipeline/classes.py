@@ -106,6 +106,21 @@ def check_meant(classes: list[ClassNames], where: str) -> list[ClassNames]:
                 f"{commented[0]!r} would be a word for it. Put the comment into a line of its own "
                 "that begins with #, or remove it."
             )
+        for word in (*item.prompts, *item.negatives):
+            if ": " in word:
+                raise ConceptError(
+                    f"{where} has the line {str(item)!r} with a second colon, so that {word!r} "
+                    "would be a word for the class. Write one class per line, and its words behind "
+                    "one colon."
+                )
+        both = {word.casefold() for word in item.prompts} & {
+            word.casefold() for word in item.negatives
+        }
+        if both:
+            raise ConceptError(
+                f"{where} has the line {str(item)!r}, in which {min(both)!r} is both a word for "
+                "the class and one to avoid. Remove one of them."
+            )
     if commas:
         _log.warning(
             "%s has names with commas, such as %r; each line is one class, and its words are "
@@ -127,4 +142,20 @@ def _checked_case(classes: list[ClassNames]) -> list[ClassNames]:
                 "would share the same photos. Keep one of them, or give each its own words, such "
                 f"as '{other.lower()}-2: {item.name}'."
             )
+    _tell_equal_words(classes)
     return classes
+
+
+def _tell_equal_words(classes: list[ClassNames]) -> None:
+    """Warn of classes that nothing tells apart."""
+    first: dict[object, str] = {}
+    for item in classes:
+        words = frozenset(word.casefold() for word in item.prompts)
+        other = first.setdefault((words, frozenset(item.negatives)), item.name)
+        if other != item.name:
+            _log.warning(
+                "The classes %r and %r have the same words, so they are learnt from the same "
+                "photos, and one of them gets few pixels or none. Give each its own words.",
+                other,
+                item.name,
+            )

@@ -120,7 +120,8 @@ def evaluate(
     """
     if (source is None) == (predictions is None):
         raise OptionError(
-            "Expected either a bank (or trained model) or --predictions, but not both."
+            "Expected a bank (or trained model), or --predictions; got "
+            + ("neither." if source is None else "both.")
         )
     unused = [name for name in options if name != "batch_size"]
     unused += ["resize"] if resize is not None else []

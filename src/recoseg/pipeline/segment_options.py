@@ -85,10 +85,19 @@ def refuse_for_a_model(source: object, **given: object) -> None:
 
 
 def refinement_of(form: RefineForm, temperature: float, steps: int | None) -> RefineSettings:
-    """The settings of a form of refinement; `steps` takes the place of its default number."""
+    """The settings of a form of refinement; `steps` takes the place of its default number.
+
+    Raises:
+        OptionError: There are steps of no refinement.
+    """
     settings = RefineSettings(form, temperature)
     if steps is None:
         return settings
+    if form == "none":
+        raise OptionError(
+            f"There is no refinement, so that its number of steps, {steps}, would have no effect. "
+            "Choose one by --refine, or leave out --refine-steps."
+        )
     if settings.spreads_patches:
         return replace(settings, lposs=replace(settings.lposs, steps=steps))
     return replace(

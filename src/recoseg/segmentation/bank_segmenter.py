@@ -161,7 +161,8 @@ def bank_segmenter(
     presence = presence or PresenceRule()
     if by_name is None:
         limit = highest_score(fusion, phis, memory is not None, decoder is not None)
-        _check_reachable(background_threshold, fusion, limit)
+        _check_reachable("threshold", background_threshold, fusion, limit)
+        _check_reachable("presence", presence.least_best, fusion, limit)
     labeller = Labeller(
         tuple(concept.name for concept in concepts),
         names,
@@ -279,11 +280,11 @@ def _check_able(fusion: Fusion, kind: str, what: str, option: str) -> None:
         )
 
 
-def _check_reachable(threshold: float | None, fusion: Fusion, limit: float) -> None:
+def _check_reachable(name: str, threshold: float | None, fusion: Fusion, limit: float) -> None:
     """Refuse a threshold that no pixel reaches."""
     if threshold is not None and threshold > limit:
         raise OptionError(
-            f"threshold is {threshold}; no score of the fusion {fusion.form} is above {limit:g}, "
+            f"{name} is {threshold}; no score of the fusion {fusion.form} is above {limit:g}, "
             "so all pixels would become background. Give a smaller one; `recoseg segment --scores` "
             "writes the scores to look at."
         )
