@@ -47,7 +47,7 @@ WRONG = {
     "train, nothing": ("train --out {0}/out", "either masks or a data set"),
     "evaluate, both": (
         "evaluate {0}/bank.safetensors --predictions {0} --dataset voc20",
-        "not both",
+        "got both",
     ),
     "datasets, unknown": ("datasets pets", "Unknown"),
     "encoders, unknown": ("index {0}/photos --out {0}/out --preset nothing", "Unknown preset"),

@@ -119,11 +119,11 @@ def test_a_bank_of_other_classes(session):
 @pytest.mark.parametrize(
     ("arguments", "bank", "message"),
     [
-        ((), False, "Expected either a bank (or trained model) or --predictions"),
+        ((), False, "Expected a bank (or trained model), or --predictions; got "),
         (
             ("--predictions", "{}/data/masks"),
             True,
-            "Expected either a bank (or trained model) or --predictions",
+            "Expected a bank (or trained model), or --predictions; got ",
         ),
         (("--resume",), True, "--resume needs the folder of the earlier run: --out"),
         (

@@ -133,3 +133,24 @@ def test_retrieve_takes_a_file_of_classes(tmp_path, monkeypatch):
         refused = run(*place, *arguments)
         assert refused.code == 2
         assert message in refused.err
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("dog; -dog", "'dog' is both a word for the class and one to avoid"),
+        ("pet: Dog; cat; -dog", "'dog' is both"),
+        ("dog: puppy: big", "a second colon"),
+        ("x: dog; cat: foo", "a second colon, so that 'cat: foo' would be a word"),
+    ],
+)
+def test_lines_that_probably_mean_something_else_are_refused(line, message, tmp_path):
+    with pytest.raises(ConceptError, match=message):
+        as_classes(written(tmp_path, f"sky\n{line}\ntree\n"))
+
+
+def test_classes_with_equal_words_are_told(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        as_classes(written(tmp_path, "dog\ncat: Dog\nsky\npuppy: dog; -wolf\n"))
+    [record] = caplog.records
+    assert "'dog' and 'cat' have the same words" in record.getMessage()

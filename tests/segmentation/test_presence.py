@@ -186,3 +186,11 @@ def test_numbers_are_checked():
     for wrong in (-1.0, float("inf"), float("nan")):
         with pytest.raises(RecosegError, match=f"ambiguity is {wrong}; expected 0 or more"):
             segmenter(ambiguity=wrong)
+
+
+def test_a_limit_that_no_score_reaches_is_told(caplog):
+    segmenter(presence=PresenceRule(0.5))
+    assert not caplog.records
+    segmenter(presence=PresenceRule(9.0))
+    [record] = caplog.records
+    assert "presence is 9.0; no score of the fusion" in record.getMessage()

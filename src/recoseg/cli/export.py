@@ -14,9 +14,7 @@ def export(
     run: Annotated[Path, typer.Argument(help="Trained model, or the folder of its run.")],
     onnx: Annotated[
         bool,
-        typer.Option(
-            "--onnx", help="Export to ONNX. It has to be given, and is the only format at present."
-        ),
+        typer.Option("--onnx", help="Export to ONNX. Required: it is the only format at present."),
     ] = False,
     out: Annotated[
         Path | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -45,6 +46,8 @@ from recoseg.segmentation.scores import text_scores, visual_scores
 from recoseg.segmentation.segmenter import Segmenter
 from recoseg.segmentation.specks import SpeckRule
 from recoseg.segmentation.voting import Voting
+
+_log = logging.getLogger(__name__)
 
 
 def bank_segmenter(
@@ -161,8 +164,14 @@ def bank_segmenter(
     presence = presence or PresenceRule()
     if by_name is None:
         limit = highest_score(fusion, phis, memory is not None, decoder is not None)
-        _check_reachable("threshold", background_threshold, fusion, limit)
-        _check_reachable("presence", presence.least_best, fusion, limit)
+        _check_reachable(background_threshold, fusion, limit)
+        if presence.least_best is not None and presence.least_best > limit:
+            _log.warning(
+                "presence is %s; no score of the fusion %s is above %g, so no photo has any class.",
+                presence.least_best,
+                fusion.form,
+                limit,
+            )
     labeller = Labeller(
         tuple(concept.name for concept in concepts),
         names,
@@ -280,11 +289,11 @@ def _check_able(fusion: Fusion, kind: str, what: str, option: str) -> None:
         )
 
 
-def _check_reachable(name: str, threshold: float | None, fusion: Fusion, limit: float) -> None:
+def _check_reachable(threshold: float | None, fusion: Fusion, limit: float) -> None:
     """Refuse a threshold that no pixel reaches."""
     if threshold is not None and threshold > limit:
         raise OptionError(
-            f"{name} is {threshold}; no score of the fusion {fusion.form} is above {limit:g}, "
+            f"threshold is {threshold}; no score of the fusion {fusion.form} is above {limit:g}, "
             "so all pixels would become background. Give a smaller one; `recoseg segment --scores` "
             "writes the scores to look at."
         )

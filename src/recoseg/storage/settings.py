@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +47,8 @@ def check_resumable(path: Path, ours: dict[str, Any], what: str) -> None:
     if not has_checksum:
         ours.pop(CHECKSUMS, None)  # early versions recorded none
     if theirs != ours:
-        changed = sorted(_changed(theirs, ours))
+        changed = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
         raise OutputError(
             f"The {what} in {path.parent} were made with other settings ({', '.join(changed)}). "
             "Use those to resume, replace them with --overwrite, or write to another folder."
         )
-
-
-def _changed(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
-    """The names of the settings that differ; of groups of settings those within them."""
-    for name in ours.keys() | theirs.keys():
-        before, now = theirs.get(name), ours.get(name)
-        if isinstance(before, dict) and isinstance(now, dict):
-            yield from _changed(before, now)
-        elif before != now:
-            yield name

@@ -182,11 +182,8 @@ def _library_name(encoder: str) -> str:
     if timm.is_model(plain.split(".")[0]):
         return f"tu-{plain}"
     near = [name for name in names if name[:4] == encoder[:4]] or ["resnet50", "resnet101"]
-    raise UnknownNameError(
-        "encoder",
-        encoder,
-        [*near[:20], "efficientnet-lite0 to efficientnet-lite2", "any model of timm"],
-    )
+    others = ("efficientnet-lite0 to efficientnet-lite2", "any model of timm")
+    raise UnknownNameError("encoder", encoder, [*near[:20], *others])
 
 
 def _lite_state(variant: int) -> tuple[Mapping[str, Tensor], str]:
