@@ -29,6 +29,7 @@ from recoseg.archive.layout import (
 from recoseg.archive.manifest import FORMAT, MANIFEST, Manifest
 from recoseg.archive.plan import Moved, ShardJob, make_plan
 from recoseg.archive.relink import find_moves
+from recoseg.archive.repair import repair_advice
 from recoseg.archive.rows import map_rows
 from recoseg.archive.worker import Embedded, Identity
 from recoseg.errors import ArchiveError, EncoderMismatchError, FileError, OutputError
@@ -276,9 +277,7 @@ def _kept_rows(root: Path, job: ShardJob, dim: int) -> dict[int | Moved, tuple[P
         try:
             check_file(array, old.checksums.embeddings)
         except FileError as error:
-            raise ArchiveError(
-                f"{error} Delete the marker of its shard and run `recoseg index` again."
-            ) from error
+            raise ArchiveError(f"{error} {repair_advice(array)}") from error
     embeddings = map_rows(array, dim, old.photos)
     photos = read_photos(root, old)
     return {

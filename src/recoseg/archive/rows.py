@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from recoseg.archive.repair import repair_advice
 from recoseg.errors import ArchiveError, FileError
 from recoseg.photos.refs import local_stamp
 from recoseg.storage.arrays import map_array
@@ -41,7 +42,7 @@ def map_rows(path: Path, dim: int | None, rows: int | None = None) -> np.ndarray
     try:
         found, header = map_array(path, "c")
     except FileError as error:
-        raise ArchiveError(f"{error} Build the index again.") from error
+        raise ArchiveError(f"{error} {repair_advice(path)}") from error
     shown = f"{header.dtype} {header.shape}"
     if len(header.shape) != 2 or not header.shape[1]:
         raise ArchiveError(f"{path} holds {shown}. Expected (n, d) of float16 or float32.")
@@ -53,7 +54,7 @@ def map_rows(path: Path, dim: int | None, rows: int | None = None) -> np.ndarray
     if rows is not None and header.shape[0] != rows:
         raise ArchiveError(
             f"{path} has {count_of(header.shape[0], 'rows')}. Expected {rows:,}, as its marker "
-            "says. Delete the marker and run `recoseg index` again."
+            f"says. {repair_advice(path)}"
         )
     return found
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from recoseg.archive.repair import repair_advice
 from recoseg.errors import ArchiveError, FileError
 from recoseg.photos.refs import Photo
 from recoseg.storage.checksums import checksum
@@ -134,7 +135,7 @@ def _checked_bytes(path: Path, limit: int, recorded: str, command: str) -> Any:
     if checksum(data) != recorded:
         raise ArchiveError(
             f"{path} is damaged: its checksum is {checksum(data)}, but {recorded} was recorded "
-            f"when it was written. Delete the marker of its shard and run `{command}` again."
+            f"when it was written. {repair_advice(path, command)}"
         )
     return pa.BufferReader(data)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -175,7 +176,10 @@ def _read_torch(path: Path) -> object:
     # The checkpoints of DeiT and DINO hold the options of their training as this plain class.
     torch.serialization.add_safe_globals([argparse.Namespace])
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # Mapped tensors are read when they are copied into the model, and so are in memory once.
+        # Files that PyTorch wrote before version 1.6 are no zip archives, and cannot be mapped.
+        mapped = zipfile.is_zipfile(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # damaged pickles raise errors of many types
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise RecosegError(
