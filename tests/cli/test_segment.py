@@ -65,7 +65,7 @@ class TestSegment:
         assert len(list((session / "kept").rglob("*.png"))) == len(PHOTOS)
         refused = segment(session, "voted", *options[2:], "--resume")
         assert refused.code == 1
-        assert "other settings (fusion, memory)" in refused.err
+        assert "other settings (fusion.memory_weight, memory)" in refused.err
         labelled = run(
             *("pseudo-label", session / "bank.safetensors", session / "photos"),
             *(

@@ -253,8 +253,11 @@ def test_folder_errors(tmp_path):
 def test_folders_without_photos(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
-    with pytest.raises(DatasetError, match=r"no photo in .*images"):
+    with pytest.raises(DatasetError, match=r"no photo in .*images\."):
         open_dataset("folder", tmp_path)
+    photo(tmp_path / "images/a.png")
+    with pytest.raises(DatasetError, match=r"no photo in .*images that is not excluded by \*a\*"):
+        open_dataset("folder", tmp_path, exclude="*a*")
 
 
 def test_linked_folders_are_followed(tmp_path):

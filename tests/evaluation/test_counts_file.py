@@ -96,7 +96,9 @@ def test_other_settings_are_refused_and_nothing_is_lost(tmp_path):
     lines = write(tmp_path, PHOTOS)
     before = lines.read_bytes(), (tmp_path / "settings.json").read_bytes()
     changed = {"protocol": {"crop": 336}, "split": "val", "fusion": "sum"}
-    with pytest.raises(RecosegError, match=r"other settings \(fusion, protocol\)"):
+    with pytest.raises(
+        RecosegError, match=r"other settings \(fusion, protocol\.crop, protocol\.sizes\)"
+    ):
         resumed(tmp_path, changed)
     assert (lines.read_bytes(), (tmp_path / "settings.json").read_bytes()) == before
 

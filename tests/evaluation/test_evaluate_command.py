@@ -140,7 +140,7 @@ def test_resuming(session, evaluated):
     assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
     refused = evaluate(session, "--out", out, "--boundary", 2, "--resume", "--threshold", 0.3)
     assert refused.code == 1
-    assert "made with other settings (segment)" in refused.err
+    assert "made with other settings (segment.background_threshold)" in refused.err
     assert (out / "photos.jsonl").read_bytes() == lines
 
 

@@ -111,7 +111,7 @@ class TestResume:
     @pytest.mark.parametrize(
         ("changed", "options", "named"),
         [
-            (dataset(SCENES), {"background_threshold": 0.4}, "segment"),
+            (dataset(SCENES), {"background_threshold": 0.4}, r"segment\.background_threshold"),
             (dataset(SCENES), {"boundary": 3}, "boundary_tolerance"),
             (dataset(SCENES[:4]), {}, "dataset_fingerprint, photos"),
             (dataset(SCENES, space(("red", "blue", "green"))), {}, "dataset_fingerprint"),

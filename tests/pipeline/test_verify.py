@@ -103,3 +103,9 @@ def test_each_output_is_recognised_and_each_damage_found(made):
         assert result.code == 1
         assert result.err.endswith(f"{path}: {problem}\n")
         assert result.out.endswith("; problems: 1\n")
+
+
+def test_damaged_settings_of_masks_are_told(tmp_path):
+    (tmp_path / "settings.json").write_text("{bad")
+    with pytest.raises(FileError, match=r"settings\.json .*What .* holds cannot be told"):
+        recoseg.verify(tmp_path)

@@ -195,9 +195,9 @@ def test_a_folder_is_continued_with_the_same_memory_only(tmp_path):
     }
     segment(**run, memory=tmp_path / "memory")
     assert not segment(**run, memory=str(tmp_path / "memory"), resume=True).failures
-    with pytest.raises(RecosegError, match=r"other settings \(memory\)"):
+    with pytest.raises(RecosegError, match=r"other settings \(memory\.content, memory\.location\)"):
         segment(**run, memory=tmp_path / "other", resume=True)
-    with pytest.raises(RecosegError, match=r"other settings \(fusion, memory\)"):
+    with pytest.raises(RecosegError, match=r"other settings \(fusion\.memory_weight, memory\)"):
         segment(**run, resume=True)
     with pytest.raises(RecosegError, match="No region memory was found at"):
         open_segmenter(run["source"], memory=tmp_path / "none")

@@ -267,7 +267,7 @@ def test_several_rounds_are_resumed_and_overwritten(tmp_path):
     (out / "model.safetensors").unlink()
     again = train_rounds(data, quick(iterations=2), out, rounds=2, machines=CPU, resume=True)
     assert same(first, again)
-    with pytest.raises(OutputError, match=r"other settings \(recipe\)"):
+    with pytest.raises(OutputError, match=r"other settings \(recipe\.iterations\)"):
         train_rounds(data, quick(iterations=3), out, rounds=2, machines=CPU, resume=True)
     with pytest.raises(OutputError, match=r"other settings \(several_rounds\)"):
         train_rounds(data, quick(iterations=2), out, rounds=1, machines=CPU, resume=True)

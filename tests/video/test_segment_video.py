@@ -143,7 +143,7 @@ def test_a_film_that_has_changed_is_segmented_again(colours, clip, tmp_path):
     report = run(colours, film, out, previews=False, resume=True)
     assert report.frames == len(lines_of(out)) == 3
     assert len(list(out.rglob("*.png"))) == 6
-    with pytest.raises(OutputError, match=r"other settings \(video\)"):
+    with pytest.raises(OutputError, match=r"other settings \(video\.every\)"):
         run(colours, film, out, resume=True, every=5)
     with pytest.raises(OutputError, match="earlier run"):
         run(colours, film, out)

@@ -121,6 +121,9 @@ class Layout:
         """
         found = self.files(root, folder, PHOTO_ENDINGS, exclude)
         if not found:
+            if exclude is not None and exclude.patterns:
+                left = ", ".join(exclude.patterns)
+                raise self.error(root, f"no photo in {folder} that is not excluded by {left}.")
             raise self.error(root, f"no photo in {folder}.")
         return found
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recoseg.errors import FileError, MissingFileError
 from recoseg.hub.fetch import local_path
-from recoseg.storage.claim import format_in
+from recoseg.storage.claim import damage_in, format_in
 from recoseg.storage.tensors import read_metadata
 from recoseg.storage.verification import Verification
 
@@ -58,6 +58,9 @@ def verify(path: str | Path, *, progress: bool | None = False) -> Verification:
         form = read_metadata(found).get("format", "")
         return _function(_FILES, form, found)(found)
     form = format_in(found) or ""
+    damage = damage_in(found)
+    if not form and damage is not None:
+        raise FileError(f"{damage} What {found} holds cannot be told without it.") from damage
     if form in ("", _RUN) and (found / _MODEL).is_file():
         return _function(_FILES, "recoseg-model", found)(found)
     return _function(_FOLDERS, form, found)(found, progress)

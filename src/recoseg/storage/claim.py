@@ -28,6 +28,11 @@ def format_in(folder: Path) -> str | None:
     return next(iter(_marks(folder)[0].values()), None)
 
 
+def damage_in(folder: Path) -> FileError | None:
+    """What is wrong with the file that says what recoseg has written into a folder, if it is."""
+    return next(iter(_marks(folder)[1]), None)
+
+
 def _marks(folder: Path) -> tuple[dict[str, str], list[FileError]]:
     """The formats of recoseg in a folder, by mark, and what is wrong with damaged marks."""
     formats, damaged = {}, []

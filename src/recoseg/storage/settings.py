@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,18 @@ def check_resumable(path: Path, ours: dict[str, Any], what: str) -> None:
     if not has_checksum:
         ours.pop(CHECKSUMS, None)  # early versions recorded none
     if theirs != ours:
-        changed = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
+        changed = sorted(_changed(theirs, ours))
         raise OutputError(
             f"The {what} in {path.parent} were made with other settings ({', '.join(changed)}). "
             "Use those to resume, replace them with --overwrite, or write to another folder."
         )
+
+
+def _changed(theirs: Mapping[str, Any], ours: Mapping[str, Any], group: str = "") -> Iterator[str]:
+    """The names of the settings that differ; those of a group as `GROUP.NAME`."""
+    for name in ours.keys() | theirs.keys():
+        before, now = theirs.get(name), ours.get(name)
+        if isinstance(before, dict) and isinstance(now, dict):
+            yield from _changed(before, now, f"{group}{name}.")
+        elif before != now:
+            yield f"{group}{name}"
